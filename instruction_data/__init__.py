@@ -1,0 +1,1 @@
+"""Source domains for instruction tuning."""

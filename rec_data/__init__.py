@@ -1,0 +1,1 @@
+"""Target domains, and the published files."""

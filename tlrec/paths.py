@@ -1,0 +1,43 @@
+"""Where things live. The only module of the library that reads the environment.
+
+TLREC_HOME     folder that holds data, models, adapters and results (default: the repository itself)
+TLREC_MIRROR   folder laid out like the authors' repository, used instead of a download
+TLREC_CACHE    folder for downloads that several checkouts share (default: ~/.cache/tlrec)
+"""
+
+import os
+from pathlib import Path
+
+from tlrec.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def home() -> Path:
+    return Path(os.environ.get("TLREC_HOME") or ROOT).resolve()
+
+
+def mirror() -> Path | None:
+    folder = os.environ.get("TLREC_MIRROR")
+    return Path(folder) if folder else None
+
+
+def cache() -> Path:
+    return Path(os.environ.get("TLREC_CACHE") or Path.home() / ".cache" / "tlrec")
+
+
+def results() -> Path:
+    return home() / "results"
+
+
+def writable_directory(folder: str | Path) -> Path:
+    """Make `folder` and prove that it can be written to; InputError with the reason otherwise."""
+    folder = Path(folder)
+    probe = folder / f".write-test-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from None
+    return folder

@@ -1,0 +1,127 @@
+"""Samples: read and check instruction JSON, take the few-shot subset, and find the id view beside it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tlrec import histories
+from tlrec.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sample:
+    instruction: str
+    input: str
+    output: str
+
+    @property
+    def label(self) -> int:
+        """1 for `Yes.`, 0 for `No.`; only for samples read with answers_only."""
+        return int(self.output == "Yes.")
+
+
+def read_samples(path: str | Path, answers_only: bool) -> list[Sample]:
+    """Read instruction JSON: a list of records with `instruction`, `input` and `output`.
+
+    answers_only: every output must be `Yes.` or `No.` (validation, test and rec-tuning data); otherwise any non-empty
+    output and an empty input will do. Raises InputError naming the file and the record, counted from 0.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        records = json.loads(text)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; the README says how to make or fetch each data file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; name the JSON file in it") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}; convert it to UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON ({error}); fetch or make the file again") from None
+    except RecursionError:
+        raise InputError(f"{path}: not a list of records (nested too deeply)") from None
+    if not isinstance(records, list):
+        raise InputError(f"{path}: a {type(records).__name__}, not a list of records")
+    if not records:
+        raise InputError(f"{path}: holds no records")
+    return [_checked(path, number, record, answers_only) for number, record in enumerate(records)]
+
+
+def _checked(path: Path, number: int, record: object, answers_only: bool) -> Sample:
+    where = f"{path}: record {number}"
+    if not isinstance(record, dict):
+        raise InputError(f"{where} is a {type(record).__name__}, not an object with instruction, input and output")
+    for field in ("instruction", "input", "output"):
+        if field not in record:
+            raise InputError(f"{where} has no {field!r}; every record needs instruction, input and output")
+        if not isinstance(record[field], str):
+            raise InputError(f"{where}: {field!r} is a {type(record[field]).__name__}, not text")
+        try:
+            record[field].encode("utf-8")
+        except UnicodeEncodeError:
+            raise InputError(f"{where}: {field!r} holds half a surrogate pair, which is no text") from None
+    if answers_only and record["output"] not in ("Yes.", "No."):
+        raise InputError(f"{where}: output {record['output'][:40]!r} is neither 'Yes.' nor 'No.'")
+    if not record["output"].strip():
+        raise InputError(f"{where}: output is empty")
+    return Sample(record["instruction"], record["input"], record["output"])
+
+
+def shuffled_rows(count: int, seed: int, take: int | None = None) -> list[int]:
+    """Row numbers in the order of `datasets`' shuffle(seed).select(range(take)): the published few-shot subset."""
+    from datasets import Dataset
+
+    shuffled = Dataset.from_dict({"row": range(count)}).shuffle(seed=seed)
+    return list(shuffled.select(range(take))["row"]) if take is not None else list(shuffled["row"])
+
+
+def check_shots(path: str | Path, count: int, shots: int) -> None:
+    """InputError unless `shots` rows (-1: all) can be taken from `count`."""
+    if shots == 0 or shots < -1:
+        raise InputError(f"--sample {shots}: give a number of rows, or -1 for all")
+    if shots > count:
+        raise InputError(f"--sample {shots}: {path} has {count} rows; take at most that many, or -1 for all")
+
+
+def liked_ratio(samples: list[Sample], path: str | Path = "") -> np.ndarray:
+    """The training-free control: liked / all titles in the prompt, shape (n,); 0.5 where the history is empty."""
+    ratios = np.empty(len(samples))
+    for number, sample in enumerate(samples):
+        history = histories.parse(sample.input)
+        if history is None:
+            raise InputError(f"{path}: record {number} has no preference lists, so it has no liked-ratio")
+        titles = len(history.liked) + len(history.disliked)
+        ratios[number] = len(history.liked) / titles if titles else 0.5
+    return ratios
+
+
+def user_ids(path: str | Path, samples: list[Sample]) -> np.ndarray | None:
+    """User of each sample, shape (n,), from the CSV view beside the JSON; None where there is no such view.
+
+    InputError where the two views disagree in length or in a label.
+    """
+    view = Path(path).with_suffix(".csv")
+    if not view.exists():
+        return None
+    try:
+        table = pd.read_csv(view, dtype=str, keep_default_na=False)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{view}: not readable as CSV ({str(error).splitlines()[0]}); make the data again") from None
+    if "user_id" not in table or "rating" not in table:
+        raise InputError(f"{view}: no user_id and rating columns; make the data again")
+    if len(table) != len(samples):
+        raise InputError(f"{view}: {len(table)} rows beside {len(samples)} samples; make the data again")
+    labels = np.array([sample.label for sample in samples])
+    differing = np.flatnonzero(table["rating"].to_numpy() != labels.astype(str))
+    if len(differing):
+        raise InputError(f"{view}: row {differing[0]} has another rating than {Path(path).name}; make the data again")
+    return table["user_id"].to_numpy(dtype=object)
+
+
+def sha256(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
