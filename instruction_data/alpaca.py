@@ -55,7 +55,7 @@ def main(raw_file: str | None = None) -> None:
         samples, empty = build(path)
         source = {raw_file and path.name or HUB_NAME: {"sha256": sha256(path), "bytes": path.stat().st_size}}
     dropped = {"records without an output": empty}
-    splits = {"train": (samples, None)}
+    splits = {"train": provenance.Split(len(samples), ((sample, None) for sample in samples))}
     provenance.publish(FOLDER, splits, "instruction_data.alpaca", source, RULES, dropped, published.CATALOGUE)
 
 

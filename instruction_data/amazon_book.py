@@ -120,7 +120,7 @@ def main(raw_dir: str) -> None:
         {index: str(times[index]) for index in spans[:, -1]},
         entry,
     )
-    splits = {name: (samples[rows_of], rows[rows_of]) for name, rows_of in histories.cut(len(samples)).items()}
+    splits = provenance.cut(samples, rows)
     in_use = dict.fromkeys(names.values())
     provenance.publish(
         FOLDER, splits, "instruction_data.amazon_book", files.sources(), RULES, dropped, published.CATALOGUE,

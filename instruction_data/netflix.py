@@ -74,7 +74,7 @@ def main(raw_dir: str, all_files: bool = False) -> None:
     samples, rows = histories.sequences(
         spans, "movie", ratings.users, ratings.movies, ratings.likes, days, lambda movie: f'"{titles[movie]}"'
     )
-    splits = {name: (samples[rows_of], rows[rows_of]) for name, rows_of in histories.cut(len(samples)).items()}
+    splits = provenance.cut(samples, rows)
     items = [(str(movie), title) for movie, title in titles.items()]
     provenance.publish(
         FOLDER, splits, "instruction_data.netflix", files.sources(), RULES, {}, published.CATALOGUE, items

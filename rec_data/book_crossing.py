@@ -12,6 +12,7 @@ its own, seeded, in a folder of its own unless --output_dir says otherwise.
 import random
 import re
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ def read_table(files: raw.RawFiles, name: str, columns: list[str]) -> tuple[pd.D
 def build(
     ratings: pd.DataFrame, books: pd.DataFrame, seed: int, drop_implicit: bool
 ) -> tuple[dict[str, provenance.Split], dict[str, int]]:
-    """{split: (samples, id rows)} and what was left out, by reason."""
+    """Splits, whose rows are made while they are written, and what was left out, by reason."""
     dropped = {"ratings cut short": int(ratings.isna().any(axis=1).sum())}
     ratings = ratings.dropna()
     try:
@@ -83,24 +84,29 @@ def build(
     counts = np.bincount(users, minlength=len(names))
     dropped["users with 3 ratings or fewer"] = int((counts <= 3).sum())
     order, ends = np.argsort(users, kind="stable"), np.cumsum(counts)
-    kept = [user for user in range(len(names)) if counts[user] > 3]
+    place, likes = place[order], likes[order]  # a user's ratings stand together now, in file order
+    kept = np.flatnonzero(counts > 3).tolist()
     random.Random(seed).shuffle(kept)
-    titles, authors = books["Book-Title"].to_numpy(), books["Book-Author"].to_numpy()
+    entries = ('"' + books["Book-Title"] + '" written by ' + books["Book-Author"]).to_numpy(dtype=object)
     permutations: dict[int, list[int]] = {}
-    samples, rows = [], []
-    for user in kept:
-        count = int(counts[user])
-        if count not in permutations:
-            shuffled = list(range(count))
-            random.Random(42).shuffle(shuffled)  # every list of one length is shuffled alike
-            permutations[count] = [*shuffled[:-1][: histories.HISTORY_LENGTH], shuffled[-1]]
-        chosen = order[ends[user] - count :][permutations[count]]
-        entries = [histories.book_entry(titles[book], authors[book]) for book in place[chosen]]
-        liked = likes[chosen].tolist()
-        samples.append(histories.sample("book", entries[:-1], liked[:-1], f'"{entries[-1]}"?', liked[-1]))
-        rows.append(histories.csv_row(names[user], entries[:-1], liked[:-1], entries[-1], liked[-1], ""))
-    cut = histories.cut(len(samples))
-    return {name: (samples[part], rows[part]) for name, part in cut.items()}, dropped
+
+    def pairs(part: slice) -> Iterator[tuple[dict[str, str], list]]:
+        for user in kept[part]:
+            count, end = int(counts[user]), int(ends[user])
+            if count not in permutations:
+                shuffled = list(range(count))
+                random.Random(42).shuffle(shuffled)  # lists of one length are all shuffled alike
+                permutations[count] = [*shuffled[:-1][: histories.HISTORY_LENGTH], shuffled[-1]]
+            chosen = permutations[count]
+            *history, target = entries[place[end - count : end][chosen]].tolist()
+            *likes_before, like = likes[end - count : end][chosen].tolist()
+            yield (
+                histories.sample("book", history, likes_before, f'"{target}"?', like),
+                histories.csv_row(names[user], history, likes_before, target, like, ""),
+            )
+
+    cut = histories.cut(len(kept)).items()
+    return {name: provenance.Split(len(kept[part]), pairs(part)) for name, part in cut}, dropped
 
 
 def main(

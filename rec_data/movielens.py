@@ -121,7 +121,7 @@ def main(raw_dir: str | None = None) -> None:
         if len(samples) < SPLIT_ROWS:
             raise InputError(f"{origin}: {len(samples)} windows for {folder}, {SPLIT_ROWS} needed; is it whole?")
     for folder, (samples, rows) in built.items():
-        splits = {name: (samples[part], rows[part]) for name, part in histories.cut(SPLIT_ROWS).items()}
+        splits = provenance.cut(samples, rows)
         rules = [*RULES, SOURCE_RULE] if folder == "instruction_data/movielens" else RULES
         known = published.CATALOGUE
         provenance.publish(folder, splits, "rec_data.movielens", sources, rules, {}, known, titles.items())

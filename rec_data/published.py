@@ -11,6 +11,8 @@ own, so it serves the baselines but gives no UAUC.
 import json
 import shutil
 import sys
+from collections import deque
+from dataclasses import asdict
 from pathlib import Path
 
 from tlrec import cli, downloads, histories, paths, provenance
@@ -129,15 +131,21 @@ def complete(folder: str) -> None:
     known = provenance.owner(place)
     if folder == "cot_data" or not names or (known and known["made_by"] != "rec_data.published"):
         return
+    splits = {}
     for name in names:
         path = paths.home() / name
+        samples = read_samples(path, answers_only=True)
+        rows: list = [None] * len(samples)
         if folder == "rec_data/book":
-            samples = read_samples(path, answers_only=True)
-            rows = histories.id_rows((histories.parse(s.input) for s in samples), (s.label for s in samples), path.stem)
+            parsed = (histories.parse(sample.input) for sample in samples)
+            rows = histories.id_rows(parsed, [sample.label for sample in samples], path.stem)
             histories.write_csv(path.with_suffix(".csv"), [histories.CSV_HEADER, *rows])
+        split = provenance.Split(len(samples), zip(map(asdict, samples), rows, strict=True))
+        splits[path.stem] = split
+        deque(split, maxlen=0)  # it counts while it is iterated over
     sources = {name: {"address": address(name), "git_blob": CATALOGUE[name]["blob"]} for name in names}
     comparison = {Path(name).stem: provenance.verdict(name, paths.home() / name, CATALOGUE) for name in names}
-    provenance.record(place, folder, "rec_data.published", sources, ["as published"], {}, comparison)
+    provenance.record(place, folder, splits, "rec_data.published", sources, ["as published"], {}, comparison)
 
 
 def main(mirror: str | None = None, base_url: str = BASE_URL, timeout: float = 30) -> None:

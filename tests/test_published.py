@@ -21,7 +21,7 @@ SAMPLES = [
     histories.sample("book", ['"A, B" written by X', '"C" written by É'], [1, 0], f'""T{i}" written by Z"?', i % 2)
     for i in range(400)
 ]
-CONTENT = "".join(histories._json(SAMPLES)).encode()
+CONTENT = json.dumps(SAMPLES, indent=4).encode()
 
 
 class Server(ThreadingHTTPServer):
@@ -238,7 +238,7 @@ def test_the_book_gets_an_id_view_and_a_record(server, place):
 
 
 def test_data_built_from_raw_is_kept(server, place):
-    splits = {"valid": (SAMPLES[:10], None), "test": (SAMPLES[10:20], None)}
+    splits = {name: provenance.Split(10, ((sample, None) for sample in SAMPLES[:10])) for name in ("valid", "test")}
     provenance.publish("rec_data/book", splits, "rec_data.book_crossing", {}, [], {}, published.CATALOGUE)
     before = place.read_bytes()
     assert "kept" in published.fetch(NAME, None, server.base)

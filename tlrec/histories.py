@@ -5,12 +5,12 @@ timestamp compared as text, and every interaction from the eleventh on is a targ
 """
 
 import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import pandas as pd
@@ -129,8 +129,8 @@ def sample(noun: str, titles: list[str], likes: list[int], target: str, liked: i
 
 
 def csv_row(user: str, items: Iterable, likes: Iterable, item: str, like: int, timestamp: str) -> list:
-    """One row of the id view, lists written as Python text, as published."""
-    return [user, str([str(i) for i in items]), str([int(like) for like in likes]), item, int(like), timestamp]
+    """One row of the id view; the CSV holds its two lists as Python text, as published."""
+    return [user, [str(i) for i in items], [int(like) for like in likes], str(item), int(like), timestamp]
 
 
 def sequences(
@@ -177,30 +177,46 @@ def write_split(folder: Path, name: str, samples: list[dict[str, str]], rows: li
 
     rows: None where the samples have no users and items.
     """
-    if rows is not None:
-        if len(samples) != len(rows):
-            raise ValueError(f"{name}: {len(samples)} samples beside {len(rows)} id rows")
-        write_csv(folder / f"{name}.csv", [CSV_HEADER, *rows])
-    write_atomically(folder / f"{name}.json", _json(samples))
+    if rows is not None and len(samples) != len(rows):
+        raise ValueError(f"{name}: {len(samples)} samples beside {len(rows)} id rows")
+    write_pairs(folder, name, zip(samples, rows or [None] * len(samples), strict=True))
+
+
+def write_pairs(folder: Path, name: str, pairs: Iterable[tuple[dict[str, str], list | None]]) -> None:
+    """write_split() for (sample, id row) pairs that are made one by one and never stand in memory together."""
+    with _renamed(folder / f"{name}.csv") as table, _renamed(folder / f"{name}.json") as text:
+        writer, opening, ids = csv.writer(table), "[", True
+        writer.writerow(CSV_HEADER)
+        for record, row in pairs:
+            # what json.dump(indent=4) writes, without its slow path
+            fields = ",\n".join(f"        {quoted(field)}: {quoted(value)}" for field, value in record.items())
+            text.write(f"{opening}\n    {{\n{fields}\n    }}")
+            opening, ids = ",", row is not None
+            if ids:
+                writer.writerow(row)
+        text.write("\n]" if opening == "," else "[]")
+    if not ids:
+        (folder / f"{name}.csv").unlink()
 
 
 def write_csv(path: Path, rows: Iterable[Iterable]) -> None:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    write_atomically(path, [text.getvalue()])
+    with _renamed(path) as file:
+        csv.writer(file).writerows(rows)
 
 
-def _json(samples: list[dict[str, str]]) -> Iterator[str]:
-    """What json.dumps(samples, indent=4) gives, in pieces and without its slow path; pinned by a test."""
-    for number, record in enumerate(samples):
-        fields = ",\n".join(f"        {quoted(name)}: {quoted(value)}" for name, value in record.items())
-        yield f"{',' if number else '['}\n    {{\n{fields}\n    }}"
-    yield "\n]" if samples else "[]"
-
-
-def write_atomically(path: Path, text: str | Iterable[str]) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write beside the target and rename, so that an interrupted run leaves no half file."""
+    with _renamed(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[TextIO]:
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8", newline="") as file:
-        file.writelines([text] if isinstance(text, str) else text)
+    try:
+        with open(partial, "w", encoding="utf-8", newline="") as file:
+            yield file
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     partial.replace(path)

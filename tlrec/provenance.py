@@ -4,15 +4,43 @@ It is written last, so a folder with a dataset.json is a finished one.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tlrec import downloads, histories, paths
 from tlrec.errors import InputError
-from tlrec.samples import read_samples, sha256, user_ids
+from tlrec.samples import read_samples, sha256
 
 RECORD = "dataset.json"
-Split = tuple[list[dict[str, str]], list[list] | None]
+Pairs = Iterable[tuple[dict[str, str], list | None]]  # (sample, id row)
+
+
+class Split:
+    """The rows of one split, made when they are asked for, and what they count up to once they are written."""
+
+    def __init__(self, rows: int, pairs: Pairs):
+        self.rows, self._pairs = rows, pairs
+        self.yes, self.users, self.items = 0, set(), set()
+        self.ids = True
+
+    def __iter__(self) -> Iterator[tuple[dict[str, str], list | None]]:
+        for sample, row in self._pairs:
+            self.yes += sample["output"] == "Yes."
+            self.ids = row is not None
+            if row is not None:
+                self.users.add(row[0])
+                self.items.update(row[1], (row[3],))
+            elif history := histories.parse(sample["input"]):
+                self.items.update(history.liked, history.disliked, (history.target_entry(),))
+            yield sample, row
+
+
+def cut(samples: list[dict[str, str]], rows: list[list]) -> dict[str, Split]:
+    """train, valid and test, 8:1:1."""
+    parts = histories.cut(len(samples)).items()
+    return {
+        name: Split(len(samples[part]), zip(samples[part], rows[part], strict=True)) for name, part in parts
+    }
 
 
 def publish(
@@ -27,27 +55,25 @@ def publish(
 ) -> None:
     """Write a dataset under the home folder, say how each file compares to the published one, record it.
 
-    splits: (samples, id rows) by name. sources: raw files with their sha256 and bytes. dropped: rows by reason.
-    published: catalogue of the authors' files. items: (id, text) of every item, for item_mapping.csv.
-    Raises InputError, before anything is written, where a split has no row or the folder cannot be written to.
+    sources: raw files with their sha256 and bytes. dropped: rows by reason. published: catalogue of the authors' files.
+    items: (id, text) of every item, for item_mapping.csv. Raises InputError, before anything is written, where a split
+    has no row or the folder cannot be written to.
     """
-    for name, (samples, _) in splits.items():
-        if not samples:
-            total = sum(len(other) for other, _ in splits.values())
+    for name, split in splits.items():
+        if not split.rows:
+            total = sum(other.rows for other in splits.values())
             raise InputError(f"{', '.join(sources)}: {total} samples for {folder}, so none for {name}; is it whole?")
     place = paths.writable_directory(paths.home() / folder)
     (place / RECORD).unlink(missing_ok=True)
-    for name, (samples, rows) in splits.items():
-        histories.write_split(place, name, samples, rows)
-        if rows is None:
-            (place / f"{name}.csv").unlink(missing_ok=True)
+    comparison = {}
     if items is not None:
         histories.write_csv(place / "item_mapping.csv", [("movie_id", "movie_name"), *items])
-    verdicts = {name: verdict(f"{folder}/{name}.json", place / f"{name}.json", published) for name in splits}
-    for name, (samples, rows) in splits.items():
-        said = f", {verdicts[name]}" if verdicts[name] else ""
-        print(f"{place / name}.json{', .csv' if rows is not None else ''}: {len(samples):,} rows{said}")
-    record(place, folder, made_by, sources, rules, dropped, {name: said for name, said in verdicts.items() if said})
+    for name, split in splits.items():
+        histories.write_pairs(place, name, split)
+        comparison[name] = verdict(f"{folder}/{name}.json", place / f"{name}.json", published)
+        said = ", ".join([f"{split.rows:,} rows", *filter(None, [comparison[name]])])
+        print(f"{place / name}.json{', .csv' if split.ids else ''}: {said}", flush=True)
+    record(place, folder, splits, made_by, sources, rules, dropped, comparison)
     for reason, count in dropped.items():
         if count:
             print(f"left out: {count:,} {reason}")
@@ -72,17 +98,18 @@ def verdict(name: str, path: Path, published: dict[str, dict]) -> str:
 
 
 def record(
-    place: Path, folder: str, made_by: str, sources: dict, rules: list[str], dropped: dict, comparison: dict
+    place: Path,
+    folder: str,
+    splits: dict[str, Split],
+    made_by: str,
+    sources: dict[str, dict],
+    rules: list[str],
+    dropped: dict[str, int],
+    comparison: dict[str, str],
 ) -> None:
-    """Write dataset.json from what stands on the disk."""
-    splits = {path.stem: _split(path) for path in map(place.joinpath, ("train.json", "valid.json", "test.json"))
-              if path.exists()}
-    for name, said in comparison.items():
-        splits[name]["comparison"] = said
-    users = [split.pop("_users") for split in splits.values()]
-    items = [split.pop("_items") for split in splits.values()]
-    rows = sum(split["rows"] for split in splits.values())
-    liked = sum(split["yes"] for split in splits.values())
+    """Write dataset.json. The splits have been iterated over, and their files are in place."""
+    whole = splits.values()
+    rows = sum(split.rows for split in whole)
     content = {
         "dataset": folder,
         "made_by": made_by,
@@ -90,34 +117,27 @@ def record(
         "rules": rules,
         "dropped": dropped,
         "rows": rows,
-        "share_yes": round(liked / rows, 4),
-        "users": len(set().union(*users)) if all(part is not None for part in users) else None,
-        "items": len(set().union(*items)),
-        "splits": splits,
+        "share_yes": round(sum(split.yes for split in whole) / rows, 4),
+        "users": len(set().union(*(split.users for split in whole))) or None,
+        "items": len(set().union(*(split.items for split in whole))),
+        "splits": {
+            name: {
+                "rows": split.rows,
+                "share_yes": round(split.yes / split.rows, 4),
+                "users": len(split.users) or None,
+                "items": len(split.items),
+                "json": _hashes(place / f"{name}.json"),
+                "csv": _hashes(place / f"{name}.csv") if split.ids else None,
+                "comparison": comparison.get(name) or None,
+            }
+            for name, split in splits.items()
+        },
     }
     histories.write_atomically(place / RECORD, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _split(path: Path) -> dict:
-    """Counts and hashes of one split; `_users` and `_items` are the sets behind the counts."""
-    samples = read_samples(path, False)
-    parsed = [history for history in (histories.parse(sample.input) for sample in samples) if history]
-    titles = {title for history in parsed for title in [*history.liked, *history.disliked, history.target_entry()]}
-    answers = parsed and all(sample.output in ("Yes.", "No.") for sample in samples)
-    ids = user_ids(path, samples) if answers else None
-    liked = sum(sample.output == "Yes." for sample in samples)
-    view = path.with_suffix(".csv")
-    return {
-        "rows": len(samples),
-        "yes": liked,
-        "share_yes": round(liked / len(samples), 4),
-        "users": len(set(ids)) if ids is not None else None,
-        "items": len(titles),
-        "json": {"git_blob": downloads.git_blob_id(path), "sha256": sha256(path), "bytes": path.stat().st_size},
-        "csv": {"sha256": sha256(view), "bytes": view.stat().st_size} if view.exists() else None,
-        "_users": set(ids) if ids is not None else None,
-        "_items": titles,
-    }
+def _hashes(path: Path) -> dict:
+    return {"git_blob": downloads.git_blob_id(path), "sha256": sha256(path), "bytes": path.stat().st_size}
 
 
 def owner(place: Path) -> dict | None:
