@@ -8,7 +8,7 @@ import numpy as np
 from tlrec import raw
 from tlrec.errors import InputError
 
-BLOCK = 1 << 24  # bytes parsed at a time
+BLOCK = 1 << 20  # bytes parsed at a time; what is made of them stays in the processor's cache
 WIDTH = 22  # the longest rating line: nine digits of user, a rating, a date, two commas
 DATE = slice(WIDTH - 10, WIDTH)
 POWERS = 10 ** np.arange(8, -1, -1, dtype=np.int32)

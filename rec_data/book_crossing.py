@@ -16,6 +16,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from rec_data import published
 from tlrec import cli, histories, paths, provenance, raw
@@ -62,15 +64,16 @@ def build(
     ratings: pd.DataFrame, books: pd.DataFrame, seed: int, drop_implicit: bool
 ) -> tuple[dict[str, provenance.Split], dict[str, int]]:
     """Splits, whose rows are made while they are written, and what was left out, by reason."""
-    dropped = {"ratings cut short": int(ratings.isna().any(axis=1).sum())}
-    ratings = ratings.dropna()
+    short = ratings.isna().any(axis=1)
+    dropped = {"ratings cut short": int(short.sum())}
+    ratings = ratings[~short] if short.any() else ratings
     try:
         scores = ratings["Book-Rating"].astype(float)
     except ValueError as error:
         raise InputError(f"BX-Book-Ratings.csv: a rating is not a number ({error}); download it again") from None
     dropped["books of an ISBN that was there before"] = int(books.duplicated("ISBN").sum())
     books = books.drop_duplicates("ISBN")
-    place = pd.Index(books["ISBN"]).get_indexer(ratings["ISBN"])
+    place = pc.index_in(pa.array(ratings["ISBN"]), pa.array(books["ISBN"])).fill_null(-1).to_numpy()
     whole = np.append(books[["Book-Title", "Book-Author"]].notna().all(axis=1).to_numpy(), False)
     dropped["ratings of books that are not listed"] = int((place < 0).sum())
     dropped["ratings of books without title or author"] = int(((place >= 0) & ~whole[place]).sum())
@@ -80,7 +83,8 @@ def build(
         keep &= (scores != 0).to_numpy()
     likes = (scores.to_numpy() > 5).astype(np.int8)[keep]
     place = place[keep]
-    users, names = pd.factorize(ratings["User-ID"].to_numpy()[keep])
+    users, names = pd.factorize(ratings["User-ID"][keep])
+    names = names.to_list()
     counts = np.bincount(users, minlength=len(names))
     dropped["users with 3 ratings or fewer"] = int((counts <= 3).sum())
     order, ends = np.argsort(users, kind="stable"), np.cumsum(counts)
@@ -88,7 +92,7 @@ def build(
     kept = np.flatnonzero(counts > 3).tolist()
     random.Random(seed).shuffle(kept)
     entries = ('"' + books["Book-Title"] + '" written by ' + books["Book-Author"]).to_numpy(dtype=object)
-    permutations: dict[int, list[int]] = {}
+    permutations: dict[int, np.ndarray] = {}
 
     def pairs(part: slice) -> Iterator[tuple[dict[str, str], list]]:
         for user in kept[part]:
@@ -96,7 +100,7 @@ def build(
             if count not in permutations:
                 shuffled = list(range(count))
                 random.Random(42).shuffle(shuffled)  # lists of one length are all shuffled alike
-                permutations[count] = [*shuffled[:-1][: histories.HISTORY_LENGTH], shuffled[-1]]
+                permutations[count] = np.array([*shuffled[:-1][: histories.HISTORY_LENGTH], shuffled[-1]])
             chosen = permutations[count]
             *history, target = entries[place[end - count : end][chosen]].tolist()
             *likes_before, like = likes[end - count : end][chosen].tolist()

@@ -89,6 +89,9 @@ def _load(
 
 def build(interactions: pd.DataFrame, titles: dict[str, str]) -> dict[str, tuple[list[dict], list[list]]]:
     """{"rec_data/movie": (samples, id rows), "instruction_data/movielens": ...}, at most 10,000 rows each."""
+    short = np.flatnonzero((interactions == "").any(axis=1))
+    if len(short):
+        raise InputError(f"u.data: row {short[0]} is cut short; download MovieLens-100K again")
     try:
         likes = (interactions["rating"].astype(float) > 3).to_numpy(dtype=int)
     except ValueError as error:

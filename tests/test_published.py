@@ -194,7 +194,9 @@ def test_what_is_there_and_right_is_skipped_and_what_is_damaged_is_replaced(serv
 
 def test_two_at_a_time_make_one_download(server, place):
     server.behaviour += ["slow"]
-    both = [threading.Thread(target=published.fetch, args=(NAME, None, server.base)) for _ in range(2)]
+    place.parent.mkdir(parents=True)
+    wanted = f"{server.base}/x", place, published.CATALOGUE[NAME]["blob"]
+    both = [threading.Thread(target=downloads.url, args=wanted) for _ in range(2)]
     for thread in both:
         thread.start()
     for thread in both:

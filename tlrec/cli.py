@@ -1,7 +1,7 @@
 """Command lines from function signatures, through python-fire.
 
-python-fire runs a function before it notices a misspelt flag, and reads `--output_dir 2024` as a number. Here every
-flag is checked against the signature first, and every value is read as the parameter's annotation says.
+python-fire runs a function before it notices a misspelt flag, and reads `--output_dir 2024` as a number. Here every flag
+is checked against the signature first, and every value is read as the parameter's annotation says.
 """
 
 import difflib

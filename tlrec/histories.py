@@ -4,7 +4,6 @@ The rules are those of the published data (TALLRec, RecSys 2023, and TLRec): a u
 timestamp compared as text, and every interaction from the eleventh on is a target with the ten before it as history.
 """
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -119,12 +118,10 @@ def windows(users: np.ndarray, timestamps: np.ndarray, last: int | None = None) 
 
 def sample(noun: str, titles: list[str], likes: list[int], target: str, liked: int) -> dict[str, str]:
     """One sample in the published form. `titles` and `target` are entries with their quotation marks."""
-    history = History(
-        [title for title, like in zip(titles, likes, strict=True) if like],
-        [title for title, like in zip(titles, likes, strict=True) if not like],
-        noun,
-        target,
-    )
+    sorted_out: tuple[list[str], list[str]] = [], []
+    for title, like in zip(titles, likes, strict=True):
+        sorted_out[not like].append(title)
+    history = History(*sorted_out, noun, target)
     return {"instruction": instruction(noun), "input": render(history), "output": "Yes." if liked else "No."}
 
 
@@ -185,23 +182,38 @@ def write_split(folder: Path, name: str, samples: list[dict[str, str]], rows: li
 def write_pairs(folder: Path, name: str, pairs: Iterable[tuple[dict[str, str], list | None]]) -> None:
     """write_split() for (sample, id row) pairs that are made one by one and never stand in memory together."""
     with _renamed(folder / f"{name}.csv") as table, _renamed(folder / f"{name}.json") as text:
-        writer, opening, ids = csv.writer(table), "[", True
-        writer.writerow(CSV_HEADER)
+        opening, ids, fields = "[", True, ()
+        table.write(_csv_line(CSV_HEADER))
         for record, row in pairs:
+            if tuple(record) != fields:
+                fields = tuple(record)
+                form = ",\n".join(f"        {quoted(field).replace('%', '%%')}: %s" for field in fields)
             # what json.dump(indent=4) writes, without its slow path
-            fields = ",\n".join(f"        {quoted(field)}: {quoted(value)}" for field, value in record.items())
-            text.write(f"{opening}\n    {{\n{fields}\n    }}")
+            text.write(f"{opening}\n    {{\n{form % tuple(map(quoted, record.values()))}\n    }}")
             opening, ids = ",", row is not None
             if ids:
-                writer.writerow(row)
+                table.write(_csv_line(row))
         text.write("\n]" if opening == "," else "[]")
     if not ids:
         (folder / f"{name}.csv").unlink()
 
 
+def _csv_line(row: Iterable) -> str:
+    """What csv.writer writes, several times faster on long fields."""
+    return ",".join([_csv_field(str(field)) for field in row]) + "\r\n"
+
+
+def _csv_field(text: str) -> str:
+    if '"' in text:
+        text = text.replace('"', '""')
+    elif "," not in text and "\n" not in text and "\r" not in text:
+        return text
+    return f'"{text}"'
+
+
 def write_csv(path: Path, rows: Iterable[Iterable]) -> None:
     with _renamed(path) as file:
-        csv.writer(file).writerows(rows)
+        file.writelines(map(_csv_line, rows))
 
 
 def write_atomically(path: Path, text: str) -> None:

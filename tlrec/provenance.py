@@ -5,6 +5,7 @@ It is written last, so a folder with a dataset.json is a finished one.
 
 import json
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tlrec import downloads, histories, paths
@@ -109,6 +110,9 @@ def record(
 ) -> None:
     """Write dataset.json. The splits have been iterated over, and their files are in place."""
     whole = splits.values()
+    views = [place / f"{name}.{view}" for name, split in splits.items() for view in ["json", "csv"][: 1 + split.ids]]
+    with ThreadPoolExecutor() as pool:
+        hashes = dict(zip(views, pool.map(_hashes, views), strict=True))
     rows = sum(split.rows for split in whole)
     content = {
         "dataset": folder,
@@ -126,8 +130,8 @@ def record(
                 "share_yes": round(split.yes / split.rows, 4),
                 "users": len(split.users) or None,
                 "items": len(split.items),
-                "json": _hashes(place / f"{name}.json"),
-                "csv": _hashes(place / f"{name}.csv") if split.ids else None,
+                "json": hashes[place / f"{name}.json"],
+                "csv": hashes.get(place / f"{name}.csv"),
                 "comparison": comparison.get(name) or None,
             }
             for name, split in splits.items()
