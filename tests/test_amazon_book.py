@@ -59,7 +59,8 @@ def result(home):
 
 def many(count=12, user="U"):
     """Reviews of `count` users who have twelve books each: two windows a user."""
-    return [review(f"B{n}", f"T{n}", f"{user}{u}", time=str(1_000_000_000 + n)) for u in range(count) for n in range(12)]
+    pairs = [(u, n) for u in range(count) for n in range(12)]
+    return [review(f"B{n}", f"T{n}", f"{user}{u}", time=str(1_000_000_000 + n)) for u, n in pairs]
 
 
 def test_rules(home, tmp_path, capsys):
