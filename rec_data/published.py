@@ -9,6 +9,7 @@ own, so it serves the baselines but gives no UAUC.
 """
 
 import json
+import os
 import shutil
 import sys
 from collections import deque
@@ -107,7 +108,7 @@ def _copy(name: str, mirror: Path, place: Path) -> None:
     original = next((path for path in candidates if path.is_file()), None)
     if original is None:
         raise InputError(_cures(name, place, f"the mirror has no {candidates[0]}"))
-    partial = place.with_name(f"{place.name}.copy.partial")
+    partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
     shutil.copyfile(original, partial)
     if not identical(name, partial):  # the copy is what is checked, since the original may change meanwhile
         found = downloads.git_blob_id(partial)
@@ -131,6 +132,10 @@ def complete(folder: str) -> None:
     known = provenance.owner(place)
     if folder == "cot_data" or not names or (known and known["made_by"] != "rec_data.published"):
         return
+    if known and {Path(name).stem: CATALOGUE[name]["blob"] for name in names} == {
+        split: recorded["json"]["git_blob"] for split, recorded in known["splits"].items()
+    }:
+        return  # nothing has come since
     splits = {}
     for name in names:
         path = paths.home() / name

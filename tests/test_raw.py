@@ -1,8 +1,11 @@
+import os
+import subprocess
+import sys
 import zipfile
 
 import pytest
 
-from tlrec import raw, samples
+from tlrec import paths, raw, samples
 from tlrec.errors import InputError
 
 
@@ -46,3 +49,24 @@ def test_damaged_archives(tmp_path, damage):
     with pytest.raises(InputError, match="all.zip: ") as error, raw.RawFiles(archive).open("a.csv") as file:
         file.read()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "flag"),
+    [
+        ("rec_data.movielens", "--raw_dir"),
+        ("rec_data.book_crossing", "--raw_dir"),
+        ("instruction_data.netflix", "--raw_dir"),
+        ("instruction_data.amazon_book", "--raw_dir"),
+        ("instruction_data.alpaca", "--raw_file"),
+    ],
+)
+def test_the_commands_refuse_in_one_line_and_write_nothing(tmp_path, module, flag):
+    environment = os.environ | {"TLREC_HOME": str(tmp_path / "home")}
+    (tmp_path / "raw").mkdir()
+    for given, said in ((tmp_path / "nowhere", "no such"), (tmp_path / "raw", "folder"), (None, "needs a value")):
+        command = [sys.executable, "-m", module, flag, *([str(given)] if given else [])]
+        finished = subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True)
+        assert finished.returncode == 2 and finished.stdout == "", finished.stderr
+        assert len(finished.stderr.splitlines()) == 1 and said in finished.stderr
+    assert not (tmp_path / "home").exists()

@@ -4,6 +4,7 @@ The rules are those of the published data (TALLRec, RecSys 2023, and TLRec): a u
 timestamp compared as text, and every interaction from the eleventh on is a target with the ten before it as history.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -224,7 +225,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def _renamed(path: Path) -> Iterator[TextIO]:
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two wrappers may prepare the same data
     try:
         with open(partial, "w", encoding="utf-8", newline="") as file:
             yield file
