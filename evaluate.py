@@ -23,7 +23,7 @@ def main(
     lora_weights: str | None = None,
     method: str = "llm",
     test_rows: int = -1,
-    batch_size: int = 16,
+    scoring_batch_size: int = 16,
     load_in_8bit: bool = False,
     dtype: str = "auto",
     prompt_template: str = prompts.DEFAULT_TEMPLATE,
@@ -38,7 +38,7 @@ def main(
         lora_weights: adapter folder; without it the base model is scored untuned
         method: llm, or liked-ratio (the share of liked titles in the prompt; needs no model)
         test_rows: score this many rows, drawn with a fixed seed; -1 is all
-        batch_size: prompts per forward pass
+        scoring_batch_size: prompts per forward pass
         load_in_8bit: base model in 8-bit
         dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, on a CPU bf16 where it has it, else fp32
         prompt_template: alpaca-published, or alpaca for the clean wording
@@ -50,8 +50,8 @@ def main(
         raise InputError(f"--method {method!r} is unknown; choose from {', '.join(METHODS)}")
     if dtype not in ("auto", "bfloat16", "float16", "float32"):
         raise InputError(f"--dtype {dtype!r} is unknown; choose auto, bfloat16, float16 or float32")
-    if batch_size < 1:
-        raise InputError(f"--batch_size {batch_size}: must be at least 1")
+    if scoring_batch_size < 1:
+        raise InputError(f"--scoring_batch_size {scoring_batch_size}: must be at least 1")
     if method == "llm" and not base_model:
         raise InputError("missing --base_model; only --method liked-ratio works without one")
     test_path = Path(test_data_path)
@@ -62,7 +62,8 @@ def main(
     base = models.base_folder(base_model) if method == "llm" else None
     adapter = models.inspect_adapter(lora_weights, base) if lora_weights and base else None
     picked = np.arange(len(rows))
-    if test_rows not in (-1, len(rows)):
+    sampled = test_rows not in (-1, len(rows))
+    if sampled:
         picked = np.sort(np.random.default_rng(SAMPLE_SEED).permutation(len(rows))[:test_rows])
     rows, users = [rows[i] for i in picked], users[picked] if users is not None else None
     request = {
@@ -74,20 +75,21 @@ def main(
         "load_in_8bit": load_in_8bit,
         "dtype": dtype,
         "prompt_template": prompt_template,
-        "batch_size": batch_size,
-        "experiment": experiment,
+        "scoring_batch_size": scoring_batch_size,
     }
     system = _system(method, base, adapter)
     recorded = results.find(request) if skip_recorded else None
     if recorded:
         print(f"{system}: already recorded as {recorded['run_id']}; reused")
+        if recorded["experiment"] != experiment:
+            results.append({**recorded, "experiment": experiment, "reused_from": recorded["run_id"]})
         _print_figures(recorded["metrics"])
         return
     print(f"{system}: {len(rows)} rows of {test_path}")
     folder = paths.writable_directory(paths.results())
     began = time.time()
     if method == "llm":
-        scores = _llm_scores(base, adapter, rows, load_in_8bit, dtype, prompt_template, batch_size)
+        scores = _llm_scores(base, adapter, rows, load_in_8bit, dtype, prompt_template, scoring_batch_size)
         probabilities, columns = scores.p_yes, scores._asdict()
     else:
         probabilities = samples.liked_ratio(rows, test_path)
@@ -106,13 +108,14 @@ def main(
             **_adapter_record(adapter),
             "test_domain": test_path.resolve().parent.name,
             "test_data": {"path": str(test_path), "sha256": request["test_sha256"], "rows": len(rows),
-                          "sampled_with_seed": SAMPLE_SEED if test_rows not in (-1, len(rows)) else None},
+                          "sampled_with_seed": SAMPLE_SEED if sampled else None},
             "metrics": figures,
             "seconds": round(time.time() - began, 2),
             "peak_memory_gib": results.peak_memory_gib(),
             **results.environment(),
             "arguments": {name: value for name, value in request.items() if not name.endswith("sha256")}
-            | {"base_model": base_model, "lora_weights": lora_weights, "test_data_path": test_data_path},
+            | {"base_model": base_model, "lora_weights": lora_weights, "test_data_path": test_data_path,
+               "experiment": experiment},
             "request": request,
         },
         {"row": picked.tolist(), **({"user_id": users.tolist()} if users is not None else {}),

@@ -51,10 +51,8 @@ def main(
     samples.check_shots(train_path, len(train), sample)
     if sample != -1:
         train = [train[row] for row in samples.shuffled_rows(len(train), seed, sample)]
-    print(f"instruction tuning on {len(train)} rows of {train_path}, validation on {len(valid)} rows of "
-          f"{valid_path}, checkpoint selected by {select_by}")
     tune(settings, Stage(
-        train_path=train_path, train=train, valid_path=valid_path, valid=valid, shots=sample, seed=seed,
+        train_path=train_path, train=train, valid_path=valid_path, valid=valid, shots=None, seed=seed,
         start=resume_from_checkpoint, learning_rate=learning_rate, num_epochs=num_epochs,
         group_by_length=group_by_length, select_by=select_by, eval_steps=eval_steps, keep_checkpoints=keep_checkpoints,
     ))

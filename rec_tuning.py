@@ -49,8 +49,6 @@ def main(
     samples.check_shots(train_path, len(train), sample)
     shots = len(train) if sample == -1 else sample
     train = [train[row] for row in samples.shuffled_rows(len(train), seed, shots)]
-    print(f"rec-tuning on {shots} rows of {train_path} (seed {seed}), validation on {len(valid)} rows of "
-          f"{valid_path}, checkpoint selected by {select_by}")
     tune(settings, Stage(
         train_path=train_path, train=train, valid_path=valid_path, valid=valid, shots=shots, seed=seed,
         start=resume_from_checkpoint, learning_rate=learning_rate, num_epochs=num_epochs,

@@ -51,10 +51,9 @@ def table(records: list[dict]) -> str:
     for record in records:
         figures = record["metrics"]
         interval = figures["auc_interval_users"] or figures["auc_interval_rows"]
-        shots = record["shots"]
         rows.append([
             record["system"],
-            "" if shots is None else "all" if shots == -1 else str(shots),
+            "" if record["base_model"] is None else str(record["shots"] or 0),
             "" if record["seed"] is None else str(record["seed"]),
             str(figures["n"]),
             _shown(figures["auc"]),

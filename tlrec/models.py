@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,6 +155,7 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str):
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft's own calls
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of 4-bit kernels that are not used here
     compute = dtype_for(dtype, device)
     quantization = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)} if load_in_8bit else {}
@@ -163,7 +165,7 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str):
         model = AutoModelForCausalLM.from_pretrained(
             base, dtype=compute, local_files_only=True, **placement, **quantization
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # the loaders raise many kinds for a bad folder
         raise InputError(f"{base}: cannot be loaded as a causal language model ({error})") from None
     # a slice of positions is not contiguous, and the output layer would copy its weights once per row for it
     model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))

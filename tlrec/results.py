@@ -39,7 +39,7 @@ def append(record: dict, predictions: dict[str, list] | None = None) -> str:
             writer.writerow(predictions)
             writer.writerows(zip(*predictions.values(), strict=True))
         record = {**record, "predictions": f"predictions/{run_id}.csv"}
-    line = json.dumps({"run_id": run_id, "time": now.isoformat(timespec="seconds"), **record}, allow_nan=False)
+    line = json.dumps({**record, "run_id": run_id, "time": now.isoformat(timespec="seconds")}, allow_nan=False)
     with open(runs_file(), "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(line.encode() + b"\n")

@@ -73,7 +73,7 @@ class Stage:
     train: list[samples.Sample]
     valid_path: Path | None
     valid: list[samples.Sample]
-    shots: int
+    shots: int | None  # of the target domain; None for instruction tuning
     seed: int
     start: str | None
     learning_rate: float
@@ -126,6 +126,10 @@ def tune(settings: Settings, stage: Stage) -> None:
     """
     base, start = check(settings, stage)
     output = Path(settings.output_dir)
+    kind = "instruction tuning" if stage.shots is None else f"rec-tuning, {stage.shots} shots"
+    print(f"{kind} of {base.name} from {start.folder if start else 'a new adapter'}: {len(stage.train)} rows of "
+          f"{stage.train_path}, seed {stage.seed}; validation on {len(stage.valid)} rows"
+          f"{f' of {stage.valid_path}' if stage.valid else ''}, checkpoint selected by {stage.select_by}")
     request = _request(settings, stage, base, start)
     if _finished(output, request):
         print(f"{output}: already tuned with these data and settings; reused")
@@ -285,9 +289,8 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
 
 def _features(encoder: Encoder, row: samples.Sample, settings: Settings, where: str) -> dict[str, list[int]]:
     encoded = encoder.fitted(row, settings.cutoff_len, where)
-    labels = list(encoded.ids)
-    if not settings.train_on_inputs:
-        labels[: encoded.answer_start] = [IGNORED] * encoded.answer_start
+    unlabelled = 1 if settings.train_on_inputs else encoded.answer_start  # nothing real precedes the first token
+    labels = [IGNORED] * unlabelled + encoded.ids[unlabelled:]
     return {"input_ids": encoded.ids, "attention_mask": [1] * len(encoded.ids), "labels": labels}
 
 
@@ -298,7 +301,8 @@ def _save(model, output: Path, before: dict) -> None:
 
     after = get_peft_model_state_dict(model)
     if not after or all(torch.equal(tensor.cpu(), before[name].cpu()) for name, tensor in after.items()):
-        raise InputError("tuning left the adapter as it was; nothing saved (is the learning rate 0?)")
+        raise InputError("tuning left the adapter as it was; nothing saved (the learning rate is 0 at "
+                         "the first of the warm-up steps: tune for more steps, or lower --warmup_steps)")
     if not all(torch.isfinite(tensor).all() for tensor in after.values()):
         raise InputError("tuning ended in NaN or infinite weights; nothing saved (lower the learning rate)")
     partial = output / "saving.partial"
