@@ -138,8 +138,12 @@ def _llm_scores(base, adapter, rows, load_in_8bit, dtype, template, batch_size):
 
 
 def _system(method: str, base: Path | None, adapter: models.Adapter | None) -> str:
-    """A run's name in tables: base model + adapter chain."""
-    return method if base is None else " + ".join([base.name, *(adapter.chain if adapter else ["untuned"])])
+    """A run's name in tables: base model + adapter chain, with the training rows of each stage."""
+    if base is None or adapter is None:
+        return method if base is None else f"{base.name}, untuned"
+    stages = [name if rows is None else f"{name} ({rows:,} rows)"
+              for name, rows in zip(adapter.chain, adapter.rows_of_chain, strict=True)]
+    return " + ".join([base.name, *stages])
 
 
 def _adapter_record(adapter: models.Adapter | None) -> dict:
@@ -149,6 +153,7 @@ def _adapter_record(adapter: models.Adapter | None) -> dict:
     manifest = adapter.manifest
     return {
         "chain": adapter.chain,
+        "rows_of_chain": adapter.rows_of_chain,
         "shots": manifest.get("shots"),
         "seed": manifest.get("seed"),
         "train_domain": adapter.chain[-1],

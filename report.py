@@ -2,6 +2,7 @@
 
     python report.py                                  every evaluation in results/runs.jsonl
     python report.py --experiment quickstart --output results/quickstart.json
+    python report.py --runs results/reference/runs.jsonl --published      the tables of the README
 """
 
 import json
@@ -13,13 +14,16 @@ from tlrec.errors import InputError
 COLUMNS = ["system", "shots", "seed", "n", "AUC", "95% interval", "UAUC", "tuning s", "scoring s"]
 
 
-def main(experiment: str | None = None, runs: str | None = None, output: str | None = None) -> None:
+def main(
+    experiment: str | None = None, runs: str | None = None, output: str | None = None, published: bool = False
+) -> None:
     """Print one table of evaluations; the latest record of each run counts.
 
     Args:
         experiment: only the records of this name
         runs: the record to read (default: results/runs.jsonl)
         output: also write the table's records to this JSON file
+        published: also print the published figures
     """
     path = Path(runs) if runs else results.runs_file()
     if not path.exists():
@@ -31,6 +35,8 @@ def main(experiment: str | None = None, runs: str | None = None, output: str | N
     if not latest:
         raise InputError(f"{path}: no evaluation" + (f" of experiment {experiment!r}" if experiment else ""))
     print(table(list(latest.values())))
+    if published:
+        print("\nPublished, LLaMA-7B, AUC x 100:\n\n" + published_table())
     if output:
         place = Path(output)
         paths.writable_directory(place.parent)
@@ -43,6 +49,22 @@ def summary(record: dict) -> dict:
     kept = ("run_id", "system", "base_model", "chain", "train_domain", "test_domain", "shots", "seed")
     return {name: record[name] for name in kept} | record["metrics"] | {
         "tuning_seconds": record["tuning_seconds"], "seconds": record["seconds"], "commit": record["commit"]}
+
+
+def published_table() -> str:
+    """The published figures (results/reference/published_results.json) as a Markdown table."""
+    figures = json.loads((paths.ROOT / "results" / "reference" / "published_results.json").read_text())
+    tallrec, tlrec = figures["tallrec_table_1"], figures["tlrec_llama_7b"]
+    rows = [["system", "zero-shot", "16", "64", "256"]]
+    for domain, columns in (("movie", slice(0, 3)), ("book", slice(3, 6))):
+        for system in ("SASRec", "DROS", "TALLRec"):
+            rows.append([f"{domain}: {system}", "", *(f"{value:.2f}" for value in tallrec[system][columns])])
+        block = tlrec[f"{domain}, block 'latest results'"]
+        zero_shot = next(value for name, value in block.items() if name.endswith("(zero-shot)"))
+        at_256 = block.get("256-shot") or max(block["256-shot, two unlabelled runs"])
+        few = [block["16-shot"], block["64-shot"], at_256]
+        rows.append([f"{domain}: TLRec (unofficial)", *(f"{value:.2f}" for value in [zero_shot, *few])])
+    return _markdown(rows)
 
 
 def table(records: list[dict]) -> str:
@@ -62,7 +84,11 @@ def table(records: list[dict]) -> str:
             f"{record['tuning_seconds']:.0f}",
             f"{record['seconds']:.0f}",
         ])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    return _markdown(rows)
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
              for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])

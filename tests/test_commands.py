@@ -22,9 +22,9 @@ def home(small_data, tmp_path_factory):
 
 
 def instruction_tune(home, model, output, *more, **options):
-    return command("ins_tuning.py", "--base_model", model, "--train_data_path",
-                   home / "instruction_data/movielens/train.json", "--val_data_path", home / "rec_data/movie/valid.json",
-                   "--output_dir", output, "--num_epochs", "2", "--eval_steps", "2", *TINY, *more, home=home, **options)
+    return command("ins_tuning.py", "--base_model", model,
+                   "--train_data_path", home / "instruction_data/movielens/train.json",
+                   "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output, "--num_epochs", "2", "--eval_steps", "2", *TINY, *more, home=home, **options)
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +133,8 @@ def bad_cases(home):
     return {
         "misspelt flag": (["evaluate.py", "--test_data_paht", good], "did you mean --test_data_path"),
         "missing data": (["evaluate.py", "--base_model", "m", "--test_data_path", home / "none.json"], "no such file"),
-        "free answers": (["rec_tuning.py", "--base_model", "m", "--output_dir", home / "bad", "--train_data_path", free],
-                         "record 0: output 'It is 2.' is neither"),
+        "free answers": (["rec_tuning.py", "--base_model", "m", "--output_dir", home / "bad", "--train_data_path",
+                          free], "record 0: output 'It is 2.' is neither"),
         "too many shots": (["rec_tuning.py", "--base_model", "m", "--output_dir", home / "bad", "--train_data_path",
                             good, "--sample", "25"], "has 24 rows"),
         "no such model": (["rec_tuning.py", "--base_model", home / "nothing", "--output_dir", home / "bad",

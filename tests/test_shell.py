@@ -6,7 +6,8 @@ import shutil
 import pytest
 from conftest import command
 
-TINY = ["--batch_size", "8", "--learning_rate", "0.01", "--warmup_steps", "0", "--dtype", "float32", "--num_epochs", "1"]
+TINY = ["--batch_size", "8", "--learning_rate", "0.01", "--warmup_steps", "0", "--dtype", "float32",
+        "--num_epochs", "1"]
 
 
 @pytest.fixture(scope="module")

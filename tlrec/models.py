@@ -31,7 +31,13 @@ class Adapter:
 
     @property
     def chain(self) -> list[str]:
+        """Names of the tuning stages; an adapter from elsewhere is one stage with its folder's name."""
         return self.manifest.get("chain", [self.folder.name])
+
+    @property
+    def rows_of_chain(self) -> list[int | None]:
+        """Training rows of each stage; None where they are not known."""
+        return self.manifest.get("rows_of_chain", [None] * len(self.chain))
 
 
 def base_folder(base_model: str) -> Path:

@@ -144,6 +144,7 @@ def tune(settings: Settings, stage: Stage) -> None:
     manifest = {
         "request": request,
         "chain": [*(start.chain if start else []), stage.name],
+        "rows_of_chain": [*(start.rows_of_chain if start else []), len(stage.train)],
         "base_model": {"name": base.name, "fingerprint": request["base_model"]},
         "data": {
             "train": {"path": str(stage.train_path), "rows": len(stage.train)},
