@@ -24,7 +24,8 @@ def home(small_data, tmp_path_factory):
 def instruction_tune(home, model, output, *more, **options):
     return command("ins_tuning.py", "--base_model", model,
                    "--train_data_path", home / "instruction_data/movielens/train.json",
-                   "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output, "--num_epochs", "2", "--eval_steps", "2", *TINY, *more, home=home, **options)
+                   "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output,
+                   "--num_epochs", "2", "--eval_steps", "2", *TINY, *more, home=home, **options)
 
 
 @pytest.fixture(scope="module")
