@@ -133,9 +133,11 @@ def _safetensors_names(path: Path) -> list[str]:
 
 
 def describe_device() -> str:
-    """`cuda` or `cpu`; says so when it is the CPU."""
+    """`cuda` or `cpu`, printed; the first thing to call before torch's libraries are used."""
     import torch
 
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft's own calls
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of 4-bit kernels that are not used here
     if torch.cuda.is_available():
         print(f"device: {torch.cuda.get_device_name(0)}", flush=True)
         return "cuda"

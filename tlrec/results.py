@@ -12,6 +12,7 @@ import os
 import platform
 import resource
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -97,8 +98,6 @@ def commit() -> str | None:
 def peak_memory_gib() -> dict:
     """Peak resident memory of this process and, where CUDA was used, of the device, in GiB."""
     peak = {"host": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)}  # Linux counts in KiB
-    import sys
-
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         peak["cuda"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)

@@ -205,12 +205,12 @@ def _finished(output: Path, request: dict) -> bool:
 
 def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter | None):
     """The trainer, what was cut from the training samples, and the LoRA weights before the first step."""
+    device = models.describe_device()
     import transformers
     from peft import LoraConfig, get_peft_model_state_dict, prepare_model_for_kbit_training
 
     from tlrec.trainer import RecTrainer
 
-    device = models.describe_device()
     in_8bit = device == "cuda" if settings.load_in_8bit is None else settings.load_in_8bit
     checkpointing = settings.gradient_checkpointing
     if checkpointing is None:
