@@ -31,7 +31,7 @@ def main(
         train_data_path: instruction JSON
         val_data_path: instruction JSON that selects the checkpoint (published: the target domain's valid.json)
         val_set_size: without val_data_path, this many training rows are held out instead (split seed 42)
-        resume_from_checkpoint: adapter (or training checkpoint) to start from
+        resume_from_checkpoint: adapter folder to start from
         sample: tune on this many rows, drawn with the seed; -1 is all
         seed: of the rows drawn, the initialisation, the order and the dropout
         num_epochs: passes over the data

@@ -33,7 +33,7 @@ def main(
     Args:
         train_data_path: the target domain's train.json
         val_data_path: the target domain's valid.json
-        resume_from_checkpoint: adapter (or training checkpoint) to start from
+        resume_from_checkpoint: adapter folder to start from
         sample: number of shots; -1 is all rows
         seed: of the subset, the initialisation, the order and the dropout
         num_epochs: passes over the shots (TLRec 30, TALLRec 200)

@@ -89,6 +89,7 @@ def test_the_same_command_gives_the_same_adapter_and_a_finished_one_is_reused(ho
     assert samples.sha256(twin / weights) == samples.sha256(source_adapter / weights)
     instruction_tune(home, tiny_llama, twin, "--seed", "1")  # nor does one of other settings
     assert samples.sha256(twin / weights) != samples.sha256(source_adapter / weights)
+    assert sorted(path.name for path in twin.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
 
 
 def test_all_rows_without_a_starting_adapter_in_8bit(home, tiny_llama):

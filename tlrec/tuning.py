@@ -135,12 +135,15 @@ def tune(settings: Settings, stage: Stage) -> None:
         print(f"{output}: already tuned with these data and settings; reused")
         return
     (output / models.MANIFEST).unlink(missing_ok=True)  # from here on the folder does not count as finished
+    for stale in output.glob("checkpoint-*"):  # of another run: its numbers would mix with this one's
+        shutil.rmtree(stale)
     began = time.time()
     trainer, cuts, before = _trainer(settings, stage, base, start)
-    state = Path(stage.start or "") / "trainer_state.json"
-    finished = trainer.train(resume_from_checkpoint=stage.start if stage.start and state.is_file() else None)
+    finished = trainer.train()
     _save(trainer.model, output, before)
     best = trainer.state.best_metric
+    if best is None and stage.select_by != "none":
+        print(f"no validation fell into {finished.global_step} steps (--eval_steps): the last weights are kept")
     manifest = {
         "request": request,
         "chain": [*(start.chain if start else []), stage.name],
