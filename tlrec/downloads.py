@@ -1,27 +1,62 @@
 """Files from outside: checked by their hash, stored whole or not at all."""
 
+import errno
+import fcntl
 import hashlib
+import http.client
 import os
-import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tlrec import paths
 from tlrec.errors import InputError
 from tlrec.samples import sha256
 
+TRIES = 5
+WORTH_ANOTHER_TRY = {408, 429, 500, 502, 503, 504}
+BLOCK = 1 << 16  # bytes a read asks for
+
+
+class WrongContent(InputError):
+    """What arrived is whole, but it is not the file that was asked for."""
+
+
+class _Interrupted(Exception):
+    """This try failed in a way that the next one may not; `wait` is the server's wish in seconds, 0 for none."""
+
+    def __init__(self, reason: object, wait: float = 0):
+        super().__init__(str(reason) or type(reason).__name__)
+        self.wait = wait
+
+
+class _HttpsStaysHttps(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, request, answer, code, message, headers, new_address):
+        if request.full_url.startswith("https:") and not new_address.startswith("https:"):
+            raise urllib.error.URLError(f"redirected from https to {new_address}; not followed")
+        return super().redirect_request(request, answer, code, message, headers, new_address)
+
 
 def git_blob_id(path: str | Path) -> str:
     """The id that git gives to a file: sha1 of 'blob <size>\\0' and the content."""
-    digest = hashlib.sha1(f"blob {os.path.getsize(path)}\0".encode())
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    return _git_digest(Path(path), os.path.getsize(path)).hexdigest()
+
+
+def _git_digest(path: Path, size: int) -> "hashlib._Hash":
+    """git's digest of a file that will have `size` bytes, fed with what is there of it."""
+    digest = hashlib.sha1(f"blob {size}\0".encode())
+    if path.exists():
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    return digest
 
 
 def wheel(requirement: str, file_name: str, digest: str) -> Path:
@@ -48,13 +83,84 @@ def wheel(requirement: str, file_name: str, digest: str) -> Path:
     return cached
 
 
-def url(address: str, path: Path, timeout: float = 30) -> None:
-    """Download over https into `path`, whole or not at all. Raises InputError with the reason."""
+def url(
+    address: str, path: Path, blob: str | None = None, size: int | None = None, timeout: float = 30, pause: float = 1
+) -> None:
+    """Download into `path`, whole or not at all; a part left by an earlier run is continued, not fetched again.
+
+    blob, size: git blob id and bytes that the file must have, None where they are not known. timeout: seconds without a
+    byte. pause: seconds before the second try, doubled before each later one, unless the server names its own.
+    Raises WrongContent for another blob id, InputError where the file cannot be had.
+    """
     partial = path.with_name(path.name + ".partial")
+    with _alone_in(path.parent):
+        if blob and path.exists() and git_blob_id(path) == blob:
+            return  # another process was faster
+        for attempt in range(TRIES):
+            continued = partial.exists() and partial.stat().st_size > 0
+            try:
+                found = _receive(address, partial, size, timeout)
+            except _Interrupted as reason:
+                if attempt == TRIES - 1:
+                    raise InputError(f"{address}: {reason} ({TRIES} tries)") from None
+                time.sleep(min(reason.wait or pause * 2**attempt, 60))
+                continue
+            if not blob or found == blob:
+                partial.replace(path)
+                return
+            got = partial.stat().st_size
+            partial.unlink()
+            if not continued:  # a continued part may itself be of another file: that deserves a fresh start
+                raise WrongContent(f"{address}: git blob id {found} ({got:,} bytes), expected {blob}; not used")
+        raise InputError(f"{address}: no whole file in {TRIES} tries")
+
+
+def _receive(address: str, partial: Path, size: int | None, timeout: float) -> str:
+    """One try: append to `partial` what it still lacks. Returns the git blob id of the whole file."""
+    have = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(address, headers={"Accept-Encoding": "identity", "User-Agent": "tlrec"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
     try:
-        with urllib.request.urlopen(address, timeout=timeout) as answer, open(partial, "wb") as file:
-            shutil.copyfileobj(answer, file)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"{address}: {getattr(error, 'reason', error)}") from None
-    partial.replace(path)
+        with urllib.request.build_opener(_HttpsStaysHttps).open(request, timeout=timeout) as answer:
+            if have and not (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
+                have = 0  # the server does not continue: it sends the whole file again
+                partial.unlink()
+            length = answer.headers.get("Content-Length") or ""
+            total = have + int(length) if length.isdigit() else size
+            digest = _git_digest(partial, total) if total is not None else None
+            with open(partial, "ab") as file:
+                for block in iter(lambda: answer.read1(BLOCK), b""):
+                    file.write(block)
+                    if digest:
+                        digest.update(block)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:
+            partial.unlink(missing_ok=True)  # the part is longer than the file
+            raise _Interrupted("the part on disk is no beginning of this file") from None
+        if error.code in WORTH_ANOTHER_TRY:
+            wait = error.headers.get("Retry-After") or ""
+            raise _Interrupted(f"{error.code} {error.reason}", float(wait) if wait.isdigit() else 0) from None
+        raise InputError(f"{address}: {error.code} {error.reason}") from None
+    except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if getattr(error, "filename", None) or getattr(error, "errno", None) == errno.ENOSPC:
+            raise InputError(f"{partial}: {error.strerror}") from None  # the disk's fault, not the network's
+        if isinstance(reason, socket.gaierror | str | ValueError):  # no such host, refused redirect, not an address
+            raise InputError(f"{address}: {reason}") from None
+        raise _Interrupted(reason) from None
+    received = partial.stat().st_size
+    if total is not None and received < total:
+        raise _Interrupted(f"cut off after {received:,} of {total:,} bytes")
+    return digest.hexdigest() if digest and received == total else git_blob_id(partial)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process downloads into `folder`."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -30,6 +30,12 @@ def read_samples(path: str | Path, answers_only: bool) -> list[Sample]:
     answers_only: every output must be `Yes.` or `No.` (validation, test and rec-tuning data); otherwise any non-empty
     output and an empty input will do. Raises InputError naming the file and the record, counted from 0.
     """
+    records = read_records(path)
+    return [sample_from(path, number, record, answers_only) for number, record in enumerate(records)]
+
+
+def read_records(path: str | Path) -> list[object]:
+    """The records of a JSON list, unchecked. InputError where the file is no JSON list, or an empty one."""
     path = Path(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -48,10 +54,11 @@ def read_samples(path: str | Path, answers_only: bool) -> list[Sample]:
         raise InputError(f"{path}: a {type(records).__name__}, not a list of records")
     if not records:
         raise InputError(f"{path}: holds no records")
-    return [_checked(path, number, record, answers_only) for number, record in enumerate(records)]
+    return records
 
 
-def _checked(path: Path, number: int, record: object, answers_only: bool) -> Sample:
+def sample_from(path: str | Path, number: int, record: object, answers_only: bool) -> Sample:
+    """One record, checked as read_samples() says."""
     where = f"{path}: record {number}"
     if not isinstance(record, dict):
         raise InputError(f"{where} is a {type(record).__name__}, not an object with instruction, input and output")

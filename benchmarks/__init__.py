@@ -1,0 +1,1 @@
+"""Side-by-side timings against the published way of doing the same work."""

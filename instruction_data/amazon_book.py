@@ -1,0 +1,132 @@
+"""Amazon Books Reviews -> instruction_data/amazon-book, the source domain for book.
+
+    python -m instruction_data.amazon_book --raw_dir DIR
+
+Raw files: `Books_rating.csv` (reviews) and `books_data.csv` (books), UTF-8, in a folder or a .zip.
+"""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from rec_data import published
+from tlrec import cli, histories, provenance, raw
+from tlrec.errors import InputError
+
+FOLDER = "instruction_data/amazon-book"
+RULES = [
+    "one review per title and user, the first in file order; books joined on the title, the first of each title",
+    "the year is the first four digits of publishedDate; reviews with a missing field are dropped",
+    "like = score, truncated to a whole number, > 4",
+    "users in order of first appearance; a user's reviews sorted, stably, by time as text",
+    "windows of ten reviews and a target; the last 10,000 of all users, cut 8:1:1",
+    "an entry is `\"Title\" written by Author`: the first title of an id, the authors' list without `['` and `']`",
+]
+CATEGORY = pa.dictionary(pa.int32(), pa.string())
+REVIEW_COLUMNS = {
+    "Id": CATEGORY, "Title": CATEGORY, "User_id": CATEGORY, "review/score": pa.float64(), "review/time": pa.int64(),
+}
+BOOK_COLUMNS = {"Title": pa.string(), "authors": pa.string(), "publishedDate": pa.string()}
+
+
+def read_table(files: raw.RawFiles, name: str, columns: dict[str, pa.DataType]) -> pa.Table:
+    """The named columns of a CSV file, read block by block. InputError where it is of another form."""
+    with files.open(name) as file:
+        try:
+            table = pa_csv.read_csv(
+                file,
+                read_options=pa_csv.ReadOptions(block_size=1 << 24),
+                parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=columns,
+                    include_columns=list(columns),
+                    null_values=raw.MISSING,
+                    strings_can_be_null=True,
+                ),
+            )
+        except (pa.ArrowException, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{name}: not the published CSV ({reason}); is it whole and the right file?") from None
+    if not table.num_rows:
+        raise InputError(f"{name}: holds no rows; download it again")
+    return table.unify_dictionaries().combine_chunks()
+
+
+def read_books(files: raw.RawFiles, name: str) -> dict[str, str]:
+    """{title: authors without the list's brackets} of the books that have authors and a year."""
+    books = read_table(files, name, BOOK_COLUMNS)
+    years = pc.extract_regex(books["publishedDate"], r"(?P<year>\d{4})")
+    columns = {"title": books["Title"].to_pylist(), "authors": books["authors"].to_pylist()}
+    table = pd.DataFrame(columns | {"dated": years.is_valid().to_numpy()})
+    table = table.drop_duplicates("title")  # before the incomplete ones go: the first of a title decides
+    table = table[table["title"].notna() & table["authors"].notna() & table["dated"]]
+    return {title: authors[2:-2] for title, authors in zip(table["title"], table["authors"], strict=True)}
+
+
+def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+    """Codes of shape (rows,), -1 where missing, and the texts they stand for."""
+    array = column.combine_chunks()
+    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+    return pc.fill_null(array.indices, -1).to_numpy(zero_copy_only=False), array.dictionary.to_pylist()
+
+
+def main(raw_dir: str) -> None:
+    """Build the book source domain from Amazon Books Reviews.
+
+    Args:
+        raw_dir: the folder or .zip with Books_rating.csv and books_data.csv
+    """
+    files = raw.RawFiles(raw_dir)
+    books = read_books(files, "books_data.csv")
+    reviews = read_table(files, "Books_rating.csv", REVIEW_COLUMNS)
+    print(f"{reviews.num_rows:,} reviews, {len(books):,} books with authors and a year", flush=True)
+    items, item_names = codes(reviews["Id"])
+    titles, title_names = codes(reviews["Title"])
+    users, user_names = codes(reviews["User_id"])
+    scores = reviews["review/score"].to_numpy()
+    times = pc.fill_null(reviews["review/time"], -1).to_numpy()
+    incomplete = (items < 0) | (titles < 0) | (users < 0) | np.isnan(scores)
+    incomplete |= reviews["review/time"].is_null().to_numpy()
+    repeated = pd.Series((titles + 1).astype(np.int64) * (len(user_names) + 1) + users + 1).duplicated().to_numpy()
+    joined = np.array([title in books for title in title_names] + [False])[titles]  # -1 finds the last, False
+    del reviews
+    keep = ~repeated & ~incomplete & joined
+    dropped = {
+        "further reviews of a title by the same user": int(repeated.sum()),
+        "reviews without id, title, user, score or time": int((incomplete & ~repeated).sum()),
+        "reviews of titles without a book, authors or year": int((~joined & ~incomplete & ~repeated).sum()),
+    }
+    items, titles, users, times = items[keep], titles[keep], users[keep], times[keep]
+    likes = (np.trunc(scores[keep]) > 4).astype(np.int8)
+    first = np.zeros(len(item_names), dtype=np.int32)
+    first[items[::-1]] = titles[::-1]  # an id keeps its first title: the last assignment wins
+    item_codes = {name: code for code, name in enumerate(item_names)}
+
+    def entry(item: str) -> str:
+        title = title_names[first[item_codes[item]]]
+        return histories.book_entry(title, books[title])
+
+    spans = histories.windows(users, times, last=histories.SPLIT_ROWS)
+    used = np.unique(spans)
+    names = dict(zip(used.tolist(), (item_names[code] for code in items[used]), strict=True))
+    samples, rows = histories.sequences(
+        spans,
+        "book",
+        {index: user_names[users[index]] for index in spans[:, -1]},
+        np.array([names.get(index) for index in range(len(items))], dtype=object),
+        likes,
+        {index: str(times[index]) for index in spans[:, -1]},
+        entry,
+    )
+    splits = provenance.cut(samples, rows)
+    in_use = dict.fromkeys(names.values())
+    provenance.publish(
+        FOLDER, splits, "instruction_data.amazon_book", files.sources(), RULES, dropped, published.CATALOGUE,
+        [(item, entry(item)) for item in in_use],
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

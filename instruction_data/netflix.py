@@ -1,0 +1,85 @@
+"""Netflix Prize -> instruction_data/netflix, the source domain for movie.
+
+    python -m instruction_data.netflix --raw_dir DIR [--all_files true]
+
+Raw files: `combined_data_1.txt` (a movie's header line `N:`, then its ratings `user,rating,date`) and
+`movie_titles.csv` (ISO-8859-1), in a folder or a .zip. The published data is made of the first of the four rating
+files; --all_files reads them all, in order.
+"""
+
+import csv
+import io
+
+import numpy as np
+
+from instruction_data.netflix_ratings import read_ratings
+from rec_data import published
+from tlrec import cli, histories, provenance, raw
+from tlrec.errors import InputError
+
+FOLDER = "instruction_data/netflix"
+RULES = [
+    "like = rating > 3",
+    "users in order of first appearance; a user's ratings sorted, stably, by date as text",
+    "windows of ten ratings and a target; the last 10,000 of all users, cut 8:1:1",
+    "a title is `Title (Year)` without its own commas, `<NA>` for a missing year",
+]
+
+
+def read_titles(files: raw.RawFiles, name: str) -> dict[int, str]:
+    """{movie: `Title (Year)`} in file order, from lines `movie,year,title`.
+
+    A title's own commas are dropped, the spaces beside them stay. A missing year is `<NA>`. Quotation marks around the
+    beginning of a title are taken for CSV's, as in the published text: `"Weird Al" Yankovic` -> `Weird Al Yankovic`.
+    """
+    titles: dict[int, str] = {}
+    with files.open(name) as file:
+        lines = csv.reader(io.TextIOWrapper(file, encoding="ISO-8859-1", newline=""))
+        try:
+            for row in lines:
+                if not row:
+                    continue
+                movie, year, title = row[0], row[1] if len(row) > 1 else "", "".join(row[2:])
+                known_year = year.isdigit() or year in raw.MISSING
+                if len(row) < 3 or not movie.isdigit() or not known_year or not title.strip():
+                    raise InputError(
+                        f"{name}: line {lines.line_num} {','.join(row)[:60]!r} is not `movie,year,title`; the file is "
+                        "cut short or not Netflix's"
+                    )
+                title = title.strip() if len(row) > 3 else title
+                titles[int(movie)] = f"{title} ({year if year.isdigit() else '<NA>'})"
+        except csv.Error as error:
+            raise InputError(f"{name}: line {lines.line_num}: {error}; download it again") from None
+    return titles
+
+
+def main(raw_dir: str, all_files: bool = False) -> None:
+    """Build the Netflix source domain from the raw files of the Netflix Prize.
+
+    Args:
+        raw_dir: the folder or .zip with combined_data_1.txt and movie_titles.csv
+        all_files: read all four rating files (100 million ratings) instead of the first, as published
+    """
+    files = raw.RawFiles(raw_dir)
+    titles = read_titles(files, "movie_titles.csv")
+    names = [f"combined_data_{number}.txt" for number in range(1, 5 if all_files else 2)]
+    ratings = read_ratings(files, names)
+    print(f"{len(ratings.users):,} ratings of {len(names)} file{'s' * all_files}", flush=True)
+    unknown = np.setdiff1d(np.unique(ratings.movies), list(titles))
+    if len(unknown):
+        raise InputError(f"movie_titles.csv: no title for the rated movie {unknown[0]}; is it of the same data?")
+    spans = histories.windows(ratings.users, ratings.dates, last=histories.SPLIT_ROWS)
+    days = {span[-1]: f"{day // 10_000}-{day // 100 % 100:02}-{day % 100:02}"
+            for span, day in zip(spans, ratings.dates[spans[:, -1]].tolist(), strict=True)}
+    samples, rows = histories.sequences(
+        spans, "movie", ratings.users, ratings.movies, ratings.likes, days, lambda movie: f'"{titles[movie]}"'
+    )
+    splits = provenance.cut(samples, rows)
+    items = [(str(movie), title) for movie, title in titles.items()]
+    provenance.publish(
+        FOLDER, splits, "instruction_data.netflix", files.sources(), RULES, {}, published.CATALOGUE, items
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

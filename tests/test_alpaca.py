@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from instruction_data import alpaca
+from tlrec import samples
+from tlrec.errors import InputError
+
+GOOD = {"instruction": "Say é.", "input": "", "output": "é", "text": "left out"}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_records_go_in_as_they_are(home, tmp_path, capsys):
+    path = tmp_path / "alpaca.json"
+    path.write_text(json.dumps([GOOD, GOOD | {"output": " "}, GOOD | {"input": " x\n"}]))
+    alpaca.main(str(path))
+    place = home / "instruction_data" / "alpaca"
+    assert sorted(file.name for file in place.iterdir()) == ["dataset.json", "train.json"]
+    expected = [{name: GOOD[name] for name in ("instruction", "input", "output")}] * 2
+    expected[1] = expected[1] | {"input": " x\n"}
+    assert (place / "train.json").read_text() == json.dumps(expected, indent=4)
+    assert len(samples.read_samples(place / "train.json", answers_only=False)) == 2
+    record = json.loads((place / "dataset.json").read_text())
+    assert record["dropped"] == {"records without an output": 1} and record["users"] is None
+    assert record["sources"]["alpaca.json"]["sha256"] == samples.sha256(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "a dict, not a list"),
+        ("", "not JSON"),
+        (json.dumps([GOOD])[:-9], "not JSON"),
+        (json.dumps([GOOD, {"instruction": "x", "output": "y"}]), "record 1 has no 'input'"),
+        (json.dumps([GOOD | {"output": ""}]), "0 samples"),
+    ],
+)
+def test_bad_files_are_refused_and_nothing_is_written(home, tmp_path, content, message):
+    path = tmp_path / "alpaca.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message) as error:
+        alpaca.main(str(path))
+    assert "alpaca.json" in str(error.value) and not list(home.rglob("*.json"))
+
+
+def test_without_network_one_line_names_the_cure(home, monkeypatch):
+    import datasets
+
+    def unreachable(*_, **__):
+        raise ConnectionError("no route\nto the hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(InputError, match=r"yahma/alpaca-cleaned: .* \(no route to the hub\).*--raw_file"):
+        alpaca.main()
+
+
+def test_the_downloaded_form_is_the_local_one(home, tmp_path, monkeypatch):
+    import datasets
+
+    rows = [{name: GOOD[name] for name in ("output", "input", "instruction")}] * 3
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: datasets.Dataset.from_list(rows))
+    alpaca.main()
+    written = json.loads((home / "instruction_data" / "alpaca" / "train.json").read_text())
+    assert len(written) == 3 and written[0]["output"] == "é"

@@ -1,0 +1,154 @@
+import csv
+import json
+import random
+
+import pytest
+
+from rec_data import book_crossing
+from tlrec import provenance
+from tlrec.errors import InputError
+
+BOOK_HEADER = '"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"Image-URL-S";"Image-URL-M"'
+BOOK_HEADER += ';"Image-URL-L"'
+RATING_HEADER = '"User-ID";"ISBN";"Book-Rating"'
+
+
+def book(isbn, title, author="Ann Lee"):
+    return f'"{isbn}";"{title}";"{author}";"1999";"P";"s";"m";"l"'
+
+
+BOOKS = [
+    *(book(f"{n:010}", f"T{n}") for n in range(30)),
+    book("00000000QX", 'RED : a \\"Silver\\" (Paper)'),  # a stray quotation mark ends the quoting
+    book("00000000DX", 'Tides, Maps &amp; ""Rivers""', "Gabriel García Márquez"),
+    book("00000000BX", 'Broken \\";Line'),  # after it the semicolon separates: nine fields
+    book("00000000NX", "No Author", ""),
+    book("0000000001", "T1 again"),
+]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TLREC_MIRROR", raising=False)
+    return tmp_path / "home"
+
+
+def put(folder, ratings, books=BOOKS):
+    folder.mkdir(exist_ok=True)
+    lines = [f'"{user}";"{isbn}";"{rating}"' if rating is not None else f'"{user}";"{isbn}"'
+             for user, isbn, rating in ratings]
+    (folder / "BX-Book-Ratings.csv").write_text("\r\n".join([RATING_HEADER, *lines, ""]), encoding="latin-1")
+    (folder / "BX-Books.csv").write_text("\r\n".join([BOOK_HEADER, *books, ""]), encoding="latin-1")
+    return str(folder)
+
+
+def result(home, folder="rec_data/book-crossing"):
+    samples, rows = [], []
+    for name in ("train", "valid", "test"):
+        samples += json.loads((home / folder / f"{name}.json").read_text())
+        rows += list(csv.DictReader(open(home / folder / f"{name}.csv", newline="", encoding="utf-8")))
+    pairs = zip(rows, samples, strict=True)
+    by_user = {row["user_id"]: (row, sample["input"], sample["output"]) for row, sample in pairs}
+    assert len(by_user) == len(rows)
+    return by_user, json.loads((home / folder / "dataset.json").read_text())
+
+
+RATINGS = [
+    *((f"u{user}", f"{n:010}", 8) for user in range(12) for n in range(4)),
+    *(("three", f"{n:010}", 8) for n in range(3)),
+    *(("many", f"{n:010}", n % 11) for n in range(25)),
+    ("odd", "00000000QX", 0), ("odd", "00000000DX", 6), ("odd", "0000000001", 5), ("odd", "0000000002", 10),
+    ("odd", "unlisted", 9), ("odd", "00000000NX", 9), ("odd", "00000000BX", 9), ("odd", "0000000003", None),
+]
+
+
+def test_rules(home, tmp_path, capsys):
+    book_crossing.main(put(tmp_path / "raw", RATINGS))
+    said = capsys.readouterr().out
+    assert "shuffled with seed 42" in said and "cannot be built again" in said
+    by_user, record = result(home)
+    assert set(by_user) == {f"u{n}" for n in range(12)} | {"many", "odd"}
+    order = list(range(25))
+    random.seed(42)
+    random.shuffle(order)
+    row, text, answer = by_user["many"]
+    history, target = order[:10], order[-1]
+    assert row["history_movie_id"] == str([f'"T{n}" written by Ann Lee' for n in history])
+    assert row["history_rating"] == str([int(n % 11 > 5) for n in history])
+    assert text.endswith(f'the target book ""T{target}" written by Ann Lee"?')
+    assert answer == ("Yes." if target % 11 > 5 else "No.") and row["rating"] == str(int(target % 11 > 5))
+    liked = ", ".join(f'"T{n}" written by Ann Lee' for n in history if n % 11 > 5)
+    assert text.startswith(f"User Preference: {liked}\n")
+    entries = [
+        ('"RED : a \\Silver\\" (Paper)"" written by Ann Lee', 0),
+        ('"Tides, Maps &amp; "Rivers"" written by Gabriel García Márquez', 1),
+        ('"T1" written by Ann Lee', 0),
+        ('"T2" written by Ann Lee', 1),
+    ]
+    random.seed(42)
+    random.shuffle(entries)
+    row, text, _ = by_user["odd"]
+    assert [row["history_movie_id"], row["movie_id"]] == [str([entry for entry, _ in entries[:-1]]), entries[-1][0]]
+    assert row["history_rating"] == str([like for _, like in entries[:-1]]) and row["timestamp"] == ""
+    assert record["dropped"] == {
+        "broken lines of BX-Book-Ratings.csv": 0,
+        "broken lines of BX-Books.csv": 1,
+        "ratings cut short": 1,
+        "books of an ISBN that was there before": 1,
+        "ratings of books that are not listed": 2,
+        "ratings of books without title or author": 1,
+        "users with 3 ratings or fewer": 1,
+    }
+    assert [record["splits"][name]["rows"] for name in ("train", "valid", "test")] == [11, 1, 2]
+
+
+def test_implicit_ratings_can_be_left_out(home, tmp_path):
+    book_crossing.main(put(tmp_path / "raw", RATINGS), drop_implicit=True)
+    by_user, record = result(home)
+    assert "odd" not in by_user  # three explicit ratings remain
+    assert record["dropped"]["implicit ratings (0)"] == 4 and "ratings of 0 left out" in record["rules"][0]
+
+
+def test_the_seed_decides_the_split_and_nothing_else(home, tmp_path):
+    raw_dir = put(tmp_path / "raw", RATINGS)
+    book_crossing.main(raw_dir)
+    first, record = result(home)
+    book_crossing.main(raw_dir)
+    assert result(home) == (first, record)
+    book_crossing.main(raw_dir, seed=1)
+    second, other = result(home)
+    assert second == first and list(second) != list(first) and "seed(1)" in other["rules"][4]
+
+
+def test_where_the_published_files_belong(home, tmp_path, monkeypatch):
+    raw_dir = put(tmp_path / "raw", RATINGS)
+    book_crossing.main(raw_dir, output_dir="rec_data/book")
+    record = provenance.owner(home / "rec_data" / "book")
+    assert "differs from the published file" in record["splits"]["train"]["comparison"]
+    monkeypatch.setattr(book_crossing.published, "identical", lambda name, path: path.name == "test.json")
+    with pytest.raises(InputError, match=r"book/test.json: the published file; move it away"):
+        book_crossing.main(raw_dir, output_dir="rec_data/book")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("BX-Books.csv", lambda text: text.replace(";", ","), "no column 'ISBN'"),
+        ("BX-Book-Ratings.csv", lambda text: text.replace(";", "\t"), "no column 'User-ID'"),
+        ("BX-Books.csv", lambda text: text.replace("Book-Author", "Author"), "no column 'Book-Author'"),
+        ("BX-Book-Ratings.csv", lambda text: "", "empty"),
+        ("BX-Book-Ratings.csv", lambda text: RATING_HEADER + "\r\n", "holds no rows"),
+        ("BX-Book-Ratings.csv", lambda text: text.replace('"8"', '"good"', 1), "a rating is not a number .*good"),
+        ("BX-Book-Ratings.csv", lambda text: text[: text.rindex('"')], "not Book-Crossing's CSV .*EOF inside string"),
+        ("BX-Book-Ratings.csv", lambda text: "\r\n".join(text.split("\r\n")[:9]), "2 samples for"),
+    ],
+)
+def test_bad_raw_input_is_refused_and_nothing_is_written(home, tmp_path, name, change, message):
+    raw_dir = put(tmp_path / "raw", RATINGS)
+    path = tmp_path / "raw" / name
+    path.write_text(change(path.read_bytes().decode("latin-1")), encoding="latin-1", newline="")
+    with pytest.raises(InputError, match=message) as error:
+        book_crossing.main(raw_dir)
+    assert "\n" not in str(error.value) and name in str(error.value)
+    assert not list(home.rglob("*.json"))

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from rec_data import movielens
+from tlrec import provenance
+from tlrec.errors import InputError
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TLREC_MIRROR", raising=False)
+    return tmp_path / "home"
+
+
+def put(folder, users=200, items=120, titles=None):
+    folder.mkdir()
+    pairs = [(user, item) for item in range(1, items + 1) for user in range(1, users + 1)]
+    lines = [f"{user}\t{item}\t{(user + item) % 5 + 1}\t{880_000_000 + item}" for user, item in pairs]
+    (folder / "u.data").write_text("\n".join(lines) + "\n")
+    named = [f"{i}|Film, The {i} (1990)|01-Jan-1990||http://x|0|1" for i in range(1, (titles or items) + 1)]
+    (folder / "u.item").write_text("\n".join(named) + "\n", encoding="ISO-8859-1")
+    return folder
+
+
+def test_two_domains_that_share_no_user_and_a_record_of_each(home, tmp_path, capsys):
+    movielens.main(str(put(tmp_path / "raw")))
+    target, source = (provenance.owner(home / name) for name in ("rec_data/movie", "instruction_data/movielens"))
+    assert (target["rows"], source["rows"]) == (10_000, 10_000)
+    assert set(target["sources"]) == {"u.data", "u.item"} and len(source["rules"]) == len(target["rules"]) + 1
+    assert "differs from the published file: git blob id" in target["splits"]["test"]["comparison"]
+    users = [set(), set()]
+    for number, folder in enumerate(("rec_data/movie", "instruction_data/movielens")):
+        for name in ("train", "valid", "test"):
+            lines = (home / folder / f"{name}.csv").read_text().splitlines()[1:]
+            users[number] |= {line.split(",")[0] for line in lines}
+    assert users[0] and users[1] and not users[0] & users[1]
+    assert '"Film, The ' in json.loads((home / "rec_data/movie/test.json").read_text())[0]["input"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("u.data", "", "empty"),
+        ("u.data", "1,2,3,4\n", "u.data"),
+        ("u.data", "1\t1\tgood\t5\n", "a rating is not a number"),
+        ("u.data", "1\t999\t3\t5\n", "no title for the rated item 999"),
+        ("u.data", "1\t1\t3\t5\n", "0 windows for rec_data/movie"),
+        ("u.data", "1\t1\t3\t5\n1\t2", "row 1 is cut short"),
+    ],
+)
+def test_bad_raw_input_is_refused_and_nothing_is_written(home, tmp_path, name, content, message):
+    folder = put(tmp_path / "raw", 2, 3)
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=message) as error:
+        movielens.main(str(folder))
+    assert "\n" not in str(error.value) and not list(home.rglob("*.json"))

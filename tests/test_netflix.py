@@ -1,0 +1,169 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from instruction_data import netflix, netflix_ratings
+from tlrec import raw
+from tlrec.errors import InputError
+
+TITLES = """1,2003,Dinosaur Planet
+2,NULL,Rome: Naples, and Back
+3,1997,"Odd" Al, Live!
+4,1994,Paula's "Get Up" & Dance
+5,2001,  Two  Spaces
+6,2001,Monsters, Inc., and others
+7,,No Year
+8,1984,Caf\xe9
+9,1990,1984
+10,1990,NaN Street
+11,1991,K
+12,1992,L
+"""
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TLREC_MIRROR", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def raw_dir(tmp_path):
+    """Twelve movies; 7 rates them all, 1488844 all but the first, 5 ten of them (too few for a window), 100-105 all."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    (folder / "movie_titles.csv").write_text(TITLES, encoding="ISO-8859-1")
+    lines = []
+    for movie in range(1, 13):
+        lines.append(f"{movie}:")
+        lines.append(f"7,{movie % 5 + 1},2005-0{9 if movie == 1 else 1}-{10 + movie % 3:02}")
+        if movie > 1:
+            lines.append(f"1488844,{5 if movie % 2 else 3},2004-12-31")
+        if movie < 11:
+            lines.append(f"5,5,2000-01-{movie:02}")
+    for user in range(100, 106):  # enough windows for a split
+        for movie in range(1, 13):
+            lines.insert(1 + lines.index(f"{movie}:"), f"{user},{movie % 5 + 1},2005-05-05")
+    (folder / "combined_data_1.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def written(home):
+    place = home / "instruction_data" / "netflix"
+    return {path.name: path for path in place.iterdir()} if place.exists() else {}
+
+
+def test_titles(raw_dir):
+    titles = netflix.read_titles(raw.RawFiles(raw_dir), "movie_titles.csv")
+    assert titles == {
+        1: "Dinosaur Planet (2003)",
+        2: "Rome: Naples and Back (<NA>)",
+        3: "Odd Al Live! (1997)",
+        4: 'Paula\'s "Get Up" & Dance (1994)',
+        5: "  Two  Spaces (2001)",
+        6: "Monsters Inc. and others (2001)",
+        7: "No Year (<NA>)",
+        8: "Café (1984)",
+        9: "1984 (1990)",
+        10: "NaN Street (1990)",
+        11: "K (1991)",
+        12: "L (1992)",
+    }
+
+
+def test_the_whole_way(home, raw_dir, capsys):
+    netflix.main(str(raw_dir))
+    said = capsys.readouterr().out
+    assert "differs from the published file: git blob id" in said
+    files = written(home)
+    assert sorted(files) == sorted(
+        ["dataset.json", "item_mapping.csv", *(f"{s}.{v}" for s in ("train", "valid", "test") for v in ("json", "csv"))]
+    )
+    rows = []
+    for name in ("train", "valid", "test"):
+        rows += csv.DictReader(open(files[f"{name}.csv"], newline=""))
+    users = list(dict.fromkeys(row["user_id"] for row in rows))
+    assert users == ["105", "104", "103", "102", "101", "100", "7", "1488844"]  # first appearance in the file
+    mine = [row for row in rows if row["user_id"] == "7"]
+    assert len(mine) == 2 and mine[-1]["movie_id"] == "1" and mine[-1]["timestamp"] == "2005-09-11"
+    # equal dates keep file order: 3, 6, 9, 12 on the tenth, then 4, 7, 10 on the eleventh, then 2, 5, 8, 11
+    assert mine[0]["history_movie_id"] == str([str(movie) for movie in (3, 6, 9, 12, 4, 7, 10, 2, 5, 8)])
+    assert mine[0]["history_rating"] == str([1, 0, 1, 0, 1, 0, 0, 0, 0, 1])  # like = rating > 3
+    at_threshold = [row for row in rows if row["user_id"] == "1488844"]
+    assert len(at_threshold) == 1 and at_threshold[0]["history_movie_id"] == str([str(m) for m in range(2, 12)])
+    sample = json.loads(files["test.json"].read_text())[-1]
+    liked = ["Odd Al Live! (1997)", "  Two  Spaces (2001)", "No Year (<NA>)"]
+    assert sample["input"].startswith("User Preference: " + ", ".join(f'"{title}"' for title in liked))
+    assert sample["input"].endswith('the target movie "L (1992)"?') and sample["output"] == "No."
+    record = json.loads(files["dataset.json"].read_text())
+    assert record["rows"] == len(rows) and record["users"] == 8
+    assert set(record["sources"]) == {"movie_titles.csv", "combined_data_1.txt"}
+    assert files["item_mapping.csv"].read_bytes().splitlines()[4] == b'4,"Paula\'s ""Get Up"" & Dance (1994)"'
+
+
+def test_all_files_are_one_stream_and_windows_line_ends_do_not_matter(home, raw_dir):
+    netflix.main(str(raw_dir))
+    before = {name: path.read_bytes() for name, path in written(home).items() if name != "dataset.json"}
+    lines = (raw_dir / "combined_data_1.txt").read_text().splitlines()
+    cuts = [0, *(lines.index(f"{movie}:") for movie in (4, 5, 9)), len(lines)]
+    for number in range(4):
+        content = "\r\n".join(lines[cuts[number] : cuts[number + 1]])  # nor does a missing one at the end
+        (raw_dir / f"combined_data_{number + 1}.txt").write_bytes(content.encode())
+    netflix.main(str(raw_dir), all_files=True)
+    assert before == {name: path.read_bytes() for name, path in written(home).items() if name != "dataset.json"}
+
+
+@pytest.mark.parametrize("block", [30, 64, 1000])
+def test_blocks_may_end_anywhere(raw_dir, monkeypatch, block):
+    whole = netflix_ratings.read_ratings(raw.RawFiles(raw_dir), ["combined_data_1.txt"])
+    monkeypatch.setattr(netflix_ratings, "BLOCK", block)
+    pieces = netflix_ratings.read_ratings(raw.RawFiles(raw_dir), ["combined_data_1.txt"])
+    assert all(np.array_equal(a, b) for a, b in zip(whole, pieces, strict=True))
+    lines = (raw_dir / "combined_data_1.txt").read_text().splitlines()
+    assert len(whole.users) == sum(not line.endswith(":") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1:\n7;3;2005-01-01\n", "line 2 '7;3;2005-01-01' is neither"),
+        ("7,3,2005-01-01\n1:\n", "line 1 '7,3,2005-01-01' is a rating before any"),
+        ("1:\n7,3,2005-01-01\n8,3,2005-0", "line 3 '8,3,2005-0' is neither"),
+        ("1:\n7,3,2005-01-01\n8", "line 3 '8' is neither"),
+        ("1:\n7,3,2005-01-01\n2:\n", "ends with the header of movie 2"),
+        ("1:\n7,3\n", "line 2 '7,3' is neither"),
+        ("1:\n7,3,2005-01-01\n\n8,3,2005-01-01\n", "line 3 '' is neither"),
+        ("1:\n7,0,2005-01-01\n", "line 2"),
+        ("1:\n7,6,2005-01-01\n", "line 2"),
+        ("1:\n7,33,2005-01-01\n", "line 2"),
+        ("1:\n,3,2005-01-01\n", "line 2"),
+        ("1:\n-7,3,2005-01-01\n", "line 2"),
+        ("1:\n1234567890,3,2005-01-01\n", "line 2"),
+        ("1:\n7,3,2005/01/01\n", "line 2"),
+        ("x:\n7,3,2005-01-01\n", "line 1 'x:' is not a movie's header"),
+        ("1:\n7,3,2005-01-01\n99:\n7,3,2005-01-01\n", "no title for the rated movie 99"),
+        ("1:\n7,3,2005-01-01\n", "0 samples"),
+        ("user,rating,date\n", "line 1 'user,rating,date'"),
+        ("x" * 5000, "not lines of text"),
+        ("", "empty"),
+        ("\n", "line"),
+    ],
+)
+def test_bad_ratings_are_refused_and_nothing_is_written(home, raw_dir, content, message):
+    (raw_dir / "combined_data_1.txt").write_text(content)
+    with pytest.raises(InputError) as error:
+        netflix.main(str(raw_dir))
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert "combined_data_1.txt" in str(error.value) or "movie_titles.csv" in str(error.value)
+    assert written(home) == {}
+
+
+@pytest.mark.parametrize("content", ["1;2003;Dinosaur Planet\n", "1,2003\n", "1,new,Title\n", "", "id,year,title\n"])
+def test_bad_titles_are_refused_and_nothing_is_written(home, raw_dir, content):
+    (raw_dir / "movie_titles.csv").write_text(content)
+    with pytest.raises(InputError, match=r"movie_titles.csv: (line 1 .* is not `movie,year,title`|empty)"):
+        netflix.main(str(raw_dir))
+    assert written(home) == {}

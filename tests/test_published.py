@@ -1,0 +1,292 @@
+"""The downloader against a real HTTP server on loopback that is slow, cuts off, lies, fails and redirects."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from rec_data import published
+from tlrec import downloads, histories, paths, provenance
+from tlrec.errors import InputError
+
+NAME = "rec_data/book/valid.json"
+SAMPLES = [
+    histories.sample("book", ['"A, B" written by X', '"C" written by É'], [1, 0], f'""T{i}" written by Z"?', i % 2)
+    for i in range(400)
+]
+CONTENT = json.dumps(SAMPLES, indent=4).encode()
+
+
+class Server(ThreadingHTTPServer):
+    """Answers by `behaviour`, a list of words used up one a request; "good" when it is empty."""
+
+    def __init__(self):
+        self.behaviour: list[str] = []
+        self.seen: list[tuple[str, str | None]] = []  # path and Range of every request
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):  # noqa: N802
+        server = self.server
+        server.seen.append((self.path, self.headers["Range"]))
+        word = server.behaviour.pop(0) if server.behaviour else "good"
+        if word.isdigit():
+            self.send_response(int(word))
+            self.end_headers()
+            return
+        if word == "redirect":
+            self.send_response(302)
+            self.send_header("Location", f"{server.base}/elsewhere")
+            self.end_headers()
+            return
+        body, start = (CONTENT if word != "wrong" else CONTENT.replace(b"Yes.", b"No!!")), 0
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+        if asked and word != "no-range":
+            start = int(asked[1])
+            if start >= len(body):
+                self.send_response(416)
+                self.end_headers()
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        else:
+            self.send_response(200)
+        if word != "no-length":
+            self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        body = body[start:]
+        if word == "cut":
+            body = body[: len(body) // 2]
+        for block in range(0, len(body), 8192):
+            self.wfile.write(body[block : block + 8192])
+            if word == "slow":
+                time.sleep(0.02)
+            if word == "stalls" and block > 16_000:
+                time.sleep(1)
+                return
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Where the file belongs, under an empty home and a catalogue that knows CONTENT."""
+    blob = downloads._git_digest(tmp_path / "none", len(CONTENT))
+    blob.update(CONTENT)
+    entry = {"repository": "TLRec", "blob": blob.hexdigest(), "bytes": len(CONTENT)}
+    monkeypatch.setitem(published.CATALOGUE, NAME, entry)
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TLREC_MIRROR", raising=False)
+    monkeypatch.setattr(downloads, "time", type("", (), {"sleep": staticmethod(lambda seconds: None)}))
+    return paths.home() / NAME
+
+
+def only(place: Path) -> list[str]:
+    return sorted(path.name for path in place.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        [],
+        ["slow"],
+        ["redirect"],
+        ["503", "good"],
+        ["429", "502", "504", "500", "good"],
+        ["no-length"],
+        ["cut", "cut", "good"],
+        ["cut", "no-range"],
+        ["cut", "wrong", "good"],
+        ["stalls", "good"],
+    ],
+)
+def test_the_whole_file_arrives(server, place, behaviour):
+    server.behaviour += behaviour
+    said = published.fetch(NAME, None, server.base, timeout=0.5)
+    assert "byte-identical" in said and server.base in said
+    assert place.read_bytes() == CONTENT and only(place) == ["valid.json"]
+    commit = published.REPOSITORIES["TLRec"]["commit"]
+    assert server.seen[0] == (f"/ljy2222/TLRec/{commit}/{NAME}", None)
+
+
+def test_size_unknown_to_the_catalogue(server, place):
+    del published.CATALOGUE[NAME]["bytes"]
+    server.behaviour += ["cut", "no-length"]
+    published.fetch(NAME, None, server.base)
+    assert place.read_bytes() == CONTENT
+
+
+def test_an_interrupted_download_is_continued_by_the_next_run(server, place):
+    server.behaviour += ["cut"] + ["503"] * (downloads.TRIES - 1)
+    with pytest.raises(InputError, match=r"missing .*503"):
+        published.fetch(NAME, None, server.base)
+    assert not place.exists() and only(place) == ["valid.json.partial"]
+    half = (place.parent / "valid.json.partial").stat().st_size
+    assert 0 < half < len(CONTENT)
+    server.seen.clear()
+    published.fetch(NAME, None, server.base)
+    assert place.read_bytes() == CONTENT and only(place) == ["valid.json"]
+    assert [asked for _, asked in server.seen] == [f"bytes={half}-"]
+
+
+@pytest.mark.parametrize("part", [b"x" * 100, b"x" * len(CONTENT), b"x" * (len(CONTENT) + 10)])
+def test_a_part_of_another_file_is_thrown_away(server, place, part):
+    place.parent.mkdir(parents=True)
+    (place.parent / "valid.json.partial").write_bytes(part)
+    published.fetch(NAME, None, server.base)
+    assert place.read_bytes() == CONTENT
+
+
+def test_wrong_content_is_refused_by_its_id(server, place):
+    server.behaviour += ["wrong"]
+    with pytest.raises(InputError) as error:
+        published.fetch(NAME, None, server.base)
+    wrong = place.parent / "probe"
+    wrong.write_bytes(CONTENT.replace(b"Yes.", b"No!!"))
+    assert downloads.git_blob_id(wrong) in str(error.value)
+    assert published.CATALOGUE[NAME]["blob"] in str(error.value)
+    wrong.unlink()
+    assert only(place) == []
+
+
+@pytest.mark.parametrize(("status", "requests"), [("404", 1), ("403", 1), ("503", downloads.TRIES)])
+def test_failures_name_the_file_and_three_cures(server, place, status, requests):
+    server.behaviour += [status] * requests
+    with pytest.raises(InputError) as error:
+        published.fetch(NAME, None, server.base)
+    said = str(error.value)
+    assert "\n" not in said and status in said and str(place) in said
+    assert all(cure in said for cure in ("download", "TLREC_MIRROR", "rec_data.book_crossing --raw_dir"))
+    assert len(server.seen) == requests and only(place) == []
+
+
+def test_what_is_there_and_right_is_skipped_and_what_is_damaged_is_replaced(server, place):
+    published.fetch(NAME, None, server.base)
+    server.seen.clear()
+    assert "already here" in published.fetch(NAME, None, server.base)
+    assert server.seen == []
+    place.write_bytes(CONTENT[:-5])
+    published.fetch(NAME, None, server.base)
+    assert place.read_bytes() == CONTENT
+
+
+def test_two_at_a_time_make_one_download(server, place):
+    server.behaviour += ["slow"]
+    place.parent.mkdir(parents=True)
+    wanted = f"{server.base}/x", place, published.CATALOGUE[NAME]["blob"]
+    both = [threading.Thread(target=downloads.url, args=wanted) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert len(server.seen) == 1 and place.read_bytes() == CONTENT
+
+
+def test_https_is_not_left():
+    handler = downloads._HttpsStaysHttps()
+    request = downloads.urllib.request.Request("https://example.org/file")
+    with pytest.raises(downloads.urllib.error.URLError, match="not followed"):
+        handler.redirect_request(request, None, 302, "Found", {}, "http://example.org/file")
+
+
+def test_mirror_in_the_layout_of_the_repository(place, tmp_path):
+    published.CATALOGUE[NAME]["path"] = "old/place.json"
+    mirror = tmp_path / "mirror"
+    (mirror / "old").mkdir(parents=True)
+    (mirror / "old" / "place.json").write_bytes(CONTENT)
+    assert "copied" in published.fetch(NAME, mirror)
+    assert place.read_bytes() == CONTENT
+    (mirror / NAME).parent.mkdir(parents=True)
+    (mirror / NAME).write_bytes(CONTENT + b" ")
+    place.unlink()
+    with pytest.raises(InputError, match=r"git blob id [0-9a-f]{40}, expected .* not used"):
+        published.fetch(NAME, mirror)
+    assert only(place) == []
+    with pytest.raises(InputError, match="the mirror has no"):
+        published.fetch("rec_data/book/test.json", mirror)
+
+
+def test_the_book_gets_an_id_view_and_a_record(server, place):
+    published.fetch(NAME, None, server.base)
+    published.complete("rec_data/book")
+    assert only(place) == ["dataset.json", "valid.csv", "valid.json"]
+    header, first, *_ = place.with_suffix(".csv").read_text().splitlines()
+    assert header == ",".join(histories.CSV_HEADER)
+    assert first.startswith('valid-0,"[\'""A, B"" written by X\', \'""C"" written by É\']","[1, 0]","""T0""')
+    record = provenance.owner(place.parent)
+    assert (record["rows"], record["users"], record["share_yes"]) == (400, 400, 0.5)
+
+
+def test_data_built_from_raw_is_kept(server, place):
+    splits = {name: provenance.Split(10, ((sample, None) for sample in SAMPLES[:10])) for name in ("valid", "test")}
+    provenance.publish("rec_data/book", splits, "rec_data.book_crossing", {}, [], {}, published.CATALOGUE)
+    before = place.read_bytes()
+    assert "kept" in published.fetch(NAME, None, server.base)
+    assert place.read_bytes() == before and server.seen == []
+    place.unlink()
+    with pytest.raises(InputError, match=r"built by rec_data.book_crossing; run that again"):
+        published.fetch(NAME, None, server.base)
+
+
+def test_names_and_folders():
+    assert published.select(["rec_data/book/"]) == [f"rec_data/book/{name}.json" for name in ("train", "valid", "test")]
+    assert published.select([]) == list(published.CATALOGUE)
+    assert published.select([NAME, "rec_data/book"])[0] == NAME
+    with pytest.raises(InputError, match="not a published file"):
+        published.select(["rec_data/boo"])
+
+
+def run(*words: str, **variables: str) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if name != "TLREC_MIRROR"} | variables
+    command = [sys.executable, "-m", "rec_data.published", *words]
+    return subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_the_command_without_network_or_mirror(tmp_path):
+    dead = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    base = f"http://127.0.0.1:{dead.server_port}"
+    threading.Thread(target=dead.serve_forever, args=(0.01,), daemon=True).start()  # answers every request with 501
+    finished = run(NAME, "--base_url", base, TLREC_HOME=str(tmp_path))
+    dead.shutdown()
+    dead.server_close()
+    assert finished.returncode == 2 and finished.stdout == ""
+    assert len(finished.stderr.splitlines()) == 1 and str(tmp_path / NAME) in finished.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_the_command_refuses_what_it_does_not_know(tmp_path):
+    finished = run(NAME, "--miror", "x", TLREC_HOME=str(tmp_path))
+    assert finished.returncode == 2 and "did you mean --mirror?" in finished.stderr
+    finished = run("movie", TLREC_HOME=str(tmp_path))
+    assert finished.returncode == 2 and "not a published file" in finished.stderr
+
+
+def test_the_catalogue():
+    assert json.loads((paths.ROOT / "rec_data" / "published_files.json").read_text())["files"].keys() == {
+        *published.CATALOGUE
+    }
+    assert all(re.fullmatch("[0-9a-f]{40}", entry["blob"]) for entry in published.CATALOGUE.values())
+    assert all(re.fullmatch("[0-9a-f]{40}", repository["commit"]) for repository in published.REPOSITORIES.values())
+    assert {str(Path(name).parent) for name in published.CATALOGUE} == set(published.FROM_RAW)

@@ -1,0 +1,68 @@
+"""Raw data as its publishers hand it out: a folder of files, or the zip archive that holds them."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tlrec.errors import InputError
+from tlrec.samples import sha256
+
+# What pandas, which the published files were made with, takes for a missing value.
+MISSING = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"]
+MISSING += ["NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+
+
+class RawFiles:
+    """Opens raw files by name and remembers which were read.
+
+    place: a folder, or a .zip in which the files may lie at any depth. Raises InputError where it does not exist.
+    """
+
+    def __init__(self, place: str | Path):
+        self.place = Path(place)
+        if not self.place.exists():
+            raise InputError(f"{place}: no such folder or archive; --raw_dir takes the folder or .zip of the raw files")
+        self._hashes: dict[Path, Future] = {}
+        self._pool = ThreadPoolExecutor(1)  # hashing runs beside the reading
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """The bytes of one file. InputError where it is missing or empty, or the archive turns out to be damaged."""
+        if self.place.is_dir():
+            path = self.place / name
+            if not path.is_file():
+                there = ", ".join(sorted(os.listdir(self.place))[:8]) or "nothing"
+                raise InputError(f"{path}: no such file; the folder holds {there}")
+            if not path.stat().st_size:
+                raise InputError(f"{path}: empty; download it again")
+            self._hash(path)
+            with open(path, "rb") as file:
+                yield file
+            return
+        try:
+            with zipfile.ZipFile(self.place) as archive:
+                members = [member for member in archive.infolist() if member.filename.rsplit("/", 1)[-1] == name]
+                if not members:
+                    there = ", ".join(archive.namelist()[:8])
+                    raise InputError(f"{self.place}: no {name} in the archive, it holds {there}")
+                if not members[0].file_size:
+                    raise InputError(f"{self.place}: {name} is empty; download the archive again")
+                self._hash(self.place)
+                with archive.open(members[0]) as file:
+                    yield file
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise InputError(f"{self.place}: not a whole zip archive ({error}); download it again") from None
+
+    def _hash(self, path: Path) -> None:
+        if path not in self._hashes:
+            self._hashes[path] = self._pool.submit(sha256, path)
+
+    def sources(self) -> dict[str, dict]:
+        """{file name: {"sha256", "bytes"}} of what was opened."""
+        hashed = self._hashes.items()
+        return {path.name: {"sha256": found.result(), "bytes": path.stat().st_size} for path, found in hashed}
