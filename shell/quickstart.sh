@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# The whole chain at reduced size, on real data with a real small LLaMA: about ten minutes on two CPU cores.
+#
+#     bash shell/quickstart.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+usage 0 "$@"
+SOURCE_ROWS=256 TEST_ROWS=400 SHOTS=64 STEPS=10
+
+say "quickstart: a reduced run, not the published experiment"
+note "source domain: $SOURCE_ROWS of 8,000 rows of movielens (same catalogue as the target: no transfer claim)"
+note "target domain: movie, a seeded sample of $TEST_ROWS of 1,000 test rows"
+note "few-shot:      $SHOTS shots, $STEPS optimiser steps; no validation inside tuning; loss on the answer only"
+set_up
+use_gpu "${GPU:-0}"
+BASE_MODEL=${BASE_MODEL:-$EMBEDDED}
+pick_base_model
+need_target_data movie
+need_source_data movielens
+
+TEST=(--test_data_path "$TLREC_HOME/rec_data/movie/test.json" --test_rows "$TEST_ROWS" --experiment quickstart
+    --skip_recorded True)
+SHORT=(--base_model "$BASE_MODEL" --select_by none --train_on_inputs False --cutoff_len 512)
+ZERO_SHOT=$TLREC_HOME/instruction_model/$BASE/movie/quickstart_movielens
+FEW_SHOT=$TLREC_HOME/output_model/$BASE/movie/quickstart_movielens/0_$SHOTS
+
+say "1 of 6: the training-free control, share of liked titles in the prompt"
+run evaluate.py --method liked-ratio "${TEST[@]}"
+say "2 of 6: $BASE, untuned"
+run evaluate.py --base_model "$BASE_MODEL" "${TEST[@]}"
+say "3 of 6: instruction tuning on the source domain, $SOURCE_ROWS rows"
+run ins_tuning.py "${SHORT[@]}" --train_data_path "$TLREC_HOME/instruction_data/movielens/train.json" \
+    --output_dir "$ZERO_SHOT" --sample "$SOURCE_ROWS" --seed 0 --num_epochs 1 --batch_size 8 --learning_rate 1e-3 \
+    --warmup_steps 5
+say "4 of 6: zero-shot AUC on the target domain"
+run evaluate.py --base_model "$BASE_MODEL" --lora_weights "$ZERO_SHOT" "${TEST[@]}"
+say "5 of 6: few-shot rec-tuning, $SHOTS shots, $STEPS steps"
+run rec_tuning.py "${SHORT[@]}" --train_data_path "$TLREC_HOME/rec_data/movie/train.json" --output_dir "$FEW_SHOT" \
+    --resume_from_checkpoint "$ZERO_SHOT" --sample "$SHOTS" --seed 0 --max_steps "$STEPS" --batch_size 16 \
+    --learning_rate 3e-4 --warmup_steps 2
+say "6 of 6: few-shot AUC on the target domain"
+run evaluate.py --base_model "$BASE_MODEL" --lora_weights "$FEW_SHOT" "${TEST[@]}"
+
+say "quickstart, reduced sizes: $SOURCE_ROWS source rows, $TEST_ROWS test rows, $STEPS few-shot steps"
+run report.py --experiment quickstart

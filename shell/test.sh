@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Set up and run the tests.
+#
+#     bash shell/test.sh [pytest arguments]
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+say "tests"
+set_up
+pick_base_model
+need_target_data movie
+cd "$ROOT"
+"$PYTHON" -m ruff check .
+"$PYTHON" -m pytest "$@"

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# TLRec, zero-shot: alpaca adapter -> chain-of-thought tuning -> instruction tuning on SOURCE -> AUC on TARGET.
+#
+#     bash ./shell/zero_shot.sh GPU TARGET SOURCE [--flags of ins_tuning.py and evaluate.py]
+#     bash ./shell/zero_shot.sh 0 movie netflix
+#
+# GPU     CUDA device number, gpu for the first one, or cpu
+# TARGET  movie | book
+# SOURCE  netflix | amazon-book | movielens (same catalogue as movie: no transfer claim)
+# --select_on target|source|none   whose validation rows choose the checkpoint (target is published, and means that
+#                                  1,000 target labels are seen)
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+usage 3 "$@"
+GPU=$1 TARGET=$2 SOURCE=$3
+shift 3
+one_of TARGET "$TARGET" movie book
+one_of SOURCE "$SOURCE" netflix amazon-book movielens
+
+SELECT_ON=target USER_FLAGS=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --select_on=*) SELECT_ON=${1#*=} ;;
+        --select_on) [ $# -gt 1 ] || die "--select_on needs a value"; SELECT_ON=$2; shift ;;
+        *) USER_FLAGS+=("$1") ;;
+    esac
+    shift
+done
+one_of --select_on "$SELECT_ON" target source none
+
+say "zero-shot: $SOURCE -> $TARGET"
+use_gpu "$GPU"
+set_up
+split_flags ins_tuning,evaluate -- ${USER_FLAGS[@]+"${USER_FLAGS[@]}"}
+pick_base_model
+start_of_chain "$TARGET"
+need_target_data "$TARGET"
+case $SELECT_ON in
+    target) need_source_data "$SOURCE"; VALID=$TLREC_HOME/rec_data/$TARGET/valid.json ;;
+    source) need_source_data "$SOURCE" valid; VALID=$TLREC_HOME/instruction_data/$SOURCE/valid.json ;;
+    none) need_source_data "$SOURCE"; VALID= ;;
+esac
+MODELS=$TLREC_HOME/instruction_model/$BASE/$TARGET
+
+tune() { # tune TRAIN_DATA: one stage, from START; the adapter's name is CHAIN
+    if [ -n "$VALID" ]; then
+        split_flags ins_tuning,evaluate --val_data_path "$VALID" -- ${USER_FLAGS[@]+"${USER_FLAGS[@]}"}
+    else
+        split_flags ins_tuning,evaluate --select_by none -- ${USER_FLAGS[@]+"${USER_FLAGS[@]}"}
+    fi
+    run ins_tuning.py --base_model "$BASE_MODEL" --train_data_path "$1" --output_dir "$MODELS/$CHAIN" \
+        ${START:+--resume_from_checkpoint "$START"} ${FLAGS[@]+"${FLAGS[@]}"}
+    START=$MODELS/$CHAIN
+}
+
+if with_cot; then
+    CHAIN=$(joined ${CHAIN:+"$CHAIN"} stage123)
+    say "stage: chain-of-thought tuning -> $MODELS/$CHAIN"
+    tune "$TLREC_HOME/cot_data/stage123.json"
+else
+    note "no $TLREC_HOME/cot_data/stage123.json: the chain-of-thought stage is skipped"
+fi
+CHAIN=$(joined ${CHAIN:+"$CHAIN"} "$SOURCE")
+say "stage: instruction tuning on $SOURCE -> $MODELS/$CHAIN"
+tune "$TLREC_HOME/instruction_data/$SOURCE/train.json"
+
+say "zero-shot AUC of $CHAIN on $TARGET"
+flags_for evaluate
+run evaluate.py --base_model "$BASE_MODEL" --lora_weights "$MODELS/$CHAIN" --skip_recorded True \
+    --test_data_path "$TLREC_HOME/rec_data/$TARGET/test.json" ${FLAGS[@]+"${FLAGS[@]}"}

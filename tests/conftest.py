@@ -1,0 +1,86 @@
+"""Real parts for the tests: the embedded 135M model, a two-layer LLaMA made here, small data in the published form."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlrec import histories, paths
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+SHARED = paths.ROOT.parent / "shared"
+LLAMA_VOCABULARY = SHARED / "vocab" / "llama-spm.gguf"
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Path:
+    """base_model/smollm2-135m, made on first use."""
+    from base_model.prepare import prepare_smollm2
+
+    return prepare_smollm2()
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(embedded, tmp_path_factory) -> Path:
+    """A two-layer LLaMA with random weights and SmolLM2's tokenizer, as a model folder."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    tokenizer = AutoTokenizer.from_pretrained(embedded)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=2048, initializer_range=0.2, bos_token_id=1, eos_token_id=2,
+    ))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_rows(count: int, seed: int) -> tuple[list[dict], list[list]]:
+    """Samples and id rows over made-up titles; a liked share that carries signal."""
+    generator = np.random.default_rng(seed)
+    samples, rows = [], []
+    for number in range(count):
+        likes = (generator.random(11) < (0.25 if number % 2 else 0.75)).astype(int)
+        items = generator.integers(1, 40, size=11)
+        entries = [f'"No Film {item} ({1950 + item})"' for item in items]
+        samples.append(histories.sample("movie", entries[:10], list(likes[:10]), entries[10] + "?", likes[10]))
+        rows.append(histories.csv_row(f"u{number % 4}", items[:10], likes[:10], items[10], likes[10], str(number)))
+    return samples, rows
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory) -> Path:
+    """A home folder with rec_data/{movie,book} and instruction_data/{movielens,alpaca} of a few rows each."""
+    home = tmp_path_factory.mktemp("small_home")
+    for domain in ("rec_data/movie", "rec_data/book", "instruction_data/movielens"):
+        folder = home / domain
+        folder.mkdir(parents=True)
+        for seed, (name, count) in enumerate({"train": 24, "valid": 8, "test": 16}.items()):
+            histories.write_split(folder, name, *make_rows(count, seed))
+    alpaca = [{"instruction": f"Add {i} and 2.", "input": "" if i % 2 else "Briefly.", "output": f"It is {i + 2}."}
+              for i in range(16)]
+    (home / "instruction_data" / "alpaca").mkdir()
+    (home / "instruction_data" / "alpaca" / "train.json").write_text(json.dumps(alpaca))
+    return home
+
+
+def command(*words, home: Path, code: int = 0, shell: bool = False, **variables) -> str:
+    """Run one of the repository's scripts as a user does; returns its output, after checking the exit code."""
+    program = ["bash"] if shell else [sys.executable]
+    environment = {**os.environ, "TLREC_HOME": str(home), "PYTHONPATH": str(paths.ROOT), "PYTHON": sys.executable,
+                   **variables}
+    environment.pop("TLREC_MIRROR", None)
+    finished = subprocess.run(
+        [*program, *map(str, words)], cwd=paths.ROOT, env=environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=900,
+    )
+    assert finished.returncode == code, finished.stdout[-3000:]
+    return finished.stdout

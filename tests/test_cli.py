@@ -1,0 +1,97 @@
+import dataclasses
+import inspect
+
+import pytest
+
+from tlrec import cli
+from tlrec.errors import InputError
+
+
+@dataclasses.dataclass
+class Shared:
+    """Shared flags.
+
+    Args:
+        rate: the rate
+        targets: names
+    """
+
+    rate: float = 0.5
+    targets: list[str] = dataclasses.field(default_factory=lambda: ["q"])
+
+
+CALLS = []
+
+
+def script(path: str, shared: Shared, count: int = 1, fast: bool = False, wide: bool | None = None) -> None:
+    """A script.
+
+    Args:
+        path: a path
+        count: a count
+        fast: quick
+        wide: or not
+    """
+    CALLS.append((path, shared, count, fast, wide))
+
+
+def run(monkeypatch, *words):
+    monkeypatch.setattr("sys.argv", ["script.py", *words])
+    CALLS.clear()
+    cli.run(script)
+    return CALLS[0]
+
+
+def test_values_are_read_as_annotated(monkeypatch):
+    path, shared, count, fast, wide = run(
+        monkeypatch, "--path", "2024", "--targets", "[q_proj,v_proj]", "--rate=1e-3", "--count", "-1", "--fast")
+    assert path == "2024"  # text, although it looks like a number
+    assert shared == Shared(0.001, ["q_proj", "v_proj"])
+    assert (count, fast, wide) == (-1, True, None)
+    assert run(monkeypatch, "--path", "a,b", "--wide", "False")[4] is False
+    assert run(monkeypatch, "--path", "a,b")[0] == "a,b"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--pth", "x"], "unknown flag --pth; did you mean --path?"),
+        ([], "missing --path"),
+        (["--path", "x", "--path", "y"], "--path is given twice"),
+        (["--path", "x", "stray"], "unexpected argument 'stray'"),
+        (["--path"], "--path needs a value"),
+        (["--path", "x", "--count", "two"], "--count takes a whole number, not 'two'"),
+        (["--path", "x", "--count", "1.5"], "--count takes a whole number, not '1.5'"),
+        (["--path", "x", "--fast", "maybe"], "--fast takes True or False, not 'maybe'"),
+    ],
+)
+def test_wrong_flags_are_refused_before_anything_runs(monkeypatch, capsys, words, message):
+    monkeypatch.setattr("sys.argv", ["script.py", *words])
+    CALLS.clear()
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(script)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and message in error and error.count("\n") == 1
+    assert CALLS == []
+
+
+def test_help_shows_shared_flags_and_runs_nothing(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["script.py", "--help"])
+    CALLS.clear()
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(script)
+    shown = capsys.readouterr()
+    assert stopped.value.code == 0 and CALLS == []
+    for text in ("--path", "a path", "--rate", "the rate"):
+        assert text in shown.out + shown.err
+
+
+def test_flags_are_split_between_scripts():
+    def other(rate: float = 1.0, rows: int = 1) -> None: ...
+
+    routed = cli.split_flags(["--rate", "2", "--rows=3", "--fast"], {"a": script, "b": other})
+    assert routed == {"a": ["--rate", "2", "--fast"], "b": ["--rate", "2", "--rows=3"]}
+    with pytest.raises(InputError, match="unknown flag --row: not a flag of a or b; did you mean --rows"):
+        cli.split_flags(["--row", "3"], {"a": script, "b": other})
+    assert list(cli.flags(script)) == ["path", "rate", "targets", "count", "fast", "wide"]
+    assert cli.flags(script)["path"].default is inspect.Parameter.empty

@@ -1,0 +1,186 @@
+"""The real scripts at tiny size, as a user runs them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import command, make_rows
+
+from tlrec import histories, results, samples
+
+TINY = ["--batch_size", "8", "--micro_batch_size", "4", "--learning_rate", "0.01", "--warmup_steps", "1",
+        "--dtype", "float32", "--prompt_template", "alpaca"]
+
+
+@pytest.fixture(scope="module")
+def home(small_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    shutil.copytree(small_data, folder, dirs_exist_ok=True)
+    return folder
+
+
+def instruction_tune(home, model, output, *more, **options):
+    return command("ins_tuning.py", "--base_model", model,
+                   "--train_data_path", home / "instruction_data/movielens/train.json",
+                   "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output,
+                   "--num_epochs", "2", "--eval_steps", "2", *TINY, *more, home=home, **options)
+
+
+@pytest.fixture(scope="module")
+def source_adapter(home, tiny_llama):
+    instruction_tune(home, tiny_llama, home / "source")
+    return home / "source"
+
+
+def evaluate(home, model, *more, **options):
+    text = command("evaluate.py", "--base_model", model, "--test_data_path", home / "rec_data/movie/test.json",
+                   "--dtype", "float32", "--prompt_template", "alpaca", *more, home=home, **options)
+    return text, results.read(home / "results" / "runs.jsonl")[-1]
+
+
+def test_instruction_tuning_leaves_a_standard_adapter(home, tiny_llama, source_adapter):
+    files = sorted(path.name for path in source_adapter.iterdir() if path.is_file())
+    assert files == ["README.md", "adapter_config.json", "adapter_model.safetensors", "tlrec.json"]
+    manifest = json.loads((source_adapter / "tlrec.json").read_text())
+    assert manifest["chain"] == ["movielens"] and manifest["steps"] == 6 and manifest["selected"]["by"] == "auc"
+    assert manifest["data"]["train"]["rows"] == 24 and manifest["arguments"]["num_epochs"] == 2
+
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama), source_adapter)
+    parameters = [p for name, p in model.named_parameters() if "lora_B" in name]
+    assert len(parameters) == 4 and all(p.abs().max() > 0 for p in parameters)
+
+
+def test_few_shot_chain_to_a_recorded_auc(home, tiny_llama, source_adapter):
+    output = home / "few"
+    text = command(
+        "rec_tuning.py", "--base_model", tiny_llama, "--train_data_path", home / "rec_data/movie/train.json",
+        "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output, "--sample", "16", "--seed", "3",
+        "--num_epochs", "2", "--resume_from_checkpoint", source_adapter, *TINY, home=home)
+    assert "rec-tuning, 16 shots of tiny-llama" in text and f"adapter saved in {output}" in text
+    text, record = evaluate(home, tiny_llama, "--lora_weights", output)
+    assert text.strip().splitlines()[-1] == f"===== auc: {record['metrics']['auc']:.4f} ====="
+    assert (record["chain"], record["shots"], record["seed"]) == (["movielens", "movie"], 16, 3)
+    assert (record["train_domain"], record["test_domain"], record["base_model"]) == ("movie", "movie", "tiny-llama")
+    assert record["metrics"]["uauc_users"] <= 4 and len(record["metrics"]["auc_interval_users"]) == 2
+    assert record["test_data"]["sha256"] == samples.sha256(home / "rec_data/movie/test.json")
+    predictions = np.genfromtxt(home / "results" / record["predictions"], delimiter=",", names=True, dtype=None,
+                                encoding="utf-8")
+    from sklearn.metrics import roc_auc_score
+    assert roc_auc_score(predictions["label"], predictions["p_yes"]) == pytest.approx(record["metrics"]["auc"])
+    again, _ = evaluate(home, tiny_llama, "--lora_weights", output, "--skip_recorded")
+    assert f"already recorded as {record['run_id']}" in again and again.splitlines()[-1] == text.splitlines()[-1]
+
+
+def test_the_same_command_gives_the_same_adapter_and_a_finished_one_is_reused(home, tiny_llama, source_adapter):
+    twin = home / "twin"
+    instruction_tune(home, tiny_llama, twin)
+    weights = "adapter_model.safetensors"
+    assert samples.sha256(twin / weights) == samples.sha256(source_adapter / weights)
+    before = (twin / weights).stat().st_mtime_ns
+    assert "reused" in instruction_tune(home, tiny_llama, twin)
+    assert (twin / weights).stat().st_mtime_ns == before
+    (twin / weights).write_bytes(b"")  # a damaged result does not count as finished
+    assert "adapter saved" in instruction_tune(home, tiny_llama, twin)
+    assert samples.sha256(twin / weights) == samples.sha256(source_adapter / weights)
+    instruction_tune(home, tiny_llama, twin, "--seed", "1")  # nor does one of other settings
+    assert samples.sha256(twin / weights) != samples.sha256(source_adapter / weights)
+    assert sorted(path.name for path in twin.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+
+
+def test_all_rows_without_a_starting_adapter_in_8bit(home, tiny_llama):
+    output = home / "eight"
+    command("rec_tuning.py", "--base_model", tiny_llama, "--train_data_path", home / "rec_data/movie/train.json",
+            "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output, "--sample", "-1",
+            "--num_epochs", "1", "--select_by", "loss", "--eval_steps", "2", "--load_in_8bit", *TINY, home=home)
+    assert json.loads((output / "tlrec.json").read_text())["shots"] == 24
+    _, record = evaluate(home, tiny_llama, "--lora_weights", output, "--load_in_8bit")
+    assert record["arguments"]["load_in_8bit"] is True and record["metrics"]["auc"] is not None
+
+
+def test_answer_only_loss_and_clean_template_differ_from_the_published(home, tiny_llama, source_adapter):
+    instruction_tune(home, tiny_llama, home / "answers", "--train_on_inputs", "False")
+    weights = "adapter_model.safetensors"
+    assert samples.sha256(home / "answers" / weights) != samples.sha256(source_adapter / weights)
+    clean, _ = evaluate(home, tiny_llama)
+    text = command("evaluate.py", "--base_model", tiny_llama, "--test_data_path", home / "rec_data/movie/test.json",
+                   "--dtype", "float32", home=home)
+    assert text.splitlines()[-2:] != clean.splitlines()[-2:]
+
+
+def test_one_class_test_set_is_undefined_not_a_crash(home, tiny_llama):
+    made, _ = make_rows(12, 0)
+    path = home / "one_class.json"
+    path.write_text(json.dumps([row for row in made if row["output"] == "No."]))
+    text = command("evaluate.py", "--method", "liked-ratio", "--test_data_path", path, home=home)
+    assert text.splitlines()[-1] == "===== auc: undefined ====="
+
+
+def test_liked_ratio_needs_no_model(home):
+    text = command("evaluate.py", "--method", "liked-ratio", "--test_data_path", home / "rec_data/movie/test.json",
+                   "--test_rows", "10", home=home)
+    assert "n 10" in text
+    record = results.read(home / "results" / "runs.jsonl")[-1]
+    assert record["base_model"] is None and record["test_data"]["sampled_with_seed"] == 0
+    assert "liked-ratio" in command("report.py", home=home)
+
+
+def bad_cases(home):
+    good = home / "rec_data/movie/train.json"
+    free = home / "instruction_data/alpaca/train.json"
+    return {
+        "misspelt flag": (["evaluate.py", "--test_data_paht", good], "did you mean --test_data_path"),
+        "missing data": (["evaluate.py", "--base_model", "m", "--test_data_path", home / "none.json"], "no such file"),
+        "free answers": (["rec_tuning.py", "--base_model", "m", "--output_dir", home / "bad", "--train_data_path",
+                          free], "record 0: output 'It is 2.' is neither"),
+        "too many shots": (["rec_tuning.py", "--base_model", "m", "--output_dir", home / "bad", "--train_data_path",
+                            good, "--sample", "25"], "has 24 rows"),
+        "no such model": (["rec_tuning.py", "--base_model", home / "nothing", "--output_dir", home / "bad",
+                           "--train_data_path", good, "--select_by", "none"], "no such model folder"),
+        "nothing to select by": (["ins_tuning.py", "--base_model", "m", "--output_dir", home / "bad",
+                                  "--train_data_path", good], "needs --val_data_path"),
+        "batch": (["ins_tuning.py", "--base_model", "m", "--output_dir", home / "bad", "--train_data_path", good,
+                   "--select_by", "none", "--batch_size", "10", "--micro_batch_size", "4"], "no multiple"),
+        "unknown method": (["evaluate.py", "--method", "magic", "--test_data_path", good], "choose from llm"),
+        "no model": (["evaluate.py", "--test_data_path", good], "missing --base_model"),
+        "folder is a file": (["ins_tuning.py", "--base_model", "MODEL", "--output_dir", good / "in",
+                              "--train_data_path", good, "--select_by", "none"], "cannot be written to"),
+        "adapter missing": (["evaluate.py", "--base_model", "MODEL", "--lora_weights", home / "no-adapter",
+                             "--test_data_path", good], "no such adapter"),
+    }
+
+
+@pytest.mark.parametrize("case", bad_cases(__import__("pathlib").Path("x")))
+def test_wrong_input_is_one_line_and_writes_nothing(home, tiny_llama, case):
+    words, message = bad_cases(home)[case]
+    before = sorted(home.rglob("*"))
+    text = command(*[tiny_llama if word == "MODEL" else word for word in words], home=home, code=2)
+    assert message in text and len(text.strip().splitlines()) == 1
+    assert sorted(home.rglob("*")) == before
+
+
+def test_starting_adapter_of_another_rank_is_an_error(home, tiny_llama, source_adapter):
+    text = instruction_tune(home, tiny_llama, home / "rank", "--resume_from_checkpoint", source_adapter, "--lora_r",
+                            "4", code=2)
+    assert "--lora_r 8, not 4" in text and not (home / "rank").exists()
+
+
+def test_tuning_that_changes_nothing_saves_nothing(home, tiny_llama):
+    text = instruction_tune(home, tiny_llama, home / "still", "--max_steps", "1", "--select_by", "none", code=2)
+    assert "left the adapter as it was" in text
+    assert not (home / "still" / "adapter_model.safetensors").exists()
+
+
+def test_untuned_embedded_model_reads_real_prompts(embedded, tmp_path):
+    """SmolLM2 itself, in bf16 or fp32: its probabilities are no constants and follow the text."""
+    histories.write_split(tmp_path, "test", *make_rows(12, 4))
+    text = command("evaluate.py", "--base_model", embedded, "--test_data_path", tmp_path / "test.json", home=tmp_path)
+    record = results.read(tmp_path / "results" / "runs.jsonl")[-1]
+    assert "device: CPU" in text or torch.cuda.is_available()
+    columns = np.genfromtxt(tmp_path / "results" / record["predictions"], delimiter=",", names=True, dtype=None,
+                            encoding="utf-8")
+    assert np.ptp(columns["p_yes"]) > 0.02 and columns["logit_yes"].mean() > 5

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from tlrec import metrics
+
+
+def made(count=400, seed=0):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 2, count)
+    scores = np.round(generator.random(count) + 0.3 * labels, 1) / 1.3  # many ties
+    return labels, scores, generator.integers(0, 12, count).astype(str)
+
+
+def test_auc_equals_scikit_learn_with_ties():
+    for seed in range(5):
+        labels, scores, _ = made(seed=seed)
+        assert metrics.auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+
+
+def test_weighted_auc_equals_repeating_rows():
+    labels, scores, _ = made(60)
+    weights = np.random.default_rng(1).integers(0, 4, (7, 60))
+    for weight, value in zip(weights, metrics._weighted_auc(labels, scores, weights), strict=True):
+        rows = np.repeat(np.arange(60), weight)
+        assert value == pytest.approx(roc_auc_score(labels[rows], scores[rows]), abs=1e-12)
+
+
+def test_one_class_is_undefined():
+    figures = metrics.evaluate(np.ones(5, int), np.linspace(0.1, 0.9, 5), np.array(list("aabbc")))
+    assert [figures[name] for name in ("auc", "auc_interval_rows", "auc_interval_users", "uauc")] == [None] * 4
+    assert figures["uauc_users"] == 0 and figures["accuracy"] == 0.4
+
+
+def test_uauc_is_the_mean_over_users_with_both_classes():
+    labels = np.array([1, 0, 1, 0, 1, 1])
+    scores = np.array([0.9, 0.1, 0.2, 0.8, 0.5, 0.6])
+    value, users = metrics.uauc(labels, scores, np.array(["a", "a", "b", "b", "c", "c"]))
+    assert (value, users) == (0.5, 2)
+
+
+def test_interval_of_rows_covers_the_truth_and_user_interval_is_wider_when_users_differ():
+    generator = np.random.default_rng(0)
+    covered = 0
+    for seed in range(60):
+        labels = generator.integers(0, 2, 150)
+        scores = generator.normal(size=150) + labels  # true AUC: Phi(1 / sqrt 2) = 0.7602
+        low, high = metrics.auc_interval(labels, scores, seed=seed)
+        covered += low <= 0.7602 <= high
+    assert 51 <= covered <= 60
+    users = np.repeat(np.arange(10), 40)
+    labels = (generator.random(400) < np.repeat(np.linspace(0.1, 0.9, 10), 40)).astype(int)
+    scores = np.repeat(np.linspace(0.1, 0.9, 10), 40) + 0.01 * generator.random(400)
+    rows, clusters = metrics.auc_interval(labels, scores), metrics.auc_interval(labels, scores, users)
+    assert clusters[1] - clusters[0] > rows[1] - rows[0]
+    assert metrics.auc_interval(labels, scores, users) == clusters  # seeded
+
+
+def test_calibration_and_log_loss_by_hand():
+    labels, probabilities = np.array([1, 0, 1, 1]), np.array([0.95, 0.95, 0.15, 0.15])
+    figures = metrics.evaluate(labels, probabilities, None)
+    assert figures["calibration_error"] == pytest.approx((abs(1.9 - 1) + abs(0.3 - 2)) / 4)
+    assert figures["log_loss"] == pytest.approx(-np.log([0.95, 0.05, 0.15, 0.15]).mean())
+    assert figures["uauc"] is None and figures["auc_interval_users"] is None
+
+
+def test_the_order_of_rows_changes_nothing():
+    labels, scores, users = made()
+    order = np.random.default_rng(3).permutation(len(labels))
+    assert metrics.auc(labels, scores) == metrics.auc(labels[order], scores[order])
+    assert metrics.uauc(labels, scores, users)[0] == pytest.approx(
+        metrics.uauc(labels[order], scores[order], users[order])[0], abs=1e-12)

@@ -1,0 +1,136 @@
+import json
+import shutil
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from tlrec import models
+from tlrec.errors import InputError
+
+CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
+
+
+@pytest.fixture
+def adapter(tiny_llama, tmp_path):
+    """A plain PEFT adapter with weights that do something."""
+    model, _ = models.load(tiny_llama, False, "float32", "cpu")
+    wrapped = get_peft_model(model, LoraConfig(**CONFIG))
+    torch.manual_seed(1)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_()
+    wrapped.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def attached(tiny_llama, folder, **changes):
+    model, _ = models.load(tiny_llama, False, "float32", "cpu")
+    return models.attach(model, LoraConfig(**{**CONFIG, **changes}), models.inspect_adapter(folder, tiny_llama))
+
+
+def logits(model):
+    model.eval()
+    with torch.no_grad():
+        return model(torch.arange(5, 25)[None]).logits
+
+
+def test_adapter_goes_in_as_plain_peft_puts_it(tiny_llama, adapter):
+    from peft import PeftModel
+
+    base, _ = models.load(tiny_llama, False, "float32", "cpu")
+    plain = logits(PeftModel.from_pretrained(base, adapter))
+    assert torch.equal(logits(attached(tiny_llama, adapter)), plain)
+    fresh, _ = models.load(tiny_llama, False, "float32", "cpu")
+    assert not torch.allclose(logits(fresh), plain)
+
+
+def test_old_bin_adapter_loads_as_weights_only(tiny_llama, adapter):
+    expected = logits(attached(tiny_llama, adapter))
+    torch.save(load_file(adapter / "adapter_model.safetensors"), adapter / "adapter_model.bin")
+    (adapter / "adapter_model.safetensors").unlink()
+    assert torch.equal(logits(attached(tiny_llama, adapter)), expected)
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("evil-ran", "w"))
+
+
+def test_pickled_code_in_an_old_adapter_does_not_run(tiny_llama, adapter, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (adapter / "adapter_model.safetensors").unlink()
+    torch.save({"weights": Evil()}, adapter / "adapter_model.bin")
+    with pytest.raises(InputError, match="not readable as adapter weights"):
+        attached(tiny_llama, adapter)
+    assert not (tmp_path / "evil-ran").exists()
+
+
+def test_missing_empty_and_broken_adapters_are_errors(tiny_llama, adapter, tmp_path):
+    with pytest.raises(InputError, match="no such adapter"):
+        models.inspect_adapter(tmp_path / "none", tiny_llama)
+    save_file({}, adapter / "adapter_model.safetensors")
+    with pytest.raises(InputError, match="an empty adapter"):
+        models.inspect_adapter(adapter, tiny_llama)
+    (adapter / "adapter_model.safetensors").write_bytes((2**40).to_bytes(8, "little") + b"{}")
+    with pytest.raises(InputError, match="claims to be longer than the file"):
+        models.inspect_adapter(adapter, tiny_llama)
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match="never saved"):
+        models.inspect_adapter(adapter, tiny_llama)
+
+
+def test_nan_weights_are_refused(tiny_llama, adapter):
+    weights = load_file(adapter / "adapter_model.safetensors")
+    next(iter(weights.values()))[0, 0] = float("nan")
+    save_file(weights, adapter / "adapter_model.safetensors")
+    with pytest.raises(InputError, match="NaN or infinity"):
+        attached(tiny_llama, adapter)
+
+
+def test_other_rank_alpha_or_targets_are_refused(tiny_llama, adapter):
+    found = models.inspect_adapter(adapter, tiny_llama)
+    models.check_same_lora(found, 8, 16, ["v_proj", "q_proj"])
+    for rank, alpha, targets, flag in (
+        (4, 16, ["q_proj", "v_proj"], "--lora_r"),
+        (8, 32, ["q_proj", "v_proj"], "--lora_alpha"),
+        (8, 16, ["q_proj"], "--lora_target_modules"),
+    ):
+        with pytest.raises(InputError, match=flag):
+            models.check_same_lora(found, rank, alpha, targets)
+    with pytest.raises(InputError, match="the base model needs 4x32"):
+        attached(tiny_llama, adapter, r=4)
+
+
+def test_another_base_model_is_refused(tiny_llama, adapter, tmp_path):
+    other = tmp_path / "other-llama"
+    shutil.copytree(tiny_llama, other)
+    (adapter / models.MANIFEST).write_text(json.dumps(
+        {"base_model": {"name": "tiny-llama", "fingerprint": models.fingerprint(tiny_llama)}}))
+    models.inspect_adapter(adapter, other)  # a copy under another name is the same model
+    weights = load_file(other / "model.safetensors")
+    next(iter(weights.values())).mul_(2)
+    save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="tuned on base model tiny-llama, not on other-llama"):
+        models.inspect_adapter(adapter, other)
+
+
+def test_unusable_model_folders(tmp_path, tiny_llama):
+    with pytest.raises(InputError, match="no such model folder"):
+        models.base_folder(str(tmp_path / "none"))
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_llama, broken)
+    (broken / "config.json").write_text("{")
+    with pytest.raises(InputError, match="config.json: not readable as JSON"):
+        models.base_folder(str(broken))
+    (broken / "config.json").unlink()
+    with pytest.raises(InputError, match="config.json: no such file"):
+        models.base_folder(str(broken))
+    shutil.copy(tiny_llama / "config.json", broken)
+    (broken / "model.safetensors").write_bytes(b"junk")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        models.load(broken, False, "float32", "cpu")
+    (broken / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="holds no weights"):
+        models.base_folder(str(broken))

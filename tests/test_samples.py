@@ -1,0 +1,100 @@
+import json
+
+import numpy as np
+import pytest
+from conftest import make_rows
+from datasets import Dataset
+
+from tlrec import histories, samples
+from tlrec.errors import InputError
+
+GOOD = {"instruction": "i", "input": "x", "output": "Yes."}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[{", "not JSON"),
+        (b"", "not JSON"),
+        (b'{"a": 1}', "a dict, not a list of records"),
+        (b"[]", "holds no records"),
+        (b"[1]", "record 0 is a int"),
+        (json.dumps([GOOD, {"instruction": "i", "input": "x"}]).encode(), "record 1 has no 'output'"),
+        (json.dumps([GOOD, {**GOOD, "input": None}]).encode(), "record 1: 'input' is a NoneType"),
+        (json.dumps([{**GOOD, "output": "Yes"}]).encode(), "record 0: output 'Yes' is neither 'Yes.' nor 'No.'"),
+        (json.dumps([{**GOOD, "input": "\ud800"}]).encode(), "record 0: 'input' holds half a surrogate pair"),
+        ('[{"instruction": "é"}]'.encode("latin-1"), "not UTF-8 at byte 18"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_bad_data_names_file_and_record(tmp_path, content, message):
+    path = tmp_path / "bad.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        samples.read_samples(path, answers_only=True)
+    assert str(path) in str(error.value) and message in str(error.value)
+
+
+def test_instruction_data_takes_free_answers_and_no_input(tmp_path):
+    path = tmp_path / "alpaca.json"
+    path.write_text("\ufeff" + json.dumps([{**GOOD, "input": "", "output": "Blue."}]))  # a byte-order mark, too
+    assert samples.read_samples(path, answers_only=False) == [samples.Sample("i", "", "Blue.")]
+    path.write_text(json.dumps([{**GOOD, "output": " "}]))
+    with pytest.raises(InputError, match="record 0: output is empty"):
+        samples.read_samples(path, answers_only=False)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        samples.read_samples(tmp_path / "none.json", answers_only=True)
+    with pytest.raises(InputError, match="is a folder"):
+        samples.read_samples(tmp_path, answers_only=True)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_few_shot_subset_is_the_published_one(seed):
+    published = Dataset.from_dict({"n": list(range(100))}).shuffle(seed=seed).select(range(16))["n"]
+    assert samples.shuffled_rows(100, seed, 16) == list(published)
+    assert samples.shuffled_rows(100, seed, 64)[:16] == list(published)  # more shots contain the fewer
+
+
+def test_shots_must_fit():
+    for shots in (0, -2, 11):
+        with pytest.raises(InputError, match="--sample"):
+            samples.check_shots("train.json", 10, shots)
+    samples.check_shots("train.json", 10, -1)
+    samples.check_shots("train.json", 10, 10)
+
+
+def test_liked_ratio_counts_titles():
+    rows = [samples.Sample("i", histories.render(histories.History(liked, disliked, "movie", '"T"?')), "Yes.")
+            for liked, disliked in ((['"A"', '"B, C"'], ['"D"']), ([], ['"A"']), ([], []))]
+    np.testing.assert_allclose(samples.liked_ratio(rows), [2 / 3, 0, 0.5])
+    with pytest.raises(InputError, match="record 1 has no preference lists"):
+        samples.liked_ratio([rows[0], samples.Sample("i", "text", "Yes.")])
+
+
+def test_the_two_views_must_agree(tmp_path):
+    made, rows = make_rows(6, 0)
+    histories.write_split(tmp_path, "test", made, rows)
+    read = samples.read_samples(tmp_path / "test.json", answers_only=True)
+    assert list(samples.user_ids(tmp_path / "test.json", read)) == [f"u{n % 4}" for n in range(6)]
+    assert samples.user_ids(tmp_path / "other.json", read) is None
+    with pytest.raises(InputError, match="6 rows beside 5 samples"):
+        samples.user_ids(tmp_path / "test.json", read[:-1])
+    flipped = [*read[:2], samples.Sample("i", "x", "No." if read[2].label else "Yes."), *read[3:]]
+    with pytest.raises(InputError, match="row 2 has another rating"):
+        samples.user_ids(tmp_path / "test.json", flipped)
+    (tmp_path / "test.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="no user_id"):
+        samples.user_ids(tmp_path / "test.json", read)
+
+
+def test_hold_out_is_split_by_seed_42():
+    rows = [samples.Sample("i", str(n), "o") for n in range(20)]
+    train, valid = samples.hold_out("alpaca.json", rows, 5)
+    split = Dataset.from_dict({"n": [r.input for r in rows]}).train_test_split(test_size=5, shuffle=True, seed=42)
+    assert [r.input for r in valid] == list(split["test"]["n"]) and [r.input for r in train] == list(
+        split["train"]["n"])
+    with pytest.raises(InputError, match="hold out fewer"):
+        samples.hold_out("alpaca.json", rows, 20)

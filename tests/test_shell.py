@@ -1,0 +1,102 @@
+"""The published interfaces, from arguments to AUC, with a two-layer LLaMA and small data."""
+
+import json
+import shutil
+
+import pytest
+from conftest import command
+
+TINY = ["--batch_size", "8", "--learning_rate", "0.01", "--warmup_steps", "0", "--dtype", "float32",
+        "--num_epochs", "1"]
+
+
+@pytest.fixture(scope="module")
+def home(small_data, tmp_path_factory, tiny_llama):
+    folder = tmp_path_factory.mktemp("home of a user")  # spaces are part of the test
+    shutil.copytree(small_data, folder, dirs_exist_ok=True)
+    shutil.copytree(tiny_llama, folder / "base_model" / "llama-7b")
+    return folder
+
+
+def wrapper(name, *words, home, **options):
+    return command(f"shell/{name}.sh", *words, home=home, shell=True, **options)
+
+
+def finished(folder):
+    return (folder / "adapter_model.safetensors").exists() and json.loads((folder / "tlrec.json").read_text())
+
+
+def test_chain_from_alpaca_to_cross_domain_evaluation(home):
+    models = home / "instruction_model/llama-7b/movie"
+    text = wrapper("zero_shot", "0", "movie", "movielens", *TINY, home=home, code=2)
+    assert "no alpaca adapter" in text and "shell/alpaca.sh" in text
+
+    wrapper("alpaca", "cpu", "movie", *TINY, "--val_set_size", "4", "--eval_steps", "1", home=home)
+    assert finished(models / "alpaca")["chain"] == ["alpaca"]
+
+    text = wrapper("zero_shot", "0", "movie", "movielens", *TINY, "--select_on", "source", home=home)
+    assert "chain-of-thought stage is skipped" in text and text.splitlines()[-1].startswith("===== auc: 0.")
+    made = finished(models / "alpaca_movielens")
+    assert made["chain"] == ["alpaca", "movielens"]
+    assert made["arguments"]["valid_path"].endswith("instruction_data/movielens/valid.json")
+
+    text = wrapper("few_shot", "0", "1", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8 16")
+    assert "zero-shot chain:" in text
+    few = home / "output_model/llama-7b/movie/alpaca_movielens"
+    assert finished(few / "1_8")["chain"] == ["alpaca", "movielens", "movie"] and finished(few / "1_16")["shots"] == 16
+
+    text = wrapper("evaluate", "cpu", "llama-7b/movie/alpaca", "--dtype", "float32", home=home, TARGET="book")
+    gathered = json.loads((home / "results/evaluate_llama-7b_movie_alpaca_on_book.json").read_text())
+    assert [(row["train_domain"], row["test_domain"], row["shots"]) for row in gathered] == [
+        ("movie", "book", 16), ("movie", "book", 8)]
+
+    again = wrapper("few_shot", "0", "1", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8")
+    assert "reused" in again and "already recorded" in again
+
+
+def test_few_shot_runs_a_missing_chain_first_with_cot_where_there_is_data(home):
+    cot = home / "cot_data"
+    cot.mkdir()
+    shutil.copy(home / "instruction_data/movielens/train.json", cot / "stage123.json")
+    text = wrapper("few_shot", "cpu", "0", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8", ALPACA="skip",
+                   CHAIN_FLAGS=" ".join(TINY))
+    assert "it is run first" in text
+    stages = home / "instruction_model/llama-7b/movie"
+    start = "alpaca_" if (stages / "alpaca").exists() else ""
+    assert finished(stages / f"{start}stage123") and finished(stages / f"{start}stage123_movielens")
+    assert finished(home / f"output_model/llama-7b/movie/{start}stage123_movielens/0_8")["chain"][-3:] == [
+        "stage123", "movielens", "movie"]
+    shutil.rmtree(cot)
+
+
+def test_tallrec_has_no_tlrec_stage(home):
+    text = wrapper("instruct_7B", "cpu", "2", *TINY, home=home, SHOTS="8", ALPACA="skip")
+    assert "--select_by auc" in text and "--num_epochs 200" not in text  # the user's flag replaced the default
+    chain = "alpaca" if (home / "instruction_model/llama-7b/movie/alpaca").exists() else "untuned"
+    assert "movielens" not in finished(home / f"output_model/llama-7b/movie/{chain}/2_8")["chain"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["zero_shot"], "bash ./shell/zero_shot.sh GPU TARGET SOURCE"),
+        (["zero_shot", "0", "music", "netflix"], "choose from: movie book"),
+        (["zero_shot", "0", "movie", "imdb"], "choose from: netflix amazon-book movielens"),
+        (["zero_shot", "0", "movie", "movielens", "--select_on", "all"], "choose from: target source none"),
+        (["zero_shot", "one", "movie", "movielens"], "GPU 'one' is unknown"),
+        (["zero_shot", "0", "movie", "movielens", "--lerning_rate", "1"], "did you mean --learning_rate"),
+        (["few_shot", "0", "movie"], "bash ./shell/few_shot.sh GPU SEED TARGET"),
+        (["few_shot", "0", "first", "movie"], "not a whole number"),
+        (["instruct_7B", "0"], "bash ./shell/instruct_7B.sh GPU SEED"),
+        (["alpaca", "0", "music"], "choose from: movie book"),
+        (["evaluate", "0", "no-such-model"], "no tuned adapter there"),
+        (["quickstart", "now"], "bash shell/quickstart.sh"),
+    ],
+)
+def test_wrong_arguments(home, words, message):
+    assert message in wrapper(*words, home=home, code=2)
+
+
+def test_missing_source_data_is_named_with_its_cures(home):
+    text = wrapper("zero_shot", "0", "movie", "netflix", *TINY, home=home, code=2, ALPACA="skip")
+    assert "netflix/train.json" in text.splitlines()[-1]

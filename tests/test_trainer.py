@@ -1,0 +1,67 @@
+import pytest
+import torch
+import transformers
+from conftest import make_rows
+from peft import LoraConfig
+
+from tlrec import models, tuning
+from tlrec.answers import IGNORED, Encoder
+from tlrec.samples import Sample
+from tlrec.trainer import RecTrainer
+
+CONFIG = {"r": 4, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
+
+
+def made(tiny_llama, tmp_path, train_on_inputs):
+    model, tokenizer = models.load(tiny_llama, False, "float32", "cpu")
+    encoder = Encoder(tokenizer)
+    settings = tuning.Settings("", "", train_on_inputs=train_on_inputs)
+    rows = [Sample(**sample) for sample in make_rows(6, 2)[0]]
+    features = [tuning._features(encoder, row, settings, "row") for row in rows]
+    torch.manual_seed(0)
+    trainer = RecTrainer(
+        model=models.attach(model, LoraConfig(**CONFIG), None),
+        args=transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none"),
+        train_dataset=features,
+        data_collator=transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, padding=True),
+        validation=rows, encoder=encoder, features=None,
+    )
+    return trainer, trainer.data_collator(features)
+
+
+@pytest.mark.parametrize("train_on_inputs", [True, False])
+def test_loss_and_gradients_equal_the_model_own_loss(tiny_llama, tmp_path, train_on_inputs):
+    """transformers' loss over all positions, row by row without padding, weighted by the labels of each row."""
+    trainer, batch = made(tiny_llama, tmp_path, train_on_inputs)
+    loss = trainer.compute_loss(trainer.model, {name: tensor.clone() for name, tensor in batch.items()})
+    loss.backward()
+    gradients = {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+    trainer.model.zero_grad()
+    total, labels = 0, 0
+    for ids, mask, label in zip(batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True):
+        ids, label = ids[mask.bool()][None], label[mask.bool()][None]
+        count = int((label[:, 1:] != IGNORED).sum())
+        total = total + trainer.model(input_ids=ids, labels=label).loss * count
+        labels += count
+    (total / labels).backward()
+    assert loss.item() == pytest.approx((total / labels).item(), abs=1e-5)
+    for name, parameter in trainer.model.named_parameters():
+        if parameter.requires_grad:
+            assert torch.allclose(gradients[name], parameter.grad, atol=1e-5), name
+    assert any(gradient.abs().max() > 0 for gradient in gradients.values())
+
+
+def test_answer_only_loss_sees_nothing_but_the_answer(tiny_llama, tmp_path):
+    trainer, batch = made(tiny_llama, tmp_path, train_on_inputs=False)
+    kept = [trainer.encoder.tokenizer.decode(row[row != IGNORED]) for row in batch["labels"]]
+    assert set(kept) <= {"Yes.<|im_end|>", "No.<|im_end|>"} and len(set(kept)) == 2
+
+
+def test_accumulated_micro_batches_weigh_every_label_alike(tiny_llama, tmp_path):
+    trainer, batch = made(tiny_llama, tmp_path, train_on_inputs=True)
+    whole = trainer.compute_loss(trainer.model, {name: tensor.clone() for name, tensor in batch.items()})
+    labels = (batch["labels"][:, 1:] != IGNORED).sum()
+    parts = sum(
+        trainer.compute_loss(trainer.model, {n: t[cut].clone() for n, t in batch.items()}, num_items_in_batch=labels)
+        for cut in (slice(0, 2), slice(2, 6)))
+    assert whole.item() == pytest.approx(parts.item(), abs=1e-5)

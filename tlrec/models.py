@@ -1,0 +1,240 @@
+"""Base models and LoRA adapters: check, load, attach, save.
+
+Everything that can be wrong with a folder is found before torch is imported.
+"""
+
+import hashlib
+import json
+import logging
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlrec import paths
+from tlrec.errors import InputError
+from tlrec.samples import sha256
+
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+MANIFEST = "tlrec.json"  # written beside an adapter, after everything else
+_SAMPLED_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter on disk that has been looked at: its folder, weights file, LoRA settings and manifest."""
+
+    folder: Path
+    weights: Path
+    config: dict
+    manifest: dict
+
+    @property
+    def chain(self) -> list[str]:
+        """Names of the tuning stages; an adapter from elsewhere is one stage with its folder's name."""
+        return self.manifest.get("chain", [self.folder.name])
+
+    @property
+    def rows_of_chain(self) -> list[int | None]:
+        """Training rows of each stage; None where they are not known."""
+        return self.manifest.get("rows_of_chain", [None] * len(self.chain))
+
+
+def base_folder(base_model: str) -> Path:
+    """The folder of a base model, given as a path or as a name under base_model/. InputError if it is not usable."""
+    folder = Path(base_model)
+    if not folder.is_dir() and (paths.home() / "base_model" / base_model).is_dir():
+        folder = paths.home() / "base_model" / base_model
+    if not folder.is_dir():
+        raise InputError(f"{base_model}: no such model folder; `python -m base_model.prepare smollm2-135m` makes the "
+                         "embedded one, the README says how to bring LLaMA-7B")
+    config = _json(folder / "config.json", "a Hugging Face model folder needs one")
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise InputError(f"{folder / 'config.json'}: names no model_type; is this a Hugging Face model folder?")
+    if not list(folder.glob("*.safetensors")) + list(folder.glob("pytorch_model*.bin")):
+        raise InputError(f"{folder}: holds no weights (*.safetensors or pytorch_model*.bin)")
+    if not (list(folder.glob("tokenizer*")) or list(folder.glob("vocab*"))):
+        raise InputError(f"{folder}: holds no tokenizer")
+    return folder.resolve()
+
+
+def fingerprint(folder: Path) -> str:
+    """A base model's identity: sha256 over its config and, per weights file, name, size, first and last 64 KiB."""
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with open(path, "rb") as file:
+            digest.update(file.read(_SAMPLED_BYTES))
+            file.seek(max(size - _SAMPLED_BYTES, 0))
+            digest.update(file.read(_SAMPLED_BYTES))
+    return digest.hexdigest()
+
+
+def inspect_adapter(folder: str | Path, base: Path) -> Adapter:
+    """Look at an adapter before anything heavy is loaded.
+
+    Raises InputError where it is missing, empty, not LoRA, or was tuned on another base model.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such adapter; tune it first, or leave the flag out")
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        raise InputError(f"{folder}: holds no {WEIGHTS[0]} (nor .bin); the adapter was never saved, tune it again")
+    config = _json(folder / "adapter_config.json", "an adapter folder needs one")
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA" or "r" not in config:
+        raise InputError(f"{folder / 'adapter_config.json'}: not the configuration of a LoRA adapter")
+    if weights.suffix == ".safetensors" and not _safetensors_names(weights):
+        raise InputError(f"{weights}: an empty adapter (old PEFT versions saved such files); tune it again")
+    manifest = _json(folder / MANIFEST, "") if (folder / MANIFEST).exists() else {}
+    made_on = manifest.get("base_model", {})
+    if made_on.get("fingerprint") not in (None, fingerprint(base)):
+        raise InputError(f"{folder}: tuned on base model {made_on['name']}, not on {base.name} as it is in {base}")
+    return Adapter(folder, weights, config, manifest)
+
+
+def check_same_lora(adapter: Adapter, rank: int, alpha: int, targets: list[str]) -> None:
+    """InputError unless a starting adapter has the LoRA settings that tuning was asked for."""
+    for flag, wanted, found in (
+        ("--lora_r", rank, adapter.config["r"]),
+        ("--lora_alpha", alpha, adapter.config.get("lora_alpha")),
+        ("--lora_target_modules", sorted(targets), _sorted_targets(adapter.config.get("target_modules"))),
+    ):
+        if wanted != found:
+            raise InputError(f"{adapter.folder}: the starting adapter has {flag} {found}, not {wanted}; give the same")
+
+
+def _sorted_targets(targets: object) -> object:
+    return sorted(targets) if isinstance(targets, list) else targets
+
+
+def _json(path: Path, need: str) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {need}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from None
+
+
+def _safetensors_names(path: Path) -> list[str]:
+    """Tensor names from the header alone. InputError where the header does not fit the file."""
+    size = path.stat().st_size
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > size - 8:
+                raise ValueError("its header claims to be longer than the file")
+            header = json.loads(file.read(length))
+        return [name for name in header if name != "__metadata__"]
+    except (struct.error, ValueError, OSError) as error:
+        raise InputError(f"{path}: not a safetensors file ({error}); tune or fetch it again") from None
+
+
+def describe_device() -> str:
+    """`cuda` or `cpu`, printed; the first thing to call before torch's libraries are used."""
+    import torch
+
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft's own calls
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of 4-bit kernels that are not used here
+    if torch.cuda.is_available():
+        print(f"device: {torch.cuda.get_device_name(0)}", flush=True)
+        return "cuda"
+    print(f"device: CPU ({torch.get_num_threads()} threads); no CUDA device was found", flush=True)
+    return "cpu"
+
+
+def dtype_for(name: str, device: str):
+    """torch dtype for --dtype; auto is fp16 on CUDA, on a CPU bf16 where the processor has it, else fp32."""
+    import torch
+
+    names = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+    if name != "auto":
+        return names[name]
+    if device == "cuda":
+        return torch.float16
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
+def load(base: Path, load_in_8bit: bool, dtype: str, device: str):
+    """(model, tokenizer) of a base model folder. InputError where the folder cannot be loaded."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft's own calls
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of 4-bit kernels that are not used here
+    compute = dtype_for(dtype, device)
+    quantization = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)} if load_in_8bit else {}
+    placement = {"device_map": {"": device}} if load_in_8bit or device == "cuda" else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            base, dtype=compute, local_files_only=True, **placement, **quantization
+        )
+    except Exception as error:  # the loaders raise many kinds for a bad folder
+        raise InputError(f"{base}: cannot be loaded as a causal language model ({error})") from None
+    # a slice of positions is not contiguous, and the output layer would copy its weights once per row for it
+    model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token  # as published: unk, LLaMA's id 0
+    tokenizer.padding_side = "left"  # the answer's position is the last one in every row
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        raise InputError(f"{base}: the tokenizer has {len(tokenizer)} tokens, the model "
+                         f"{model.get_input_embeddings().num_embeddings}; they do not belong together")
+    return model, tokenizer
+
+
+def read_weights(adapter: Adapter) -> dict:
+    """An adapter's tensors by name; never runs code from the file. InputError if empty or not finite."""
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if adapter.weights.suffix == ".safetensors":
+            weights = load_file(adapter.weights)
+        else:
+            weights = torch.load(adapter.weights, weights_only=True, map_location="cpu")
+    except Exception as error:  # the loaders raise many kinds for a bad file
+        raise InputError(f"{adapter.weights}: not readable as adapter weights ({str(error).splitlines()[0]})") from None
+    if not isinstance(weights, dict) or not weights:
+        raise InputError(f"{adapter.weights}: an empty adapter (old PEFT versions saved such files); tune it again")
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise InputError(f"{adapter.weights}: {broken[0]} holds NaN or infinity; tune it again")
+    return weights
+
+
+def attach(model, config, adapter: Adapter | None):
+    """Wrap `model` with LoRA; with an adapter, put its weights in and prove that every one found its place.
+
+    config: a peft LoraConfig. LoRA weights stay in fp32 whatever the base model's type. InputError where the adapter's
+    tensors do not fit the model.
+    """
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    try:
+        wrapped = get_peft_model(model, config)
+    except ValueError as error:
+        raise InputError(f"LoRA cannot be attached: {error}") from None
+    if adapter is not None:
+        weights = read_weights(adapter)
+        expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(wrapped).items()}
+        found = {name: tensor.shape for name, tensor in weights.items()}
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        if wrong:
+            raise InputError(
+                f"{adapter.weights}: {wrong[0]} is {_shape(found, wrong[0])}, the base model needs "
+                f"{_shape(expected, wrong[0])}; the adapter is of another base model or of other LoRA settings"
+            )
+        set_peft_model_state_dict(wrapped, weights)
+    return wrapped
+
+
+def _shape(shapes: dict, name: str) -> str:
+    return "x".join(map(str, shapes[name])) if name in shapes else "absent"
+
+
+def adapter_hash(adapter: Adapter) -> str:
+    return sha256(adapter.weights)
