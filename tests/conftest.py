@@ -75,9 +75,9 @@ def small_data(tmp_path_factory) -> Path:
 def command(*words, home: Path, code: int = 0, shell: bool = False, **variables) -> str:
     """Run one of the repository's scripts as a user does; returns its output, after checking the exit code."""
     program = ["bash"] if shell else [sys.executable]
-    environment = {**os.environ, "TLREC_HOME": str(home), "PYTHONPATH": str(paths.ROOT), "PYTHON": sys.executable,
+    users = {name: value for name, value in os.environ.items() if name != "TLREC_MIRROR"}
+    environment = {**users, "TLREC_HOME": str(home), "PYTHONPATH": str(paths.ROOT), "PYTHON": sys.executable,
                    **variables}
-    environment.pop("TLREC_MIRROR", None)
     finished = subprocess.run(
         [*program, *map(str, words)], cwd=paths.ROOT, env=environment, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=900,

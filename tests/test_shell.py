@@ -98,5 +98,9 @@ def test_wrong_arguments(home, words, message):
 
 
 def test_missing_source_data_is_named_with_its_cures(home):
-    text = wrapper("zero_shot", "0", "movie", "netflix", *TINY, home=home, code=2, ALPACA="skip")
-    assert "netflix/train.json" in text.splitlines()[-1]
+    text = wrapper("zero_shot", "0", "movie", "netflix", *TINY, home=home, code=2, ALPACA="skip",
+                   TLREC_MIRROR=str(home / "no-mirror"))
+    last = text.splitlines()[-1]
+    assert "instruction_data/netflix/train.json: missing" in last
+    for cure in ("python -m rec_data.published", "TLREC_MIRROR", "python -m instruction_data.netflix --raw_dir"):
+        assert cure in last
