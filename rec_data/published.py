@@ -60,14 +60,17 @@ def select(words: list[str]) -> list[str]:
 def fetch(name: str, mirror: Path | None, base_url: str = BASE_URL, timeout: float = 30) -> str:
     """Put one published file in its place under the home folder; returns what was done.
 
-    A file that the user built from raw data (so says the dataset.json beside it) is kept. Raises InputError where
-    neither mirror nor network has the file, or what they have is another content.
+    A file that was fetched before and has changed since, or cannot be read, is replaced; the user's own data is kept.
+    Raises InputError where neither mirror nor network has the file, or what they have is another content.
     """
     place = paths.home() / name
     if identical(name, place):
         return f"{name}: already here, byte-identical to the published file"
-    if _built_here(name, place):
-        return f"{name}: built here from raw data and kept; it is not the published file"
+    if _of_the_user(place):
+        return (
+            f"{name}: kept as your own data, not the published file (git blob id {downloads.git_blob_id(place)}); "
+            "delete it to have the published one"
+        )
     paths.writable_directory(place.parent)
     if mirror:
         said = f"copied from {mirror}"
@@ -84,11 +87,18 @@ def fetch(name: str, mirror: Path | None, base_url: str = BASE_URL, timeout: flo
     return f"{name}: {said}, byte-identical to the published file"
 
 
-def _built_here(name: str, place: Path) -> bool:
+def _of_the_user(place: Path) -> bool:
+    """Whether the file is one that the user built or put there, as far as dataset.json and its content tell.
+
+    InputError where it would stand among splits that the user built.
+    """
     known = provenance.owner(place.parent)
+    split = known["splits"].get(place.stem) if known else None
     if known is None or known["made_by"] == "rec_data.published":
-        return False
-    split = known["splits"].get(place.stem)
+        try:
+            return split is None and bool(read_samples(place, answers_only=False))
+        except InputError:
+            return False  # not there, or damaged
     if split and place.exists() and downloads.git_blob_id(place) == split["json"]["git_blob"]:
         return True
     theirs = all(
@@ -128,7 +138,7 @@ def _cures(name: str, place: Path, reason: str) -> str:
 def complete(folder: str) -> None:
     """Write what the authors' files lack: the book's id views, and dataset.json."""
     place = paths.home() / folder
-    names = [name for name in CATALOGUE if str(Path(name).parent) == folder and (paths.home() / name).exists()]
+    names = [name for name in CATALOGUE if str(Path(name).parent) == folder and identical(name, paths.home() / name)]
     known = provenance.owner(place)
     if folder == "cot_data" or not names or (known and known["made_by"] != "rec_data.published"):
         return

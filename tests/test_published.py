@@ -190,6 +190,19 @@ def test_what_is_there_and_right_is_skipped_and_what_is_damaged_is_replaced(serv
     place.write_bytes(CONTENT[:-5])
     published.fetch(NAME, None, server.base)
     assert place.read_bytes() == CONTENT
+    published.complete("rec_data/book")
+    place.write_bytes(CONTENT + b"\n")  # still readable, but it was fetched once and has changed since
+    published.fetch(NAME, None, server.base)
+    assert place.read_bytes() == CONTENT
+
+
+def test_what_the_user_put_there_is_kept(server, place):
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(SAMPLES[:3]))
+    said = published.fetch(NAME, None, server.base)
+    assert "kept as your own data" in said and downloads.git_blob_id(place) in said and server.seen == []
+    published.complete("rec_data/book")
+    assert len(json.loads(place.read_text())) == 3 and only(place) == ["valid.json"]
 
 
 def test_two_at_a_time_make_one_download(server, place):
