@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from tlrec import downloads, histories, provenance
+from tlrec.errors import InputError
+
+FOLDER = "rec_data/x"
+
+
+def made(count, liked=1):
+    entries = ['"A (1990)"', '"B (1991)"']
+    samples = [histories.sample("movie", entries, [1, 0], f'"T{n} (2000)"?', liked) for n in range(count)]
+    rows = [histories.csv_row(f"u{n % 3}", [1, 2], [1, 0], 10 + n, liked, "0") for n in range(count)]
+    return samples, rows
+
+
+def publish(samples, rows, catalogue=None, items=None):
+    splits = provenance.cut(samples, rows)
+    sources = {"a.csv": {"sha256": "0", "bytes": 1}}
+    provenance.publish(FOLDER, splits, "rec_data.x", sources, ["a rule"], {"broken": 2}, catalogue or {}, items)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TLREC_MIRROR", raising=False)
+    return tmp_path / "home" / FOLDER
+
+
+def test_the_record(place, capsys):
+    publish(*made(20), items=[("1", "A (1990)")])
+    record = json.loads((place / "dataset.json").read_text())
+    assert {name: record[name] for name in ("rows", "share_yes", "users", "items", "dropped", "rules", "made_by")} == {
+        "rows": 20, "share_yes": 1.0, "users": 3, "items": 22, "dropped": {"broken": 2}, "rules": ["a rule"],
+        "made_by": "rec_data.x",
+    }
+    assert record["splits"]["test"]["rows"] == 2 and record["splits"]["train"]["items"] == 18
+    assert record["splits"]["train"]["json"]["git_blob"] == downloads.git_blob_id(place / "train.json")
+    assert (place / "item_mapping.csv").read_bytes() == b"movie_id,movie_name\r\n1,A (1990)\r\n"
+    assert "left out: 2 broken" in capsys.readouterr().out
+
+
+def test_how_a_file_compares_to_the_published_one(place, tmp_path, monkeypatch, capsys):
+    publish(*made(20))
+    known = {"blob": downloads.git_blob_id(place / "train.json"), "bytes": (place / "train.json").stat().st_size}
+    catalogue = {f"{FOLDER}/train.json": known, f"{FOLDER}/test.json": {"blob": "0" * 40}}
+    publish(*made(20), catalogue)
+    said = capsys.readouterr().out
+    assert f"{place}/train.json, .csv: 16 rows, byte-identical to the published file\n" in said
+    assert "test.json, .csv: 2 rows, differs from the published file: git blob id " in said
+    assert f"{place}/valid.json, .csv: 2 rows\n" in said
+
+    mirror = tmp_path / "mirror"
+    (mirror / FOLDER).mkdir(parents=True)
+    samples, rows = made(20)
+    other = [*samples[:7], *made(20, liked=0)[0][7:]]
+    histories.write_split(mirror / FOLDER, "train", other[:16], None)
+    monkeypatch.setenv("TLREC_MIRROR", str(mirror))
+    publish(samples, rows, {f"{FOLDER}/train.json": {"blob": "1" * 40, "bytes": 5}})
+    expected = "published " + "1" * 40 + " and 5 bytes; the first sample that differs is record 7"
+    assert expected in capsys.readouterr().out
+
+
+def test_too_few_rows_are_refused_before_anything_is_written(place):
+    with pytest.raises(InputError, match=r"a.csv: 1 samples for rec_data/x, so none for train"):
+        publish(*made(1))
+    assert not place.exists()
+
+
+def test_an_interrupted_run_leaves_no_record(place):
+    publish(*made(20))
+
+    def breaks():
+        yield made(1)[0][0], made(1)[1][0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        provenance.publish(FOLDER, {"train": provenance.Split(2, breaks())}, "x", {}, [], {}, {})
+    assert provenance.owner(place) is None and not list(place.glob("*.partial"))
+    assert len(json.loads((place / "train.json").read_text())) == 16  # the old one
