@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from tlrec import metrics
+from tlrec import metrics, samples
+from tlrec.errors import InputError
 
 
 def made(count=400, seed=0):
@@ -54,6 +56,47 @@ def test_interval_of_rows_covers_the_truth_and_user_interval_is_wider_when_users
     rows, clusters = metrics.auc_interval(labels, scores), metrics.auc_interval(labels, scores, users)
     assert clusters[1] - clusters[0] > rows[1] - rows[0]
     assert metrics.auc_interval(labels, scores, users) == clusters  # seeded
+
+
+def test_stratified_auc_by_brute_force_over_all_pairs():
+    for seed in range(4):
+        labels, scores, _ = made(150, seed)
+        strata = np.random.default_rng(seed).integers(0, 11, 150)
+        wins = [(scores[i] > scores[j]) + (scores[i] == scores[j]) / 2 for i in range(150) for j in range(150)
+                if labels[i] and not labels[j] and strata[i] == strata[j]]
+        value, pairs = metrics.stratified_auc(labels, scores, strata)
+        assert pairs == len(wins) and value == pytest.approx(np.mean(wins), abs=1e-12)
+    assert metrics.stratified_auc(np.array([1, 0]), np.array([0.1, 0.2]), np.array([0, 1])) == (None, 0)
+
+
+def test_a_system_that_counts_liked_titles_is_unmasked():
+    labels, _, users = made()
+    counts = np.random.default_rng(1).integers(0, 8, (400, 2))
+    ratio = samples.liked_ratio(counts)
+    figures = metrics.evaluate(labels, counts[:, 0] / 7, users, np.stack([counts[:, 0], 7 - counts[:, 0]], axis=1))
+    assert figures["stratified_auc"] == 0.5 and figures["spearman_liked_ratio"] == pytest.approx(1)
+    assert metrics.evaluate(labels, ratio, users, counts)["spearman_liked_ratio"] == pytest.approx(1)
+
+
+def test_spearman_equals_scipy_with_ties():
+    _, first, second = made()
+    second = second.astype(int) + first
+    assert metrics.spearman(first, second) == pytest.approx(spearmanr(first, second).statistic, abs=1e-12)
+    assert metrics.spearman(first, np.ones(400)) is None
+
+
+def test_scores_that_are_no_probabilities_keep_their_rank():
+    labels, scores, users = made()
+    counts = np.random.default_rng(1).integers(0, 8, (400, 2))
+    figures = metrics.evaluate(labels, scores, users, counts)
+    stretched = metrics.evaluate(labels, 30 * scores - 10, users, counts)
+    for name in ("auc", "uauc", "stratified_auc", "auc_interval_users", "spearman_liked_ratio"):
+        assert stretched[name] == pytest.approx(figures[name], abs=1e-12)
+    inside = np.clip(30 * scores - 10, 0, 1)
+    assert stretched["calibration_error"] == metrics.calibration_error(labels, inside)
+    assert stretched["accuracy"] == ((inside > 0.5) == labels).mean() and np.isfinite(stretched["log_loss"])
+    with pytest.raises(InputError, match="1 of 400 scores are not finite"):
+        metrics.evaluate(labels, np.append(scores[1:], np.nan), users, counts)
 
 
 def test_calibration_and_log_loss_by_hand():

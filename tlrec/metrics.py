@@ -1,9 +1,13 @@
-"""AUC and what must be read beside it: its intervals, per-user AUC, accuracy, log loss, calibration.
+"""AUC and what must be read beside it: its intervals, per-user and stratified AUC, what the score owes to counting
+liked titles, accuracy, log loss, calibration.
 
 Undefined values (AUC of a single class, per-user AUC without users) are None.
 """
 
 import numpy as np
+
+from tlrec.errors import InputError
+from tlrec.samples import liked_ratio
 
 RESAMPLES = 2_000
 CALIBRATION_BINS = 10
@@ -20,6 +24,37 @@ def uauc(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> tuple[flo
     values = [auc(labels[users == user], scores[users == user]) for user in dict.fromkeys(users)]
     defined = [value for value in values if value is not None]
     return (float(np.mean(defined)) if defined else None), len(defined)
+
+
+def stratified_auc(labels: np.ndarray, scores: np.ndarray, strata: np.ndarray) -> tuple[float | None, int]:
+    """AUC over the (liked, disliked) pairs of rows within one stratum, and how many such pairs there are.
+
+    strata: shape (n,), here the number of liked titles in the prompt: between rows of equal number, counting liked
+    titles ranks nothing, so a system that only counts has 0.5.
+    """
+    wins, pairs = 0.0, 0
+    for stratum in np.unique(strata):
+        inside = strata == stratum
+        likes = int(labels[inside].sum())
+        here = likes * (int(inside.sum()) - likes)
+        if here:
+            wins += auc(labels[inside], scores[inside]) * here
+            pairs += here
+    return (wins / pairs if pairs else None), pairs
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Rank correlation of two arrays of shape (n,), ties at their mean rank; None where either is constant."""
+    first, second = midranks(first), midranks(second)
+    if not np.ptp(first) or not np.ptp(second):
+        return None
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def midranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, shape (n,); equal values share the mean of their ranks."""
+    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[codes]
 
 
 def auc_interval(
@@ -63,18 +98,32 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def evaluate(labels: np.ndarray, probabilities: np.ndarray, users: np.ndarray | None) -> dict:
-    """All figures of a record. labels 0/1, probabilities of "Yes", users (or None): shape (n,)."""
+def evaluate(
+    labels: np.ndarray, scores: np.ndarray, users: np.ndarray | None, counts: np.ndarray | None = None
+) -> dict:
+    """All figures of a record. labels 0/1, scores, users (or None): shape (n,).
+
+    scores: probabilities of "Yes", or any finite numbers: those keep their rank for every AUC and are clipped to
+    [0, 1] for accuracy, log loss and calibration alone.
+    counts: (n, 2) liked and disliked titles (samples.title_counts); None where the prompts have no such lists.
+    """
+    if not np.isfinite(scores).all():
+        raise InputError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite; nothing is recorded")
+    probabilities = np.clip(scores, 0, 1)
     clipped = np.clip(probabilities, 1e-12, 1 - 1e-12)
-    per_user, counted = uauc(labels, probabilities, users) if users is not None else (None, 0)
+    per_user, counted = uauc(labels, scores, users) if users is not None else (None, 0)
+    within, pairs = stratified_auc(labels, scores, counts[:, 0]) if counts is not None else (None, 0)
     return {
         "n": len(labels),
         "share_yes": float(labels.mean()),
-        "auc": auc(labels, probabilities),
-        "auc_interval_rows": auc_interval(labels, probabilities),
-        "auc_interval_users": auc_interval(labels, probabilities, users) if users is not None else None,
+        "auc": auc(labels, scores),
+        "auc_interval_rows": auc_interval(labels, scores),
+        "auc_interval_users": auc_interval(labels, scores, users) if users is not None else None,
         "uauc": per_user,
         "uauc_users": counted,
+        "stratified_auc": within,
+        "stratified_pairs": pairs,
+        "spearman_liked_ratio": spearman(scores, liked_ratio(counts)) if counts is not None else None,
         "accuracy": float(((probabilities > 0.5) == labels).mean()),
         "log_loss": float(-np.mean(np.log(np.where(labels == 1, clipped, 1 - clipped)))),
         "calibration_error": calibration_error(labels, probabilities),
