@@ -39,6 +39,7 @@ def test_uauc_is_the_mean_over_users_with_both_classes():
     scores = np.array([0.9, 0.1, 0.2, 0.8, 0.5, 0.6])
     value, users = metrics.uauc(labels, scores, np.array(["a", "a", "b", "b", "c", "c"]))
     assert (value, users) == (0.5, 2)
+    assert metrics.auc_by_user(labels, scores, np.array(list("aabbcc"))) == {"a": 1.0, "b": 0.0}
 
 
 def test_interval_of_rows_covers_the_truth_and_user_interval_is_wider_when_users_differ():
@@ -93,7 +94,8 @@ def test_scores_that_are_no_probabilities_keep_their_rank():
     for name in ("auc", "uauc", "stratified_auc", "auc_interval_users", "spearman_liked_ratio"):
         assert stretched[name] == pytest.approx(figures[name], abs=1e-12)
     inside = np.clip(30 * scores - 10, 0, 1)
-    assert stretched["calibration_error"] == metrics.calibration_error(labels, inside)
+    assert stretched["calibration_error"] == metrics.calibration_error(metrics.calibration_bins(labels, inside))
+    assert stretched["calibration_bins"] is None and sum(rows for rows, _, _ in figures["calibration_bins"]) == 400
     assert stretched["accuracy"] == ((inside > 0.5) == labels).mean() and np.isfinite(stretched["log_loss"])
     with pytest.raises(InputError, match="1 of 400 scores are not finite"):
         metrics.evaluate(labels, np.append(scores[1:], np.nan), users, counts)
@@ -103,6 +105,7 @@ def test_calibration_and_log_loss_by_hand():
     labels, probabilities = np.array([1, 0, 1, 1]), np.array([0.95, 0.95, 0.15, 0.15])
     figures = metrics.evaluate(labels, probabilities, None)
     assert figures["calibration_error"] == pytest.approx((abs(1.9 - 1) + abs(0.3 - 2)) / 4)
+    assert figures["calibration_bins"] == [[2, pytest.approx(0.15), 1.0], [2, pytest.approx(0.95), 0.5]]
     assert figures["log_loss"] == pytest.approx(-np.log([0.95, 0.05, 0.15, 0.15]).mean())
     assert figures["uauc"] is None and figures["auc_interval_users"] is None
 

@@ -21,9 +21,14 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
 
 def uauc(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> tuple[float | None, int]:
     """Mean AUC over the users who have both classes, and how many they are."""
-    values = [auc(labels[users == user], scores[users == user]) for user in dict.fromkeys(users)]
-    defined = [value for value in values if value is not None]
-    return (float(np.mean(defined)) if defined else None), len(defined)
+    values = list(auc_by_user(labels, scores, users).values())
+    return (float(np.mean(values)) if values else None), len(values)
+
+
+def auc_by_user(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> dict[str, float]:
+    """AUC of each user who has both classes, users in order of first appearance."""
+    values = {str(user): auc(labels[users == user], scores[users == user]) for user in dict.fromkeys(users)}
+    return {user: value for user, value in values.items() if value is not None}
 
 
 def stratified_auc(labels: np.ndarray, scores: np.ndarray, strata: np.ndarray) -> tuple[float | None, int]:
@@ -91,11 +96,16 @@ def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
         return (likes * (below + dislikes / 2)).sum(axis=1) / pairs
 
 
-def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Expected calibration error over ten equal-width bins (Guo et al., 2017)."""
+def calibration_bins(labels: np.ndarray, probabilities: np.ndarray) -> list[list[float]]:
+    """[rows, mean probability, share of Yes] of each of ten equal-width bins with rows: a reliability diagram."""
     bins = np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=probabilities - labels, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    inside = [bins == number for number in np.unique(bins)]
+    return [[int(rows.sum()), float(probabilities[rows].mean()), float(labels[rows].mean())] for rows in inside]
+
+
+def calibration_error(bins: list[list[float]]) -> float:
+    """Expected calibration error (Guo et al., 2017) from calibration_bins."""
+    return sum(rows * abs(mean - share) for rows, mean, share in bins) / sum(rows for rows, _, _ in bins)
 
 
 def evaluate(
@@ -104,13 +114,14 @@ def evaluate(
     """All figures of a record. labels 0/1, scores, users (or None): shape (n,).
 
     scores: probabilities of "Yes", or any finite numbers: those keep their rank for every AUC and are clipped to
-    [0, 1] for accuracy, log loss and calibration alone.
+    [0, 1] for accuracy, log loss and calibration error alone, and have no calibration_bins.
     counts: (n, 2) liked and disliked titles (samples.title_counts); None where the prompts have no such lists.
     """
     if not np.isfinite(scores).all():
         raise InputError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite; nothing is recorded")
     probabilities = np.clip(scores, 0, 1)
     clipped = np.clip(probabilities, 1e-12, 1 - 1e-12)
+    bins = calibration_bins(labels, probabilities)
     per_user, counted = uauc(labels, scores, users) if users is not None else (None, 0)
     within, pairs = stratified_auc(labels, scores, counts[:, 0]) if counts is not None else (None, 0)
     return {
@@ -121,10 +132,12 @@ def evaluate(
         "auc_interval_users": auc_interval(labels, scores, users) if users is not None else None,
         "uauc": per_user,
         "uauc_users": counted,
+        "auc_by_user": auc_by_user(labels, scores, users) if users is not None else None,
         "stratified_auc": within,
         "stratified_pairs": pairs,
         "spearman_liked_ratio": spearman(scores, liked_ratio(counts)) if counts is not None else None,
         "accuracy": float(((probabilities > 0.5) == labels).mean()),
         "log_loss": float(-np.mean(np.log(np.where(labels == 1, clipped, 1 - clipped)))),
-        "calibration_error": calibration_error(labels, probabilities),
+        "calibration_error": calibration_error(bins),
+        "calibration_bins": bins if np.array_equal(scores, probabilities) else None,
     }
