@@ -23,7 +23,7 @@ def test_auc_equals_scikit_learn_with_ties():
 def test_weighted_auc_equals_repeating_rows():
     labels, scores, _ = made(60)
     weights = np.random.default_rng(1).integers(0, 4, (7, 60))
-    for weight, value in zip(weights, metrics._weighted_auc(labels, scores, weights), strict=True):
+    for weight, value in zip(weights, metrics.weighted_auc(labels, scores, weights), strict=True):
         rows = np.repeat(np.arange(60), weight)
         assert value == pytest.approx(roc_auc_score(labels[rows], scores[rows]), abs=1e-12)
 

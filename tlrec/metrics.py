@@ -4,6 +4,8 @@ liked titles, accuracy, log loss, calibration.
 Undefined values (AUC of a single class, per-user AUC without users) are None.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from tlrec.errors import InputError
@@ -15,7 +17,7 @@ CALIBRATION_BINS = 10
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """Area under the ROC curve; labels 0/1 and scores of shape (n,). None where there is only one class."""
-    value = _weighted_auc(labels, scores, np.ones((1, len(labels))))[0]
+    value = weighted_auc(labels, scores, np.ones((1, len(labels))))[0]
     return None if np.isnan(value) else float(value)
 
 
@@ -70,19 +72,25 @@ def auc_interval(
     clusters: shape (n,); whole clusters (users) are drawn with replacement. Without it, rows are. Resamples with a
     single class are left out; None where no resample has two.
     """
-    _, codes = np.unique(np.arange(len(labels)) if clusters is None else clusters.astype(str), return_inverse=True)
-    count = codes.max() + 1
-    generator = np.random.default_rng(seed)
-    values = []
-    for _ in range(0, RESAMPLES, 200):  # in parts, to bound memory
-        drawn = generator.multinomial(count, np.full(count, 1 / count), size=200)
-        values.append(_weighted_auc(labels, scores, drawn[:, codes]))
-    values = np.concatenate(values)
+    drawn = resampled_weights(len(labels), clusters, seed)
+    values = np.concatenate([weighted_auc(labels, scores, weights) for weights in drawn])
     values = values[~np.isnan(values)]
     return [float(v) for v in np.percentile(values, [2.5, 97.5])] if len(values) else None
 
 
-def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def resampled_weights(rows: int, clusters: np.ndarray | None, seed: int) -> Iterator[np.ndarray]:
+    """How often each row is drawn in each of 2,000 bootstrap resamples, shape (200, rows) at a time to bound memory.
+
+    clusters: shape (rows,); whole clusters are drawn with replacement. Without it, rows are.
+    """
+    _, codes = np.unique(np.arange(rows) if clusters is None else clusters.astype(str), return_inverse=True)
+    count = codes.max() + 1
+    generator = np.random.default_rng(seed)
+    for _ in range(0, RESAMPLES, 200):
+        yield generator.multinomial(count, np.full(count, 1 / count), size=200)[:, codes]
+
+
+def weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """AUC under each row of weights (resamples, n); ties count a half; NaN where a class has no weight."""
     order = np.argsort(scores, kind="stable")
     sorted_scores = scores[order]
