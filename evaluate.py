@@ -66,6 +66,7 @@ def main(
     if sampled:
         picked = np.sort(np.random.default_rng(SAMPLE_SEED).permutation(len(rows))[:test_rows])
     rows, users = [rows[i] for i in picked], users[picked] if users is not None else None
+    counts = _title_counts(method, rows, test_path)
     request = {
         "method": method,
         "test_sha256": samples.sha256(test_path),
@@ -92,10 +93,10 @@ def main(
         scores = _llm_scores(base, adapter, rows, load_in_8bit, dtype, prompt_template, scoring_batch_size)
         probabilities, columns = scores.p_yes, scores._asdict()
     else:
-        probabilities = samples.liked_ratio(rows, test_path)
+        probabilities = samples.liked_ratio(counts)
         columns = {"p_yes": probabilities}
     labels = np.array([row.label for row in rows])
-    figures = metrics.evaluate(labels, probabilities, users)
+    figures = metrics.evaluate(labels, probabilities, users, counts)
     if method == "llm":
         figures["auc_published_score"] = metrics.auc(labels, columns["p_yes_published"])
     run_id = results.append(
@@ -123,6 +124,16 @@ def main(
     )
     print(f"recorded as {run_id} in {folder / 'runs.jsonl'}")
     _print_figures(figures)
+
+
+def _title_counts(method: str, rows: list[samples.Sample], path: Path) -> np.ndarray | None:
+    """Liked and disliked titles per prompt; a language model also scores prompts that have none (None)."""
+    try:
+        return samples.title_counts(rows, path)
+    except InputError:
+        if method != "llm":
+            raise
+        return None
 
 
 def _llm_scores(base, adapter, rows, load_in_8bit, dtype, template, batch_size):
@@ -175,6 +186,9 @@ def _print_figures(figures: dict) -> None:
     print(f"95% interval of the AUC, users resampled: {between(figures['auc_interval_users'])}")
     print(f"95% interval of the AUC, rows resampled:  {between(figures['auc_interval_rows'])}")
     print(f"UAUC {shown(figures['uauc'])} over {figures['uauc_users']} users with both answers")
+    if figures.get("stratified_pairs"):
+        print(f"stratified AUC {shown(figures['stratified_auc'])} over {figures['stratified_pairs']:,} pairs with an "
+              f"equal number of liked titles; Spearman with liked-ratio {shown(figures['spearman_liked_ratio'])}")
     print(f"accuracy {figures['accuracy']:.4f}, log loss {figures['log_loss']:.4f}, "
           f"calibration error {figures['calibration_error']:.4f}")
     if "auc_published_score" in figures:

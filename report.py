@@ -11,7 +11,8 @@ from pathlib import Path
 from tlrec import cli, histories, paths, results
 from tlrec.errors import InputError
 
-COLUMNS = ["system", "shots", "seed", "n", "AUC", "95% interval", "UAUC", "tuning s", "scoring s"]
+COLUMNS = ["system", "shots", "seed", "n", "AUC", "95% interval", "UAUC", "stratified", "Spearman", "tuning s",
+           "scoring s"]
 
 
 def main(
@@ -81,6 +82,7 @@ def table(records: list[dict]) -> str:
             _shown(figures["auc"]),
             "undefined" if interval is None else f"{interval[0]:.3f}-{interval[1]:.3f}",
             _shown(figures["uauc"]),
+            *(_shown(figures[name]) if name in figures else "" for name in ("stratified_auc", "spearman_liked_ratio")),
             f"{record['tuning_seconds']:.0f}",
             f"{record['seconds']:.0f}",
         ])

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from tlrec import metrics
+from tlrec import metrics, samples
+from tlrec.errors import InputError
 
 
 def made(count=400, seed=0):
@@ -21,7 +23,7 @@ def test_auc_equals_scikit_learn_with_ties():
 def test_weighted_auc_equals_repeating_rows():
     labels, scores, _ = made(60)
     weights = np.random.default_rng(1).integers(0, 4, (7, 60))
-    for weight, value in zip(weights, metrics._weighted_auc(labels, scores, weights), strict=True):
+    for weight, value in zip(weights, metrics.weighted_auc(labels, scores, weights), strict=True):
         rows = np.repeat(np.arange(60), weight)
         assert value == pytest.approx(roc_auc_score(labels[rows], scores[rows]), abs=1e-12)
 
@@ -37,6 +39,7 @@ def test_uauc_is_the_mean_over_users_with_both_classes():
     scores = np.array([0.9, 0.1, 0.2, 0.8, 0.5, 0.6])
     value, users = metrics.uauc(labels, scores, np.array(["a", "a", "b", "b", "c", "c"]))
     assert (value, users) == (0.5, 2)
+    assert metrics.auc_by_user(labels, scores, np.array(list("aabbcc"))) == {"a": 1.0, "b": 0.0}
 
 
 def test_interval_of_rows_covers_the_truth_and_user_interval_is_wider_when_users_differ():
@@ -56,10 +59,53 @@ def test_interval_of_rows_covers_the_truth_and_user_interval_is_wider_when_users
     assert metrics.auc_interval(labels, scores, users) == clusters  # seeded
 
 
+def test_stratified_auc_by_brute_force_over_all_pairs():
+    for seed in range(4):
+        labels, scores, _ = made(150, seed)
+        strata = np.random.default_rng(seed).integers(0, 11, 150)
+        wins = [(scores[i] > scores[j]) + (scores[i] == scores[j]) / 2 for i in range(150) for j in range(150)
+                if labels[i] and not labels[j] and strata[i] == strata[j]]
+        value, pairs = metrics.stratified_auc(labels, scores, strata)
+        assert pairs == len(wins) and value == pytest.approx(np.mean(wins), abs=1e-12)
+    assert metrics.stratified_auc(np.array([1, 0]), np.array([0.1, 0.2]), np.array([0, 1])) == (None, 0)
+
+
+def test_a_system_that_counts_liked_titles_is_unmasked():
+    labels, _, users = made()
+    counts = np.random.default_rng(1).integers(0, 8, (400, 2))
+    ratio = samples.liked_ratio(counts)
+    figures = metrics.evaluate(labels, counts[:, 0] / 7, users, np.stack([counts[:, 0], 7 - counts[:, 0]], axis=1))
+    assert figures["stratified_auc"] == 0.5 and figures["spearman_liked_ratio"] == pytest.approx(1)
+    assert metrics.evaluate(labels, ratio, users, counts)["spearman_liked_ratio"] == pytest.approx(1)
+
+
+def test_spearman_equals_scipy_with_ties():
+    _, first, second = made()
+    second = second.astype(int) + first
+    assert metrics.spearman(first, second) == pytest.approx(spearmanr(first, second).statistic, abs=1e-12)
+    assert metrics.spearman(first, np.ones(400)) is None
+
+
+def test_scores_that_are_no_probabilities_keep_their_rank():
+    labels, scores, users = made()
+    counts = np.random.default_rng(1).integers(0, 8, (400, 2))
+    figures = metrics.evaluate(labels, scores, users, counts)
+    stretched = metrics.evaluate(labels, 30 * scores - 10, users, counts)
+    for name in ("auc", "uauc", "stratified_auc", "auc_interval_users", "spearman_liked_ratio"):
+        assert stretched[name] == pytest.approx(figures[name], abs=1e-12)
+    inside = np.clip(30 * scores - 10, 0, 1)
+    assert stretched["calibration_error"] == metrics.calibration_error(metrics.calibration_bins(labels, inside))
+    assert stretched["calibration_bins"] is None and sum(rows for rows, _, _ in figures["calibration_bins"]) == 400
+    assert stretched["accuracy"] == ((inside > 0.5) == labels).mean() and np.isfinite(stretched["log_loss"])
+    with pytest.raises(InputError, match="1 of 400 scores are not finite"):
+        metrics.evaluate(labels, np.append(scores[1:], np.nan), users, counts)
+
+
 def test_calibration_and_log_loss_by_hand():
     labels, probabilities = np.array([1, 0, 1, 1]), np.array([0.95, 0.95, 0.15, 0.15])
     figures = metrics.evaluate(labels, probabilities, None)
     assert figures["calibration_error"] == pytest.approx((abs(1.9 - 1) + abs(0.3 - 2)) / 4)
+    assert figures["calibration_bins"] == [[2, pytest.approx(0.15), 1.0], [2, pytest.approx(0.95), 0.5]]
     assert figures["log_loss"] == pytest.approx(-np.log([0.95, 0.05, 0.15, 0.15]).mean())
     assert figures["uauc"] is None and figures["auc_interval_users"] is None
 

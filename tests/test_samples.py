@@ -66,12 +66,14 @@ def test_shots_must_fit():
     samples.check_shots("train.json", 10, 10)
 
 
-def test_liked_ratio_counts_titles():
+def test_title_counts_and_liked_ratio():
     rows = [samples.Sample("i", histories.render(histories.History(liked, disliked, "movie", '"T"?')), "Yes.")
             for liked, disliked in ((['"A"', '"B, C"'], ['"D"']), ([], ['"A"']), ([], []))]
-    np.testing.assert_allclose(samples.liked_ratio(rows), [2 / 3, 0, 0.5])
-    with pytest.raises(InputError, match="record 1 has no preference lists"):
-        samples.liked_ratio([rows[0], samples.Sample("i", "text", "Yes.")])
+    counts = samples.title_counts(rows)
+    assert counts.tolist() == [[2, 1], [0, 1], [0, 0]] and counts.dtype.kind == "i"
+    np.testing.assert_allclose(samples.liked_ratio(counts), [2 / 3, 0, 0.5])
+    with pytest.raises(InputError, match="test.json: record 1 has no preference lists"):
+        samples.title_counts([rows[0], samples.Sample("i", "text", "Yes.")], "test.json")
 
 
 def test_the_two_views_must_agree(tmp_path):

@@ -1,9 +1,15 @@
-"""AUC and what must be read beside it: its intervals, per-user AUC, accuracy, log loss, calibration.
+"""AUC and what must be read beside it: its intervals, per-user and stratified AUC, what the score owes to counting
+liked titles, accuracy, log loss, calibration.
 
 Undefined values (AUC of a single class, per-user AUC without users) are None.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
+
+from tlrec.errors import InputError
+from tlrec.samples import liked_ratio
 
 RESAMPLES = 2_000
 CALIBRATION_BINS = 10
@@ -11,15 +17,51 @@ CALIBRATION_BINS = 10
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """Area under the ROC curve; labels 0/1 and scores of shape (n,). None where there is only one class."""
-    value = _weighted_auc(labels, scores, np.ones((1, len(labels))))[0]
+    value = weighted_auc(labels, scores, np.ones((1, len(labels))))[0]
     return None if np.isnan(value) else float(value)
 
 
 def uauc(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> tuple[float | None, int]:
     """Mean AUC over the users who have both classes, and how many they are."""
-    values = [auc(labels[users == user], scores[users == user]) for user in dict.fromkeys(users)]
-    defined = [value for value in values if value is not None]
-    return (float(np.mean(defined)) if defined else None), len(defined)
+    values = list(auc_by_user(labels, scores, users).values())
+    return (float(np.mean(values)) if values else None), len(values)
+
+
+def auc_by_user(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> dict[str, float]:
+    """AUC of each user who has both classes, users in order of first appearance."""
+    values = {str(user): auc(labels[users == user], scores[users == user]) for user in dict.fromkeys(users)}
+    return {user: value for user, value in values.items() if value is not None}
+
+
+def stratified_auc(labels: np.ndarray, scores: np.ndarray, strata: np.ndarray) -> tuple[float | None, int]:
+    """AUC over the (liked, disliked) pairs of rows within one stratum, and how many such pairs there are.
+
+    strata: shape (n,), here the number of liked titles in the prompt: between rows of equal number, counting liked
+    titles ranks nothing, so a system that only counts has 0.5.
+    """
+    wins, pairs = 0.0, 0
+    for stratum in np.unique(strata):
+        inside = strata == stratum
+        likes = int(labels[inside].sum())
+        here = likes * (int(inside.sum()) - likes)
+        if here:
+            wins += auc(labels[inside], scores[inside]) * here
+            pairs += here
+    return (wins / pairs if pairs else None), pairs
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Rank correlation of two arrays of shape (n,), ties at their mean rank; None where either is constant."""
+    first, second = midranks(first), midranks(second)
+    if not np.ptp(first) or not np.ptp(second):
+        return None
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def midranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, shape (n,); equal values share the mean of their ranks."""
+    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[codes]
 
 
 def auc_interval(
@@ -30,19 +72,25 @@ def auc_interval(
     clusters: shape (n,); whole clusters (users) are drawn with replacement. Without it, rows are. Resamples with a
     single class are left out; None where no resample has two.
     """
-    _, codes = np.unique(np.arange(len(labels)) if clusters is None else clusters.astype(str), return_inverse=True)
-    count = codes.max() + 1
-    generator = np.random.default_rng(seed)
-    values = []
-    for _ in range(0, RESAMPLES, 200):  # in parts, to bound memory
-        drawn = generator.multinomial(count, np.full(count, 1 / count), size=200)
-        values.append(_weighted_auc(labels, scores, drawn[:, codes]))
-    values = np.concatenate(values)
+    drawn = resampled_weights(len(labels), clusters, seed)
+    values = np.concatenate([weighted_auc(labels, scores, weights) for weights in drawn])
     values = values[~np.isnan(values)]
     return [float(v) for v in np.percentile(values, [2.5, 97.5])] if len(values) else None
 
 
-def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def resampled_weights(rows: int, clusters: np.ndarray | None, seed: int) -> Iterator[np.ndarray]:
+    """How often each row is drawn in each of 2,000 bootstrap resamples, shape (200, rows) at a time to bound memory.
+
+    clusters: shape (rows,); whole clusters are drawn with replacement. Without it, rows are.
+    """
+    _, codes = np.unique(np.arange(rows) if clusters is None else clusters.astype(str), return_inverse=True)
+    count = codes.max() + 1
+    generator = np.random.default_rng(seed)
+    for _ in range(0, RESAMPLES, 200):
+        yield generator.multinomial(count, np.full(count, 1 / count), size=200)[:, codes]
+
+
+def weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """AUC under each row of weights (resamples, n); ties count a half; NaN where a class has no weight."""
     order = np.argsort(scores, kind="stable")
     sorted_scores = scores[order]
@@ -56,26 +104,48 @@ def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
         return (likes * (below + dislikes / 2)).sum(axis=1) / pairs
 
 
-def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Expected calibration error over ten equal-width bins (Guo et al., 2017)."""
+def calibration_bins(labels: np.ndarray, probabilities: np.ndarray) -> list[list[float]]:
+    """[rows, mean probability, share of Yes] of each of ten equal-width bins with rows: a reliability diagram."""
     bins = np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=probabilities - labels, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    inside = [bins == number for number in np.unique(bins)]
+    return [[int(rows.sum()), float(probabilities[rows].mean()), float(labels[rows].mean())] for rows in inside]
 
 
-def evaluate(labels: np.ndarray, probabilities: np.ndarray, users: np.ndarray | None) -> dict:
-    """All figures of a record. labels 0/1, probabilities of "Yes", users (or None): shape (n,)."""
+def calibration_error(bins: list[list[float]]) -> float:
+    """Expected calibration error (Guo et al., 2017) from calibration_bins."""
+    return sum(rows * abs(mean - share) for rows, mean, share in bins) / sum(rows for rows, _, _ in bins)
+
+
+def evaluate(
+    labels: np.ndarray, scores: np.ndarray, users: np.ndarray | None, counts: np.ndarray | None = None
+) -> dict:
+    """All figures of a record. labels 0/1, scores, users (or None): shape (n,).
+
+    scores: probabilities of "Yes", or any finite numbers: those keep their rank for every AUC and are clipped to
+    [0, 1] for accuracy, log loss and calibration error alone, and have no calibration_bins.
+    counts: (n, 2) liked and disliked titles (samples.title_counts); None where the prompts have no such lists.
+    """
+    if not np.isfinite(scores).all():
+        raise InputError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite; nothing is recorded")
+    probabilities = np.clip(scores, 0, 1)
     clipped = np.clip(probabilities, 1e-12, 1 - 1e-12)
-    per_user, counted = uauc(labels, probabilities, users) if users is not None else (None, 0)
+    bins = calibration_bins(labels, probabilities)
+    per_user, counted = uauc(labels, scores, users) if users is not None else (None, 0)
+    within, pairs = stratified_auc(labels, scores, counts[:, 0]) if counts is not None else (None, 0)
     return {
         "n": len(labels),
         "share_yes": float(labels.mean()),
-        "auc": auc(labels, probabilities),
-        "auc_interval_rows": auc_interval(labels, probabilities),
-        "auc_interval_users": auc_interval(labels, probabilities, users) if users is not None else None,
+        "auc": auc(labels, scores),
+        "auc_interval_rows": auc_interval(labels, scores),
+        "auc_interval_users": auc_interval(labels, scores, users) if users is not None else None,
         "uauc": per_user,
         "uauc_users": counted,
+        "auc_by_user": auc_by_user(labels, scores, users) if users is not None else None,
+        "stratified_auc": within,
+        "stratified_pairs": pairs,
+        "spearman_liked_ratio": spearman(scores, liked_ratio(counts)) if counts is not None else None,
         "accuracy": float(((probabilities > 0.5) == labels).mean()),
         "log_loss": float(-np.mean(np.log(np.where(labels == 1, clipped, 1 - clipped)))),
-        "calibration_error": calibration_error(labels, probabilities),
+        "calibration_error": calibration_error(bins),
+        "calibration_bins": bins if np.array_equal(scores, probabilities) else None,
     }

@@ -104,16 +104,24 @@ def check_shots(path: str | Path, count: int, shots: int) -> None:
         raise InputError(f"--sample {shots}: {path} has {count} rows; take at most that many, or -1 for all")
 
 
-def liked_ratio(samples: list[Sample], path: str | Path = "") -> np.ndarray:
-    """The training-free control: liked / all titles in the prompt, shape (n,); 0.5 where the history is empty."""
-    ratios = np.empty(len(samples))
+def title_counts(samples: list[Sample], path: str | Path = "") -> np.ndarray:
+    """Liked and disliked titles in each prompt: whole numbers of shape (n, 2).
+
+    InputError names the first sample whose input has no preference lists (CoT and alpaca data).
+    """
+    counts = np.empty((len(samples), 2), dtype=np.int64)
     for number, sample in enumerate(samples):
         history = histories.parse(sample.input)
         if history is None:
             raise InputError(f"{path}: record {number} has no preference lists, so it has no liked-ratio")
-        titles = len(history.liked) + len(history.disliked)
-        ratios[number] = len(history.liked) / titles if titles else 0.5
-    return ratios
+        counts[number] = len(history.liked), len(history.disliked)
+    return counts
+
+
+def liked_ratio(counts: np.ndarray) -> np.ndarray:
+    """The training-free control: liked / all titles in the prompt, from (n, 2) title counts; 0.5 without titles."""
+    titles = counts.sum(axis=1)
+    return np.where(titles > 0, counts[:, 0] / np.maximum(titles, 1), 0.5)
 
 
 def user_ids(path: str | Path, samples: list[Sample]) -> np.ndarray | None:

@@ -1,0 +1,1 @@
+"""Systems that the language model is compared with."""

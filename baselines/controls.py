@@ -1,0 +1,183 @@
+"""Controls: what a few lines reach on the same rows, without a language model or a sequence model.
+
+    python -m baselines.controls --train_data_path rec_data/movie/train.json --test_data_path rec_data/movie/test.json
+    python -m baselines.controls --train_data_path rec_data/movie/train.json --test_data_path rec_data/movie/test.json \
+        --sample 64 --seed 0 --methods item-mean,logistic
+
+item-mean               share of likes among the training rows whose target is the item, shrunk by 5 rows towards the
+                        share of likes of all training rows; an item that never was a target has that share
+popularity              training rows whose target is the item
+logistic                logistic regression on liked-ratio and item-mean (scikit-learn's defaults)
+liked-ratio+item-mean   their plain sum
+
+The fifth, liked-ratio, needs no training rows: `evaluate.py --method liked-ratio`.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tlrec import cli, histories, metrics, paths, results, samples
+from tlrec.errors import InputError
+
+METHODS = ("item-mean", "popularity", "logistic", "liked-ratio+item-mean")
+SHRINKAGE = 5  # rows of the mean that every item starts with
+FOLDS = 5
+
+
+def main(
+    train_data_path: str,
+    test_data_path: str,
+    methods: list[str] = METHODS,
+    sample: int = -1,
+    seed: int = 0,
+    experiment: str = "",
+    skip_recorded: bool = False,
+) -> None:
+    """Fit controls on training rows and score a test set: one record each in results/runs.jsonl.
+
+    Args:
+        train_data_path: instruction JSON whose outputs are `Yes.` and `No.`
+        test_data_path: the same, to be scored
+        methods: any of item-mean, popularity, logistic, liked-ratio+item-mean, with commas between
+        sample: training rows to take, as rec_tuning.py takes them; -1 is all
+        seed: of the few-shot subset; without effect on all rows
+        experiment: a name under which report.py finds the records
+        skip_recorded: leave out the controls that are recorded already
+    """
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown:
+        raise InputError(f"--methods {unknown[0]!r} is unknown; choose from {', '.join(METHODS)}")
+    train_path, test_path = Path(train_data_path), Path(test_data_path)
+    train, test = (samples.read_samples(path, answers_only=True) for path in (train_path, test_path))
+    samples.check_shots(train_path, len(train), sample)
+    train_items, test_items = target_items(train_path, train, test_path, test)
+    train_counts, test_counts = samples.title_counts(train, train_path), samples.title_counts(test, test_path)
+    rows = np.arange(len(train)) if sample == -1 else np.array(samples.shuffled_rows(len(train), seed, sample))
+    train_labels, labels = (np.array([row.label for row in rows_]) for rows_ in (train, test))
+    if "logistic" in methods and len(set(train_labels[rows])) < 2:
+        raise InputError(f"{train_path}: the {len(rows)} rows of seed {seed} hold one answer only, too little for "
+                         "logistic; take more with --sample, or another --seed")
+    users = samples.user_ids(test_path, test)
+    hashes = {"train_sha256": samples.sha256(train_path), "test_sha256": samples.sha256(test_path)}
+    for method in methods:
+        request = {"method": method, **hashes, "shots": len(rows), "seed": None if sample == -1 else seed}
+        recorded = results.find(request) if skip_recorded else None
+        if recorded:
+            print(f"{method}: already recorded as {recorded['run_id']}; reused")
+            continue
+        began = time.time()
+        scores = score(method, train_items[rows], train_labels[rows], train_counts[rows], test_items, test_counts)
+        figures = metrics.evaluate(labels, scores, users, test_counts)
+        run_id = results.append(
+            {
+                "kind": "evaluation",
+                "system": method,
+                "experiment": experiment,
+                "method": method,
+                "base_model": None,
+                "chain": [],
+                "shots": len(rows),
+                "seed": request["seed"],
+                "train_domain": train_path.resolve().parent.name,
+                "tuning_seconds": 0,
+                "test_domain": test_path.resolve().parent.name,
+                "test_data": {"path": str(test_path), "sha256": hashes["test_sha256"], "rows": len(test),
+                              "sampled_with_seed": None},
+                "metrics": figures,
+                "seconds": round(time.time() - began, 2),
+                "peak_memory_gib": results.peak_memory_gib(),
+                **results.environment(),
+                "arguments": {"train_data_path": train_data_path, "test_data_path": test_data_path, "sample": sample,
+                              "seed": seed, "experiment": experiment},
+                "request": request,
+            },
+            {"row": list(range(len(test))), **({"user_id": users.tolist()} if users is not None else {}),
+             "label": labels.tolist(), "score": scores.tolist()},
+        )
+        print(f"{method}, {len(rows):,} rows: AUC {_shown(figures['auc'])}, UAUC {_shown(figures['uauc'])}, stratified "
+              f"AUC {_shown(figures['stratified_auc'])}; recorded as {run_id} in {paths.results() / 'runs.jsonl'}")
+
+
+def score(
+    method: str, items: np.ndarray, labels: np.ndarray, counts: np.ndarray, test_items: np.ndarray,
+    test_counts: np.ndarray,
+) -> np.ndarray:
+    """Scores of the test rows, shape (m,).
+
+    items, labels: target item and 0/1 of the training rows, shape (n,); counts, test_counts: liked and disliked titles
+    per prompt, shapes (n, 2) and (m, 2); test_items: shape (m,).
+    """
+    if method == "popularity":
+        return pd.Series(test_items).map(pd.Series(items).value_counts()).fillna(0).to_numpy(dtype=float)
+    means = item_mean(items, labels, test_items)
+    if method == "item-mean":
+        return means
+    ratios = samples.liked_ratio(test_counts)
+    if method == "liked-ratio+item-mean":
+        return ratios + means
+    from sklearn.linear_model import LogisticRegression
+
+    features = np.stack([samples.liked_ratio(counts), held_out_item_mean(items, labels)], axis=1)
+    fitted = LogisticRegression().fit(features, labels)
+    return fitted.predict_proba(np.stack([ratios, means], axis=1))[:, 1]
+
+
+def item_mean(items: np.ndarray, labels: np.ndarray, wanted: np.ndarray, mean: float | None = None) -> np.ndarray:
+    """Share of likes of each of the `wanted` items, shape (m,), from training rows of shape (n,), shrunk towards `mean`
+    (default: that of the labels)."""
+    mean = labels.mean() if mean is None else mean
+    grouped = pd.Series(labels).groupby(items).agg(["sum", "size"])
+    shrunk = (grouped["sum"] + SHRINKAGE * mean) / (grouped["size"] + SHRINKAGE)
+    return pd.Series(wanted).map(shrunk).fillna(mean).to_numpy(dtype=float)
+
+
+def held_out_item_mean(items: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """item_mean of each training row from the other folds, shape (n,): a row's own label must not be its feature.
+
+    All folds shrink towards the mean of all rows; that of the other folds would fall where a fold's labels rise, and
+    the regression would learn it.
+    """
+    fold = np.arange(len(items)) % min(FOLDS, len(items))
+    means = np.empty(len(items))
+    for number in np.unique(fold):
+        inside = fold == number
+        means[inside] = item_mean(items[~inside], labels[~inside], items[inside], labels.mean())
+    return means
+
+
+def target_items(
+    train_path: Path, train: list[samples.Sample], test_path: Path, test: list[samples.Sample]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Target item of each training and test row: the id of the CSV views, or the text entry where one has no view."""
+    views = [path.with_suffix(".csv") for path in (train_path, test_path)]
+    if all(view.exists() for view in views):
+        items = []
+        for path, rows, view in zip((train_path, test_path), (train, test), views, strict=True):
+            samples.user_ids(path, rows)  # checks that the two views agree
+            table = pd.read_csv(view, dtype=str, keep_default_na=False)
+            if "movie_id" not in table:
+                raise InputError(f"{view}: no movie_id column; make the data again")
+            items.append(table["movie_id"].to_numpy(dtype=object))
+        return items[0], items[1]
+    return tuple(np.array([_entry(path, number, row) for number, row in enumerate(rows)], dtype=object)
+                 for path, rows in ((train_path, train), (test_path, test)))
+
+
+def _entry(path: Path, number: int, row: samples.Sample) -> str:
+    """The target as a history would write it: `""T" written by A"?` -> `"T" written by A`, `"T"?` -> `"T"`."""
+    history = histories.parse(row.input)
+    if history is None:
+        raise InputError(f"{path}: record {number} has no preference lists, so its target item is unknown")
+    target = history.target.strip().removesuffix("?")
+    return target[1:-1] if target.startswith('""') and target.endswith('"') else target
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+if __name__ == "__main__":
+    cli.run(main)
