@@ -64,7 +64,8 @@ def small_data(tmp_path_factory) -> Path:
         folder = home / domain
         folder.mkdir(parents=True)
         for seed, (name, count) in enumerate({"train": 24, "valid": 8, "test": 16}.items()):
-            histories.write_split(folder, name, *make_rows(count, seed))
+            other = 10 * (domain == "rec_data/book")  # a record of one test set is not reused for the other
+            histories.write_split(folder, name, *make_rows(count, seed + other))
     alpaca = [{"instruction": f"Add {i} and 2.", "input": "" if i % 2 else "Briefly.", "output": f"It is {i + 2}."}
               for i in range(16)]
     (home / "instruction_data" / "alpaca").mkdir()
