@@ -1,48 +1,116 @@
-"""Tables from the record.
+"""Tables, comparisons and figures from the record.
 
-    python report.py                                  every evaluation in results/runs.jsonl
-    python report.py --experiment quickstart --output results/quickstart.json
-    python report.py --runs results/reference/runs.jsonl --published      the tables of the README
+    python report.py                                       every evaluation in results/runs.jsonl
+    python report.py table --experiment quickstart --output results/quickstart.json
+    python report.py table1 --runs results/reference/*.jsonl --output results/table1
+    python report.py compare RUN_A RUN_B
+    python report.py figures --output results/figures
+    python report.py readme                                fill the README's blocks anew
 """
 
 import json
+import sys
 from pathlib import Path
 
-from tlrec import cli, histories, paths, results
-from tlrec.errors import InputError
-
-COLUMNS = ["system", "shots", "seed", "n", "AUC", "95% interval", "UAUC", "stratified", "Spearman", "tuning s",
-           "scoring s"]
+from tlrec import cli, histories, paths
+from tlrec.reports import compare, readme, records, table1, tables
 
 
-def main(
-    experiment: str | None = None, runs: str | None = None, output: str | None = None, published: bool = False
+def table(
+    experiment: str | None = None, runs: list[str] | None = None, output: str | None = None, published: bool = False,
+    ids: bool = False,
 ) -> None:
     """Print one table of evaluations; the latest record of each run counts.
 
     Args:
         experiment: only the records of this name
-        runs: the record to read (default: results/runs.jsonl)
+        runs: one or more records to read (default: results/runs.jsonl)
         output: also write the table's records to this JSON file
         published: also print the published figures
+        ids: also print the run ids, which compare takes
     """
-    path = Path(runs) if runs else results.runs_file()
-    if not path.exists():
-        raise InputError(f"{path}: no such file; evaluate something first")
-    latest = {}
-    for record in results.read(path):
-        if record.get("kind") == "evaluation" and experiment in (None, record["experiment"]):
-            latest[json.dumps(record["request"], sort_keys=True)] = record
-    if not latest:
-        raise InputError(f"{path}: no evaluation" + (f" of experiment {experiment!r}" if experiment else ""))
-    print(table(list(latest.values())))
+    found = records.latest(records.read(runs), experiment)
+    rows = tables.evaluations(found)
+    if ids:
+        rows = [[*row, name] for row, name in zip(rows, ["run", *(r["run_id"] for r in found)], strict=True)]
+    print(tables.markdown(rows))
     if published:
-        print("\nPublished, LLaMA-7B, AUC x 100:\n\n" + published_table())
+        print("\nPublished, LLaMA-7B, AUC x 100:\n\n" + tables.markdown(tables.published()))
     if output:
         place = Path(output)
         paths.writable_directory(place.parent)
-        histories.write_atomically(place, json.dumps([summary(record) for record in latest.values()], indent=2) + "\n")
+        histories.write_atomically(place, json.dumps([summary(record) for record in found], indent=2) + "\n")
         print(f"written to {place}")
+
+
+def table_1(
+    runs: list[str] | None = None, experiment: str | None = None, split: str = "test", output: str | None = None
+) -> None:
+    """Print Table 1: systems x movie/book x shots, ours beside the published.
+
+    Args:
+        runs: one or more records to read (default: results/runs.jsonl)
+        experiment: only the records of this name
+        split: the split whose evaluations count, all rows of it
+        output: also write OUTPUT.md, OUTPUT.tex (booktabs) and OUTPUT.csv
+    """
+    found, notes = records.on_whole_split(records.latest(records.read(runs), experiment), split)
+    for note in notes:
+        print(note, file=sys.stderr)
+    texts = table1.render([*records.cells(found), *records.published_cells()])
+    print(texts["md"], end="")
+    if output:
+        place = Path(output)
+        paths.writable_directory(place.parent)
+        for ending, text in texts.items():
+            histories.write_atomically(place.with_name(f"{place.name}.{ending}"), text)
+        print(f"\nwritten to {place}.md, .tex and .csv")
+
+
+def compare_runs(run_a: str, run_b: str, runs: list[str] | None = None) -> None:
+    """Compare two runs on the same test rows: paired bootstrap and DeLong's test, for AUC and UAUC.
+
+    Args:
+        run_a: run id, or its beginning or end (`python report.py table --ids True` lists them)
+        run_b: the run that is subtracted
+        runs: one or more records to read (default: results/runs.jsonl)
+    """
+    found = records.read(runs)
+    print(compare.compare(compare.find(found, run_a), compare.find(found, run_b)))
+
+
+def draw(
+    runs: list[str] | None = None, experiment: str | None = None, split: str = "test",
+    output: str | None = None,
+) -> None:
+    """Draw the figures, each as PNG and SVG.
+
+    Args:
+        runs: one or more records to read (default: results/runs.jsonl)
+        experiment: only the records of this name
+        split: the split whose evaluations count, all rows of it
+        output: the folder to write to (default: results/figures)
+    """
+    found, notes = records.on_whole_split(records.latest(records.read(runs), experiment), split)
+    for note in notes:
+        print(note, file=sys.stderr)
+    folder = paths.writable_directory(output or paths.results() / "figures")
+    from tlrec.reports import figures
+
+    drawn, missing = figures.draw(found, folder)
+    for note in missing:
+        print(note, file=sys.stderr)
+    print(*drawn, sep="\n")
+
+
+def fill_readme(path: str | None = None) -> None:
+    """Fill the blocks between `<!-- python report.py ... -->` and `<!-- end -->` with what their commands print.
+
+    Args:
+        path: the file to rewrite in place (default: the repository's README.md)
+    """
+    place = Path(path) if path else paths.ROOT / "README.md"
+    print(f"{place}: {readme.rewrite(place)} blocks filled")
 
 
 def summary(record: dict) -> dict:
@@ -52,53 +120,7 @@ def summary(record: dict) -> dict:
         "tuning_seconds": record["tuning_seconds"], "seconds": record["seconds"], "commit": record["commit"]}
 
 
-def published_table() -> str:
-    """The published figures (results/reference/published_results.json) as a Markdown table."""
-    figures = json.loads((paths.ROOT / "results" / "reference" / "published_results.json").read_text())
-    tallrec, tlrec = figures["tallrec_table_1"], figures["tlrec_llama_7b"]
-    rows = [["system", "zero-shot", "16", "64", "256"]]
-    for domain, columns in (("movie", slice(0, 3)), ("book", slice(3, 6))):
-        for system in ("SASRec", "DROS", "TALLRec"):
-            rows.append([f"{domain}: {system}", "", *(f"{value:.2f}" for value in tallrec[system][columns])])
-        block = tlrec[f"{domain}, block 'latest results'"]
-        zero_shot = next(value for name, value in block.items() if name.endswith("(zero-shot)"))
-        at_256 = block.get("256-shot") or max(block["256-shot, two unlabelled runs"])
-        few = [block["16-shot"], block["64-shot"], at_256]
-        rows.append([f"{domain}: TLRec (unofficial)", *(f"{value:.2f}" for value in [zero_shot, *few])])
-    return _markdown(rows)
-
-
-def table(records: list[dict]) -> str:
-    """A Markdown table, one row a record; users are resampled for the interval where they are known."""
-    rows = [COLUMNS]
-    for record in records:
-        figures = record["metrics"]
-        interval = figures["auc_interval_users"] or figures["auc_interval_rows"]
-        rows.append([
-            record["system"],
-            "" if record["base_model"] is None else str(record["shots"] or 0),
-            "" if record["seed"] is None else str(record["seed"]),
-            str(figures["n"]),
-            _shown(figures["auc"]),
-            "undefined" if interval is None else f"{interval[0]:.3f}-{interval[1]:.3f}",
-            _shown(figures["uauc"]),
-            *(_shown(figures[name]) if name in figures else "" for name in ("stratified_auc", "spearman_liked_ratio")),
-            f"{record['tuning_seconds']:.0f}",
-            f"{record['seconds']:.0f}",
-        ])
-    return _markdown(rows)
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-             for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
-
-
-def _shown(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
-
+COMMANDS = {"table": table, "table1": table_1, "compare": compare_runs, "figures": draw, "readme": fill_readme}
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_commands(COMMANDS, default="table")

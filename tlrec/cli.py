@@ -8,6 +8,7 @@ whose annotation is a dataclass stands for one flag per field, so that scripts c
 import dataclasses
 import difflib
 import inspect
+import itertools
 import os
 import sys
 import types
@@ -19,16 +20,40 @@ from tlrec.errors import InputError
 HELP = {"--help", "-h"}
 
 
-def run(function: Callable) -> None:
-    """Run `function` with the flags in sys.argv. Exits 2 with one line on wrong input, 130 on Ctrl-C."""
+def run_commands(commands: dict[str, Callable], default: str) -> None:
+    """`script.py COMMAND VALUE... --flags`: VALUES are those of the command's required flags, in their order.
+
+    Without a COMMAND the default one runs; `--help` alone lists them all.
+    """
+    script, words = os.path.basename(sys.argv[0]), sys.argv[1:]
+    if set(words) and set(words) <= HELP:
+        lines = [f"  {name:10} {inspect.getdoc(function).splitlines()[0]}" for name, function in commands.items()]
+        print(f"{script} COMMAND --flags; without COMMAND: {default}\n\n" + "\n".join(lines))
+        print(f"\n`{script} COMMAND --help` lists the flags of one.")
+        return
+    name = words.pop(0) if words and not words[0].startswith("-") else default
+    if name not in commands:
+        close = difflib.get_close_matches(name, list(commands), n=1)
+        sys.exit(complain(f"unknown command {name!r}" + (f"; did you mean {close[0]}?" if close else
+                                                         f"; choose from {', '.join(commands)}")))
+    required = (flag for flag, p in flags(commands[name]).items() if p.default is inspect.Parameter.empty)
+    values = itertools.takewhile(lambda word: not word.startswith("--"), list(words))
+    for position, (flag, value) in enumerate(zip(required, values, strict=False)):
+        words[position] = f"--{flag}={value}"
+    run(commands[name], words, f"{script} {name}")
+
+
+def run(function: Callable, words: list[str] | None = None, name: str | None = None) -> None:
+    """Run `function` with the flags in `words` (default: sys.argv). Exits 2 with one line on wrong input, 130 on
+    Ctrl-C."""
     import fire
     from fire.decorators import SetParseFns
 
     sys.stdout.reconfigure(line_buffering=True)  # in a log, lines stand in the order in which things happened
     os.environ.setdefault("PAGER", "-")  # --help prints, it does not open a pager
-    arguments = sys.argv[1:]
-    name = os.path.basename(sys.argv[0])
     known = flags(function)
+    arguments = _joined_lists(known, sys.argv[1:] if words is None else words)
+    name = name or os.path.basename(sys.argv[0])
 
     def command(**values):
         function(**_gather(function, values))
@@ -43,6 +68,9 @@ def run(function: Callable) -> None:
         fire.Fire(parsed, command=arguments, name=name)
     except InputError as error:
         sys.exit(complain(error))
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         if error.filename is None:
             raise
@@ -113,6 +141,24 @@ def _words(arguments: list[str]) -> Iterable[tuple[str, list[str]]]:
             words.append(arguments[position])
         position += 1
         yield word[2:].split("=", 1)[0].replace("-", "_"), words
+
+
+def _joined_lists(known: dict[str, inspect.Parameter], arguments: list[str]) -> list[str]:
+    """`--files a b` -> `--files a,b` where the flag takes a list, as a shell's * writes it."""
+    joined, open_list = [], False
+    for word in arguments:
+        if word.startswith("--"):
+            parameter = known.get(word[2:].replace("-", "_"))
+            open_list = parameter is not None and _is_list(parameter.annotation)
+        elif open_list and not joined[-1].startswith("--"):
+            joined[-1] += f",{word}"
+            continue
+        joined.append(word)
+    return joined
+
+
+def _is_list(hint: object) -> bool:
+    return any(typing.get_origin(kind) is list for kind in _kinds(hint))
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

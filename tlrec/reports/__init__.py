@@ -1,0 +1,1 @@
+"""What report.py prints and draws, from the record alone."""

@@ -1,0 +1,90 @@
+"""Two runs on the same test rows, compared row for row from their predictions."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from tlrec import comparison, metrics
+from tlrec.comparison import Difference
+from tlrec.errors import InputError
+from tlrec.reports import records, tables
+
+SCORES = ("p_yes", "score")  # the column of a predictions file that holds the score
+
+
+def find(found: list[dict], name: str) -> dict:
+    """The evaluation whose run_id is, begins with or ends with `name`; InputError where none or several do."""
+    runs = {record["run_id"]: record for record in found if record.get("kind") == "evaluation"}
+    if name in runs:
+        return runs[name]
+    matches = [run for run in runs if name and (run.startswith(name) or run.endswith(name))]
+    if len(matches) != 1:
+        count = f"{len(matches)} runs are" if matches else "no evaluation is"
+        raise InputError(f"{count} called {name!r} in the record; `python report.py table --ids True` lists the runs")
+    return runs[matches[0]]
+
+
+def predictions(record: dict) -> dict[str, np.ndarray]:
+    """Columns of the record's predictions: row, label, score and, where users are known, user_id; shape (n,) each."""
+    path = Path(record["folder"]) / (record.get("predictions") or f"predictions/{record['run_id']}.csv")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run {record['run_id']} has no predictions beside its record, "
+                         "evaluate it again")
+    with open(path, newline="", encoding="utf-8") as file:
+        columns = list(zip(*csv.reader(file), strict=True))
+    named = {column[0]: np.array(column[1:], dtype=object) for column in columns}
+    score = next((name for name in SCORES if name in named), None)
+    if score is None or not {"row", "label"} <= set(named):
+        raise InputError(f"{path}: needs the columns row, label and {' or '.join(SCORES)}")
+    try:
+        read = {"row": named["row"].astype(int), "label": named["label"].astype(int),
+                "score": named[score].astype(float)}
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; evaluate the run again") from None
+    return read | ({"user_id": named["user_id"].astype(str)} if "user_id" in named else {})
+
+
+def compare(first: dict, second: dict) -> str:
+    """The comparison as text. InputError where the two were not measured on the same rows of the same file."""
+    one, other = predictions(first), predictions(second)
+    runs = f"runs {first['run_id']} and {second['run_id']}"
+    if first["test_data"]["sha256"] != second["test_data"]["sha256"]:
+        places = [f"{run['test_domain']}/{Path(run['test_data']['path']).name}" for run in (first, second)]
+        raise InputError(f"{runs} were made on different test files ({places[0]}, {places[1]}); evaluate both on one")
+    if not np.array_equal(one["row"], other["row"]) or not np.array_equal(one["label"], other["label"]):
+        raise InputError(f"{runs} were made on different test rows ({len(one['row']):,} and {len(other['row']):,}); "
+                         "evaluate both with the same --test_rows")
+    labels, users = one["label"], one.get("user_id")
+    scores = one["score"], other["score"]
+    drawn = "rows" if users is None else "users"
+    tests = {"AUC": [("bootstrap", comparison.bootstrap_auc(labels, *scores, users), drawn),
+                     ("DeLong", comparison.delong_auc(labels, *scores), "rows")]}
+    if users is not None:
+        tests["UAUC"] = [("bootstrap", comparison.bootstrap_uauc(labels, *scores, users), "users"),
+                         ("DeLong", comparison.delong_uauc(labels, *scores, users), "users")]
+    systems = [["", "run", "system", "shots", "seed", "AUC", "UAUC"]]
+    for letter, run, score in zip("AB", (first, second), scores, strict=True):
+        per_user = metrics.uauc(labels, score, users)[0] if users is not None else None
+        systems.append([letter, run["run_id"], records.system(run), str(records.shots(run)),
+                        "" if run["seed"] is None else str(run["seed"]), tables.shown(metrics.auc(labels, score)),
+                        "no users" if users is None else tables.shown(per_user)])
+    rows = [["A − B in", "test", "difference", "95% interval", "p", "from"]]
+    rows += [_row(figure, name, found, units) for figure, kinds in tests.items() for name, found, units in kinds]
+    return "\n\n".join([f"{len(labels):,} rows of {first['test_data']['path']}", tables.markdown(systems),
+                        tables.markdown(rows), _reading(users)])
+
+
+def _row(figure: str, name: str, found: Difference | None, units: str) -> list[str]:
+    if found is None:
+        return [figure, name, "undefined", "", "", ""]
+    p = "< 0.001" if found.p < 0.001 else f"{found.p:.3f}"
+    return [figure, name, f"{found.value:+.4f}", f"{found.low:+.4f} to {found.high:+.4f}", p,
+            f"{found.units:,} {units}"]
+
+
+def _reading(users: np.ndarray | None) -> str:
+    if users is None:
+        return "Users are unknown: rows are taken as independent, and there is no UAUC."
+    return ("The bootstrap draws whole users: what to expect of other users. DeLong's test takes the users as given:\n"
+            "what to expect of other rows of theirs. For UAUC it needs two rows of each answer from a user.")

@@ -1,0 +1,76 @@
+"""Tables as text: Markdown, LaTeX (booktabs), CSV; and the plain table of a record, one row an evaluation."""
+
+import csv
+import io
+
+from tlrec.reports import records
+
+COLUMNS = ["system", "shots", "seed", "n", "AUC", "95% interval", "UAUC", "stratified", "Spearman", "tuning s",
+           "scoring s"]
+LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "−": "$-$"}
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """First row: the header. Cells that begin with `*` are bold."""
+    rows = [[f"**{cell[1:]}**" if cell.startswith("*") else cell for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+             for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def latex(rows: list[list[str]], caption: str, rules: set[int] = frozenset()) -> str:
+    """A booktabs table; needs `\\usepackage{booktabs}`. rules: rows (counted from 0) above which a line stands."""
+    def escaped(cell: str) -> str:
+        text = "".join(LATEX.get(letter, letter) for letter in cell.removeprefix("*"))
+        return rf"\textbf{{{text}}}" if cell.startswith("*") else text
+
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escaped(caption)}}}",
+             rf"\begin{{tabular}}{{ll{'r' * (len(rows[0]) - 2)}}}", r"\toprule"]
+    for number, row in enumerate(rows):
+        lines += [r"\midrule"] if number == 1 or number in rules else []
+        lines.append(" & ".join(escaped(cell) for cell in row) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def comma_separated(rows: list[list]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def evaluations(found: list[dict]) -> list[list[str]]:
+    """One row a record; users are resampled for the interval where they are known."""
+    rows = [COLUMNS]
+    for record in found:
+        figures = record["metrics"]
+        interval = figures["auc_interval_users"] or figures["auc_interval_rows"]
+        rows.append([
+            record["system"],
+            "" if record["shots"] is None and record["base_model"] is None else str(record["shots"] or 0),
+            "" if record["seed"] is None else str(record["seed"]),
+            str(figures["n"]),
+            shown(figures["auc"]),
+            "undefined" if interval is None else f"{interval[0]:.3f}-{interval[1]:.3f}",
+            shown(figures["uauc"]),
+            *(shown(figures[name]) if name in figures else "" for name in ("stratified_auc", "spearman_liked_ratio")),
+            f"{record['tuning_seconds']:.0f}",
+            f"{record['seconds']:.0f}",
+        ])
+    return rows
+
+
+def published() -> list[list[str]]:
+    """The published figures in short, AUC x 100."""
+    rows = [["system", "zero-shot", "16", "64", "256"]]
+    found = {(c.domain, c.system, c.shots): c.auc for c in records.published_cells()}
+    for domain in records.DOMAINS:
+        for name, label in (("SASRec", "SASRec"), ("DROS", "DROS"), ("TALLRec", "TALLRec"),
+                            ("TLRec (latest block)", "TLRec (unofficial)")):
+            values = [found.get((domain, name, count)) for count in (0, 16, 64, 256)]
+            rows.append([f"{domain}: {label}", *("" if value is None else f"{100 * value:.2f}" for value in values)])
+    return rows
+
+
+def shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
