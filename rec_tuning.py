@@ -9,7 +9,8 @@
 from pathlib import Path
 
 from tlrec import cli, samples
-from tlrec.tuning import Settings, Stage, tune
+from tlrec.stages import Settings, Stage
+from tlrec.tuning import tune
 
 
 def main(

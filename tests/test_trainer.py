@@ -4,7 +4,7 @@ import transformers
 from conftest import make_rows
 from peft import LoraConfig
 
-from tlrec import models, tuning
+from tlrec import models, stages, tuning
 from tlrec.answers import IGNORED, Encoder
 from tlrec.samples import Sample
 from tlrec.trainer import RecTrainer
@@ -15,7 +15,7 @@ CONFIG = {"r": 4, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"], "
 def made(tiny_llama, tmp_path, train_on_inputs):
     model, tokenizer = models.load(tiny_llama, False, "float32", "cpu")
     encoder = Encoder(tokenizer)
-    settings = tuning.Settings("", "", train_on_inputs=train_on_inputs)
+    settings = stages.Settings("", "", train_on_inputs=train_on_inputs)
     rows = [Sample(**sample) for sample in make_rows(6, 2)[0]]
     features = [tuning._features(encoder, row, settings, "row") for row in rows]
     torch.manual_seed(0)
