@@ -1,5 +1,7 @@
 """Table 1: systems x domains x shots, ours beside the published, and what stands behind each of our figures."""
 
+import re
+
 from tlrec.reports import records, tables
 from tlrec.reports.records import Cell
 
@@ -81,7 +83,8 @@ def ordered(cells) -> list[Cell]:
         rank = known.index(stem) if stem in known else len(known)
         language_model = cell.group == "language models"
         return (records.GROUPS.index(cell.group), language_model and cell.published, rank, cell.published,
-                cell.system.count(" + "), cell.system, cell.shots)
+                cell.system.count(" + "), [int(word) if word.isdigit() else word for word in
+                                           re.split(r"(\d+)", cell.system.replace(",", ""))], cell.shots)
 
     return sorted(cells, key=place)
 

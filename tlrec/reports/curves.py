@@ -1,0 +1,95 @@
+"""Curves over shots and steps over the stages of a chain, ours and the published."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tlrec.reports import canvas, records, table1
+from tlrec.reports.canvas import BAND, OURS, TALLREC, TLREC
+from tlrec.reports.records import Cell
+
+STAGES = ("untuned", "+ alpaca", "+ CoT", "+ source", "+ 16", "+ 64", "+ 256")
+KINDS = {"alpaca": "+ alpaca", "stage123": "+ CoT"}  # names in an adapter's chain; any other one is a source
+TABLE_1, LATEST = "published (TALLRec's Table 1)", "TLRec (latest block)"
+LANGUAGE_MODELS = {TABLE_1: "TALLRec", LATEST: LATEST}  # label: the published system drawn beside our language models
+LLAMA = "LLaMA-7B, published (TLRec, latest block)"
+
+
+def auc_against_shots(found: list[dict], domain: str) -> Figure | None:
+    """One panel a system: ours with a band of one standard deviation over seeds, the published beside it."""
+    cells = [cell for cell in records.cells(found) if cell.auc is not None]
+    published = [cell for cell in records.published_cells() if cell.domain == domain]
+    panels: dict[str, tuple[list[Cell], dict[str, list[Cell]]]] = {}
+    for cell in table1.ordered([*cells, *(c for c in published if c.group == "baselines")]):
+        name = cell.system if not cell.published else next(
+            (c.system for c in cells if table1.published_name(c) == cell.system), cell.system)
+        ours, theirs = panels.setdefault(name, ([], {}))
+        if cell.published:
+            theirs.setdefault(TABLE_1, []).append(cell)
+        else:
+            ours.append(cell)
+            if cell.group == "language models":
+                theirs |= {label: [c for c in published if c.system == name] for label, name in LANGUAGE_MODELS.items()}
+    liked = [100 * cell.auc for cell in panels.pop("liked-ratio", ([], {}))[0]]
+    if not panels:
+        return None
+    columns = sorted({cell.shots for cell in [*cells, *published]})
+    place = {shots: number for number, shots in enumerate(columns)}
+    figure, axes = canvas.panels(len(panels), 4, 1.75)
+    for axis, (name, (ours, theirs)) in zip(axes, panels.items(), strict=True):
+        for height in liked[:1]:
+            axis.axhline(height, label="liked-ratio", **canvas.LINE)
+        for label, line in theirs.items():
+            style = TALLREC if label == TABLE_1 else TLREC
+            axis.plot([place[c.shots] for c in line], [100 * c.auc for c in line], label=label, **style)
+        where, means = [place[c.shots] for c in ours], np.array([100 * c.auc for c in ours])
+        spread = np.array([100 * (c.sd or 0) for c in ours])
+        axis.fill_between(where, means - spread, means + spread, color=BAND, linewidth=0)
+        axis.errorbar(where, means, spread, label="ours" if ours else None, capsize=2, elinewidth=0.7, **OURS)
+        axis.set_title(canvas.wrapped(name))
+        axis.set_xticks(range(len(columns)), [f"{shots:,}" for shots in columns])
+        axis.set_xlim(-0.4, len(columns) - 0.6)
+    canvas.outer_labels(figure, "AUC x 100", f"rows of {domain} tuned on")
+    canvas.legend(figure, axes)
+    return figure
+
+
+def chain_stages(found: list[dict], domain: str) -> Figure | None:
+    """One panel a chain: AUC after each stage as steps, the published chain in grey."""
+    models = [record for record in found if records.group(record) == "language models"]
+    cells = {(c.system, c.shots): c for c in records.cells(models) if c.auc is not None}
+    chains = {records.system(record): record for record in models}
+    longest = {name: record for name, record in chains.items()
+               if any(c[0] == name and c[1] for c in cells) or not any(o.startswith(f"{name} + ") for o in chains)}
+    if not longest:
+        return None
+    theirs = published_stages(domain)
+    figure, axes = canvas.panels(len(longest), 2, 2.4)
+    for axis, (name, record) in zip(axes, longest.items(), strict=True):
+        way = [" + ".join(name.split(" + ")[:count]) for count in range(1, name.count(" + ") + 2)]
+        kinds = ["untuned", *(KINDS.get(stage, "+ source") for stage, _ in records.stages(record))]
+        ours = {kind: 100 * cells[system, 0].auc for kind, system in zip(kinds, way, strict=True)
+                if (system, 0) in cells}
+        ours |= {f"+ {shots}": 100 * cells[name, shots].auc for shots in (16, 64, 256) if (name, shots) in cells}
+        for values, others, style in ((theirs, ours, TALLREC), (ours, theirs, OURS)):
+            stages = [stage for stage in STAGES if stage in values]
+            where, heights = [STAGES.index(stage) for stage in stages], [values[stage] for stage in stages]
+            axis.step(where, heights, where="mid", label="ours" if values is ours else LLAMA, **style)
+            for stage, x, y in zip(stages, where, heights, strict=True):
+                above = y > others.get(stage, y - 1)  # the higher one is written above, the lower one below
+                axis.annotate(f"{y:.1f}", (x, y), (0, 5 if above else -11), textcoords="offset points", ha="center",
+                              fontsize=7, color=style["color"])
+        axis.set_title(canvas.wrapped(name, 48))
+        axis.set_xticks(range(len(STAGES)), STAGES)
+        axis.margins(x=0.08, y=0.15)
+    canvas.outer_labels(figure, "AUC x 100")
+    canvas.legend(figure, axes)
+    return figure
+
+
+def published_stages(domain: str) -> dict[str, float]:
+    """AUC x 100 of the published chain by stage, where the domain's block has it as one figure."""
+    block = records.published_figures()["tlrec_llama_7b"].get(f"{domain}, block 'latest results'", {})
+    ends = {"untuned": "untuned", "alpaca + CoT": "+ CoT", "(zero-shot)": "+ source", "16-shot": "+ 16",
+            "64-shot": "+ 64", "256-shot": "+ 256"}
+    return {stage: value for name, value in block.items() for end, stage in ends.items()
+            if name.endswith(end) and not isinstance(value, list)}
