@@ -95,3 +95,43 @@ def test_flags_are_split_between_scripts():
         cli.split_flags(["--row", "3"], {"a": script, "b": other})
     assert list(cli.flags(script)) == ["path", "rate", "targets", "count", "fast", "wide"]
     assert cli.flags(script)["path"].default is inspect.Parameter.empty
+
+
+def first(run_a: str, run_b: str, files: list[str] | None = None) -> None:
+    """Compare."""
+    CALLS.append((run_a, run_b, files))
+
+
+def run_commands(monkeypatch, *words):
+    monkeypatch.setattr("sys.argv", ["script.py", *words])
+    CALLS.clear()
+    cli.run_commands({"first": first, "script": script}, default="script")
+    return CALLS
+
+
+def test_commands_take_their_required_values_as_plain_words(monkeypatch):
+    assert run_commands(monkeypatch, "first", "2024", "b=c", "--files", "x", "y") == [("2024", "b=c", ["x", "y"])]
+    assert run_commands(monkeypatch, "first", "a", "--run_b", "b", "--files=x,y") == [("a", "b", ["x", "y"])]
+    assert run_commands(monkeypatch, "--path", "p")[0][0] == "p"  # the default command
+    assert run_commands(monkeypatch, "script", "p", "--fast")[0][3] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["frist", "a"], "unknown command 'frist'; did you mean first?"),
+        (["first", "a"], "missing --run_b"),
+        (["first", "a", "b", "c"], "unexpected argument 'c'"),
+        (["first", "a", "b", "--run_a", "c"], "--run_a is given twice"),
+    ],
+)
+def test_wrong_commands_are_refused(monkeypatch, capsys, words, message):
+    with pytest.raises(SystemExit) as stopped:
+        run_commands(monkeypatch, *words)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and message in error and error.count("\n") == 1 and CALLS == []
+
+
+def test_help_lists_the_commands(monkeypatch, capsys):
+    assert run_commands(monkeypatch, "--help") == []
+    assert "first      Compare." in capsys.readouterr().out

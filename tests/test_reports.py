@@ -1,0 +1,234 @@
+"""Tables and figures from a made-up record; comparisons from real predictions; the README's blocks."""
+
+import csv
+import io
+import json
+import shutil
+import statistics
+
+import numpy as np
+import pytest
+from conftest import command
+from sklearn.metrics import roc_auc_score
+
+from tlrec import metrics, paths, results
+from tlrec.errors import InputError
+from tlrec.reports import compare, readme, records, table1, tables
+
+GENERATOR = np.random.default_rng(0)
+USERS = np.repeat([f"u{n}" for n in range(6)], 20)
+LABELS = np.tile([0, 1, 1, 0, 1], 24)
+COUNTS = np.stack([np.arange(120) % 11, 10 - np.arange(120) % 11], axis=1)
+
+
+def record(system, seed=None, shots=None, chain=(), base=None, domain="movie", path="test", **more):
+    """A record as evaluate.py writes it, of made-up scores."""
+    scores = np.clip(GENERATOR.random(120) + 0.1 * LABELS, 0, 1)
+    name = f"run-{GENERATOR.integers(1 << 40):x}"
+    return {
+        "kind": "evaluation", "system": system, "experiment": "", "method": "llm" if base else system, "run_id": name,
+        "base_model": base, "chain": [stage for stage, _ in chain], "rows_of_chain": [rows for _, rows in chain],
+        "shots": shots, "seed": seed, "train_domain": domain, "test_domain": domain, "tuning_seconds": 1, "seconds": 1,
+        "test_data": {"path": f"rec_data/{domain}/{path}.json", "sha256": domain, "rows": 120,
+                      "sampled_with_seed": None},
+        "metrics": metrics.evaluate(LABELS, scores, USERS if domain == "movie" else None, COUNTS), "commit": None,
+        "request": {"id": name}, "time": f"2026-01-{GENERATOR.integers(1, 28):02}"} | more
+
+
+@pytest.fixture(scope="module")
+def made():
+    netflix, base = [("netflix", 512)], "smollm2-135m"
+    return [
+        record("liked-ratio"),
+        *(record("GRU4Rec", seed, shots) for shots in (16, 64) for seed in range(3)),
+        record("SASRec", 0, 8000),
+        record("item-mean", None, 8000),
+        record("x", None, None, [], base),
+        *(record("x", seed, None, netflix, base) for seed in range(2)),
+        record("x", 0, 16, [*netflix, ("movie", 16)], base),
+        record("x", 0, 64, [("book", 64)], base, train_domain="book"),
+        record("Caser", 0, 16, domain="book"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def file(made, tmp_path_factory):
+    path = tmp_path_factory.mktemp("record") / "runs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in made))
+    return path
+
+
+def test_table_1_averages_over_seeds_and_stands_beside_the_published(made):
+    texts = table1.render([*records.cells(made), *records.published_cells()])
+    rows = list(csv.DictReader(io.StringIO(texts["csv"])))
+    (gru,) = [row for row in rows if (row["system"], row["shots"]) == ("GRU4Rec", "16")]
+    aucs = [run["metrics"]["auc"] for run in made if (run["system"], run["shots"]) == ("GRU4Rec", 16)]
+    assert float(gru["auc"]) == pytest.approx(statistics.fmean(aucs), abs=1e-6) and gru["seeds"] == "3"
+    assert float(gru["auc_sd"]) == pytest.approx(np.std(aucs, ddof=1), abs=1e-6) and gru["n"] == "120"
+    lows = [run["metrics"]["auc_interval_users"][0] for run in made if (run["system"], run["shots"]) == ("GRU4Rec", 16)]
+    assert float(gru["auc_low"]) == pytest.approx(statistics.fmean(lows), abs=1e-6)
+    figures = f"{100 * statistics.fmean(aucs):.2f} ± {100 * statistics.stdev(aucs):.2f}"
+    assert f"{figures} (3)" in texts["md"] and figures.replace("±", r"$\pm$") in texts["tex"]
+    beside = next(line for line in texts["md"].splitlines() if line.startswith("| GRU4Rec") and f" {figures} " in line
+                  and "ours" not in line)
+    assert beside.split("|")[-2].strip() == "49.07"  # GRU at 16 shots, TALLRec's Table 1
+    movie, book = texts["md"].split("### book/test")
+    header = next(line for line in movie.splitlines() if line.startswith("| system"))
+    assert [cell.strip() for cell in header.split("|")[3:-1]] == ["zero-shot", "16", "64", "256", "8,000"]
+    assert "| Caser " in book and "published" in book
+
+
+def test_the_best_of_a_column_is_bold_and_what_was_not_run_is_blank(made):
+    cells = {(cell.system, cell.shots): cell.auc for cell in records.cells(made) if cell.domain == "movie"}
+    rows, _ = table1.grid([cell for cell in records.cells(made) if cell.domain == "movie"])
+    for column, shots in ((2, 0), (3, 16)):
+        best = max((auc, name) for (name, count), auc in cells.items() if count == shots)[1]
+        assert [row[0] for row in rows if row[column].startswith("*")] == [best]
+    assert next(row for row in rows if row[0] == "liked-ratio")[3:] == ["", "", "", ""]
+    published, _ = table1.grid([cell for cell in records.published_cells() if cell.domain == "movie"])
+    assert [row[0] for row in published if row[4].startswith("*")] == ["TLRec (latest block)"]
+    assert tables.markdown([["a"], ["*1"]]).endswith("| **1** |")
+    assert r"\textbf{1\%}" in tables.latex([["a", "b"], ["", "*1%"]], "c")
+
+
+def test_systems_are_named_by_their_chain_without_the_shots(made):
+    names = {(cell.system, cell.shots): cell for cell in records.cells(made) if cell.group == "language models"}
+    chain = "smollm2-135m + netflix (512 rows)"
+    assert set(names) == {("smollm2-135m", 0), (chain, 0), (chain, 16), ("smollm2-135m + book (64 rows)", 0)}
+    assert names[chain, 0].seeds == 2
+
+
+def test_runs_that_cannot_be_averaged_are_left_out_with_a_note(made):
+    sampled = record("GRU4Rec", 7, 16)
+    sampled["test_data"]["sampled_with_seed"] = 0
+    valid, twin = record("GRU4Rec", 8, 16, path="valid"), record("SASRec", 0, 8000, time="2027-01-01")
+    kept, notes = records.on_whole_split([*made, sampled, valid, twin], "test")
+    assert len(kept) == len(made) and twin in kept
+    for word, note in zip(("sample of 120", "not on test", "same seed"), notes, strict=True):
+        assert word in note
+    other = record("GRU4Rec", 9, 16)
+    other["test_data"]["sha256"] = "another"
+    with pytest.raises(InputError, match="different files movie/test"):
+        records.on_whole_split([*made, other], "test")
+
+
+def test_commands_read_several_files_and_write_tables(made, file, tmp_path):
+    other = tmp_path / "more.jsonl"
+    other.write_text(json.dumps(record("DROS", 0, 16)) + "\n")
+    text = command("report.py", "table", "--runs", file, other, home=tmp_path)
+    assert text.count("\n") == len(made) + 3 and "DROS" in text and "stratified" in text and "Spearman" in text
+    assert text == command("report.py", "--runs", f"{file},{other}", home=tmp_path)
+    assert "DROS" in command("report.py", "--runs", f"{tmp_path}/*.jsonl", home=tmp_path)
+    text = command("report.py", "table1", f"--runs={file}", "--output", tmp_path / "t" / "table1", home=tmp_path)
+    assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["table1.csv", "table1.md", "table1.tex"]
+    assert text.startswith((tmp_path / "t" / "table1.md").read_text())
+    latex = (tmp_path / "t" / "table1.tex").read_text()
+    assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == latex.count(r"\begin{table}") == 4
+    text = command("report.py", "--runs", tmp_path / "none.jsonl", home=tmp_path, code=2)
+    assert "none.jsonl: no such file" in text and text.count("\n") == 1
+
+
+def test_figures_are_real_images(file, tmp_path):
+    import matplotlib.image
+    from PIL import Image
+
+    text = command("report.py", "figures", "--runs", file, "--output", tmp_path / "figures", home=tmp_path)
+    names = ["auc_against_shots_movie", "chain_stages_movie", "auc_by_user_movie", "reliability_movie",
+             "auc_against_shots_book", "reliability_book"]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(
+        f"{name}.{ending}" for name in names for ending in ("png", "svg"))
+    assert "no auc_by_user_book" in text  # users are unknown there
+    for name in names:
+        with Image.open(tmp_path / "figures" / f"{name}.png") as image:
+            image.verify()
+        pixels = matplotlib.image.imread(tmp_path / "figures" / f"{name}.png")
+        assert pixels.shape[1] > 1000 and pixels[..., :3].min() < 0.1
+        assert np.ptp(pixels[..., :3], axis=2).max() < 0.02  # grey already
+        svg = (tmp_path / "figures" / f"{name}.svg").read_text()
+        assert svg.startswith("<?xml") and svg.rstrip().endswith("</svg>") and "<path" in svg
+
+
+@pytest.fixture(scope="module")
+def measured(small_data, tmp_path_factory):
+    """A home with real predictions: the controls on small data, on all test rows and on ten."""
+    home = tmp_path_factory.mktemp("measured")
+    shutil.copytree(small_data, home, dirs_exist_ok=True)
+    data = home / "rec_data/movie"
+    command("evaluate.py", "--method", "liked-ratio", "--test_data_path", data / "test.json", home=home)
+    command("-m", "baselines.controls", "--train_data_path", data / "train.json", "--test_data_path",
+            data / "test.json", "--methods", "item-mean", home=home)
+    command("evaluate.py", "--method", "liked-ratio", "--test_data_path", data / "test.json", "--test_rows", "10",
+            home=home)
+    command("evaluate.py", "--method", "liked-ratio", "--test_data_path", data / "valid.json", home=home)
+    return home, [run["run_id"] for run in results.read(home / "results" / "runs.jsonl")]
+
+
+def test_compare_is_the_difference_of_the_two_runs(measured):
+    home, (ratio, mean, *_) = measured
+    text = command("report.py", "compare", mean, ratio[-8:], home=home)
+    scores = [np.genfromtxt(home / "results" / "predictions" / f"{run}.csv", delimiter=",", names=True, dtype=None,
+                            encoding="utf-8") for run in (mean, ratio)]
+    aucs = [roc_auc_score(table["label"], table[name]) for table, name in zip(scores, ("score", "p_yes"), strict=True)]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    assert [row[5] for row in rows[1:3]] == [f"{auc:.4f}" for auc in aucs] and [row[1] for row in rows[1:3]] == [
+        mean, ratio]
+    assert [row[:2] for row in rows[4:]] == [["AUC", "bootstrap"], ["AUC", "DeLong"], ["UAUC", "bootstrap"],
+                                             ["UAUC", "DeLong"]]
+    assert {row[2] for row in rows[4:6]} == {f"{aucs[0] - aucs[1]:+.4f}"} and rows[5][-1] == "16 rows"
+    assert text == command("report.py", "compare", "--run_a", mean, "--run_b", ratio, home=home)
+
+
+def test_compare_without_users(measured, tmp_path):
+    home, (ratio, mean, *_) = measured
+    found = [run | {"folder": tmp_path} for run in results.read(home / "results" / "runs.jsonl")]
+    for run in (ratio, mean):
+        with open(home / "results" / "predictions" / f"{run}.csv", newline="") as source:
+            rows = [[cell for name, cell in row.items() if name != "user_id"] for row in csv.DictReader(source)]
+        (tmp_path / "predictions").mkdir(exist_ok=True)
+        name = "p_yes" if run == ratio else "score"
+        (tmp_path / "predictions" / f"{run}.csv").write_text(
+            "\n".join(",".join(row) for row in [["row", "label", name], *rows]))
+    text = compare.compare(compare.find(found, ratio), compare.find(found, mean))
+    assert "Users are unknown" in text and text.count("no users") == 2 and text.count("16 rows |") == 2
+
+
+def test_compare_refuses_other_rows_and_unknown_runs(measured):
+    home, (ratio, mean, ten, valid) = measured
+    for words, message in (
+        ((ratio, ten), "different test rows (16 and 10)"),
+        ((ratio, valid), "different test files (movie/test.json, movie/valid.json)"),
+        ((ratio, "none"), "no evaluation is called 'none'"),
+        ((ratio, "20"), "4 runs are called '20'"),
+        ((ratio,), "missing --run_b"),
+        ((ratio, mean, ten), f"unexpected argument '{ten}'"),
+    ):
+        text = command("report.py", "compare", *words, home=home, code=2)
+        assert message in text and text.count("\n") == 1
+    assert mean in command("report.py", "table", "--ids", home=home)
+    broken = home / "results" / "predictions" / f"{ten}.csv"
+    broken.rename(broken.with_suffix(".away"))
+    text = command("report.py", "compare", ratio, ten, home=home, code=2)
+    assert f"{ten}.csv: no such file" in text and text.count("\n") == 1
+
+
+def test_a_readmes_blocks_are_rewritten_in_place(file, tmp_path):
+    page = tmp_path / "PAGE.md"
+    frame = f"a\n<!-- python report.py table1 --runs {file} -->\n%s\n<!-- end -->\nb\n<!-- end -->\n"
+    page.write_text(frame % "TABLE")
+    assert "1 blocks filled" in command("report.py", "readme", "--path", page, home=tmp_path)
+    table = command("report.py", "table1", "--runs", file, home=tmp_path).rstrip("\n")
+    assert page.read_text() == frame % table
+    assert readme.blocks(page.read_text()) == [(["table1", "--runs", str(file)], table)]
+    command("report.py", "readme", "--path", page, home=tmp_path)
+    assert page.read_text() == frame % table
+    page.write_text(frame.replace(str(file), "none.jsonl"))
+    text = command("report.py", "readme", "--path", page, home=tmp_path, code=2)
+    assert "none.jsonl: no such file" in text and page.read_text().count("%s") == 1
+
+
+def test_the_readme_shows_what_its_commands_print():
+    """Where this fails: `python report.py readme`, and read what changed."""
+    blocks = readme.blocks((paths.ROOT / "README.md").read_text(encoding="utf-8"))
+    assert blocks
+    for words, shown in blocks:
+        assert shown == readme.printed(words), f"python report.py {' '.join(words)} prints another table"
