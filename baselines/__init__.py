@@ -1,0 +1,1 @@
+"""The conventional recommenders of the published table; `python -m baselines.train --help`."""
