@@ -1,1 +1,1 @@
-"""The conventional recommenders of the published table; `python -m baselines.train --help`."""
+"""Systems that the language model is compared with."""

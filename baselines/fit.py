@@ -40,15 +40,17 @@ def build(system: System, count: int, titles: np.ndarray | None, use_ratings: bo
 def fit(model: Scorer, system: System, train: Batch, valid: Batch, settings: Settings, weight_decay: float) -> Fitted:
     """Adam on the squared error to the 0/1 label (+ alpha x the robust term over the liked targets for DROS).
 
-    After every epoch the validation AUC is taken; the best weights are kept, and training ends after `patience` epochs
-    without a better one. Order and dropout come from torch's seed.
+    The validation AUC is taken after an epoch, at least `eval_steps` steps after the last time (an epoch of a few shots
+    is one step); the best weights are kept, and training ends after `patience` validations without a better one. Order
+    and dropout come from torch's seed.
     """
     began = time.time()
     device, labels = train.labels.device, valid.labels.cpu().numpy()
     liked = train.targets[train.labels == 1].cpu().numpy() - FIRST
     propensity = propensities(liked, len(model.items.learned)).to(device) if system.loss == "dros" else None
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=weight_decay, fused=True)
-    best, kept, steps = (-1.0, 0), None, 0
+    best, kept, waited = (-1.0, 0), None, 0
+    steps = validated = 0
     for epoch in range(1, settings.max_epochs + 1):
         model.train()
         for rows in torch.randperm(len(train.labels)).split(settings.batch_size):
@@ -57,11 +59,15 @@ def fit(model: Scorer, system: System, train: Batch, valid: Batch, settings: Set
             loss.backward()
             optimiser.step()
             steps += 1
-        auc = metrics.auc(labels, score(model, valid))
+        if steps - validated < settings.eval_steps and epoch < settings.max_epochs:
+            continue
+        auc, validated = metrics.auc(labels, score(model, valid)), steps
         if auc > best[0]:
-            best, kept = (auc, epoch), copy.deepcopy(model.state_dict())
-        elif epoch - best[1] >= settings.patience:
-            break
+            best, kept, waited = (auc, epoch), copy.deepcopy(model.state_dict()), 0
+        else:
+            waited += 1
+            if waited == settings.patience:
+                break
     model.load_state_dict(kept)
     return Fitted(model, best[0], best[1], steps, time.time() - began)
 

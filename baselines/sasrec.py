@@ -1,6 +1,7 @@
-"""SASRec (Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018): two blocks, one head.
+"""SASRec (Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
 
-The blocks are the now usual pre-norm transformer blocks; in the paper's code the residual also passes the norm.
+One block of one head, as in the code of DROS's authors (the paper has two blocks). It is the now usual pre-norm
+transformer block; in the paper's code the residual also passes the norm.
 """
 
 import torch
@@ -19,10 +20,10 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        query, key, value = self.query_key_value(self.attention_norm(x)).chunk(3, dim=-1)
+        query, key, value = self.query_key_value(self.attention_norm(x))[:, None].chunk(3, dim=-1)  # one head
         rate = self.dropout.p if self.training else 0.0
         seen = functional.scaled_dot_product_attention(query, key, value, dropout_p=rate, is_causal=True)
-        x = x + self.dropout(self.mixed(seen))
+        x = x + self.dropout(self.mixed(seen.squeeze(1)))
         inner = self.dropout(torch.relu(self.inner(self.network_norm(x))))
         return x + self.dropout(self.outer(inner))
 
@@ -30,7 +31,7 @@ class Block(nn.Module):
 class SASRec(nn.Module):
     """Item vectors (n, length, size), lengths (n,) -> sequence states (n, size): the last real position's output."""
 
-    def __init__(self, size: int, length: int, dropout: float, blocks: int = 2):
+    def __init__(self, size: int, length: int, dropout: float, blocks: int = 1):
         super().__init__()
         self.positions = nn.Parameter(torch.randn(length, size) * size**-0.5)
         self.blocks = nn.ModuleList(Block(size, dropout) for _ in range(blocks))

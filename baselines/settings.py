@@ -46,7 +46,8 @@ class Settings:
         learning_rate: Adam's
         batch_size: rows per optimiser step
         max_epochs: passes over the rows at most
-        patience: epochs without a better validation AUC after which training ends
+        eval_steps: optimiser steps between two validations at least; a validation follows an epoch
+        patience: validations without a better AUC after which training ends
     """
 
     embedding: int = 64
@@ -57,12 +58,13 @@ class Settings:
     beta: float = 1.0
     learning_rate: float = 1e-3
     batch_size: int = 256
-    max_epochs: int = 200
-    patience: int = 20
+    max_epochs: int = 500
+    eval_steps: int = 8
+    patience: int = 10
 
     def check(self) -> None:
         """InputError for a value that no training can use."""
-        for name in ("embedding", "gru_layers", "batch_size", "max_epochs", "patience"):
+        for name in ("embedding", "gru_layers", "batch_size", "max_epochs", "eval_steps", "patience"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} {getattr(self, name)}: must be at least 1")
         for name in ("learning_rate", "beta"):

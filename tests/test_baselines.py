@@ -72,8 +72,9 @@ def test_sasrec_block_is_torchs_encoder_layer():
     torch.testing.assert_close(block(x), torchs_layer(block)(x, src_mask=mask, is_causal=True))
 
 
-def test_sasrec_is_two_blocks_and_a_norm_read_at_the_last_item():
-    encoder, vectors = SASRec(SIZE, data.LENGTH, dropout=0.1).eval(), histories_of()
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_sasrec_is_its_blocks_and_a_norm_read_at_the_last_item(blocks):
+    encoder, vectors = SASRec(SIZE, data.LENGTH, dropout=0.1, blocks=blocks).eval(), histories_of()
     for vector, length, state in zip(vectors, LENGTHS, encoder(vectors, LENGTHS), strict=True):
         x = (vector + encoder.positions)[None, : int(length)]  # the history alone, without its padding
         mask = nn.Transformer.generate_square_subsequent_mask(int(length))
