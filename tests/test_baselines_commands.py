@@ -179,3 +179,8 @@ def test_title_vectors_are_cached_by_content(tiny_bert, tmp_path, monkeypatch, c
 def test_names_and_settings():
     assert system_names(["all"]) == list(SYSTEMS) and system_names(["GRU4Rec"]) == ["GRU"]
     Settings().check()
+
+
+def test_the_embedded_encoder_places_a_sequel_near_its_film():
+    made, _ = text.vectors(["Godfather, The (1972)", "Godfather: Part II, The (1974)", "Toy Story (1995)"])
+    assert made.shape == (3, 384) and made[0] @ made[1] > made[0] @ made[2] + 0.2
