@@ -1,0 +1,52 @@
+"""Weight decay: searched once for each system on validation with seed 0, then read from a file.
+
+The committed search is results/reference/weight_decay.json, made by results/reference/baselines.sh; a search of your
+own (another target, --use_ratings, another text encoder) goes to results/weight_decay.json.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tlrec import histories, paths
+from tlrec.errors import InputError
+
+GRID = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # as published
+SHOTS = (16, 64, 256)  # and all rows
+SEED = 0
+COMMITTED = paths.ROOT / "results" / "reference" / "weight_decay.json"
+
+
+def choose(bench, target: str, name: str) -> float:
+    """The weight decay of a system on a target: the user's own search, else the committed one, else searched now.
+
+    The choice is the highest mean validation AUC over the shot counts; bench is a baselines.train.Bench.
+    """
+    title, own = bench.title(name), paths.results() / "weight_decay.json"
+    for path in (own, COMMITTED):
+        found = _read(path).get(target, {}).get(title)
+        if found:
+            return found["weight_decay"]
+    rows = len(bench.splits["train"].rows)
+    counts = [count for count in SHOTS if count < rows] + [rows]
+    print(f"{title}: searching the weight decay on {bench.splits['valid'].path}, seed {SEED}", flush=True)
+    means = {}
+    for value in GRID:
+        fits = [bench.fit(name, count, SEED, value) for count in counts]
+        means[f"{value:.0e}"] = float(np.mean([fitted.validation_auc for fitted in fits]))
+    best = max(GRID, key=lambda value: means[f"{value:.0e}"])
+    searched = _read(own)  # read again: another process may have searched another system
+    searched.setdefault(target, {})[title] = {"weight_decay": best, "shots": counts, "mean_validation_auc": means}
+    histories.write_atomically(own, json.dumps(searched, indent=2) + "\n")
+    print(f"{title}: weight decay {best:.0e}, kept in {own}")
+    return best
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON ({error}); remove it to search again") from None

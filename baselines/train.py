@@ -1,0 +1,183 @@
+"""Train and test the published table's baselines: GRU, Caser, SASRec, DROS, GRU-BERT, DROS-BERT.
+
+    python -m baselines.train --system GRU4Rec --target movie --shots 64 --seed 0
+    python -m baselines.train --system all --target movie --shots 16,64,256,all --seed 0,1,2 --skip_recorded True
+
+One process takes a whole grid, systems x shots x seeds. Every cell sees the few-shot rows that the language model sees
+for that seed, is tested on the same rows, and leaves the same record.
+"""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from baselines import data, decay, text
+from baselines.settings import SYSTEMS, Settings, system_names
+from tlrec import cli, metrics, paths, results, samples
+from tlrec.errors import InputError
+
+
+def main(
+    system: list[str],
+    settings: Settings,
+    target: str = "movie",
+    shots: list[str] | None = None,
+    seed: list[str] | None = None,
+    use_ratings: bool = False,
+    text_encoder: str | None = None,
+    weight_decay: float | None = None,
+    threads: int = 1,
+    experiment: str = "",
+    skip_recorded: bool = False,
+) -> None:
+    """Train every system at every shot count with every seed, and record its figures on the test split.
+
+    Args:
+        system: GRU (or GRU4Rec), Caser, SASRec, DROS, GRU-BERT, DROS-BERT; several with commas, or all
+        target: domain: the folder under rec_data/ with train, valid and test, each as .json and .csv
+        shots: training rows, several with commas; all is the whole training split (default: 16,64,256,all)
+        seed: of the few-shot rows, the initialisation, the order and the dropout; several with commas (default: 0)
+        use_ratings: the model also reads whether each history item was liked (not in the published set-up)
+        text_encoder: BERT folder for the titles of the BERT variants (default: the embedded all-MiniLM-L6-v2)
+        weight_decay: default: the one searched on validation with seed 0; searched first where there is none
+        threads: of torch; one is fastest at these sizes
+        experiment: a name under which report.py finds the records
+        skip_recorded: leave out the cells that are in the record already
+    """
+    names = system_names(system)
+    settings.check()
+    seeds = [_whole_number("--seed", word) for word in seed or ["0"]]
+    if threads < 1 or (weight_decay is not None and not weight_decay >= 0):
+        raise InputError("--threads must be at least 1, and --weight_decay not negative")
+    folder = paths.home() / "rec_data" / target
+    splits = {name: data.read(folder / f"{name}.json") for name in ("train", "valid", "test")}
+    if len(set(splits["valid"].labels)) < 2:
+        raise InputError(f"{splits['valid'].path}: holds one answer only, so it cannot choose when to stop")
+    rows = len(splits["train"].rows)
+    counts = [rows if word == "all" else _whole_number("--shots", word) for word in shots or ["16", "64", "256", "all"]]
+    for count in counts:
+        if not 0 < count <= rows:
+            raise InputError(f"--shots {count}: {splits['train'].path} has {rows} rows; take 1 to {rows}, or all")
+    paths.writable_directory(paths.results())
+    needs_text = any(SYSTEMS[name].text for name in names)
+    bench = Bench(splits, settings, use_ratings, text_encoder, needs_text, threads)
+    for name in names:
+        chosen = decay.choose(bench, target, name) if weight_decay is None else weight_decay
+        for count in dict.fromkeys(counts):
+            for number in dict.fromkeys(seeds):
+                _cell(bench, target, name, count, number, chosen, experiment, skip_recorded)
+
+
+class Bench:
+    """What the cells of a grid share: the splits as tensors, the title vectors, the settings."""
+
+    def __init__(self, splits: dict[str, data.Split], settings: Settings, use_ratings: bool, text_encoder: str | None,
+                 needs_text: bool, threads: int):
+        import torch
+
+        from baselines import model
+
+        torch.set_num_threads(threads)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.splits, self.settings, self.use_ratings, self.threads = splits, settings, use_ratings, threads
+        self.catalogue = data.catalogue(splits["train"])
+        self.encoded = {name: self.catalogue.encode(split) for name, split in splits.items()}
+        self.unknown = {name: data.unknown_counts(self.encoded[name]) for name in ("valid", "test")}
+        self.valid, self.test = (model.tensors(self.encoded[name], self.device) for name in ("valid", "test"))
+        self.title_counts = samples.title_counts(splits["test"].rows, splits["test"].path)
+        self.hashes = {name: samples.sha256(split.path) for name, split in splits.items()}
+        self.text_encoder = (text_encoder or text.NAME) if needs_text else None
+        self.titles, self.titles_hash = (
+            text.vectors(data.titles(splits["train"], self.catalogue), text_encoder) if needs_text else (None, None))
+        print(f"{len(self.catalogue):,} items in the training catalogue; outside it: "
+              + "; ".join(f"{split} {found['targets']} targets, {found['history_items']} history items"
+                          for split, found in self.unknown.items()))
+
+    def fit(self, name: str, shots: int, seed: int, weight_decay: float):
+        """Train one cell; baselines.fit.Fitted. The result depends on its arguments alone, not on the cells before."""
+        import torch
+
+        from baselines import fit, model
+
+        chosen = samples.shuffled_rows(len(self.splits["train"].rows), seed, shots)
+        train = model.tensors(self.encoded["train"].take(chosen), self.device)
+        torch.manual_seed(seed)
+        fresh = fit.build(SYSTEMS[name], len(self.catalogue), self.titles, self.use_ratings, self.settings)
+        return fit.fit(fresh.to(self.device), SYSTEMS[name], train, self.valid, self.settings, weight_decay)
+
+    def title(self, name: str) -> str:
+        """The system's name in records and tables; what departs from the published inputs is part of it."""
+        other = SYSTEMS[name].text and self.text_encoder != text.NAME
+        return name + (f" ({Path(self.text_encoder).name})" if other else "") + (" + ratings" * self.use_ratings)
+
+
+def _cell(bench: Bench, target: str, name: str, shots: int, seed: int, weight_decay: float, experiment: str,
+          skip_recorded: bool) -> None:
+    from baselines import fit
+
+    system, split = SYSTEMS[name], bench.splits["test"]
+    request = {
+        "method": "baseline", "system": name, **system._asdict(), "shots": shots, "seed": seed,
+        "train_sha256": bench.hashes["train"], "valid_sha256": bench.hashes["valid"],
+        "test_sha256": bench.hashes["test"], "test_rows": len(split.rows), "use_ratings": bench.use_ratings,
+        "titles_sha256": bench.titles_hash if system.text else None, "weight_decay": weight_decay,
+        **asdict(bench.settings),
+    }
+    heading = f"{bench.title(name)}, {shots} shots, seed {seed}"
+    recorded = results.find(request) if skip_recorded else None
+    if recorded:
+        print(f"{heading}: already recorded as {recorded['run_id']}; AUC {_shown(recorded['metrics']['auc'])}")
+        return
+    fitted = bench.fit(name, shots, seed, weight_decay)
+    began = time.time()
+    scores = fit.score(fitted.model, bench.test)
+    figures = metrics.evaluate(split.labels, scores, split.users, bench.title_counts)
+    run_id = results.append(
+        {
+            "kind": "evaluation",
+            "system": bench.title(name),
+            "experiment": experiment,
+            "method": "baseline",
+            "base_model": None,
+            "chain": [],
+            "rows_of_chain": [],
+            "shots": shots,
+            "seed": seed,
+            "train_domain": target,
+            "tuning_seconds": round(fitted.seconds, 2),
+            "baseline": {
+                "validation_auc": fitted.validation_auc, "epochs": fitted.epochs, "steps": fitted.steps,
+                "parameters": sum(p.numel() for p in fitted.model.parameters()), "items": len(bench.catalogue),
+                "outside_catalogue": bench.unknown["test"],
+            },
+            "test_domain": target,
+            "test_data": {"path": str(split.path.relative_to(paths.home())), "sha256": request["test_sha256"],
+                          "rows": len(split.rows), "sampled_with_seed": None},
+            "metrics": figures,
+            "seconds": round(time.time() - began, 2),
+            "peak_memory_gib": results.peak_memory_gib(),
+            **results.environment(),
+            "arguments": {key: value for key, value in request.items() if not key.endswith("sha256")}
+            | {"target": target, "text_encoder": bench.text_encoder if system.text else None,
+               "threads": bench.threads, "experiment": experiment},
+            "request": request,
+        },
+        {"row": list(range(len(split.rows))), "user_id": split.users.tolist(), "label": split.labels.tolist(),
+         "score": scores.tolist()},
+    )
+    print(f"{heading}: validation AUC {fitted.validation_auc:.4f} at epoch {fitted.epochs}, {fitted.seconds:.1f} s, "
+          f"recorded as {run_id}\n===== auc: {_shown(figures['auc'])} =====")
+
+
+def _shown(auc: float | None) -> str:
+    return "undefined" if auc is None else f"{auc:.4f}"
+
+
+def _whole_number(flag: str, word: str) -> int:
+    if not word.isdecimal():
+        raise InputError(f"{flag} takes whole numbers{' or all' if flag == '--shots' else ''}, not {word!r}")
+    return int(word)
+
+
+if __name__ == "__main__":
+    cli.run(main)
