@@ -16,15 +16,8 @@ MOVIE=$TLREC_HOME/rec_data/movie
 SHORT=(--base_model "$BASE_MODEL" --train_on_inputs False --select_by none)
 scored() { run evaluate.py --experiment reference --skip_recorded True "$@"; }
 
-scored --method liked-ratio --test_data_path "$MOVIE/test.json"
+bash "$ROOT/results/reference/controls.sh"
 scored --method liked-ratio --test_data_path "$MOVIE/valid.json"
-CONTROLS=(--train_data_path "$MOVIE/train.json" --test_data_path "$MOVIE/test.json" --experiment reference
-    --skip_recorded True)
-run -m baselines.controls "${CONTROLS[@]}"
-for shots in 16 64 256; do
-    for seed in 0 1 2 3 4; do run -m baselines.controls "${CONTROLS[@]}" --sample "$shots" --seed "$seed"; done
-done
-
 scored --base_model "$BASE_MODEL" --test_data_path "$MOVIE/test.json"
 for seed in 0 1 2; do
     adapter=$TLREC_HOME/instruction_model/$BASE/movie/netflix_512_seed$seed
