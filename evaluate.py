@@ -99,29 +99,22 @@ def main(
     figures = metrics.evaluate(labels, probabilities, users, counts)
     if method == "llm":
         figures["auc_published_score"] = metrics.auc(labels, columns["p_yes_published"])
-    run_id = results.append(
-        {
-            "kind": "evaluation",
-            "system": system,
-            "experiment": experiment,
-            "method": method,
-            "base_model": base.name if base else None,
-            **_adapter_record(adapter),
-            "test_domain": test_path.resolve().parent.name,
-            "test_data": {"path": str(test_path), "sha256": request["test_sha256"], "rows": len(rows),
-                          "sampled_with_seed": SAMPLE_SEED if sampled else None},
-            "metrics": figures,
-            "seconds": round(time.time() - began, 2),
-            "peak_memory_gib": results.peak_memory_gib(),
-            **results.environment(),
-            "arguments": {name: value for name, value in request.items() if not name.endswith("sha256")}
-            | {"base_model": base_model, "lora_weights": lora_weights, "test_data_path": test_data_path,
-               "experiment": experiment},
-            "request": request,
-        },
-        {"row": picked.tolist(), **({"user_id": users.tolist()} if users is not None else {}),
-         "label": labels.tolist(), **{name: column.tolist() for name, column in columns.items()}},
-    )
+    record = {
+        "system": system,
+        "experiment": experiment,
+        "method": method,
+        "base_model": base.name if base else None,
+        **(_adapter_record(adapter) if adapter else {}),
+        "test_data": {"path": str(test_path), "sha256": request["test_sha256"], "rows": len(rows),
+                      "sampled_with_seed": SAMPLE_SEED if sampled else None},
+        "metrics": figures,
+        "seconds": round(time.time() - began, 2),
+        "arguments": {name: value for name, value in request.items() if not name.endswith("sha256")}
+        | {"base_model": base_model, "lora_weights": lora_weights, "test_data_path": test_data_path,
+           "experiment": experiment},
+        "request": request,
+    }
+    run_id = results.append_evaluation(record, test_path, picked, users, labels, columns)
     print(f"recorded as {run_id} in {folder / 'runs.jsonl'}")
     _print_figures(figures)
 
@@ -158,10 +151,8 @@ def _system(method: str, base: Path | None, adapter: models.Adapter | None) -> s
     return " + ".join([base.name, *stages])
 
 
-def _adapter_record(adapter: models.Adapter | None) -> dict:
+def _adapter_record(adapter: models.Adapter) -> dict:
     """What a record says of the adapter: chain, shots, seed, where its last tuning data came from, and its cost."""
-    if adapter is None:
-        return {"chain": [], "shots": None, "seed": None, "train_domain": None, "tuning_seconds": 0}
     manifest = adapter.manifest
     return {
         "chain": adapter.chain,

@@ -71,32 +71,22 @@ def main(
         began = time.time()
         scores = score(method, train_items[rows], train_labels[rows], train_counts[rows], test_items, test_counts)
         figures = metrics.evaluate(labels, scores, users, test_counts)
-        run_id = results.append(
-            {
-                "kind": "evaluation",
-                "system": method,
-                "experiment": experiment,
-                "method": method,
-                "base_model": None,
-                "chain": [],
-                "shots": len(rows),
-                "seed": request["seed"],
-                "train_domain": train_path.resolve().parent.name,
-                "tuning_seconds": 0,
-                "test_domain": test_path.resolve().parent.name,
-                "test_data": {"path": str(test_path), "sha256": hashes["test_sha256"], "rows": len(test),
-                              "sampled_with_seed": None},
-                "metrics": figures,
-                "seconds": round(time.time() - began, 2),
-                "peak_memory_gib": results.peak_memory_gib(),
-                **results.environment(),
-                "arguments": {"train_data_path": train_data_path, "test_data_path": test_data_path, "sample": sample,
-                              "seed": seed, "experiment": experiment},
-                "request": request,
-            },
-            {"row": list(range(len(test))), **({"user_id": users.tolist()} if users is not None else {}),
-             "label": labels.tolist(), "score": scores.tolist()},
-        )
+        record = {
+            "system": method,
+            "experiment": experiment,
+            "method": method,
+            "shots": len(rows),
+            "seed": request["seed"],
+            "train_domain": train_path.resolve().parent.name,
+            "test_data": {"path": str(test_path), "sha256": hashes["test_sha256"], "rows": len(test),
+                          "sampled_with_seed": None},
+            "metrics": figures,
+            "seconds": round(time.time() - began, 2),
+            "arguments": {"train_data_path": train_data_path, "test_data_path": test_data_path, "sample": sample,
+                          "seed": seed, "experiment": experiment},
+            "request": request,
+        }
+        run_id = results.append_evaluation(record, test_path, range(len(test)), users, labels, {"score": scores})
         print(f"{method}, {len(rows):,} rows: AUC {_shown(figures['auc'])}, UAUC {_shown(figures['uauc'])}, stratified "
               f"AUC {_shown(figures['stratified_auc'])}; recorded as {run_id} in {paths.results() / 'runs.jsonl'}")
 

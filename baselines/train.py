@@ -132,39 +132,30 @@ def _cell(bench: Bench, target: str, name: str, shots: int, seed: int, weight_de
     began = time.time()
     scores = fit.score(fitted.model, bench.test)
     figures = metrics.evaluate(split.labels, scores, split.users, bench.title_counts)
-    run_id = results.append(
-        {
-            "kind": "evaluation",
-            "system": bench.title(name),
-            "experiment": experiment,
-            "method": "baseline",
-            "base_model": None,
-            "chain": [],
-            "rows_of_chain": [],
-            "shots": shots,
-            "seed": seed,
-            "train_domain": target,
-            "tuning_seconds": round(fitted.seconds, 2),
-            "baseline": {
-                "validation_auc": fitted.validation_auc, "epochs": fitted.epochs, "steps": fitted.steps,
-                "parameters": sum(p.numel() for p in fitted.model.parameters()), "items": len(bench.catalogue),
-                "outside_catalogue": bench.unknown["test"],
-            },
-            "test_domain": target,
-            "test_data": {"path": str(split.path.relative_to(paths.home())), "sha256": request["test_sha256"],
-                          "rows": len(split.rows), "sampled_with_seed": None},
-            "metrics": figures,
-            "seconds": round(time.time() - began, 2),
-            "peak_memory_gib": results.peak_memory_gib(),
-            **results.environment(),
-            "arguments": {key: value for key, value in request.items() if not key.endswith("sha256")}
-            | {"target": target, "text_encoder": bench.text_encoder if system.text else None,
-               "threads": bench.threads, "experiment": experiment},
-            "request": request,
+    record = {
+        "system": bench.title(name),
+        "experiment": experiment,
+        "method": "baseline",
+        "shots": shots,
+        "seed": seed,
+        "train_domain": target,
+        "tuning_seconds": round(fitted.seconds, 2),
+        "baseline": {
+            "validation_auc": fitted.validation_auc, "epochs": fitted.epochs, "steps": fitted.steps,
+            "parameters": sum(p.numel() for p in fitted.model.parameters()), "items": len(bench.catalogue),
+            "outside_catalogue": bench.unknown["test"],
         },
-        {"row": list(range(len(split.rows))), "user_id": split.users.tolist(), "label": split.labels.tolist(),
-         "score": scores.tolist()},
-    )
+        "test_data": {"path": str(split.path), "sha256": request["test_sha256"], "rows": len(split.rows),
+                      "sampled_with_seed": None},
+        "metrics": figures,
+        "seconds": round(time.time() - began, 2),
+        "arguments": {key: value for key, value in request.items() if not key.endswith("sha256")}
+        | {"target": target, "text_encoder": bench.text_encoder if system.text else None,
+           "threads": bench.threads, "experiment": experiment},
+        "request": request,
+    }
+    run_id = results.append_evaluation(record, split.path, range(len(split.rows)), split.users, split.labels,
+                                       {"score": scores})
     print(f"{heading}: validation AUC {fitted.validation_auc:.4f} at epoch {fitted.epochs}, {fitted.seconds:.1f} s, "
           f"recorded as {run_id}\n===== auc: {_shown(figures['auc'])} =====")
 

@@ -58,7 +58,7 @@ def test_identity_is_the_id_where_both_files_have_one_else_the_text(tmp_path):
     assert ids.tolist() == [str(row[3]) for row in rows]
     (tmp_path / "test.csv").unlink()
     texts, _ = controls.target_items(paths[0], read[0], paths[1], read[1])
-    assert texts.tolist() == [f'"No Film {row[3]} ({1950 + row[3]})"' for row in rows]
+    assert texts.tolist() == [f'"No Film {row[3]} ({1950 + int(row[3])})"' for row in rows]
 
 
 def test_a_books_target_is_the_entry_of_a_history():

@@ -22,6 +22,11 @@ def test_a_record_comes_back_with_its_predictions(home):
     assert results.find({"a": 1}) == record and results.find({"a": 2}) is None
 
 
+def test_a_record_names_no_folder_of_this_machine(home):
+    results.append({"arguments": {"path": str(home / "rec_data" / "x.json"), "other": ["/elsewhere/y", 3]}})
+    assert results.read()[0]["arguments"] == {"path": "rec_data/x.json", "other": ["/elsewhere/y", 3]}
+
+
 def test_a_broken_line_is_named(home):
     results.append({"value": 1})
     with open(results.runs_file(), "a") as file:

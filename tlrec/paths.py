@@ -30,6 +30,15 @@ def results() -> Path:
     return home() / "results"
 
 
+def portable(value: object) -> object:
+    """`value` with every path under the home folder made relative to it, in lists and dicts too, for a record."""
+    if isinstance(value, dict):
+        return {name: portable(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(inner) for inner in value]
+    return value.removeprefix(f"{home()}{os.sep}") if isinstance(value, str) else value
+
+
 def writable_directory(folder: str | Path) -> Path:
     """Make `folder` and prove that it can be written to; InputError with the reason otherwise."""
     folder = Path(folder)

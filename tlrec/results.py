@@ -14,7 +14,10 @@ import resource
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from tlrec import paths
 from tlrec.errors import InputError
@@ -24,6 +27,24 @@ PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "data
 
 def runs_file() -> Path:
     return paths.results() / "runs.jsonl"
+
+
+def append_evaluation(
+    record: dict, test_path: Path, picked: Sequence[int], users: Sequence | None, labels: Sequence[int],
+    scores: dict[str, Sequence[float]],
+) -> str:
+    """Append one evaluation: `record` over what every evaluation says, with its predictions; returns the run's id.
+
+    picked: numbers of the scored rows in the test file; users (None where unknown), labels and each of the scores have
+    one value per scored row.
+    """
+    common = {
+        "kind": "evaluation", "base_model": None, "chain": [], "rows_of_chain": [], "shots": None, "seed": None,
+        "train_domain": None, "tuning_seconds": 0, "test_domain": test_path.resolve().parent.name,
+        "peak_memory_gib": peak_memory_gib(), **environment(),
+    }
+    columns = {"row": picked, **({} if users is None else {"user_id": users}), "label": labels, **scores}
+    return append({**common, **record}, {name: np.asarray(values).tolist() for name, values in columns.items()})
 
 
 def append(record: dict, predictions: dict[str, list] | None = None) -> str:
@@ -40,7 +61,8 @@ def append(record: dict, predictions: dict[str, list] | None = None) -> str:
             writer.writerow(predictions)
             writer.writerows(zip(*predictions.values(), strict=True))
         record = {**record, "predictions": f"predictions/{run_id}.csv"}
-    line = json.dumps({**record, "run_id": run_id, "time": now.isoformat(timespec="seconds")}, allow_nan=False)
+    said = {**paths.portable(record), "run_id": run_id, "time": now.isoformat(timespec="seconds")}
+    line = json.dumps(said, allow_nan=False)
     with open(runs_file(), "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(line.encode() + b"\n")
