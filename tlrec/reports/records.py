@@ -55,7 +55,7 @@ def latest(records: list[dict], experiment: str | None = None) -> list[dict]:
     """The evaluations (of one experiment), of each run the latest record."""
     found = {}
     for record in records:
-        if record.get("kind") == "evaluation" and experiment in (None, record["experiment"]):
+        if record.get("kind") == "evaluation" and experiment in (None, record.get("experiment")):
             found[json.dumps(record["request"], sort_keys=True)] = record
     if not found:
         raise InputError("the record has no evaluation" + (f" of experiment {experiment!r}" if experiment else ""))
