@@ -53,12 +53,14 @@ def read(runs: list[str] | None) -> list[dict]:
 
 def latest(records: list[dict], experiment: str | None = None) -> list[dict]:
     """The evaluations (of one experiment), of each run the latest record."""
-    found = {}
+    found, files = {}, ", ".join(sorted({str(record["folder"]) for record in records})) or "the record"
     for record in records:
-        if record.get("kind") == "evaluation" and experiment in (None, record["experiment"]):
+        if record.get("kind") == "evaluation" and experiment in (None, record.get("experiment")):
             found[json.dumps(record["request"], sort_keys=True)] = record
     if not found:
-        raise InputError("the record has no evaluation" + (f" of experiment {experiment!r}" if experiment else ""))
+        known = sorted({repr(r.get("experiment") or "") for r in records if r.get("kind") == "evaluation"})
+        raise InputError(f"{files}: no evaluation" + (
+            f" of experiment {experiment!r}; choose from {', '.join(known)}" if known else "; evaluate something first"))
     return list(found.values())
 
 
