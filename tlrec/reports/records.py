@@ -59,8 +59,8 @@ def latest(records: list[dict], experiment: str | None = None) -> list[dict]:
             found[json.dumps(record["request"], sort_keys=True)] = record
     if not found:
         known = sorted({repr(r.get("experiment") or "") for r in records if r.get("kind") == "evaluation"})
-        raise InputError(f"{files}: no evaluation" + (
-            f" of experiment {experiment!r}; choose from {', '.join(known)}" if known else "; evaluate something first"))
+        raise InputError(f"{files}: no evaluation" + (f" of experiment {experiment!r}; choose from {', '.join(known)}"
+                                                      if known else "; evaluate something first"))
     return list(found.values())
 
 
