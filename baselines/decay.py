@@ -1,7 +1,7 @@
 """Weight decay: searched once for each system on validation with seed 0, then read from a file.
 
 The committed search is results/reference/weight_decay.json, made by results/reference/baselines.sh; a search of your
-own (another target, --use_ratings, another text encoder) goes to results/weight_decay.json.
+own (another target, another text encoder) goes to results/weight_decay.json.
 """
 
 import json
