@@ -1,0 +1,71 @@
+"""What a server's reply means: an answer, one more try, no answer for this request, or the end of the run."""
+
+import json
+import math
+import time
+from email.utils import parsedate_to_datetime
+
+from tlrec.errors import InputError
+
+LONGEST_WAIT = 3600  # seconds that a Retry-After may ask for
+STOPS = {401: "the key is rejected", 402: "the server wants to be paid", 403: "the key has no access",
+         404: "the server does not know the model or the address"}
+HOPELESS = {400, 413, 422}  # for this request; another sample may do
+NO_QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+
+
+class GivenUp(Exception):
+    """This request has no usable answer; others may."""
+
+
+class Again(Exception):
+    """Worth another try, after `wait` seconds at least; `reply` is what came, where it may have cost money."""
+
+    def __init__(self, reason: str, wait: float = 0, reply: dict | None = None):
+        super().__init__(reason)
+        self.wait, self.reply = wait, reply
+
+
+def refusal(status: int, retry_after: str | None, body: object) -> Exception:
+    """What an HTTP error status means: Again, GivenUp or InputError, to be raised."""
+    details = body.get("error", body) if isinstance(body, dict) else {}
+    code = str(details.get("code") or details.get("type") or "") if isinstance(details, dict) else ""
+    if status == 429 and code in NO_QUOTA:
+        return InputError("429: the quota is empty; nothing more is asked, and answers so far are kept")
+    if status in STOPS:
+        return InputError(f"{status}: {STOPS[status]}; nothing more is asked, and answers so far are kept")
+    if code == "content_filter":
+        return Again("content filter")
+    if status in HOPELESS:
+        return GivenUp(f"{status}: the server refuses the request")
+    return Again(f"status {status}", _seconds(retry_after))
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Retry-After as seconds: a number, or a date."""
+    try:
+        wait = float(retry_after or 0)
+    except ValueError:
+        try:
+            wait = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except ValueError:
+            wait = 0
+    return min(max(wait, 0), LONGEST_WAIT) if math.isfinite(wait) else 0
+
+
+def content(body: bytes) -> tuple[str, dict]:
+    """The text of a chat completion and the whole reply."""
+    try:
+        reply = json.loads(body)
+        choices = reply.get("choices")
+        if not choices:
+            raise Again("a reply without choices", reply=reply)
+        text, finish = choices[0]["message"].get("content"), choices[0].get("finish_reason")
+        if finish == "content_filter":
+            raise Again("content filter", reply=reply)
+        if not text or not text.strip():
+            raise Again("an empty answer", reply=reply)
+        text.encode()  # half a surrogate pair is no text
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
+        raise Again("the reply could not be read") from None
+    return text, reply

@@ -1,0 +1,170 @@
+"""A real HTTP server on loopback that plays an OpenAI-compatible teacher, with its faults, and made-up source data."""
+
+import hashlib
+import json
+import re
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+
+from tlrec import histories
+
+KEY = "sk-test-Kq7vT2mZx94"
+FAULTS = ("429", "500", "hang", "cut", "empty", "no choices", "filter", "not json", "trickle")
+REFUSALS = {"401": (401, "invalid_api_key"), "404": (404, "model_not_found"), "400": (400, "bad_request"),
+            "quota": (429, "insufficient_quota")}
+
+
+class Teacher(ThreadingHTTPServer):
+    """share: of prompts that meet a fault on their first request; always: a fault or refusal for every request."""
+
+    daemon_threads, request_queue_size = True, 128
+
+    def __init__(self, share: float = 0, always: str = "", latency: float = 0, faults: tuple = FAULTS):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.share, self.always, self.latency, self.faults = share, always, latency, faults
+        self.seen: dict[str, int] = {}
+        self.answered: dict[str, int] = {}
+        self.most_at_once = self._now = 0
+        self.keys: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    @property
+    def requests(self) -> int:
+        return sum(self.seen.values())
+
+    def handle_error(self, request, client_address):
+        """A client that goes away is part of the play."""
+
+    @contextmanager
+    def counted(self, prompt: str):
+        with self._lock:
+            self.seen[prompt] = self.seen.get(prompt, 0) + 1
+            self._now += 1
+            self.most_at_once = max(self.most_at_once, self._now)
+        try:
+            yield self.seen[prompt]
+        finally:
+            with self._lock:
+                self._now -= 1
+
+    def fault(self, prompt: str, attempt: int) -> str:
+        if self.always:
+            return self.always
+        number = int(hashlib.sha256(prompt.encode()).hexdigest()[:8], 16)
+        hit = attempt == 1 and number % 1000 < 1000 * self.share
+        return self.faults[number // 1000 % len(self.faults)] if hit else ""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *words):
+        pass
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.keys.add(self.headers["Authorization"])
+        prompt = request["messages"][0]["content"]
+        with self.server.counted(prompt) as attempt:
+            time.sleep(self.server.latency)
+            fault = self.server.fault(prompt, attempt)
+            if fault in REFUSALS:
+                status, code = REFUSALS[fault]
+                self.reply(status, {"error": {"message": f"no: {KEY}", "code": code}})
+            elif fault:
+                self.play(fault)
+            else:
+                self.server.answered[prompt] = self.server.answered.get(prompt, 0) + 1
+                self.reply(200, completion(answer(prompt)))
+
+    def play(self, fault: str) -> None:
+        if fault == "429":
+            self.reply(429, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}, {"Retry-After": "1"})
+        elif fault == "500":
+            self.reply(500, {"error": {"message": "oops"}})
+        elif fault == "hang":
+            time.sleep(4)
+        elif fault == "cut":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b'{"choices": [{"mess')
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+        elif fault == "empty":
+            self.reply(200, completion(""))
+        elif fault == "no choices":
+            self.reply(200, {"id": "x", "choices": []})
+        elif fault == "filter":
+            self.reply(200, completion(None, "content_filter"))
+        elif fault == "not json":
+            self.reply(200, b"<html>busy</html>")
+        elif fault == "trickle":
+            self.send_response(200)
+            self.send_header("Content-Length", "80")
+            self.end_headers()
+            for _ in range(40):  # a byte is always on its way, the reply never is
+                self.wfile.write(b" ")
+                self.wfile.flush()
+                time.sleep(0.1)
+        self.close_connection = True
+
+    def reply(self, status: int, body: object, headers: dict | None = None) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def completion(content: str | None, finish: str = "stop") -> dict:
+    return {"model": "teacher-1", "choices": [{"message": {"role": "assistant", "content": content},
+                                               "finish_reason": finish}],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
+
+
+def answer(prompt: str) -> str:
+    """What this teacher says: always the same to the same prompt."""
+    shown, watched = (re.findall(r'"(.*?)"', line) for line in prompt.splitlines()[:2])
+    if "Step 3." in prompt:
+        return "\n".join(f"{number}. {watched[0]} - {title}" for number, title in enumerate(shown[:10], 1))
+    if "Step 2." in prompt:
+        return "\n".join(f"{number}. {title}" for number, title in enumerate(watched[:5], 1))
+    return f"Films like {watched[0]}."
+
+
+@contextmanager
+def teacher(**settings):
+    server = Teacher(**settings)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def source(folder: Path, count: int, seed: int = 0) -> Path:
+    """A train.json of liked and disliked samples over forty films."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        entries = [f'"No Film {item} ({1950 + item})"' for item in generator.permutation(40)[:11]]
+        likes = generator.integers(0, 2, 10).tolist()
+        rows.append(histories.sample("movie", entries[:10], likes, f"{entries[10]}?", int(number % 5 > 0)))
+    path = folder / "instruction_data" / "movielens" / "train.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows))
+    return path

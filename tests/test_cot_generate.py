@@ -1,0 +1,211 @@
+"""The command against a real server: faults, kill -9, speed, money, and the key that is nowhere."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import command
+from teacher_server import KEY, source, teacher
+
+from cot_data import candidates, generate_data, preprocess_data, steps
+from tlrec import cli, paths
+
+KILLS = int(os.environ.get("TLREC_KILLS", "4"))  # TLREC_KILLS=20 for the long version
+SHORT = ["--timeout", "2"]  # for a server that hangs
+FAST = ["--source", "movielens", "--pause", "0.01", "--timeout", "30", "--concurrency", "16"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home of cot")
+    source(folder, 420)
+    return folder
+
+
+def generate(home, server, *flags, code=0, out="cot", fast=FAST, **variables):
+    given = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.address if server else ""} | variables
+    return command("-m", "cot_data.generate_data", *fast, "--output_dir", home / out, *flags, home=home, code=code,
+                   **given)
+
+
+@pytest.fixture
+def here(home, monkeypatch, capsys):
+    """generate() without a process of its own, for what does not need one."""
+
+    def run(server, *flags, code=0, out="cot", module=generate_data, fast=FAST, key=KEY):
+        for name, value in {"TLREC_HOME": str(home), "OPENAI_API_KEY": key,
+                            "OPENAI_BASE_URL": server.address if server else ""}.items():
+            monkeypatch.setenv(name, value)
+        words = [*fast, "--output_dir", home / out] if module is generate_data else []
+        try:
+            cli.run(module.main, [str(word) for word in [*words, *flags]])
+            ended = 0
+        except SystemExit as error:
+            ended = error.code
+        said = "".join(capsys.readouterr())
+        assert ended == code, said
+        return said
+
+    return run
+
+
+def result(home, out="cot"):
+    return (home / out / "three_stages.json").read_bytes()
+
+
+def answers(home, out="cot"):
+    (path,) = (home / out).glob("answers-*.jsonl")
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return [record for record in map(json.loads, lines) if record["answer"] is not None]
+
+
+def test_two_hundred_samples_with_every_fault_equal_a_faultless_run(home):
+    with teacher() as calm:
+        text = generate(home, calm, "--max_samples", "200", out="calm")
+    assert calm.requests == 600 and "200 of 200 samples" in text and 1 < calm.most_at_once <= 16
+    with teacher(share=0.2) as server:
+        words = [word for word in FAST if word not in ("--timeout", "30")] + SHORT
+        text = generate(home, server, "--max_samples", "200", out="faulty", fast=words)
+    assert 690 < server.requests < 750 and "given up" not in text
+    assert result(home, "faulty") == result(home, "calm")
+    kept = answers(home, "faulty")
+    assert len({record["request"] for record in kept}) == len(kept) == 600
+    assert set(server.answered.values()) == {1}  # no answer was paid for twice
+    assert KEY not in text
+    for path in home.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert KEY.encode() not in content and b"127.0.0.1" not in content, path
+
+
+def test_killed_at_random_moments(home):
+    with teacher() as calm:
+        generate(home, calm, "--max_samples", "120", out="undisturbed")
+    moments = random.Random(7)
+    known, kills = 0, 0
+    words = [sys.executable, "-m", "cot_data.generate_data", *FAST, "--max_samples", "120", "--output_dir",
+             str(home / "killed")]
+    environment = os.environ | {"TLREC_HOME": str(home), "OPENAI_API_KEY": KEY}
+    with teacher(latency=0.02) as server:
+        while kills < KILLS:
+            process = subprocess.Popen(words, cwd=paths.ROOT, env=environment | {"OPENAI_BASE_URL": server.address},
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            until = server.requests + moments.randint(1, 300 // KILLS)
+            while server.requests < until and process.poll() is None:
+                time.sleep(0.002)
+            time.sleep(moments.random() * 0.03)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            now = len(answers(home, "killed"))
+            assert now >= known  # nothing on the disk is lost
+            known = now
+        generate(home, server, "--max_samples", "120", out="killed")
+        assert 360 <= server.requests <= 360 + 16 * kills  # at most the requests in flight are repeated
+    assert result(home, "killed") == result(home, "undisturbed")
+    kept = answers(home, "killed")
+    assert len({record["request"] for record in kept}) == len(kept) == 360
+
+
+def test_as_fast_as_the_server_allows(home):
+    """300 requests, 16 at a time, 200 ms each: ideally 3.75 s."""
+    taken = []
+    for attempt in range(3):  # another process may hold the machine meanwhile
+        with teacher(latency=0.2) as server:
+            text = generate(home, server, "--max_samples", "100", out=f"fast{attempt}")
+        assert server.most_at_once <= 16
+        taken.append(float(re.findall(r"300 requests in ([\d.]+) s", text)[-1]))
+        if taken[-1] <= 3.75 * 1.5:
+            return
+    pytest.fail(f"{taken} s for 300 requests")
+
+
+def test_one_bad_sample_does_not_stop_the_rest(home, here):
+    jobs = list(steps.jobs(candidates.liked_samples(home / "instruction_data/movielens/train.json"), 0))[:12]
+    bad = steps.prompt(jobs[3], [])
+    with teacher() as server:
+        server.fault = lambda prompt, attempt: "500" if prompt == bad else ""
+        text = here(server, "--max_samples", "12", "--tries", "2", out="bad")
+        assert f"sample {jobs[3].sample} is given up: status 500, 2 tries" in text and "11 of 12 samples" in text
+        assert len(json.loads(result(home, "bad"))) == 11
+        server.fault = lambda prompt, attempt: ""
+        before = server.requests
+        here(server, "--max_samples", "12", out="bad")
+        assert server.requests == before + 3 and len(json.loads(result(home, "bad"))) == 12
+
+
+@pytest.mark.parametrize(("always", "said"), [("401", "401: the key is rejected"), ("500", "samples were given up")])
+def test_a_useless_server_stops_the_run(home, here, always, said):
+    with teacher(always=always) as server:
+        text = here(server, "--tries", "1", code=2, out=f"useless{always}")
+    assert said in text and KEY not in text and "Traceback" not in text
+    assert server.requests <= 40 and not (home / f"useless{always}/three_stages.json").exists()
+
+
+def test_settings_never_share_a_file_and_money_stops_in_time(home, here):
+    prices = ["--price_in", "10", "--price_out", "100"]
+    with teacher() as server:
+        text = here(server, *prices, "--max_tokens", "20", "--max_cost", "0.1", out="money")
+        assert "--max_cost 0.1 is reached" in text and sum(a["cost"] for a in answers(home, "money")) <= 0.1
+        here(server, "--max_samples", "2", "--model", "other/model", out="money")
+        here(server, "--max_samples", "2", "--seed", "1", out="money")
+    assert len(list((home / "money").glob("answers-*.jsonl"))) == 3
+    assert {record["teacher"] for record in json.loads(result(home, "money"))} == {"gpt-4"}
+
+
+def test_dry_run_asks_nothing_and_needs_no_key(home, here):
+    text = here(None, "--dry_run", "True", "--price_in", "30", "--price_out", "60", "--max_samples", "5",
+                    out="dry", key="")
+    assert "5 samples, 15 requests" in text and "cost $0." in text and text.rstrip().endswith("Answer:")
+    assert not (home / "dry").exists()
+
+
+@pytest.mark.parametrize(("flags", "said"), [
+    ([], "OPENAI_API_KEY is not set"), (["--teacher", "local"], "OPENAI_BASE_URL is not set"),
+    (["--teacher", "gpt"], "choose from api, local, rules"), (["--teacher", "rules", "--source", "no"], "no such file"),
+    (["--teacher", "rules", "--max_cost", "1"], "needs --price_in"),
+])
+def test_wrong_flags(home, here, flags, said):
+    words = [word for word in FAST if word not in ("--source", "movielens") or "--source" not in flags]
+    text = here(None, *flags, code=2, fast=words, key="")
+    assert said in text and len(text.splitlines()) == 1
+
+
+def test_rules_are_deterministic_labelled_and_become_tuning_data(home, here):
+    first = here(None, "--teacher", "rules", out="rules")
+    made = result(home, "rules")
+    here(None, "--teacher", "rules", out="rules")
+    assert result(home, "rules") == made and "rules (no language model)" in first
+    records = json.loads(made)
+    assert {record["teacher"] for record in records} == {steps.RULES}
+    text = here(None, "--input_path", home / "rules/three_stages.json", module=preprocess_data)
+    hits = [record for record in records if record["hit"]]
+    samples = json.loads((home / "cot_data/stage123.json").read_text())
+    assert f"hits by whole titles {len(hits):,} (kept)" in text and 0 < len(hits) == len(samples) < len(records)
+    for record, sample in zip(hits, samples, strict=True):
+        assert set(sample) == {"instruction", "input", "output"} and sample["output"] == record["answer_3"]
+        assert sample["input"] + "\nAnswer:" == record["prompt_3"]
+    about = json.loads((home / "cot_data/stage123_about.json").read_text())
+    assert about["teacher"] == steps.RULES and about["hits"] == about["samples"] == len(hits)
+    three = preprocess_data.samples_of(hits[:2], [1, 2, 3])
+    assert [s.output for s in three] == [h[f"answer_{n}"] for h in hits[:2] for n in (1, 2, 3)]
+
+
+def test_preprocessing_counts_long_samples_and_refuses_what_it_cannot_read(home, here, embedded):
+    here(None, "--teacher", "rules", out="rules")
+    three = home / "rules/three_stages.json"
+    text = here(None, "--input_path", three, "--tokenizer", embedded, "--output_path", home / "long.json",
+                module=preprocess_data)
+    assert "samples pass 512; none is cut here" in text
+    assert json.loads((home / "long_about.json").read_text())["tokens"]["over 512"] > 0
+    broken = home / "broken.json"
+    broken.write_text(json.dumps([{**json.loads(three.read_text())[0], "answer_2": None}]))
+    for flags, said in [(["--input_path", broken], "record 0 has no 'answer_2'"), (["--stages", "4"], "one or more of"),
+                        (["--source", "imdb"], "python -m cot_data.generate_data --source imdb")]:
+        assert said in here(None, *flags, code=2, module=preprocess_data)
