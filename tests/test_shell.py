@@ -4,7 +4,9 @@ import json
 import shutil
 
 import pytest
-from conftest import command
+from conftest import command, make_rows
+
+from tlrec import histories
 
 TINY = ["--batch_size", "8", "--learning_rate", "0.01", "--warmup_steps", "0", "--dtype", "float32",
         "--num_epochs", "1"]
@@ -67,6 +69,18 @@ def test_few_shot_runs_a_missing_chain_first_with_cot_where_there_is_data(home):
     assert finished(home / f"output_model/llama-7b/movie/{start}stage123_movielens/0_8")["chain"][-3:] == [
         "stage123", "movielens", "movie"]
     shutil.rmtree(cot)
+
+
+def test_chain_of_thought_data_without_a_language_model(tmp_path):
+    (tmp_path / "instruction_data/movielens").mkdir(parents=True)
+    histories.write_split(tmp_path / "instruction_data/movielens", "test", *make_rows(1, 0))
+    histories.write_split(tmp_path / "instruction_data/movielens", "train", *make_rows(300, 1))
+    text = wrapper("generate_cot_data", "--teacher", "rules", home=tmp_path, SOURCE="movielens")
+    assert "no language model" in text
+    made = json.loads((tmp_path / "cot_data/stage123.json").read_text())
+    assert made and all(row["instruction"] and row["input"] and row["output"] for row in made)
+    text = wrapper("generate_cot_data", home=tmp_path, code=2, SOURCE="movielens", OPENAI_API_KEY="")
+    assert "OPENAI_API_KEY is not set" in text
 
 
 def test_tallrec_has_no_tlrec_stage(home):
