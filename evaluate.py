@@ -87,6 +87,9 @@ def main(
         _print_figures(recorded["metrics"])
         return
     print(f"{system}: {len(rows)} rows of {test_path}")
+    tuned_with = adapter.manifest.get("arguments", {}).get("prompt_template", prompt_template) if adapter else None
+    if adapter and tuned_with != prompt_template:
+        print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with {prompt_template}")
     folder = paths.writable_directory(paths.results())
     began = time.time()
     if method == "llm":

@@ -41,13 +41,12 @@ case $SELECT_ON in
 esac
 MODELS=$TLREC_HOME/instruction_model/$BASE/$TARGET
 
-tune() { # tune TRAIN_DATA: one stage, from START; the adapter's name is CHAIN
-    if [ -n "$VALID" ]; then
-        split_flags ins_tuning,evaluate --val_data_path "$VALID" -- ${USER_FLAGS[@]+"${USER_FLAGS[@]}"}
-    else
-        split_flags ins_tuning,evaluate --select_by none -- ${USER_FLAGS[@]+"${USER_FLAGS[@]}"}
-    fi
-    run ins_tuning.py --base_model "$BASE_MODEL" --train_data_path "$1" --output_dir "$MODELS/$CHAIN" \
+tune() { # tune TRAIN_DATA [DEFAULT FLAGS]: one stage, from START; the adapter's name is CHAIN
+    local data=$1 selection=(--select_by none)
+    shift
+    [ -z "$VALID" ] || selection=(--val_data_path "$VALID")
+    split_flags ins_tuning,evaluate "${selection[@]}" "$@" -- ${USER_FLAGS[@]+"${USER_FLAGS[@]}"}
+    run ins_tuning.py --base_model "$BASE_MODEL" --train_data_path "$data" --output_dir "$MODELS/$CHAIN" \
         ${START:+--resume_from_checkpoint "$START"} ${FLAGS[@]+"${FLAGS[@]}"}
     START=$MODELS/$CHAIN
 }
@@ -55,7 +54,7 @@ tune() { # tune TRAIN_DATA: one stage, from START; the adapter's name is CHAIN
 if with_cot; then
     CHAIN=$(joined ${CHAIN:+"$CHAIN"} stage123)
     say "stage: chain-of-thought tuning -> $MODELS/$CHAIN"
-    tune "$TLREC_HOME/cot_data/stage123.json"
+    tune "$TLREC_HOME/cot_data/stage123.json" --cutoff_len 1024 # its samples pass the published 512
 else
     note "no $TLREC_HOME/cot_data/stage123.json: the chain-of-thought stage is skipped"
 fi
