@@ -48,13 +48,16 @@ def main(
     valid = samples.read_samples(valid_path, answers_only=select_by == "auc") if valid_path else []
     if val_set_size and not valid:
         valid_path = train_path
-        train, valid = samples.hold_out(train_path, train, val_set_size)
-    samples.check_shots(train_path, len(train), sample)
+        rows, held_out = samples.hold_out(train_path, len(train), val_set_size)
+        valid = [train[row] for row in held_out]
+    else:
+        rows = list(range(len(train)))
+    samples.check_shots(train_path, len(rows), sample)
     if sample != -1:
-        train = [train[row] for row in samples.shuffled_rows(len(train), seed, sample)]
+        rows = [rows[row] for row in samples.shuffled_rows(len(rows), seed, sample)]
     tune(settings, Stage(
-        train_path=train_path, train=train, valid_path=valid_path, valid=valid, shots=None, seed=seed,
-        start=resume_from_checkpoint, learning_rate=learning_rate, num_epochs=num_epochs,
+        train_path=train_path, train=[train[row] for row in rows], train_rows=rows, valid_path=valid_path, valid=valid,
+        shots=None, seed=seed, start=resume_from_checkpoint, learning_rate=learning_rate, num_epochs=num_epochs,
         group_by_length=group_by_length, select_by=select_by, eval_steps=eval_steps, keep_checkpoints=keep_checkpoints,
     ))
 

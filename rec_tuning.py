@@ -49,10 +49,10 @@ def main(
     valid = samples.read_samples(valid_path, answers_only=True) if valid_path else []
     samples.check_shots(train_path, len(train), sample)
     shots = len(train) if sample == -1 else sample
-    train = [train[row] for row in samples.shuffled_rows(len(train), seed, shots)]
+    rows = samples.shuffled_rows(len(train), seed, shots)
     tune(settings, Stage(
-        train_path=train_path, train=train, valid_path=valid_path, valid=valid, shots=shots, seed=seed,
-        start=resume_from_checkpoint, learning_rate=learning_rate, num_epochs=num_epochs,
+        train_path=train_path, train=[train[row] for row in rows], train_rows=rows, valid_path=valid_path, valid=valid,
+        shots=shots, seed=seed, start=resume_from_checkpoint, learning_rate=learning_rate, num_epochs=num_epochs,
         group_by_length=group_by_length, select_by=select_by, keep_checkpoints=keep_checkpoints,
         eval_steps=eval_steps or (10 if shots <= 128 else 5 * shots // 128),
     ))

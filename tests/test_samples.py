@@ -93,10 +93,8 @@ def test_the_two_views_must_agree(tmp_path):
 
 
 def test_hold_out_is_split_by_seed_42():
-    rows = [samples.Sample("i", str(n), "o") for n in range(20)]
-    train, valid = samples.hold_out("alpaca.json", rows, 5)
-    split = Dataset.from_dict({"n": [r.input for r in rows]}).train_test_split(test_size=5, shuffle=True, seed=42)
-    assert [r.input for r in valid] == list(split["test"]["n"]) and [r.input for r in train] == list(
-        split["train"]["n"])
+    train, valid = samples.hold_out("alpaca.json", 20, 5)
+    split = Dataset.from_dict({"n": range(20)}).train_test_split(test_size=5, shuffle=True, seed=42)
+    assert valid == list(split["test"]["n"]) and train == list(split["train"]["n"])
     with pytest.raises(InputError, match="hold out fewer"):
-        samples.hold_out("alpaca.json", rows, 20)
+        samples.hold_out("alpaca.json", 20, 20)

@@ -15,6 +15,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable
 
+from tlrec import processes
 from tlrec.errors import InputError
 
 HELP = {"--help", "-h"}
@@ -50,6 +51,8 @@ def run(function: Callable, words: list[str] | None = None, name: str | None = N
     from fire.decorators import SetParseFns
 
     sys.stdout.reconfigure(line_buffering=True)  # in a log, lines stand in the order in which things happened
+    if not processes.first():
+        sys.stdout = open(os.devnull, "w")  # the first process speaks for all
     os.environ.setdefault("PAGER", "-")  # --help prints, it does not open a pager
     known = flags(function)
     arguments = _joined_lists(known, sys.argv[1:] if words is None else words)
@@ -124,7 +127,8 @@ def split_flags(arguments: list[str], functions: dict[str, Callable]) -> dict[st
 
 def complain(message: object) -> int:
     """Print one line to stderr; returns exit code 2."""
-    print("error: " + " ".join(str(message).split()), file=sys.stderr)
+    print("error: " if processes.first() else f"error in process {processes.rank()}: ", end="", file=sys.stderr)
+    print(" ".join(str(message).split()), file=sys.stderr)
     return 2
 
 

@@ -86,14 +86,15 @@ def shuffled_rows(count: int, seed: int, take: int | None = None) -> list[int]:
     return list(shuffled.select(range(take))["row"]) if take is not None else list(shuffled["row"])
 
 
-def hold_out(path: str | Path, rows: list[Sample], count: int) -> tuple[list[Sample], list[Sample]]:
-    """(training, validation) with `count` rows held out as alpaca-lora does: `datasets` train_test_split, seed 42."""
-    if not 0 < count < len(rows):
-        raise InputError(f"--val_set_size {count}: {path} has {len(rows)} rows; hold out fewer")
+def hold_out(path: str | Path, rows: int, count: int) -> tuple[list[int], list[int]]:
+    """Numbers of the rows for (training, validation), `count` of them held out as alpaca-lora does: `datasets`
+    train_test_split, seed 42."""
+    if not 0 < count < rows:
+        raise InputError(f"--val_set_size {count}: {path} has {rows} rows; hold out fewer")
     from datasets import Dataset
 
-    split = Dataset.from_dict({"row": range(len(rows))}).train_test_split(test_size=count, shuffle=True, seed=42)
-    return [rows[row] for row in split["train"]["row"]], [rows[row] for row in split["test"]["row"]]
+    split = Dataset.from_dict({"row": range(rows)}).train_test_split(test_size=count, shuffle=True, seed=42)
+    return list(split["train"]["row"]), list(split["test"]["row"])
 
 
 def check_shots(path: str | Path, count: int, shots: int) -> None:

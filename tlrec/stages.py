@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import models, paths, prompts, samples
+from tlrec import models, paths, processes, prompts, samples
 from tlrec.errors import InputError
 
 SELECTION = ("auc", "loss", "none")
@@ -65,6 +65,7 @@ class Stage:
 
     train_path: Path
     train: list[samples.Sample]
+    train_rows: list[int]  # their record numbers in the file
     valid_path: Path | None
     valid: list[samples.Sample]
     shots: int | None  # of the target domain; None for instruction tuning
@@ -100,6 +101,11 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
     if settings.micro_batch_size < 0 or settings.micro_batch_size and settings.batch_size % settings.micro_batch_size:
         raise InputError(f"--batch_size {settings.batch_size} is no multiple of --micro_batch_size "
                          f"{settings.micro_batch_size}")
+    together = processes.count() * max(settings.micro_batch_size, 1)
+    if settings.batch_size % together:
+        raise InputError(f"--batch_size {settings.batch_size} cannot be shared by {processes.count()} processes with "
+                         f"--micro_batch_size {max(settings.micro_batch_size, 1)}: {settings.batch_size} is no "
+                         f"multiple of {together}; change one of the three")
     if stage.eval_steps < 1:
         raise InputError(f"--eval_steps {stage.eval_steps}: must be at least 1")
     if settings.max_steps == 0 or settings.max_steps < -1 or stage.num_epochs <= 0:
@@ -114,7 +120,7 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
 
 
 def arguments(stage: Stage) -> dict:
-    plain = {name: value for name, value in vars(stage).items() if name not in ("train", "valid")}
+    plain = {name: value for name, value in vars(stage).items() if name not in ("train", "train_rows", "valid")}
     return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
 

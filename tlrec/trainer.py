@@ -1,39 +1,88 @@
-"""The transformers Trainer with this task's loss and validation."""
+"""The transformers Trainer with this task's loss, validation, order of rows and checkpoints."""
 
 import math
+import time
+from pathlib import Path
 
 import torch
 import transformers
+from peft import get_peft_model_state_dict
 from torch.nn import functional
+from transformers.trainer_utils import rotate_checkpoints
 
-from tlrec import metrics, scoring
+from tlrec import checkpoints, metrics, processes, scoring
 from tlrec.answers import IGNORED, Encoder
+from tlrec.errors import InputError
+from tlrec.interruption import Interruption
+from tlrec.order import RowOrder
 from tlrec.samples import Sample
+
+NO_ROW = {"input_ids": [0], "attention_mask": [1], "labels": [IGNORED], "row": -1}  # it has no part in the loss
 
 
 class RecTrainer(transformers.Trainer):
-    """Loss only where a label counts; validation by the same scoring code that evaluates.
+    """Loss only where a label counts; validation by the same scoring code that evaluates; sealed checkpoints.
 
     validation: samples whose AUC (Yes/No) or loss selects the checkpoint. features: sample -> ids and labels.
+    identity: of the run, for its checkpoints, of which `keep` stay. Each training feature has its `row`, the record's
+    number in the training file, for messages.
     """
 
-    def __init__(self, *, validation: list[Sample], encoder: Encoder, features, **arguments):
+    def __init__(self, *, validation: list[Sample], encoder: Encoder, features, identity: str = "", keep: int = 3,
+                 **arguments):
         selecting = arguments["args"].load_best_model_at_end
         super().__init__(eval_dataset=[features(row) for row in validation] if selecting else None, **arguments)
         self.validation, self.encoder = validation, encoder
+        self.identity, self.keep = identity, keep
+        self.began, self.interruption = time.time(), Interruption()
+        self.add_callback(_Flow(self))
+
+    def train(self, resume_from_checkpoint: str | Path | None = None, seconds: float = 0.0):
+        """Tune, or go on from a checkpoint that took `seconds`. SIGTERM and Ctrl-C end it after a step, saved: see
+        `interruption`."""
+        self.began = time.time() - seconds
+        with self.interruption:
+            if resume_from_checkpoint and self._at_its_end(Path(resume_from_checkpoint)):
+                return self._restored(Path(resume_from_checkpoint))
+            try:
+                return super().train(resume_from_checkpoint=resume_from_checkpoint and str(resume_from_checkpoint))
+            except torch.OutOfMemoryError as error:
+                raise InputError(f"out of memory ({str(error).splitlines()[0]}); lower --micro_batch_size (now "
+                                 f"{self.args.train_batch_size}), or give --gradient_checkpointing True") from None
+            except RuntimeError as error:
+                if processes.count() == 1:
+                    raise
+                raise InputError(f"this process lost the others ({str(error).splitlines()[0]}); see their messages, "
+                                 "then give the same command again: it goes on from the last checkpoint") from error
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the tuning so far, earlier processes of the same run included."""
+        return time.time() - self.began
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """Forward and backward pass of one micro-batch; a loss that is not finite ends the tuning with its rows."""
+        rows = inputs.pop("row").tolist()
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not torch.isfinite(loss):
+            named = ", ".join(str(row) for row in rows if row >= 0)
+            raise InputError(f"step {self.state.global_step + 1}: the loss is {loss.item()}, on records {named} of the "
+                             f"training data; the last checkpoint is kept (lower --learning_rate, try --dtype float32)")
+        return loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Mean cross-entropy per label, shape (); the output layer runs from the first label of the batch on."""
         labels = inputs.pop("labels")
         counted = (labels != IGNORED).any(dim=0).nonzero()
-        first = max(int(counted[0]), 1)
+        first = max(int(counted[0]), 1) if len(counted) else labels.shape[1]
         keep = labels.shape[1] - first + 1  # the position before the first label predicts it
         positions = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
         outputs = model(**inputs, position_ids=positions, logits_to_keep=keep, use_cache=False)
         targets = labels[:, first:]
         chosen = targets != IGNORED
         total = functional.cross_entropy(outputs.logits[:, :-1][chosen].float(), targets[chosen], reduction="sum")
-        loss = total / (chosen.sum() if num_items_in_batch is None else num_items_in_batch)
+        # processes average their gradients; num_items_in_batch counts the labels of all of them
+        loss = total / chosen.sum() if num_items_in_batch is None else total * processes.count() / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
@@ -51,11 +100,83 @@ class RecTrainer(transformers.Trainer):
     def _validation_loss(self) -> float:
         """Cross-entropy per label over the whole validation set."""
         self.model.eval()
+        size = self.args.eval_batch_size
         total = labels = 0
         with torch.no_grad():
-            for batch in self.get_eval_dataloader():
+            for first in range(processes.rank() * size, len(self.eval_dataset), processes.count() * size):
+                batch = self.data_collator(self.eval_dataset[first : first + size])
                 count = int((batch["labels"][:, 1:] != IGNORED).sum())
                 total += float(self.compute_loss(self.model, self._prepare_inputs(batch))) * count
                 labels += count
-        loss = total / labels
+        loss = sum(processes.gather([total])) / sum(processes.gather([labels]))
         return loss if math.isfinite(loss) else float("inf")
+
+    def _get_train_sampler(self, train_dataset=None):
+        lengths = None
+        if self.args.train_sampling_strategy == "group_by_length":
+            lengths = [len(feature["input_ids"]) for feature in self.train_dataset if feature["row"] >= 0]
+        rows = sum(feature["row"] >= 0 for feature in self.train_dataset)
+        together = self.args.train_batch_size * self.args.gradient_accumulation_steps * processes.count()
+        self.order = RowOrder(rows, self.args.seed, together, lengths, padded=len(self.train_dataset))
+        return self.order
+
+    def _init_training_state(self, *arguments, **named):
+        reached = super()._init_training_state(*arguments, **named)
+        self._find_best_here()
+        return reached
+
+    def _find_best_here(self) -> None:
+        """The best checkpoint under the folder's present name, whatever it was called when it was written."""
+        best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
+        self.state.best_model_checkpoint = str(best) if self.state.best_global_step and best.is_dir() else None
+
+    def _save_checkpoint(self, model, trial) -> None:
+        """A checkpoint that counts only once it is whole; older ones go after that."""
+        weights = get_peft_model_state_dict(self.model)
+        broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+        if broken:
+            raise InputError(f"step {self.state.global_step}: {broken[0]} holds NaN or infinity; the last checkpoint "
+                             "is kept (lower --learning_rate, try --dtype float32)")
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+            processes.wait()  # each of them writes its random state
+            if processes.first():
+                checkpoints.seal(folder, self.identity, self.seconds)
+                rotate_checkpoints(str(folder.parent), self.keep, self.state.best_model_checkpoint)
+        except Exception as error:  # of the disk: OSError, or what torch and safetensors make of it
+            raise InputError(f"{folder}: cannot be saved ({str(error).splitlines()[0]}); earlier checkpoints are kept: "
+                             "make room, then give the same command again") from error
+
+    def _at_its_end(self, checkpoint: Path) -> bool:
+        """Whether the run had nothing left to do but to choose: all steps made, or stopped early."""
+        said = checkpoints.state(checkpoint)
+        stopper = said["stateful_callbacks"].get("EarlyStoppingCallback")
+        gains_missed = stopper["attributes"]["early_stopping_patience_counter"] if stopper else 0
+        return (said["global_step"] >= said["max_steps"]
+                or stopper is not None and gains_missed >= stopper["args"]["early_stopping_patience"])
+
+    def _restored(self, checkpoint: Path):
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = transformers.TrainerState.load_from_json(str(checkpoint / checkpoints.STATE))
+        self._find_best_here()
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
+            self._load_best_model()
+        return transformers.trainer_utils.TrainOutput(self.state.global_step, math.nan, {})
+
+
+class _Flow(transformers.TrainerCallback):
+    """Tells the order its epoch, and ends the tuning, saved, when a signal has asked for it."""
+
+    def __init__(self, trainer: RecTrainer):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **_):
+        self.trainer.order.set_epoch(int(state.epoch + 1e-6))
+
+    def on_step_end(self, args, state, control, **_):
+        interruption = self.trainer.interruption
+        number = processes.largest(interruption.number or 0)
+        if number:
+            interruption.number = number
+            control.should_save = control.should_training_stop = True

@@ -1,13 +1,14 @@
 """tune(): LoRA tuning of a base model on samples; the one set-up that both tuning scripts share."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import shutil
-import time
+import sys
 from pathlib import Path
 
-from tlrec import models, results, samples, stages
+from tlrec import checkpoints, models, processes, results, samples, stages
 from tlrec.answers import IGNORED, Encoder
 from tlrec.errors import InputError
 from tlrec.histories import write_atomically
@@ -31,12 +32,21 @@ def tune(settings: Settings, stage: Stage) -> None:
     if stages.finished(output, request):
         print(f"{output}: already tuned with these data and settings; reused")
         return
-    (output / models.MANIFEST).unlink(missing_ok=True)  # from here on the folder does not count as finished
-    for stale in output.glob("checkpoint-*"):  # of another run: its numbers would mix with this one's
-        shutil.rmtree(stale)
-    began = time.time()
-    trainer, cuts, before = _trainer(settings, stage, base, start)
-    finished = trainer.train()
+    processes.join()
+    if processes.first():
+        (output / models.MANIFEST).unlink(missing_ok=True)  # from here on the folder does not count as finished
+    identity = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+    checkpoint, seconds = checkpoints.latest(output, identity) if processes.first() else (None, 0.0)
+    checkpoint, seconds = processes.gather([(checkpoint, seconds)])[0]
+    if checkpoint:
+        print(f"{checkpoint}: whole and of this run; tuning goes on from it")
+    trainer, cuts, before = _trainer(settings, stage, base, start, identity)
+    finished = trainer.train(checkpoint, seconds)
+    if trainer.interruption.number:
+        print(f"stopped after step {finished.global_step} of {trainer.state.max_steps}; the same command goes on there")
+        sys.exit(128 + trainer.interruption.number)
+    if not processes.first():
+        return
     _save(trainer.model, output, before)
     best = trainer.state.best_metric
     if best is None and stage.select_by != "none":
@@ -56,7 +66,7 @@ def tune(settings: Settings, stage: Stage) -> None:
         "selected": None if best is None else {"by": stage.select_by, "value": best,
                                                "step": trainer.state.best_global_step},
         "cuts": cuts,
-        "seconds": round(time.time() - began, 1),
+        "seconds": round(trainer.seconds, 1),
         "seconds_before": start.manifest.get("seconds", 0) + start.manifest.get("seconds_before", 0) if start else 0,
         "peak_memory_gib": results.peak_memory_gib(),
         **results.environment(),
@@ -67,29 +77,31 @@ def tune(settings: Settings, stage: Stage) -> None:
     print(f"adapter saved in {output} ({finished.global_step} steps, {manifest['seconds']} s)")
 
 
-def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter | None):
+def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter | None, identity: str):
     """The trainer, what was cut from the training samples, and the LoRA weights before the first step."""
     device = models.describe_device()
     import transformers
     from peft import LoraConfig, get_peft_model_state_dict, prepare_model_for_kbit_training
 
-    from tlrec.trainer import RecTrainer
+    from tlrec.trainer import NO_ROW, RecTrainer
 
     in_8bit = device == "cuda" if settings.load_in_8bit is None else settings.load_in_8bit
     checkpointing = settings.gradient_checkpointing
     if checkpointing is None:
         checkpointing = in_8bit and device == "cuda"
     micro_batch = settings.micro_batch_size or (CUDA_MICRO_BATCH if device == "cuda" else CPU_MICRO_BATCH)
-    micro_batch = math.gcd(settings.batch_size, micro_batch)
+    share = settings.batch_size // processes.count()  # of an optimiser step's samples
+    micro_batch = math.gcd(share, micro_batch)
     transformers.set_seed(stage.seed)
     model, tokenizer = models.load(base, in_8bit, settings.dtype, device)
     encoder = Encoder(tokenizer, settings.prompt_template)
     train = [
-        _features(encoder, row, settings, f"{stage.train_path}: record {number}")
-        for number, row in enumerate(stage.train)
+        _features(encoder, row, settings, f"{stage.train_path}: record {number}") | {"row": number}
+        for number, row in zip(stage.train_rows, stage.train, strict=True)
     ]
     cuts = dict(encoder.cuts)
     cut = ", ".join(f"{count} {what}" for what, count in cuts.items()) or "nothing had to be cut"
+    filled = 0 if processes.count() == 1 else -len(train) % (micro_batch * processes.count())
     print(f"{len(train)} samples for tuning, cut-off {settings.cutoff_len} tokens: {cut}")
     if in_8bit:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=checkpointing)
@@ -112,7 +124,7 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
         output_dir=settings.output_dir,
         per_device_train_batch_size=micro_batch,
         per_device_eval_batch_size=micro_batch,
-        gradient_accumulation_steps=settings.batch_size // micro_batch,
+        gradient_accumulation_steps=share // micro_batch,
         activation_checkpointing=checkpointing,
         warmup_steps=settings.warmup_steps,
         num_train_epochs=stage.num_epochs,
@@ -128,7 +140,7 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
         save_strategy="steps",
         eval_steps=stage.eval_steps,
         save_steps=stage.eval_steps,
-        save_total_limit=stage.keep_checkpoints,
+        restore_callback_states_from_checkpoint=True,  # the count of validations without gain
         load_best_model_at_end=selecting,
         metric_for_best_model=stage.select_by if selecting else None,
         greater_is_better=stage.select_by == "auc",
@@ -142,12 +154,14 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
     trainer = RecTrainer(
         model=model,
         args=arguments,
-        train_dataset=train,
+        train_dataset=train + [NO_ROW] * filled,
         data_collator=collator,
         callbacks=[transformers.EarlyStoppingCallback(settings.early_stopping)] if selecting else [],
         validation=stage.valid,
         encoder=encoder,
         features=lambda row: _features(encoder, row, settings, str(stage.valid_path)),
+        identity=identity,
+        keep=stage.keep_checkpoints,
     )
     return trainer, cuts, before
 

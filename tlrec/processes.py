@@ -1,0 +1,54 @@
+"""The processes that `torchrun` or `accelerate launch` started: one alone when there was no launcher.
+
+The first process prints and writes; all of them compute.
+"""
+
+import os
+from collections.abc import Iterable
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", 0))
+
+
+def count() -> int:
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def first() -> bool:
+    return rank() == 0
+
+
+def join() -> None:
+    """Meet the other processes (gloo on a CPU, NCCL on CUDA); nothing to do for one alone."""
+    if count() > 1:
+        import torch
+        from accelerate import PartialState
+
+        PartialState(cpu=not torch.cuda.is_available())
+
+
+def wait() -> None:
+    """Until every process has come here."""
+    if count() > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+
+
+def gather(values: Iterable) -> list:
+    """The values of all processes, in the order of their ranks, for each of them."""
+    if count() == 1:
+        return list(values)
+    from accelerate.utils import gather_object
+
+    return gather_object(list(values))
+
+
+def largest(value: int) -> int:
+    """The largest of the processes' values."""
+    return max(gather([value])) if count() > 1 else value
