@@ -2,15 +2,20 @@
 
 import json
 import multiprocessing
+import os
 import random
+import resource
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+
+from tlrec import checkpoints
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tlrec.trainer", "tlrec.tuning", "bitsandbytes"])
@@ -20,13 +25,15 @@ def words(home, model, output, *more, epochs=8):
     return ["--base_model", model, "--train_data_path", home / "instruction_data/movielens/train.json",
             "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output, "--num_epochs", epochs,
             "--eval_steps", 3, "--batch_size", 8, "--micro_batch_size", 4, "--learning_rate", 0.01,
-            "--warmup_steps", 1, "--dtype", "float32", *more]
+            "--warmup_steps", 1, "--dtype", "float32", "--train_on_inputs", False, *more]
 
 
-def tune(arguments, log, numbers_of_threads=1):
+def tune(arguments, log, largest_file=None):
     """What a child process does: ins_tuning.py with these words, its output in a file."""
     sys.stdout = sys.stderr = open(log, "a", buffering=1)
-    torch.set_num_threads(numbers_of_threads)
+    torch.set_num_threads(1)
+    if largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     import ins_tuning
     from tlrec import cli
 
@@ -36,10 +43,10 @@ def tune(arguments, log, numbers_of_threads=1):
 class Tuning:
     """One run in a child process."""
 
-    def __init__(self, arguments, log: Path):
+    def __init__(self, arguments, log: Path, largest_file: int | None = None):
         self.log = log
         log.unlink(missing_ok=True)
-        self.child = PROCESSES.Process(target=tune, args=(arguments, log))
+        self.child = PROCESSES.Process(target=tune, args=(arguments, log, largest_file))
         self.child.start()
 
     def wait_for(self, text: str) -> None:
@@ -109,3 +116,94 @@ def test_killed_at_random_moments_to_the_same_bits(undisturbed, small_data, tiny
     assert resumed  # some of them had a checkpoint to go on from
     record_property("figure", f"{done} kills at random moments, {len(resumed)} continuations; the adapters are equal "
                               "bit for bit to the undisturbed one")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(undisturbed, small_data, tiny_llama, tmp_path, number,
+                                                              code):
+    output = tmp_path / "adapter"
+    run = Tuning(words(small_data, tiny_llama, output), tmp_path / "log")
+    run.wait_for("'eval_auc'")
+    os.kill(run.child.pid, number)
+    assert run.end() == code, run.log.read_text()
+    assert "the same command goes on there" in run.log.read_text() and not (output / "tlrec.json").exists()
+    reached = max(steps_of(output))
+    assert reached < 24
+    assert killed_until_done(small_data, tiny_llama, output, []) == (0, [reached])
+    assert same(undisturbed[0], output)
+
+
+def steps_of(output: Path) -> list[int]:
+    return [checkpoints.step(folder) for folder in output.glob("checkpoint-*")]
+
+
+def test_half_written_and_foreign_checkpoints_are_never_loaded(undisturbed, small_data, tiny_llama, tmp_path):
+    output = tmp_path / "adapter"
+    shutil.copytree(undisturbed[0], output)
+    (output / "tlrec.json").unlink()
+    steps = sorted(steps_of(output))
+    assert len(steps) == 3
+    cut, unsealed = (output / f"checkpoint-{step}" for step in steps[:0:-1])
+    with open(cut / "adapter_model.safetensors", "r+b") as file:
+        file.truncate(100)
+    (unsealed / checkpoints.SEAL).unlink()
+    assert killed_until_done(small_data, tiny_llama, output, []) == (0, [steps[0]])
+    assert same(undisturbed[0], output)
+    text = Path(tmp_path / "log").read_text()
+    assert f"{cut}: half-written" in text and f"{unsealed}: half-written" in text
+    (output / "tlrec.json").unlink()
+    run = Tuning(words(small_data, tiny_llama, output, "--seed", 1, epochs=1), tmp_path / "log")
+    assert run.end() == 0 and "goes on from it" not in run.log.read_text()
+
+
+def test_a_run_killed_at_its_end_only_chooses_and_saves(undisturbed, small_data, tiny_llama, tmp_path):
+    """Early stopping was decided on, or the last step made, but no adapter was written yet."""
+    stopped = ["--early_stopping", 1, "--learning_rate", 1.0]
+    for more in ([], stopped):
+        output = tmp_path / f"adapter{len(more)}"
+        run = Tuning(words(small_data, tiny_llama, output, *more[:2]), tmp_path / "log")
+        assert run.end() == 0, run.log.read_text()
+        expected = (output / "adapter_model.safetensors").read_bytes()
+        last = max(steps_of(output))
+        assert (last < 24) == bool(more)
+        (output / "tlrec.json").unlink()
+        (output / "adapter_model.safetensors").unlink()
+        assert killed_until_done(small_data, tiny_llama, output, [], *more[:2]) == (0, [last])
+        assert (output / "adapter_model.safetensors").read_bytes() == expected
+        assert max(steps_of(output)) == last
+
+
+def test_a_loss_that_is_not_finite_ends_it_with_the_rows_named(small_data, tiny_llama, tmp_path):
+    output = tmp_path / "adapter"
+    arguments = words(small_data, tiny_llama, output, "--select_by", "none", "--sample", 12)
+    changed = {"--learning_rate": 1e38, "--eval_steps": 1}
+    arguments = [changed.get(before, word) for before, word in zip([None, *arguments], arguments, strict=False)]
+    run = Tuning(arguments, tmp_path / "log")
+    assert run.end() == 2
+    last = run.log.read_text().splitlines()[-1]
+    step = int(last.split("error: step ")[1].split(":")[0])
+    named = {int(row) for row in last.split("on records ")[1].split(" of the")[0].split(", ")}
+    assert len(named) == 4 and named < set(range(24)) and "--learning_rate" in last
+    assert sorted(steps_of(output)) == list(range(1, step)) and not (output / "tlrec.json").exists()
+
+
+def test_no_room_for_a_checkpoint_keeps_the_earlier_ones(undisturbed, small_data, tiny_llama, tmp_path):
+    """A file system that is full: a small one where it may be mounted, else a limit on the size of files."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True)
+    small = mounted.returncode == 0
+    try:
+        output = disk / "adapter"
+        run = Tuning(words(small_data, tiny_llama, output), tmp_path / "log", None if small else 9_000)
+        assert run.end() == 2
+        last = run.log.read_text().splitlines()[-1]
+        assert "cannot be saved" in last and "make room" in last and last.startswith("error: ")
+        if small:
+            kept = steps_of(output)
+            subprocess.run(["mount", "-o", "remount,size=10m", disk], check=True)
+            assert killed_until_done(small_data, tiny_llama, output, []) == (0, [max(kept) - 3])
+            assert same(undisturbed[0], output)
+    finally:
+        if small:
+            subprocess.run(["umount", disk], check=True)

@@ -1,5 +1,6 @@
 """SIGTERM and Ctrl-C as a wish to stop at the next safe point; a second one stops at once."""
 
+import os
 import signal
 
 
@@ -20,7 +21,8 @@ class Interruption:
     def _note(self, number: int, _frame: object) -> None:
         self.number = number
         self._restore()
-        print(f"\n{signal.Signals(number).name}: finishing this step, then saving; once more stops at once", flush=True)
+        said = f"\n{signal.Signals(number).name}: finishing this step, then saving; once more stops at once\n"
+        os.write(2, said.encode())  # print may have been interrupted itself, and is not reentrant
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

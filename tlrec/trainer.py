@@ -175,6 +175,7 @@ class _Flow(transformers.TrainerCallback):
         self.trainer.order.set_epoch(int(state.epoch + 1e-6))
 
     def on_step_end(self, args, state, control, **_):
+        control.should_log |= state.global_step >= state.max_steps  # averaged over processes, as every log is
         interruption = self.trainer.interruption
         number = processes.largest(interruption.number or 0)
         if number:

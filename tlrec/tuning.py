@@ -148,6 +148,7 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
         seed=stage.seed,
         dataloader_pin_memory=device == "cuda",
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         report_to=settings.report_to,
     )
     collator = transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, return_tensors="pt", padding=True)
@@ -186,7 +187,11 @@ def _save(model, output: Path, before: dict) -> None:
         raise InputError("tuning ended in NaN or infinite weights; nothing saved (lower the learning rate)")
     partial = output / "saving.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial, safe_serialization=True)
-    for path in partial.iterdir():
-        path.replace(output / path.name)
-    partial.rmdir()
+    try:
+        model.save_pretrained(partial, safe_serialization=True)
+        for path in partial.iterdir():
+            path.replace(output / path.name)
+        partial.rmdir()
+    except Exception as error:  # of the disk: OSError, or what safetensors makes of it
+        raise InputError(f"{output}: the adapter cannot be saved ({str(error).splitlines()[0]}); the checkpoints are "
+                         "kept: make room, then give the same command again") from error
