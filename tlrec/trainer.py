@@ -54,6 +54,10 @@ class RecTrainer(transformers.Trainer):
                     raise
                 raise InputError(f"this process lost the others ({str(error).splitlines()[0]}); see their messages, "
                                  "then give the same command again: it goes on from the last checkpoint") from error
+            finally:
+                for callback in self.callback_handler.callbacks:  # a message starts on a line of its own
+                    if getattr(callback, "training_bar", None) is not None:
+                        callback.training_bar.close()
 
     @property
     def seconds(self) -> float:
