@@ -4,6 +4,7 @@
 #   BASE_MODEL     model folder, or its name under base_model/ (default: llama-7b where it is, else smollm2-135m)
 #   TLREC_HOME     where data, models, adapters and results live (default: the repository)
 #   TLREC_MIRROR   folder laid out like the authors' repository, used instead of a download
+#   COT            skip: chains without the chain-of-thought stage
 #   PYTHON         a Python with requirements.txt installed (default: found, else .venv is made)
 
 set -euo pipefail
@@ -134,7 +135,32 @@ start_of_chain() {
     fi
 }
 
-with_cot() { [ -f "$TLREC_HOME/cot_data/stage123.json" ]; }
+# pick_cot SOURCE: sets COT_DATA to the data of the chain-of-thought stage: what is there, else the published file, else
+# what the rules teacher makes of SOURCE. Empty with COT=skip.
+pick_cot() {
+    COT_DATA=$TLREC_HOME/cot_data/stage123.json
+    local by_rules=$TLREC_HOME/cot_data/rules_$1/stage123_rules.json
+    if [ "${COT:-}" = skip ]; then
+        note "COT=skip: no chain-of-thought stage"
+        COT_DATA=
+    elif [ -f "$COT_DATA" ]; then
+        note "chain-of-thought data: $COT_DATA"
+    elif [ ! -f "$by_rules" ] && run -m rec_data.published cot_data/stage123.json; then
+        note "chain-of-thought data: the published file"
+    else
+        note "NOTICE: neither published nor generated chain-of-thought data is here; the rules teacher stands in for it."
+        note "It is no language model. bash ./shell/generate_cot_data.sh asks one; COT=skip leaves the stage out."
+        [ -f "$by_rules" ] || make_cot_by_rules "$1" "${COT_SAMPLES:-300}" "$by_rules"
+        COT_DATA=$by_rules
+    fi
+}
+
+make_cot_by_rules() { # make_cot_by_rules SOURCE SAMPLES OUTPUT
+    run -m cot_data.generate_data --teacher rules --source "$1" --max_samples "$2" --output_dir "$(dirname "$3")"
+    run -m cot_data.preprocess_data --input_path "$(dirname "$3")/three_stages.json" --output_path "$3"
+}
+
+cot_name() { [ -z "$COT_DATA" ] || basename "$COT_DATA" .json; }
 
 joined() { local IFS=_; echo "$*"; }
 

@@ -10,7 +10,8 @@
 #
 # SOURCE       source domain of the chain (default: netflix for movie, amazon-book for book)
 # SHOTS        shot counts (default: "16 64 256")
-# CHAIN_FLAGS  flags for zero_shot.sh where the chain must be run first
+# CHAIN_FLAGS  flags for zero_shot.sh; without them an adapter that is there is taken as it is
+# COT          skip: a chain without the chain-of-thought stage
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 usage 3 "$@"
 GPU=$1 SEED=$2 TARGET=$3
@@ -27,13 +28,13 @@ split_flags rec_tuning,evaluate -- "$@"
 pick_base_model
 start_of_chain "$TARGET"
 need_target_data "$TARGET"
-with_cot && CHAIN=$(joined ${CHAIN:+"$CHAIN"} stage123)
-CHAIN=$(joined ${CHAIN:+"$CHAIN"} "$SOURCE")
+pick_cot "$SOURCE"
+CHAIN=$(joined ${CHAIN:+"$CHAIN"} $(cot_name) "$SOURCE")
 START=$TLREC_HOME/instruction_model/$BASE/$TARGET/$CHAIN
-if [ -f "$START/tlrec.json" ]; then
+if [ -f "$START/tlrec.json" ] && [ -z "${CHAIN_FLAGS:-}" ]; then
     note "zero-shot chain: $START"
 else
-    say "the zero-shot chain is missing ($START): it is run first"
+    say "the zero-shot chain, $START: what is finished with these settings and data is reused"
     # shellcheck disable=SC2086 # CHAIN_FLAGS is a list of words
     BASE_MODEL=$BASE_MODEL PYTHON=$PYTHON bash "$ROOT/shell/zero_shot.sh" "$GPU" "$TARGET" "$SOURCE" ${CHAIN_FLAGS:-}
 fi

@@ -7,6 +7,7 @@
 # GPU     CUDA device number, gpu for the first one, or cpu
 # TARGET  movie | book
 # SOURCE  netflix | amazon-book | movielens (same catalogue as movie: no transfer claim)
+# COT     environment variable; COT=skip leaves the chain-of-thought stage out
 # --select_on target|source|none   whose validation rows choose the checkpoint (target is published, and means that
 #                                  1,000 target labels are seen)
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -51,18 +52,22 @@ tune() { # tune TRAIN_DATA [DEFAULT FLAGS]: one stage, from START; the adapter's
     START=$MODELS/$CHAIN
 }
 
-if with_cot; then
-    CHAIN=$(joined ${CHAIN:+"$CHAIN"} stage123)
+score() { # score: AUC on TARGET after the stage that START stands for
+    say "AUC of $CHAIN on $TARGET"
+    flags_for evaluate
+    run evaluate.py --base_model "$BASE_MODEL" --lora_weights "$START" --skip_recorded True \
+        --test_data_path "$TLREC_HOME/rec_data/$TARGET/test.json" ${FLAGS[@]+"${FLAGS[@]}"}
+}
+
+[ -z "$START" ] || score
+pick_cot "$SOURCE"
+if [ -n "$COT_DATA" ]; then
+    CHAIN=$(joined ${CHAIN:+"$CHAIN"} "$(cot_name)")
     say "stage: chain-of-thought tuning -> $MODELS/$CHAIN"
-    tune "$TLREC_HOME/cot_data/stage123.json" --cutoff_len 1024 # its samples pass the published 512
-else
-    note "no $TLREC_HOME/cot_data/stage123.json: the chain-of-thought stage is skipped"
+    tune "$COT_DATA" --cutoff_len 1024 # its samples pass the published 512
+    score
 fi
 CHAIN=$(joined ${CHAIN:+"$CHAIN"} "$SOURCE")
 say "stage: instruction tuning on $SOURCE -> $MODELS/$CHAIN"
 tune "$TLREC_HOME/instruction_data/$SOURCE/train.json"
-
-say "zero-shot AUC of $CHAIN on $TARGET"
-flags_for evaluate
-run evaluate.py --base_model "$BASE_MODEL" --lora_weights "$MODELS/$CHAIN" --skip_recorded True \
-    --test_data_path "$TLREC_HOME/rec_data/$TARGET/test.json" ${FLAGS[@]+"${FLAGS[@]}"}
+score
