@@ -203,7 +203,7 @@ def test_no_room_for_a_checkpoint_keeps_the_earlier_ones(undisturbed, small_data
         assert "cannot be saved" in last and "make room" in last and last.startswith("error: ")
         if small:
             assert checkpoints.SEAL in {path.name for path in (output / "checkpoint-6").iterdir()}
-            subprocess.run(["mount", "-o", "remount,size=10m", disk], check=True)
+            subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
             assert killed_until_done(small_data, tiny_llama, output, []) == (0, [6])
             assert same(undisturbed[0], output)
     finally:
