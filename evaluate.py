@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlrec import cli, metrics, models, paths, prompts, results, samples
+from tlrec import cli, metrics, models, paths, processes, prompts, results, samples
 from tlrec.errors import InputError
 
 METHODS = ("llm", "liked-ratio")
@@ -91,6 +91,7 @@ def main(
     if adapter and tuned_with != prompt_template:
         print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with {prompt_template}")
     folder = paths.writable_directory(paths.results())
+    processes.join()
     began = time.time()
     if method == "llm":
         scores = _llm_scores(base, adapter, rows, load_in_8bit, dtype, prompt_template, scoring_batch_size)
@@ -98,6 +99,8 @@ def main(
     else:
         probabilities = samples.liked_ratio(counts)
         columns = {"p_yes": probabilities}
+    if not processes.first():
+        return
     labels = np.array([row.label for row in rows])
     figures = metrics.evaluate(labels, probabilities, users, counts)
     if method == "llm":

@@ -4,6 +4,7 @@
 #   BASE_MODEL     model folder, or its name under base_model/ (default: llama-7b where it is, else smollm2-135m)
 #   TLREC_HOME     where data, models, adapters and results live (default: the repository)
 #   TLREC_MIRROR   folder laid out like the authors' repository, used instead of a download
+#   PROCESSES      processes that tune and score together (default: one per GPU)
 #   COT            skip: chains without the chain-of-thought stage
 #   PYTHON         a Python with requirements.txt installed (default: found, else .venv is made)
 
@@ -69,14 +70,20 @@ set_up() { # finds or makes a Python that has the requirements
     die "no Python 3.11 to 3.13 with venv was found; install one, or set PYTHON"
 }
 
-use_gpu() { # use_gpu ID: the CUDA device to run on; `gpu` is the first one, `cpu` is none
+use_gpu() { # use_gpu ID: CUDA devices to run on, as 0 or 0,1; `gpu` is the first one, `cpu` is none
+    local ids
     if [ "$1" = cpu ]; then
         export CUDA_VISIBLE_DEVICES=
         return
     fi
     [[ $1 =~ ^(gpu|[0-9]+(,[0-9]+)*)$ ]] || die "GPU '$1' is unknown; give a CUDA device number, gpu for the first, or cpu"
     export CUDA_VISIBLE_DEVICES=${1/gpu/0}
-    command -v nvidia-smi >/dev/null 2>&1 || note "GPU $1 was asked for, but this machine has no CUDA: running on the CPU"
+    if command -v nvidia-smi >/dev/null 2>&1; then
+        IFS=, read -ra ids <<<"$CUDA_VISIBLE_DEVICES"
+        PROCESSES=${PROCESSES:-${#ids[@]}}
+        return
+    fi
+    note "GPU $1 was asked for, but this machine has no CUDA: running on the CPU"
 }
 
 pick_base_model() { # sets BASE_MODEL and BASE (its name)
@@ -178,7 +185,13 @@ flags_for() {
 
 run() { # run SCRIPT|-m MODULE ARGUMENTS...: prints the command, then runs it with the Python of set_up
     printf '+ python'; printf ' %q' "$@"; printf '\n'
-    if [ "$1" = -m ]; then "$PYTHON" "$@"; else "$PYTHON" "$ROOT/$1" "${@:2}"; fi
+    if [ "$1" = -m ]; then
+        "$PYTHON" "$@"
+    elif [ "${PROCESSES:-1}" -gt 1 ] && [[ $1 =~ ^(ins_tuning|rec_tuning|evaluate)\.py$ ]]; then
+        "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node "$PROCESSES" "$ROOT/$1" "${@:2}"
+    else
+        "$PYTHON" "$ROOT/$1" "${@:2}"
+    fi
 }
 
 # few_shots [DEFAULT... --] "$@": rec-tuning from START and evaluation at every shot count, for SEED and TARGET

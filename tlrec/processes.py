@@ -4,7 +4,7 @@ The first process prints and writes; all of them compute.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 
 def rank() -> int:
@@ -52,3 +52,10 @@ def gather(values: Iterable) -> list:
 def largest(value: int) -> int:
     """The largest of the processes' values."""
     return max(gather([value])) if count() > 1 else value
+
+
+def share(items: Sequence) -> Iterator[tuple]:
+    """(item, whether it counts) for this process: every count()-th item. Each process gets as many, so that a model
+    whose weights are spread over them can compute; what does not count is a repetition."""
+    for number in range(rank(), -(-len(items) // count()) * count(), count()):
+        yield items[min(number, len(items) - 1)], number < len(items)

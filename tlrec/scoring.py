@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tlrec import processes
 from tlrec.answers import AnswerIds, Encoder
 from tlrec.errors import InputError
 from tlrec.samples import Sample
@@ -39,11 +40,16 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
     logits = np.empty((len(samples), 3))  # Yes, No, log of the sum over the vocabulary
     device = model.get_input_embeddings().weight.device
     model.eval()
-    with torch.inference_mode(), tqdm(total=len(samples), desc=progress, unit="row", disable=not progress) as bar:
-        for start in range(0, len(order), batch_size):
+    found: list = []
+    silent = not progress or not processes.first()
+    with torch.inference_mode(), tqdm(total=len(samples), desc=progress, unit="row", disable=silent) as bar:
+        for start, _ in processes.share(range(0, len(order), batch_size)):
             rows = order[start : start + batch_size]
-            logits[rows] = _last_logits(model, encoder.tokenizer, [prompts[row] for row in rows], ids, device)
+            found += zip(rows, _last_logits(model, encoder.tokenizer, [prompts[row] for row in rows], ids, device),
+                         strict=True)
             bar.update(len(rows))
+    for row, values in processes.gather(found):
+        logits[row] = values
     if not np.isfinite(logits).all():
         row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
         raise InputError(f"sample {row}: the model answers with NaN or infinity; try --dtype float32")

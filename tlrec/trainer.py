@@ -1,16 +1,17 @@
 """The transformers Trainer with this task's loss, validation, order of rows and checkpoints."""
 
 import math
+import shutil
 import time
 from pathlib import Path
 
 import torch
 import transformers
-from peft import get_peft_model_state_dict
+from safetensors.torch import load_file
 from torch.nn import functional
 from transformers.trainer_utils import rotate_checkpoints
 
-from tlrec import checkpoints, metrics, processes, scoring
+from tlrec import checkpoints, metrics, models, processes, scoring
 from tlrec.answers import IGNORED, Encoder
 from tlrec.errors import InputError
 from tlrec.interruption import Interruption
@@ -107,9 +108,9 @@ class RecTrainer(transformers.Trainer):
         size = self.args.eval_batch_size
         total = labels = 0
         with torch.no_grad():
-            for first in range(processes.rank() * size, len(self.eval_dataset), processes.count() * size):
+            for first, counts in processes.share(range(0, len(self.eval_dataset), size)):
                 batch = self.data_collator(self.eval_dataset[first : first + size])
-                count = int((batch["labels"][:, 1:] != IGNORED).sum())
+                count = int((batch["labels"][:, 1:] != IGNORED).sum()) * counts
                 total += float(self.compute_loss(self.model, self._prepare_inputs(batch))) * count
                 labels += count
         loss = sum(processes.gather([total])) / sum(processes.gather([labels]))
@@ -136,21 +137,27 @@ class RecTrainer(transformers.Trainer):
 
     def _save_checkpoint(self, model, trial) -> None:
         """A checkpoint that counts only once it is whole; older ones go after that."""
-        weights = get_peft_model_state_dict(self.model)
-        broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
-        if broken:
-            raise InputError(f"step {self.state.global_step}: {broken[0]} holds NaN or infinity; the last checkpoint "
-                             "is kept (lower --learning_rate, try --dtype float32)")
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         try:
             super()._save_checkpoint(model, trial)
             processes.wait()  # each of them writes its random state
             if processes.first():
+                self._check_finite(folder)
                 checkpoints.seal(folder, self.identity, self.seconds)
                 rotate_checkpoints(str(folder.parent), self.keep, self.state.best_model_checkpoint)
+        except InputError:
+            raise
         except Exception as error:  # of the disk: OSError, or what torch and safetensors make of it
             raise InputError(f"{folder}: cannot be saved ({str(error).splitlines()[0]}); earlier checkpoints are kept: "
                              "make room, then give the same command again") from error
+
+    def _check_finite(self, folder: Path) -> None:
+        weights = load_file(folder / models.WEIGHTS[0])
+        broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+        if broken:
+            shutil.rmtree(folder)
+            raise InputError(f"step {self.state.global_step}: {broken[0]} holds NaN or infinity; the last checkpoint "
+                             "is kept (lower --learning_rate, try --dtype float32)")
 
     def _at_its_end(self, checkpoint: Path) -> bool:
         """Whether the run had nothing left to do but to choose: all steps made, or stopped early."""

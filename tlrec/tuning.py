@@ -14,6 +14,7 @@ from tlrec.errors import InputError
 from tlrec.histories import write_atomically
 from tlrec.stages import Settings, Stage
 
+ADAPTER_FILES = ("README.md", "adapter_config.json", models.WEIGHTS[0])
 CUDA_MICRO_BATCH, CPU_MICRO_BATCH = 32, 8
 
 
@@ -45,9 +46,9 @@ def tune(settings: Settings, stage: Stage) -> None:
     if trainer.interruption.number:
         print(f"stopped after step {finished.global_step} of {trainer.state.max_steps}; the same command goes on there")
         sys.exit(128 + trainer.interruption.number)
+    _save(trainer, output, before)
     if not processes.first():
         return
-    _save(trainer.model, output, before)
     best = trainer.state.best_metric
     if best is None and stage.select_by != "none":
         print(f"no validation fell into {finished.global_step} steps (--eval_steps): the last weights are kept")
@@ -174,24 +175,28 @@ def _features(encoder: Encoder, row: samples.Sample, settings: Settings, where: 
     return {"input_ids": encoded.ids, "attention_mask": [1] * len(encoded.ids), "labels": labels}
 
 
-def _save(model, output: Path, before: dict) -> None:
+def _save(trainer, output: Path, before: dict) -> None:
     """Save a standard PEFT adapter, proven to hold weights and to differ from its start."""
     import torch
-    from peft import get_peft_model_state_dict
+    from safetensors.torch import load_file
 
-    after = get_peft_model_state_dict(model)
-    if not after or all(torch.equal(tensor.cpu(), before[name].cpu()) for name, tensor in after.items()):
+    partial = output / "saving.partial"
+    if processes.first():
+        shutil.rmtree(partial, ignore_errors=True)
+    processes.wait()
+    try:
+        trainer.save_model(str(partial))  # of several processes, the first one writes
+    except Exception as error:  # of the disk: OSError, or what safetensors makes of it
+        raise InputError(f"{output}: the adapter cannot be saved ({str(error).splitlines()[0]}); the checkpoints are "
+                         "kept: make room, then give the same command again") from error
+    if not processes.first():
+        return
+    after = load_file(partial / models.WEIGHTS[0])
+    if not after or all(torch.equal(tensor, before[name].cpu()) for name, tensor in after.items()):
         raise InputError("tuning left the adapter as it was; nothing saved (the learning rate is 0 at "
                          "the first of the warm-up steps: tune for more steps, or lower --warmup_steps)")
     if not all(torch.isfinite(tensor).all() for tensor in after.values()):
         raise InputError("tuning ended in NaN or infinite weights; nothing saved (lower the learning rate)")
-    partial = output / "saving.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        model.save_pretrained(partial, safe_serialization=True)
-        for path in partial.iterdir():
-            path.replace(output / path.name)
-        partial.rmdir()
-    except Exception as error:  # of the disk: OSError, or what safetensors makes of it
-        raise InputError(f"{output}: the adapter cannot be saved ({str(error).splitlines()[0]}); the checkpoints are "
-                         "kept: make room, then give the same command again") from error
+    for name in ADAPTER_FILES:
+        (partial / name).replace(output / name)
+    shutil.rmtree(partial)

@@ -1,0 +1,103 @@
+"""Two processes on a CPU (gloo), started as a user starts them, give what one process gives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import command
+from safetensors.numpy import load_file
+
+from tlrec import checkpoints, paths, results
+
+LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+TUNING = ["--batch_size", "8", "--micro_batch_size", "4", "--learning_rate", "0.01", "--warmup_steps", "1", "--dtype",
+          "float32", "--lora_dropout", "0", "--train_on_inputs", "False", "--eval_steps", "2"]
+
+
+def tuned(home, model, output, *more, launch=(), script="rec_tuning.py", **options):
+    # 20 shots in batches of 8: the last batch is short, and one of the processes has no row in it
+    return command(*launch, script, "--base_model", model, "--train_data_path", home / "rec_data/movie/train.json",
+                   "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output, "--sample", "20",
+                   "--num_epochs", "3", *TUNING, *more, home=home, OMP_NUM_THREADS="1", **options)
+
+
+def curve(output):
+    last = max(output.glob("checkpoint-*"), key=checkpoints.step)
+    state = checkpoints.state(last)
+    return [entry[name] for entry in state["log_history"] for name in ("loss", "eval_loss", "eval_auc") if name in entry]
+
+
+@pytest.fixture(scope="module")
+def pair(small_data, tiny_llama, tmp_path_factory):
+    """The same tuning and evaluation by one process and by two."""
+    found = []
+    for launch in ((), LAUNCH):
+        home = tmp_path_factory.mktemp("home")
+        for part in ("rec_data", "instruction_data"):
+            (home / part).symlink_to(small_data / part)
+        text = tuned(home, tiny_llama, home / "adapter", launch=launch)
+        scored = command(*launch, "evaluate.py", "--base_model", tiny_llama, "--lora_weights", home / "adapter",
+                         "--test_data_path", home / "rec_data/movie/test.json", "--dtype", "float32",
+                         "--scoring_batch_size", "3", home=home, OMP_NUM_THREADS="1")
+        assert text.count("adapter saved in") == 1 and scored.count("===== auc") == 1  # one of them speaks
+        found.append(home)
+    return found
+
+
+def test_the_same_curve_adapter_and_subset(pair):
+    one, two = (home / "adapter" for home in pair)
+    assert len(curve(one)) >= 4
+    assert np.allclose(curve(one), curve(two), atol=1e-5, rtol=0)
+    weights, others = (load_file(folder / "adapter_model.safetensors") for folder in (one, two))
+    assert all(np.allclose(weights[name], others[name], atol=1e-5) for name in weights)
+    requests = [json.loads((folder / "tlrec.json").read_text())["request"] for folder in (one, two)]
+    assert requests[0] == requests[1]  # the few-shot subset is part of it
+
+
+def test_the_same_predictions_and_one_record(pair):
+    records = [results.read(home / "results/runs.jsonl") for home in pair]
+    assert [len(found) for found in records] == [1, 1]
+    aucs = [found[0]["metrics"]["auc"] for found in records]
+    assert aucs[0] == pytest.approx(aucs[1], abs=1e-6)
+    tables = [np.genfromtxt(home / "results" / found[0]["predictions"], delimiter=",", names=True, dtype=None,
+                            encoding="utf-8") for home, found in zip(pair, records, strict=True)]
+    assert (tables[0]["row"] == tables[1]["row"]).all()
+    assert np.allclose(tables[0]["p_yes"], tables[1]["p_yes"], atol=1e-6)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(small_data, tiny_llama, tmp_path):
+    text = command(
+        *LAUNCH, "rec_tuning.py", "--base_model", tiny_llama, "--train_data_path",
+        small_data / "rec_data/movie/train.json", "--output_dir", tmp_path / "adapter", "--select_by", "none",
+        "--batch_size", "12", "--micro_batch_size", "4", home=tmp_path, code=1)
+    assert "12 cannot be shared by 2 processes with --micro_batch_size 4: 12 is no multiple of 8" in text
+
+
+def test_when_one_process_dies_the_other_ends_and_a_restart_goes_on(pair, small_data, tiny_llama, tmp_path):
+    """The launcher ends the survivors within a minute; the same command goes on from the last whole checkpoint."""
+    for part in ("rec_data", "instruction_data"):
+        (tmp_path / part).symlink_to(small_data / part)
+    log = tmp_path / "log"
+    words = [sys.executable, *LAUNCH, "rec_tuning.py", "--base_model", tiny_llama, "--train_data_path",
+             tmp_path / "rec_data/movie/train.json", "--val_data_path", tmp_path / "rec_data/movie/valid.json",
+             "--output_dir", tmp_path / "adapter", "--sample", 20, "--num_epochs", 3, *TUNING]
+    environment = {**os.environ, "TLREC_HOME": str(tmp_path), "PYTHONPATH": str(paths.ROOT), "OMP_NUM_THREADS": "1"}
+    with open(log, "w") as file:
+        running = subprocess.Popen(list(map(str, words)), cwd=paths.ROOT, env=environment, stdout=file, stderr=file)
+        while not (tmp_path / "adapter/checkpoint-2" / checkpoints.SEAL).exists():
+            assert running.poll() is None, log.read_text()
+            time.sleep(0.01)
+        children = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True).stdout.split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        began = time.time()
+        assert running.wait(timeout=60) != 0 and time.time() - began < 60
+    assert "SIGKILL" in log.read_text() or "Signal 9" in log.read_text()
+    text = tuned(tmp_path, tiny_llama, tmp_path / "adapter", launch=LAUNCH)
+    assert "tuning goes on from it" in text
+    weights, others = (load_file(home / "adapter/adapter_model.safetensors") for home in (pair[0], tmp_path))
+    assert all(np.allclose(weights[name], others[name], atol=1e-5) for name in weights)
