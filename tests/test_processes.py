@@ -29,7 +29,8 @@ def tuned(home, model, output, *more, launch=(), script="rec_tuning.py", **optio
 def curve(output):
     last = max(output.glob("checkpoint-*"), key=checkpoints.step)
     state = checkpoints.state(last)
-    return [entry[name] for entry in state["log_history"] for name in ("loss", "eval_loss", "eval_auc") if name in entry]
+    shown = ("loss", "eval_loss", "eval_auc")
+    return [entry[name] for entry in state["log_history"] for name in shown if name in entry]
 
 
 @pytest.fixture(scope="module")
