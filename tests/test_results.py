@@ -1,9 +1,18 @@
+import fcntl
 import json
 import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
-from tlrec import results
+from tlrec import histories, paths, results
 from tlrec.errors import InputError
 
 
@@ -31,7 +40,7 @@ def test_a_broken_line_is_named(home):
     results.append({"value": 1})
     with open(results.runs_file(), "a") as file:
         file.write('{"torn\n')
-    with pytest.raises(InputError, match="line 2 is not JSON"):
+    with pytest.raises(InputError, match="line 2 is not a record in JSON"):
         results.read()
 
 
@@ -41,15 +50,122 @@ def test_nan_never_enters_the_record():
     assert results.read() == []
 
 
-def _append(worker: int) -> None:
-    for number in range(25):
+WORKERS, EACH = 8, 200
+
+
+def _append(worker: int, acknowledged, seed: int | None) -> None:
+    """Append EACH records; with a seed, die somewhere on the way, half of the time in the middle of a line."""
+    generator = random.Random(seed)
+    last = EACH if seed is None else generator.randrange(20, 120)
+    for number in range(last):
         results.append({"worker": worker, "number": number, "padding": "x" * 5000})
+        acknowledged[worker] = number + 1
+    if seed is not None:
+        if generator.random() < 0.5:
+            with open(results.runs_file(), "ab", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                file.write(json.dumps({"worker": worker, "number": last, "padding": "x" * 50}).encode()[:-20])
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_processes_do_not_tear_each_others_lines():
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        pool.map(_append, range(4))
+def test_eight_processes_some_killed_lose_tear_and_double_nothing(home, record_property):
+    context = multiprocessing.get_context("fork")
+    acknowledged = context.Array("i", WORKERS)
+    workers = [context.Process(target=_append, args=(number, acknowledged, number if number in (1, 3, 5) else None))
+               for number in range(WORKERS)]
+    for worker in workers:
+        worker.start()
+    while acknowledged[7] < 20:
+        time.sleep(0.001)
+    workers[7].kill()  # at any point of an append
+    for worker in workers:
+        worker.join(120)
+    results.append({"worker": "last", "number": 0})
     records = results.read()
-    assert sorted((r["worker"], r["number"]) for r in records) == [(w, n) for w in range(4) for n in range(25)]
-    assert len({r["run_id"] for r in records}) == 100
-    assert all(json.loads(line) for line in results.runs_file().read_text().splitlines())
+    assert all(json.loads(line) for line in results.runs_file().read_bytes().splitlines())
+    assert len({record["run_id"] for record in records}) == len(records)
+    for number in range(WORKERS):
+        found = [record["number"] for record in records if record["worker"] == number]
+        assert found == list(range(len(found))) and acknowledged[number] <= len(found) <= acknowledged[number] + 1
+        assert len(found) == EACH or workers[number].exitcode == -signal.SIGKILL
+    killed = sum(worker.exitcode == -signal.SIGKILL for worker in workers)
+    torn = (home / "results" / "runs.jsonl.torn").read_bytes().splitlines()
+    assert killed == 4 and 1 <= len(torn) <= killed
+    record_property("figure", f"{WORKERS} processes, {killed} of them killed: {len(records):,} records kept, 0 lost, "
+                              f"0 doubled, 0 torn; {len(torn)} half-written lines set aside")
+
+
+@pytest.mark.parametrize("length", [0, 1, 200_000])
+def test_a_torn_tail_is_left_out_then_set_aside(home, capsys, length):
+    results.append({"value": 1})
+    torn = b'{"value": "' + b"x" * length
+    with open(results.runs_file(), "ab") as file:
+        file.write(torn)
+    assert [record["value"] for record in results.read()] == [1]
+    assert "a crash has torn" in capsys.readouterr().err
+    results.append({"value": 2})
+    assert "runs.jsonl.torn" in capsys.readouterr().err
+    assert [record["value"] for record in results.read()] == [1, 2] and capsys.readouterr().err == ""
+    assert (home / "results" / "runs.jsonl.torn").read_bytes() == torn + b"\n"
+
+
+def test_a_record_without_its_last_newline_is_kept(home):
+    results.append({"value": 1})
+    whole = results.runs_file().read_bytes()
+    results.runs_file().write_bytes(whole[:-1])
+    assert results.read()[0]["value"] == 1
+    results.append({"value": 2})
+    assert [record["value"] for record in results.read()] == [1, 2]
+    assert not (home / "results" / "runs.jsonl.torn").exists()
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Sets the size, in bytes, that no file may pass; a file system that is full answers a write just so."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_no_room_keeps_what_was_there(home, full_disk, record_property):
+    results.append({"value": 1})
+    before = results.runs_file().read_bytes()
+    full_disk(len(before) + 40)
+    with pytest.raises(InputError, match="runs.jsonl: the record cannot be saved .*earlier ones are intact"):
+        results.append({"value": 2})
+    assert results.runs_file().read_bytes() == before
+    with pytest.raises(InputError, match=r"predictions/.*\.csv: cannot be written"):
+        results.append({"value": 3}, {"p_yes": [0.125] * 2000})
+    assert results.runs_file().read_bytes() == before and not list((home / "results" / "predictions").iterdir())
+    histories.write_atomically(home / "test.json", "old")
+    with pytest.raises(InputError, match=r"test\.json: cannot be written .*what was there is intact"):
+        histories.write_atomically(home / "test.json", "new" * 10_000)
+    assert (home / "test.json").read_text() == "old"
+    made = [("user", "items", "text")] * 3000
+    pairs = (({"instruction": text, "input": text, "output": "Yes."}, [user, [items], [1], "1", 1, ""])
+             for user, items, text in made)
+    with pytest.raises(InputError, match="cannot be written"):
+        histories.write_pairs(home, "test", pairs)
+    assert (home / "test.json").read_text() == "old" and sorted(p.name for p in home.iterdir()) == ["results",
+                                                                                                 "test.json"]
+    record_property("figure", "4 writes refused for want of room (record, predictions, text, data): every earlier byte "
+                              "intact, nothing half-written left")
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
+def test_no_permission_is_one_line(home, record_property):
+    results.append({"value": 1})
+    before = results.runs_file().read_bytes()
+    folder = home / "results"
+    folder.chmod(0o555)
+    results.runs_file().chmod(0o444)
+    code = "from tlrec import cli, results; cli.run(lambda: results.append({'value': 2}), [], 'x')"
+    users = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    finished = subprocess.run([*users, sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True,
+                              env={**os.environ, "TLREC_HOME": str(home)})
+    folder.chmod(0o755)
+    assert finished.returncode == 2, finished.stderr
+    assert finished.stderr == f"error: {folder}: cannot be written to (Permission denied); choose another folder\n"
+    assert results.runs_file().read_bytes() == before
+    record_property("figure", "1 write refused for want of permission: the record intact")

@@ -7,6 +7,7 @@ whose annotation is a dataclass stands for one flag per field, so that scripts c
 
 import dataclasses
 import difflib
+import errno
 import inspect
 import itertools
 import os
@@ -19,6 +20,7 @@ from tlrec import processes
 from tlrec.errors import InputError
 
 HELP = {"--help", "-h"}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def run_commands(commands: dict[str, Callable], default: str) -> None:
@@ -75,9 +77,11 @@ def run(function: Callable, words: list[str] | None = None, name: str | None = N
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is not None:
+            sys.exit(complain(f"{error.filename}: {error.strerror}"))
+        if error.errno not in FULL:
             raise
-        sys.exit(complain(f"{error.filename}: {error.strerror}"))
+        sys.exit(complain(f"{error.strerror}; make room, then give the same command again"))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

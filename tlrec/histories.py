@@ -15,6 +15,8 @@ from typing import NamedTuple, TextIO
 import numpy as np
 import pandas as pd
 
+from tlrec.errors import InputError
+
 HISTORY_LENGTH = 10
 SPLIT_ROWS = 10_000  # of all windows, the published splits keep the last that many
 CSV_HEADER = ["user_id", "history_movie_id", "history_rating", "movie_id", "rating", "timestamp"]
@@ -229,7 +231,10 @@ def _renamed(path: Path) -> Iterator[TextIO]:
     try:
         with open(partial, "w", encoding="utf-8", newline="") as file:
             yield file
-    except BaseException:
+        partial.replace(path)
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(partial)):
+            raise InputError(f"{path}: cannot be written ({error.strerror}); what was there is intact: make room, or "
+                             "choose another place") from None
         raise
-    partial.replace(path)

@@ -3,7 +3,6 @@
 Tables and figures derive from the record alone.
 """
 
-import csv
 import datetime
 import fcntl
 import importlib.metadata
@@ -16,13 +15,15 @@ import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from tlrec import paths
+from tlrec import histories, paths
 from tlrec.errors import InputError
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy", "scikit-learn")
+_BLOCK = 1 << 16  # bytes
 
 
 def runs_file() -> Path:
@@ -50,25 +51,74 @@ def append_evaluation(
 def append(record: dict, predictions: dict[str, list] | None = None) -> str:
     """Append one record (and write its predictions, a dict of columns); returns the run's id.
 
-    A record is one write under a lock, flushed to the disk, so that processes do not tear each other's lines.
+    A record is one line under a lock, flushed to the disk, so that processes do not tear each other's lines. InputError
+    where there is no room for it.
     """
     folder = paths.writable_directory(paths.results())
     now = datetime.datetime.now(datetime.UTC)
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     if predictions:
-        with open(paths.writable_directory(folder / "predictions") / f"{run_id}.csv", "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(predictions)
-            writer.writerows(zip(*predictions.values(), strict=True))
         record = {**record, "predictions": f"predictions/{run_id}.csv"}
     said = {**paths.portable(record), "run_id": run_id, "time": now.isoformat(timespec="seconds")}
     line = json.dumps(said, allow_nan=False)
-    with open(runs_file(), "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(line.encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    if predictions:
+        table = zip(*predictions.values(), strict=True)
+        histories.write_csv(paths.writable_directory(folder / "predictions") / f"{run_id}.csv", [predictions, *table])
+    _append_line(runs_file(), line.encode() + b"\n")
     return run_id
+
+
+def _append_line(path: Path, line: bytes) -> None:
+    """Add a line whole or not at all; InputError where the disk does not take it."""
+    with open(path, "a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        end = _whole_end(path, file)
+        try:
+            written = line
+            while written:
+                written = written[file.write(written) :]
+            os.fsync(file.fileno())
+        except BaseException as error:
+            os.ftruncate(file.fileno(), end)
+            if isinstance(error, OSError):
+                raise InputError(f"{path}: the record cannot be saved ({error.strerror}); earlier ones are intact: "
+                                 "make room, then give the same command again") from None
+            raise
+
+
+def _whole_end(path: Path, file: BinaryIO) -> int:
+    """Where the last whole line ends, in bytes. What a killed process left behind it is moved to NAME.torn."""
+    size = file.seek(0, os.SEEK_END)
+    end = size
+    tail = b""
+    while end and not tail.startswith(b"\n"):  # back to the last newline, block by block
+        start = max(end - _BLOCK, 0)
+        file.seek(start)
+        block = file.read(end - start)
+        cut = block.rfind(b"\n")
+        tail = block[max(cut, 0) :] + tail
+        end = start
+    tail = tail.removeprefix(b"\n")
+    if not tail:
+        return size
+    if _is_record(tail):  # an editor left out the last newline
+        return size + file.write(b"\n")
+    torn = path.with_name(f"{path.name}.torn")
+    with open(torn, "ab") as aside:
+        aside.write(tail + b"\n")
+        aside.flush()
+        os.fsync(aside.fileno())
+    os.ftruncate(file.fileno(), size - len(tail))
+    print(f"notice: {path} ended in a line that a crash had torn; {len(tail):,} bytes set aside in {torn}",
+          file=sys.stderr)
+    return size - len(tail)
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def read(path: Path | None = None) -> list[dict]:
@@ -76,12 +126,19 @@ def read(path: Path | None = None) -> list[dict]:
     path = path or runs_file()
     if not path.exists():
         return []
+    with open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # nobody is in the middle of a line
+        lines = file.read().split(b"\n")
+    last = lines.pop()
+    if _is_record(last):
+        lines.append(last)
+    elif last:
+        print(f"notice: {path} ends in a line that a crash has torn; it is left out", file=sys.stderr)
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            raise InputError(f"{path}: line {number} is not JSON; remove that line") from None
+    for number, line in enumerate(lines, 1):
+        if not _is_record(line):
+            raise InputError(f"{path}: line {number} is not a record in JSON; remove that line")
+        records.append(json.loads(line))
     return records
 
 
