@@ -6,6 +6,7 @@
 #   TLREC_MIRROR   folder laid out like the authors' repository, used instead of a download
 #   PROCESSES      processes that tune and score together (default: one per GPU)
 #   COT            skip: chains without the chain-of-thought stage
+#   COT_SAMPLES    how many liked samples the rules teacher is asked about where it must stand in (default: 300)
 #   PYTHON         a Python with requirements.txt installed (default: found, else .venv is made)
 
 set -euo pipefail
@@ -142,23 +143,26 @@ start_of_chain() {
     fi
 }
 
-# pick_cot SOURCE: sets COT_DATA to the data of the chain-of-thought stage: what is there, else the published file, else
+# pick_cot SOURCE: sets COT_DATA to the data of the chain-of-thought stage: the user's own, else the published file, else
 # what the rules teacher makes of SOURCE. Empty with COT=skip.
 pick_cot() {
-    COT_DATA=$TLREC_HOME/cot_data/stage123.json
-    local by_rules=$TLREC_HOME/cot_data/rules_$1/stage123_rules.json
+    local name=cot_data/stage123.json by_rules=$TLREC_HOME/cot_data/rules_$1/stage123_rules.json said
+    COT_DATA=
+    [ -z "${COT:-}" ] || one_of COT "$COT" skip
     if [ "${COT:-}" = skip ]; then
         note "COT=skip: no chain-of-thought stage"
-        COT_DATA=
-    elif [ -f "$COT_DATA" ]; then
-        note "chain-of-thought data: $COT_DATA"
-    elif [ ! -f "$by_rules" ] && run -m rec_data.published cot_data/stage123.json; then
-        note "chain-of-thought data: the published file"
+    elif [ -f "$TLREC_HOME/$name" ]; then
+        run -m rec_data.published $name # says whose it is
+        COT_DATA=$TLREC_HOME/$name
+    elif [ ! -f "$by_rules" ] && said=$(run -m rec_data.published $name 2>&1); then
+        printf '%s\n' "$said"
+        COT_DATA=$TLREC_HOME/$name
     else
         note "NOTICE: neither published nor generated chain-of-thought data is here; the rules teacher stands in for it."
         note "It is no language model. bash ./shell/generate_cot_data.sh asks one; COT=skip leaves the stage out."
-        [ -f "$by_rules" ] || make_cot_by_rules "$1" "${COT_SAMPLES:-300}" "$by_rules"
+        [ -z "${said:-}" ] || note "${said##*error: }"
         COT_DATA=$by_rules
+        [ -f "$by_rules" ] || { need_source_data "$1"; make_cot_by_rules "$1" "${COT_SAMPLES:-300}" "$by_rules"; }
     fi
 }
 

@@ -4,7 +4,7 @@
 #     bash shell/quickstart.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 usage 0 "$@"
-SOURCE_ROWS=256 TEST_ROWS=400 SHOTS=64 STEPS=10 COT_SAMPLES=32
+SOURCE_ROWS=256 TEST_ROWS=400 SHOTS=64 STEPS=10 COT_SAMPLES=16
 
 say "quickstart: a reduced run, not the published experiment"
 note "source domain: $SOURCE_ROWS of 8,000 rows of movielens (same catalogue as the target: no transfer claim)"
@@ -32,7 +32,7 @@ say "2 of 8: $BASE, untuned"
 run evaluate.py --base_model "$BASE_MODEL" "${TEST[@]}"
 say "3 of 8: chain-of-thought tuning, data by rules"
 make_cot_by_rules movielens "$COT_SAMPLES" "$COT_DATA"
-run ins_tuning.py "${SHORT[@]}" --train_data_path "$COT_DATA" --output_dir "$COT_MODEL" --cutoff_len 1024 --seed 0 \
+run ins_tuning.py "${SHORT[@]}" --train_data_path "$COT_DATA" --output_dir "$COT_MODEL" --cutoff_len 2048 --seed 0 \
     --num_epochs 1 --batch_size 4 --learning_rate 3e-4 --warmup_steps 2
 say "4 of 8: AUC after it"
 run evaluate.py --base_model "$BASE_MODEL" --lora_weights "$COT_MODEL" "${TEST[@]}"

@@ -10,6 +10,7 @@
 # COT     environment variable; COT=skip leaves the chain-of-thought stage out
 # --select_on target|source|none   whose validation rows choose the checkpoint (target is published, and means that
 #                                  1,000 target labels are seen)
+# --sample N    source rows; of the chain-of-thought data as many, or all where it has fewer
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 usage 3 "$@"
 GPU=$1 TARGET=$2 SOURCE=$3
@@ -17,16 +18,19 @@ shift 3
 one_of TARGET "$TARGET" movie book
 one_of SOURCE "$SOURCE" netflix amazon-book movielens
 
-SELECT_ON=target USER_FLAGS=()
+SELECT_ON=target SAMPLE=-1 USER_FLAGS=()
 while [ $# -gt 0 ]; do
     case $1 in
         --select_on=*) SELECT_ON=${1#*=} ;;
         --select_on) [ $# -gt 1 ] || die "--select_on needs a value"; SELECT_ON=$2; shift ;;
+        --sample=*) SAMPLE=${1#*=} ;;
+        --sample) [ $# -gt 1 ] || die "--sample needs a value"; SAMPLE=$2; shift ;;
         *) USER_FLAGS+=("$1") ;;
     esac
     shift
 done
 one_of --select_on "$SELECT_ON" target source none
+[[ $SAMPLE =~ ^(-1|[1-9][0-9]*)$ ]] || die "--sample '$SAMPLE': give a number of rows, or -1 for all"
 
 say "zero-shot: $SOURCE -> $TARGET"
 use_gpu "$GPU"
@@ -64,10 +68,11 @@ pick_cot "$SOURCE"
 if [ -n "$COT_DATA" ]; then
     CHAIN=$(joined ${CHAIN:+"$CHAIN"} "$(cot_name)")
     say "stage: chain-of-thought tuning -> $MODELS/$CHAIN"
-    tune "$COT_DATA" --cutoff_len 1024 # its samples pass the published 512
+    ROWS=$("$PYTHON" -c 'import json, sys; print(len(json.load(open(sys.argv[1], encoding="utf-8"))))' "$COT_DATA")
+    tune "$COT_DATA" --cutoff_len 2048 --sample $((SAMPLE > ROWS ? -1 : SAMPLE)) # its samples pass the published 512
     score
 fi
 CHAIN=$(joined ${CHAIN:+"$CHAIN"} "$SOURCE")
 say "stage: instruction tuning on $SOURCE -> $MODELS/$CHAIN"
-tune "$TLREC_HOME/instruction_data/$SOURCE/train.json"
+tune "$TLREC_HOME/instruction_data/$SOURCE/train.json" --sample "$SAMPLE"
 score
