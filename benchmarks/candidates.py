@@ -1,10 +1,9 @@
 """Candidate sets: ours beside the plain way (a dense similarity matrix, rows sorted in Python), the same sets asserted.
 
-    python -m benchmarks.candidates                          netflix' train.json, both ways
-    python -m benchmarks.candidates --histories_count 200000 --name 200k   made-up histories, ours alone
+    python -m benchmarks.candidates              netflix' train.json, both ways; 200,000 made-up histories, ours alone
 
-Each measurement is a process of its own: seconds from the liked samples in memory to the last candidate set, peak
-memory as the process's resident high-water mark. Writes results/reference/candidates_NAME.json.
+Each measurement is a process of its own: seconds on the clock and of the CPU from the titles in memory to the last
+candidate set, peak memory as the process's resident high-water mark. Writes results/reference/candidates.{json,md}.
 """
 
 import hashlib
@@ -21,6 +20,10 @@ import numpy as np
 from cot_data import candidates
 from tlrec import cli, histories, paths, results
 from tlrec.errors import InputError
+
+HEADER = """| data | histories | way | seconds | CPU seconds | peak GiB | faster | faster by CPU |
+|---|--:|---|--:|--:|--:|--:|--:|
+"""
 
 
 def plain(rows: list[list[str]], count: int = 19, similar: int = 12) -> list[list[str]]:
@@ -56,60 +59,81 @@ def made_up(count: int, titles: int = 17_770, users: int = 20, seed: int = 0) ->
     return rows[:count]
 
 
-def worker(way: str, source: str, count: int) -> None:
+def worker(way: str, source: str, count: int, seed: int) -> None:
     """Run one way in this process and print what it took as one line of JSON."""
-    rows = made_up(count) if count else [sample.history for sample in candidates.liked_samples(source)]
-    start = time.perf_counter()
-    made = candidates.candidate_sets(rows) if way == "ours" else plain(rows)
+    rows = made_up(count, seed=seed) if count else [sample.history for sample in candidates.liked_samples(source)]
+    start, cpu = time.perf_counter(), time.process_time()
     digest = hashlib.sha256()
-    for titles in made:
+    for titles in candidates.candidate_sets(rows) if way == "ours" else plain(rows):
         digest.update(json.dumps(titles).encode())
-    seconds = time.perf_counter() - start
+    taken = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     peak = results.peak_memory_gib()["host"]
-    print(json.dumps({"seconds": round(seconds, 3), "peak_gib": peak, "histories": len(rows),
-                      "sha256": digest.hexdigest()}))
+    print(json.dumps({name: round(value, 3) for name, value in taken.items()}
+                     | {"peak_gib": peak, "sha256": digest.hexdigest()}))
 
 
-def measure(way: str, source: str, count: int) -> dict:
-    code = f"from benchmarks.candidates import worker; worker({way!r}, {source!r}, {count})"
+def measure(way: str, source: str, count: int, seed: int) -> dict:
+    code = f"from benchmarks.candidates import worker; worker({way!r}, {source!r}, {count}, {seed})"
     finished = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
     if finished.returncode:
         raise InputError(f"{way} on {source}: {finished.stderr.strip().splitlines()[-1]}")
-    return {"way": way} | json.loads(finished.stdout.splitlines()[-1])
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def table(taken: list[dict]) -> str:
+    plainly = next(run for run in taken if run["way"] == "plain")
+    lines = []
+    for run in taken:
+        both = run["way"] == "ours" and run["data"] == plainly["data"]
+        faster = [f"{plainly[name] / run[name]:.1f}x" if both else "" for name in ("seconds", "cpu_seconds")]
+        lines.append(f"| {run['data']} | {run['histories']:,} | {run['way']} | {run['seconds']:.2f} "
+                     f"| {run['cpu_seconds']:.2f} | {run['peak_gib']:.2f} | {faster[0]} | {faster[1]} |\n")
+    return HEADER + "".join(lines)
 
 
 def main(
     source: str = "instruction_data/netflix/train.json",
-    histories_count: int = 0,
+    made_up_histories: int = 200_000,
     repeats: int = 3,
-    name: str = "netflix",
+    seed: int = 0,
 ) -> None:
     """Measure candidate sets.
 
     Args:
         source: a source domain's train.json
-        histories_count: this many made-up histories instead, ours alone
-        repeats: runs of ours; the median time and the largest peak count
-        name: of the results
+        made_up_histories: how many histories for the measurement at size; 0 leaves it out
+        repeats: runs on the source in turn, ours and plain; the median time and the largest peak count
+        seed: of the made-up histories
     """
     path = source if Path(source).is_absolute() else str(paths.home() / source)
-    runs = sorted((measure("ours", path, histories_count) for _ in range(repeats)), key=lambda run: run["seconds"])
-    taken = [runs[len(runs) // 2] | {"peak_gib": max(run["peak_gib"] for run in runs)}]
-    if not histories_count:
-        taken.append(measure("plain", path, 0))
-        assert taken[0]["sha256"] == taken[1]["sha256"], "the two ways give different candidate sets"
-        taken[0]["times_faster"] = round(taken[1]["seconds"] / taken[0]["seconds"], 1)
+    histories_there = len(candidates.liked_samples(path))
+    ways: dict[str, list[dict]] = {"ours": [], "plain": []}
+    for _ in range(repeats):
+        for way, runs in ways.items():
+            runs.append(measure(way, path, 0, seed))
+    assert len({run["sha256"] for runs in ways.values() for run in runs}) == 1, "the two ways give different sets"
+    taken = []
+    for way, runs in ways.items():
+        middle = {name: sorted(run[name] for run in runs)[repeats // 2] for name in ("seconds", "cpu_seconds")}
+        taken.append({"data": "/".join(Path(source).parts[-2:]), "histories": histories_there, "way": way,
+                      "runs": repeats, **middle, "peak_gib": max(run["peak_gib"] for run in runs),
+                      "sha256": runs[0]["sha256"]})
+    if made_up_histories:
+        taken.append({"data": "made up", "histories": made_up_histories, "way": "ours", "runs": 1}
+                     | measure("ours", path, made_up_histories, seed))
     record = {
         "command": " ".join(["python -m benchmarks.candidates", *sys.argv[1:]]),
         "commit": results.commit(),
-        "repeats": repeats,
+        "seed": seed,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "measurements": taken,
     }
     folder = paths.writable_directory(paths.results() / "reference")
-    histories.write_atomically(folder / f"candidates_{name}.json", json.dumps(record, indent=1) + "\n")
-    for run in taken:
-        print(json.dumps(run))
+    histories.write_atomically(folder / "candidates.json", json.dumps(record, indent=1) + "\n")
+    note = (f"`{record['command']}`, commit {str(record['commit'])[:12]}, seed {seed}, {record['machine']}, median of "
+            f"{repeats} on the source.\n")
+    histories.write_atomically(folder / "candidates.md", f"{table(taken)}\n{note}")
+    print(table(taken))
 
 
 if __name__ == "__main__":

@@ -74,10 +74,12 @@ def neighbours(matrix: sparse.csr_array, count: int = NEIGHBOURS) -> Iterator[tu
     step = max(1, BLOCK_CELLS // rows)
     for start in range(0, rows, step):
         block = matrix[start : start + step] @ transposed
-        ends, positions = block.indptr.tolist(), block.indices
-        keys = block.data.astype(np.int64) * rows + (rows - 1 - positions)  # larger: more similar, then further ahead
+        ends = block.indptr.tolist()
         for row in range(block.shape[0]):
-            found = keys[ends[row] : ends[row + 1]]
+            shared, others = (values[ends[row] : ends[row + 1]] for values in (block.data, block.indices))
+            at_least = np.cumsum(np.bincount(shared, minlength=1)[::-1])[::-1]  # rows that share so many titles or more
+            enough = shared >= np.searchsorted(-at_least, -count, side="right") - 1
+            found = shared[enough].astype(np.int64) * rows + (rows - 1 - others[enough])  # equal: the first row leads
             if len(found) > count:
                 found = np.partition(found, len(found) - count)[len(found) - count :]
             similar = np.sort(found)[::-1].tolist()

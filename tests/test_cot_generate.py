@@ -16,7 +16,6 @@ from teacher_server import KEY, source, teacher
 from cot_data import candidates, generate_data, preprocess_data, steps
 from tlrec import cli, paths
 
-KILLS = int(os.environ.get("TLREC_KILLS", "4"))  # TLREC_KILLS=20 for the long version
 SHORT = ["--timeout", "2"]  # for a server that hangs
 FAST = ["--source", "movielens", "--pause", "0.01", "--timeout", "30", "--concurrency", "16"]
 
@@ -24,7 +23,7 @@ FAST = ["--source", "movielens", "--pause", "0.01", "--timeout", "30", "--concur
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home of cot")
-    source(folder, 420)
+    source(folder, 420).with_name("test.json").write_text("[]")  # the wrapper takes the folder for complete
     return folder
 
 
@@ -65,6 +64,13 @@ def answers(home, out="cot"):
     return [record for record in map(json.loads, lines) if record["answer"] is not None]
 
 
+def the_key_is_nowhere(home):
+    for path in home.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert KEY.encode() not in content and b"127.0.0.1" not in content, path
+
+
 def test_two_hundred_samples_with_every_fault_equal_a_faultless_run(home):
     with teacher() as calm:
         text = generate(home, calm, "--max_samples", "200", out="calm")
@@ -78,39 +84,41 @@ def test_two_hundred_samples_with_every_fault_equal_a_faultless_run(home):
     assert len({record["request"] for record in kept}) == len(kept) == 600
     assert set(server.answered.values()) == {1}  # no answer was paid for twice
     assert KEY not in text
-    for path in home.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            assert KEY.encode() not in content and b"127.0.0.1" not in content, path
+    the_key_is_nowhere(home)
 
 
-def test_killed_at_random_moments(home):
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.long)])
+def test_killed_at_random_moments(home, kills):
+    calm_run, killed_run = f"undisturbed{kills}", f"killed{kills}"
     with teacher() as calm:
-        generate(home, calm, "--max_samples", "120", out="undisturbed")
+        generate(home, calm, "--max_samples", "120", out=calm_run)
+    samples = json.loads(result(home, calm_run))
+    prompts = {(sample["sample"], step): sample[f"prompt_{step}"] for sample in samples for step in (1, 2, 3)}
     moments = random.Random(7)
-    known, kills = 0, 0
+    kept: dict[tuple[int, int], int] = {}  # answers that a kill left on the disk: requests for them until then
     words = [sys.executable, "-m", "cot_data.generate_data", *FAST, "--max_samples", "120", "--output_dir",
-             str(home / "killed")]
+             str(home / killed_run)]
     environment = os.environ | {"TLREC_HOME": str(home), "OPENAI_API_KEY": KEY}
     with teacher(latency=0.02) as server:
-        while kills < KILLS:
+        for _ in range(kills):
             process = subprocess.Popen(words, cwd=paths.ROOT, env=environment | {"OPENAI_BASE_URL": server.address},
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            until = server.requests + moments.randint(1, 300 // KILLS)
+            until = server.requests + moments.randint(1, 300 // kills)
             while server.requests < until and process.poll() is None:
                 time.sleep(0.002)
             time.sleep(moments.random() * 0.03)
             process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-            now = len(answers(home, "killed"))
-            assert now >= known  # nothing on the disk is lost
-            known = now
-        generate(home, server, "--max_samples", "120", out="killed")
+            assert process.wait() == -signal.SIGKILL
+            now = {(answer["sample"], answer["step"]) for answer in answers(home, killed_run)}
+            assert now >= set(kept)  # nothing on the disk is lost
+            kept |= {place: server.seen[prompts[place]] for place in now - set(kept)}
+        assert kept
+        generate(home, server, "--max_samples", "120", out=killed_run)
+        assert {place: server.seen[prompts[place]] for place in kept} == kept  # nor asked again
         assert 360 <= server.requests <= 360 + 16 * kills  # at most the requests in flight are repeated
-    assert result(home, "killed") == result(home, "undisturbed")
-    kept = answers(home, "killed")
-    assert len({record["request"] for record in kept}) == len(kept) == 360
+    assert result(home, killed_run) == result(home, calm_run)
+    lines = answers(home, killed_run)
+    assert len({record["request"] for record in lines}) == len(lines) == 360
 
 
 def test_as_fast_as_the_server_allows(home):
@@ -124,6 +132,20 @@ def test_as_fast_as_the_server_allows(home):
         if taken[-1] <= 3.75 * 1.5:
             return
     pytest.fail(f"{taken} s for 300 requests")
+
+
+def test_the_wrapper_asks_makes_tuning_data_and_tells_no_key(home):
+    with teacher() as server:
+        text = command("shell/generate_cot_data.sh", "--max_samples", "6", home=home, shell=True, SOURCE="movielens",
+                       OPENAI_API_KEY=KEY, OPENAI_BASE_URL=server.address, OPENAI_LOG="debug")
+        assert "openai._base_client" in text  # the client at its loudest
+        assert server.keys == {f"Bearer {KEY}"}
+    made = json.loads((home / "cot_data/movielens/three_stages.json").read_text())
+    hits = [record["prompt_3"].removesuffix("\nAnswer:") for record in made if record["hit"]]
+    assert len(made) == 6 and hits
+    assert [row["input"] for row in json.loads((home / "cot_data/stage123.json").read_text())] == hits
+    assert KEY not in text
+    the_key_is_nowhere(home)
 
 
 def test_one_bad_sample_does_not_stop_the_rest(home, here):
