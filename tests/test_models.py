@@ -99,6 +99,9 @@ def test_other_rank_alpha_or_targets_are_refused(tiny_llama, adapter):
     ):
         with pytest.raises(InputError, match=flag):
             models.check_same_lora(found, rank, alpha, targets)
+    with pytest.raises(InputError) as refused:
+        models.check_same_lora(found, 16, 32, ["q_proj", "k_proj", "v_proj", "o_proj"])
+    assert str(refused.value).endswith("give --lora_r 8 --lora_alpha 16 --lora_target_modules '[q_proj,v_proj]'")
     with pytest.raises(InputError, match="the base model needs 4x32"):
         attached(tiny_llama, adapter, r=4)
 
@@ -134,3 +137,46 @@ def test_unusable_model_folders(tmp_path, tiny_llama):
     (broken / "model.safetensors").unlink()
     with pytest.raises(InputError, match="holds no weights"):
         models.base_folder(str(broken))
+
+
+@pytest.mark.parametrize(("kind", "names"), [("llama", ["q_proj", "v_proj"]), ("mistral", ["q_proj", "v_proj"]),
+                                             ("qwen3", ["q_proj", "v_proj"]), ("gpt2", ["c_attn"])])
+def test_target_modules_by_architecture(tmp_path, kind, names):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    assert models.lora_targets(tmp_path, ["auto"]) == names
+    assert models.lora_targets(tmp_path, ["lm_head"]) == ["lm_head"]
+
+
+def test_target_modules_of_an_unknown_architecture_must_be_named(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "abacus"}))
+    with pytest.raises(InputError, match="knows no layers for model_type 'abacus'; name them"):
+        models.lora_targets(tmp_path, ["auto"])
+
+
+def test_adapters_that_are_not_plain_lora_do_not_start_a_tuning(tiny_llama, adapter):
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(settings | {"use_rslora": True}))
+    with pytest.raises(InputError, match="has use_rslora"):
+        models.check_same_lora(models.inspect_adapter(adapter, tiny_llama), 8, 16, ["q_proj", "v_proj"])
+
+
+@pytest.mark.parametrize("bits", [{"load_in_8bit": True}, {"load_in_8bit": False, "load_in_4bit": True}])
+def test_tied_embeddings_and_no_pad_token_in_8_and_4_bit(tiny_llama, tmp_path, bits):
+    """The output layer stays what the input embedding is; padding takes a token that the tokenizer has."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    tied = tmp_path / "tied"
+    words = AutoTokenizer.from_pretrained(tiny_llama)
+    words.pad_token = words.unk_token = words.eos_token = None
+    words.save_pretrained(tied)
+    torch.manual_seed(0)
+    plain = LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(words), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        tie_word_embeddings=True, initializer_range=0.2))
+    plain.save_pretrained(tied)
+    model, tokenizer = models.load(tied, dtype="float32", device="cpu", **bits)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert tokenizer.pad_token_id is not None
+    assert model.model.layers[0].mlp.up_proj.weight.dtype in (torch.int8, torch.uint8)
+    close = torch.corrcoef(torch.stack([logits(model).flatten(), logits(plain).flatten()]))[0, 1]
+    assert close > (0.999 if bits["load_in_8bit"] else 0.95)

@@ -1,11 +1,15 @@
 """The answer: its token ids, its position, and a sample as token ids with nothing of the answer lost.
 
-The ids of "Yes" and "No" are those that follow the prompt's last newline under the tokenizer at hand (LLaMA: 8241 and
-3782), looked up from the real tokenisation of prompt + answer, never from constants.
+The ids of "Yes" and "No" are those that follow the prompt under the tokenizer at hand (LLaMA: 8241 and 3782), looked up
+from the real tokenisation of prompt + answer, never from constants. The answer starts at the first token in which that
+tokenisation differs from the one of the same prompt with another answer. So a tokenizer may join the prompt's last
+characters to the answer ("\\nYes" as one token): that token is then the answer's, in tuning and in scoring alike.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import takewhile
 from typing import NamedTuple
 
 from tlrec import histories, prompts
@@ -37,29 +41,38 @@ class Encoder:
     cuts: Counter = field(default_factory=Counter)
 
     def prompt(self, sample: Sample) -> list[int]:
-        """Token ids of the prompt, BOS included where the tokenizer adds one; never cut."""
-        return self._ids(prompts.prompt(sample, self.template))
+        """Token ids up to the answer, BOS included where the tokenizer adds one; never cut.
+
+        InputError unless this very prompt is followed by the tokens of answer_ids().
+        """
+        before, _ = self._texts(sample)
+        shared, found = self._split(before)
+        if found != self.answer_ids():
+            raise InputError("the tokenizer joins the end of a prompt to its answer, but not of every prompt: "
+                             f"{sample.input[-60:]!r}; use another --prompt_template")
+        return shared
 
     def answer_ids(self) -> AnswerIds:
         """Ids of "Yes" and "No" right after the prompt. InputError where either is not a single token."""
-        found = []
-        for word in ("Yes", "No"):
-            whole = self.whole(replace(_PROBE, output=f"{word}."))
-            token = whole.ids[whole.answer_start]
-            if self.tokenizer.decode([token]).strip() != word:
-                raise InputError(f"the tokenizer has no single token for {word!r} after the prompt; AUC needs one")
-            found.append(token)
+        return self._answer_ids
+
+    @cached_property
+    def _answer_ids(self) -> AnswerIds:
+        _, found = self._split(self._texts(_PROBE)[0])
+        for word, token in zip(("Yes", "No"), found, strict=True):
+            text = self.tokenizer.decode([token])
+            if not text.endswith(word):  # what it may begin with is the prompt's end, and the same for both
+                raise InputError(f"the tokenizer has no single token for {word!r} after the prompt (but {text!r}); AUC "
+                                 "needs one: use another --prompt_template or base model")
         return AnswerIds(*found)
 
     def whole(self, sample: Sample) -> Encoded:
-        """Prompt + answer + end-of-text. The prompt's ids are the beginning of the whole's, or InputError."""
-        text = prompts.prompt(sample, self.template)
-        prompt, ids = self._ids(text), self._ids(text + sample.output)
-        if ids[: len(prompt)] != prompt:
-            raise InputError("the tokenizer merges the prompt's end with the answer's beginning: tuning and scoring "
-                             "would not see the same prompt; use another tokenizer")
-        end = self.tokenizer.eos_token_id
-        return Encoded(ids + [end] if end is not None else ids, len(prompt))
+        """Prompt + answer + end of the answer: end-of-text, or what the model's chat template closes a turn with."""
+        before, after = self._texts(sample)
+        ids = self._ids(before + sample.output + after)
+        other = self._ids(before + ("No." if sample.output.startswith("Y") else "Yes."))
+        end = [] if after or self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
+        return Encoded(ids + end, _shared(ids, other))
 
     def fitted(self, sample: Sample, cutoff: int, where: str = "a sample") -> Encoded:
         """The whole sample in at most `cutoff` tokens.
@@ -104,8 +117,27 @@ class Encoder:
         self.cuts["samples whose input lost its tail"] += 1
         return best
 
+    def _texts(self, sample: Sample) -> tuple[str, str]:
+        """What stands before and after the answer."""
+        if self.template == prompts.CHAT:
+            return prompts.chat(sample, self.tokenizer)
+        return prompts.prompt(sample, self.template), ""
+
+    def _split(self, before: str) -> tuple[list[int], AnswerIds]:
+        """The ids that "Yes." and "No." after this text have in common, and the first in which they differ."""
+        yes, no = self._ids(f"{before}Yes."), self._ids(f"{before}No.")
+        start = _shared(yes, no)
+        return yes[:start], AnswerIds(yes[start], no[start])
+
     def _ids(self, text: str) -> list[int]:
+        if self.template == prompts.CHAT:  # the template has written BOS itself, if the model has one
+            return self.tokenizer(text, add_special_tokens=False)["input_ids"]
         ids = self.tokenizer(text)["input_ids"]
         if ids and ids[-1] == self.tokenizer.eos_token_id and not text.endswith(self.tokenizer.eos_token):
             ids = ids[:-1]  # some tokenizers close every text
         return ids
+
+
+def _shared(ids: list[int], others: list[int]) -> int:
+    """How many ids both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, others, strict=False)))

@@ -11,12 +11,13 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import paths
+from tlrec import paths, prompts
 from tlrec.errors import InputError
 from tlrec.samples import sha256
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 MANIFEST = "tlrec.json"  # written beside an adapter, after everything else
+AUTO = "auto"
 _SAMPLED_BYTES = 1 << 16
 
 
@@ -94,19 +95,62 @@ def inspect_adapter(folder: str | Path, base: Path) -> Adapter:
     return Adapter(folder, weights, config, manifest)
 
 
-def check_same_lora(adapter: Adapter, rank: int, alpha: int, targets: list[str]) -> None:
-    """InputError unless a starting adapter has the LoRA settings that tuning was asked for."""
-    for flag, wanted, found in (
-        ("--lora_r", rank, adapter.config["r"]),
-        ("--lora_alpha", alpha, adapter.config.get("lora_alpha")),
-        ("--lora_target_modules", sorted(targets), _sorted_targets(adapter.config.get("target_modules"))),
-    ):
-        if wanted != found:
-            raise InputError(f"{adapter.folder}: the starting adapter has {flag} {found}, not {wanted}; give the same")
+def check_same_lora(adapter: Adapter, rank: int, alpha: int, targets: list[str] | str) -> None:
+    """InputError, with the flags to give, unless a starting adapter has the LoRA settings that tuning was asked for."""
+    for name in ("use_rslora", "use_dora", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern"):
+        if adapter.config.get(name):
+            raise InputError(f"{adapter.folder}: the starting adapter has {name}, which tuning here does not know; "
+                             "choose a plain LoRA adapter")
+    needed = [
+        f"{flag} {_as_flag(found)}"
+        for flag, wanted, found in (
+            ("--lora_r", rank, adapter.config["r"]),
+            ("--lora_alpha", alpha, adapter.config.get("lora_alpha")),
+            ("--lora_target_modules", targets, adapter.config.get("target_modules")),
+        )
+        if _as_flag(wanted) != _as_flag(found)
+    ]
+    if needed:
+        raise InputError(f"{adapter.folder}: the starting adapter has other LoRA settings; give {' '.join(needed)}")
 
 
-def _sorted_targets(targets: object) -> object:
-    return sorted(targets) if isinstance(targets, list) else targets
+def _as_flag(value: object) -> str:
+    return f"'[{','.join(sorted(value))}]'" if isinstance(value, list) else str(value)
+
+
+def lora_targets(base: Path, names: list[str]) -> list[str] | str:
+    """Layers that get LoRA: `names`, or for ["auto"] PEFT's choice for the architecture (for LLaMA as published).
+
+    InputError where PEFT has none.
+    """
+    if names != [AUTO]:
+        return names
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
+
+    kind = _json(base / "config.json", "")["model_type"]
+    if kind not in KNOWN:
+        raise InputError(f"{base / 'config.json'}: --lora_target_modules auto knows no layers for model_type {kind!r}; "
+                         "name them, as '[q_proj,v_proj]'")
+    return KNOWN[kind]
+
+
+def chat_template_record(base: Path, template: str) -> dict[str, str]:
+    """For --prompt_template chat, the hash of the template in the model's folder; empty for the others.
+
+    InputError where the model has no chat template.
+    """
+    if template != prompts.CHAT:
+        return {}
+    found = None
+    if (base / "chat_template.jinja").is_file():
+        found = (base / "chat_template.jinja").read_text(encoding="utf-8")
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        if not found and (base / name).is_file():
+            found = json.dumps(_json(base / name, "").get("chat_template") or "").strip('"')
+    if not found:
+        raise InputError(f"{base}: the model has no chat template (chat_template.jinja, or chat_template in "
+                         f"tokenizer_config.json); use --prompt_template {prompts.DEFAULT_TEMPLATE}")
+    return {"chat_template_sha256": hashlib.sha256(found.encode()).hexdigest()}
 
 
 def _json(path: Path, need: str) -> object:
@@ -157,8 +201,16 @@ def dtype_for(name: str, device: str):
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
-def load(base: Path, load_in_8bit: bool, dtype: str, device: str):
-    """(model, tokenizer) of a base model folder. InputError where the folder cannot be loaded."""
+def check_quantization(load_in_8bit: bool | None, load_in_4bit: bool) -> None:
+    if load_in_8bit and load_in_4bit:
+        raise InputError("--load_in_8bit and --load_in_4bit exclude each other; give one")
+
+
+def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: bool = False):
+    """(model, tokenizer) of a base model folder. InputError where the folder cannot be loaded.
+
+    4-bit is QLoRA's: NF4 with quantised scales, computing in `dtype`.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
     from transformers.utils import logging as transformers_logging
 
@@ -166,8 +218,12 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str):
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft's own calls
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of 4-bit kernels that are not used here
     compute = dtype_for(dtype, device)
-    quantization = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)} if load_in_8bit else {}
-    placement = {"device_map": {"": device}} if load_in_8bit or device == "cuda" else {}
+    quantization = {}
+    if load_in_8bit or load_in_4bit:
+        quantization["quantization_config"] = BitsAndBytesConfig(
+            load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute)
+    placement = {"device_map": {"": device}} if quantization or device == "cuda" else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
@@ -178,7 +234,8 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str):
     # a slice of positions is not contiguous, and the output layer would copy its weights once per row for it
     model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token  # as published: unk, LLaMA's id 0
+        # as published: unk, LLaMA's id 0; where there is none, any token will do, since the attention mask hides it
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"  # the answer's position is the last one in every row
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         raise InputError(f"{base}: the tokenizer has {len(tokenizer)} tokens, the model "

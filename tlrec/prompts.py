@@ -3,7 +3,7 @@
 The published TLRec and TALLRec code carries a stray linter comment after the first line of the variant with an input.
 Adapters depend on that text, so it is the default (`alpaca-published`); `alpaca` is the clean wording of Stanford
 Alpaca. One text serves tuning and scoring: the prompt ends in a newline after "### Response:", and the answer follows
-at once.
+at once. `chat` is the chat template that a chat-tuned model brings in its folder.
 """
 
 from tlrec.errors import InputError
@@ -21,11 +21,15 @@ _WITHOUT_INPUT = (
 )
 STRAY_TEXT = {"alpaca-published": "  # noqa: E501", "alpaca": ""}
 DEFAULT_TEMPLATE = "alpaca-published"
+CHAT = "chat"
+# some templates write today's date; scores must not depend on it
+_FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
+_PLACE = "Yes."
 
 
 def check_template(name: str) -> None:
-    if name not in STRAY_TEXT:
-        raise InputError(f"--prompt_template {name!r} is unknown; choose from {', '.join(STRAY_TEXT)}")
+    if name not in (*STRAY_TEXT, CHAT):
+        raise InputError(f"--prompt_template {name!r} is unknown; choose from {', '.join([*STRAY_TEXT, CHAT])}")
 
 
 def prompt(sample: Sample, template: str = DEFAULT_TEMPLATE) -> str:
@@ -33,3 +37,25 @@ def prompt(sample: Sample, template: str = DEFAULT_TEMPLATE) -> str:
     if not sample.input:
         return _WITHOUT_INPUT.format(instruction=sample.instruction)
     return _WITH_INPUT.format(stray=STRAY_TEXT[template], instruction=sample.instruction, input=sample.input)
+
+
+def chat(sample: Sample, tokenizer) -> tuple[str, str]:
+    """(text up to the answer, text that closes the answer) by the tokenizer's own chat template.
+
+    What a template puts between its request for an answer and the answer (a space, an empty block of thought) belongs
+    to the text before it. InputError where the template cannot show a question and its answer.
+    """
+    asked = {"role": "user", "content": "\n\n".join(filter(None, [sample.instruction, sample.input]))}
+    try:
+        template = _FIXED_DATE + tokenizer.get_chat_template()
+        fixed = {"chat_template": template, "tokenize": False, "enable_thinking": False}
+        request = tokenizer.apply_chat_template([asked], add_generation_prompt=True, **fixed)
+        whole = tokenizer.apply_chat_template([asked, {"role": "assistant", "content": _PLACE}], **fixed)
+    except Exception as error:  # a template is a program of the model's makers, and raises what it likes
+        raise InputError(f"the model's chat template fails ({str(error).splitlines()[0]}); use --prompt_template "
+                         f"{DEFAULT_TEMPLATE}") from None
+    before, _, after = whole.rpartition(_PLACE)
+    if not before.startswith(request):
+        raise InputError("the model's chat template begins an answer otherwise when it asks for one than in a "
+                         f"conversation; use --prompt_template {DEFAULT_TEMPLATE}")
+    return before, after.rstrip()

@@ -28,13 +28,14 @@ class Settings:
         lora_r: rank
         lora_alpha: scale times rank
         lora_dropout: dropout before the low-rank matrices
-        lora_target_modules: names of the layers that get LoRA, as '[q_proj,v_proj]'
+        lora_target_modules: names of the layers that get LoRA, as '[q_proj,v_proj]'; auto: PEFT's for the architecture
         train_on_inputs: loss on the whole sample (published) or, with False, on the answer only
         early_stopping: stop after this many validations without gain
-        load_in_8bit: base model in 8-bit; default yes on CUDA (published), no on a CPU
+        load_in_8bit: base model in 8-bit; default yes on CUDA (published), no on a CPU and beside load_in_4bit
+        load_in_4bit: base model in 4-bit, as QLoRA (NF4, quantised scales)
         dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, on a CPU bf16 where it has it, else fp32
         gradient_checkpointing: recompute activations to save memory; default yes on CUDA in 8-bit (published), else no
-        prompt_template: alpaca-published, or alpaca for the clean wording
+        prompt_template: alpaca-published, alpaca for the clean wording, or chat for the model's own chat template
         report_to: where the training curve goes besides the log, as the transformers Trainer names it
     """
 
@@ -53,6 +54,7 @@ class Settings:
     train_on_inputs: bool = True
     early_stopping: int = 10
     load_in_8bit: bool | None = None
+    load_in_4bit: bool = False
     dtype: str = "auto"
     gradient_checkpointing: bool | None = None
     prompt_template: str = prompts.DEFAULT_TEMPLATE
@@ -85,7 +87,10 @@ class Stage:
 
 
 def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None]:
-    """Everything that can be refused without loading a model. Returns the base folder and the starting adapter."""
+    """Everything that can be refused without loading a model. Returns the base folder and the starting adapter.
+
+    `settings` gets the names of the layers in the place of --lora_target_modules auto.
+    """
     prompts.check_template(settings.prompt_template)
     if stage.select_by not in SELECTION:
         raise InputError(f"--select_by {stage.select_by!r} is unknown; choose from {', '.join(SELECTION)}")
@@ -110,7 +115,10 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
         raise InputError(f"--eval_steps {stage.eval_steps}: must be at least 1")
     if settings.max_steps == 0 or settings.max_steps < -1 or stage.num_epochs <= 0:
         raise InputError("--max_steps and --num_epochs must be positive (--max_steps -1: as many as the epochs make)")
+    models.check_quantization(settings.load_in_8bit, settings.load_in_4bit)
     base = models.base_folder(settings.base_model)
+    models.chat_template_record(base, settings.prompt_template)
+    settings.lora_target_modules = models.lora_targets(base, settings.lora_target_modules)
     start = None
     if stage.start:
         start = models.inspect_adapter(stage.start, base)
@@ -129,6 +137,9 @@ def request(settings: Settings, stage: Stage, base: Path, start: models.Adapter 
     chosen = dataclasses.asdict(settings)
     for name in ("base_model", "output_dir", "report_to"):
         chosen.pop(name)
+    if not chosen["load_in_4bit"]:
+        chosen.pop("load_in_4bit")  # adapters from before there was the flag stay finished
+    chosen |= models.chat_template_record(base, settings.prompt_template)
     for name, value in arguments(stage).items():
         if name not in ("train_path", "valid_path", "start"):
             chosen[name] = value

@@ -86,15 +86,18 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
 
     from tlrec.trainer import NO_ROW, RecTrainer
 
-    in_8bit = device == "cuda" if settings.load_in_8bit is None else settings.load_in_8bit
+    in_8bit = settings.load_in_8bit
+    if in_8bit is None:
+        in_8bit = device == "cuda" and not settings.load_in_4bit
+    quantized = in_8bit or settings.load_in_4bit
     checkpointing = settings.gradient_checkpointing
     if checkpointing is None:
-        checkpointing = in_8bit and device == "cuda"
+        checkpointing = quantized and device == "cuda"
     micro_batch = settings.micro_batch_size or (CUDA_MICRO_BATCH if device == "cuda" else CPU_MICRO_BATCH)
     share = settings.batch_size // processes.count()  # of an optimiser step's samples
     micro_batch = math.gcd(share, micro_batch)
     transformers.set_seed(stage.seed)
-    model, tokenizer = models.load(base, in_8bit, settings.dtype, device)
+    model, tokenizer = models.load(base, in_8bit, settings.dtype, device, settings.load_in_4bit)
     encoder = Encoder(tokenizer, settings.prompt_template)
     train = [
         _features(encoder, row, settings, f"{stage.train_path}: record {number}") | {"row": number}
@@ -104,7 +107,7 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
     cut = ", ".join(f"{count} {what}" for what, count in cuts.items()) or "nothing had to be cut"
     filled = 0 if processes.count() == 1 else -len(train) % (micro_batch * processes.count())
     print(f"{len(train)} samples for tuning, cut-off {settings.cutoff_len} tokens: {cut}")
-    if in_8bit:
+    if quantized:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=checkpointing)
     elif checkpointing:
         model.enable_input_require_grads()

@@ -1,0 +1,129 @@
+"""A model of LLaMA-7B's shape with random weights: what it costs to load, tune and score 7B, without the licence.
+
+    python -m base_model.prepare random-llama-7b --tokenizer /path/to/llama-7b-hf
+
+It knows nothing: its AUC is chance. The weights are drawn and written one shard at a time, so making it takes 2 GiB of
+memory.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from tlrec import models, paths
+from tlrec.errors import InputError
+
+NAME = "random-llama-7b"
+SHAPE = {"vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32,
+         "num_attention_heads": 32, "max_position_embeddings": 2048}  # huggyllama/llama-7b's config.json
+SHARD_BYTES = 1 << 30
+TRAINED_ON = "rec_data/movie/train.json"
+
+
+def prepare_random(tokenizer: str = "", seed: int = 0, layers: int = SHAPE["num_hidden_layers"]) -> None:
+    """Make base_model/random-llama-7b: LLaMA-7B's shape, random fp16 weights.
+
+    Args:
+        tokenizer: LLaMA's tokenizer, as a Hugging Face folder or a GGUF file; without it a byte-level BPE of at most
+            32,000 tokens is trained on rec_data/movie/train.json
+        seed: of the weights
+        layers: fewer than LLaMA-7B's 32 make a smaller model, named after their number
+    """
+    if layers < 1:
+        raise InputError(f"--layers {layers}: must be at least 1")
+    folder = paths.home() / "base_model" / (NAME if layers == SHAPE["num_hidden_layers"] else f"{NAME}-{layers}-layers")
+    if folder.exists():
+        models.base_folder(str(folder))
+        print(f"{folder}: already here")
+        return
+    make(folder, {**SHAPE, "num_hidden_layers": layers}, tokenizer, seed)
+
+
+def make(folder: Path, shape: dict, tokenizer: str, seed: int) -> None:
+    """Write the model folder, whole or not at all. InputError where tokenizer or room on the disk is missing."""
+    words = _tokenizer(tokenizer, shape["vocab_size"])
+    import torch
+    from safetensors.torch import save_file
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(**shape, bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id,
+                         dtype="float16", architectures=["LlamaForCausalLM"])
+    with torch.device("meta"):
+        tensors = LlamaForCausalLM(config).state_dict()
+    size = 2 * sum(tensor.numel() for tensor in tensors.values())
+    room = shutil.disk_usage(paths.writable_directory(folder.parent)).free
+    if room < 1.1 * size:
+        raise InputError(f"{folder.parent}: {room / 2**30:.1f} GiB are free, the model takes {size / 2**30:.1f}; make "
+                         "room, or set TLREC_HOME")
+    shards = _shards({name: 2 * tensor.numel() for name, tensor in tensors.items()})
+    files = {number: f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)}
+    random = torch.Generator().manual_seed(seed)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".random-") as work:
+        made = Path(work) / "made"
+        made.mkdir()
+        for number, names in enumerate(shards, 1):
+            weights = {}
+            for name in names:
+                weight = torch.empty(tensors[name].shape, dtype=torch.float16)
+                is_norm = weight.dim() == 1
+                weights[name] = weight.fill_(1) if is_norm else weight.normal_(0, config.initializer_range,
+                                                                               generator=random)
+            save_file(weights, made / files[number], metadata={"format": "pt"})
+            print(f"{files[number]}: {len(names)} tensors", flush=True)
+        places = {name: files[number] for number, names in enumerate(shards, 1) for name in names}
+        index = {"metadata": {"total_size": size}, "weight_map": places}
+        (made / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
+        config.save_pretrained(made)
+        words.save_pretrained(made)
+        made.replace(folder)
+    print(f"{folder}: made, {size / 2:,.0f} random weights in fp16 (seed {seed})")
+
+
+def _shards(sizes: dict[str, int]) -> list[list[str]]:
+    """Tensor names in groups of at most SHARD_BYTES (one tensor alone may be larger)."""
+    shards, filled = [[]], 0
+    for name, size in sizes.items():
+        if shards[-1] and filled + size > SHARD_BYTES:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size
+    return shards
+
+
+def _tokenizer(source: str, most: int):
+    """The tokenizer of a folder or GGUF file, or one trained on the movie prompts, of at most `most` tokens."""
+    from transformers import AutoTokenizer
+
+    path = Path(source)
+    if not source:
+        return _trained(paths.home() / TRAINED_ON, most)
+    try:
+        if path.is_file():
+            words = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+        else:
+            words = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except Exception as error:  # the loaders raise many kinds for a bad file
+        raise InputError(f"{source}: not readable as a tokenizer ({str(error).splitlines()[0]})") from None
+    if len(words) > most:
+        raise InputError(f"{source}: {len(words):,} tokens, the model has {most:,}; give LLaMA's tokenizer, or none")
+    return words
+
+
+def _trained(path: Path, most: int):
+    from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    from tlrec import prompts, samples
+
+    texts = (prompts.prompt(sample) + sample.output for sample in samples.read_samples(path, answers_only=True))
+    words = Tokenizer(BPE())
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words.decoder = decoders.ByteLevel()
+    words.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=most, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    words.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", bos_token="<s>", eos_token="</s>")

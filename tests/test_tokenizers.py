@@ -1,0 +1,205 @@
+"""The answer's position under tokenizers in the style of LLaMA-3, Qwen, LLaMA-2/Mistral, and under joined newlines."""
+
+import pytest
+from conftest import LLAMA_VOCABULARY, make_rows
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
+from tokenizers.models import BPE
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from tlrec import models, prompts
+from tlrec.answers import Encoder
+from tlrec.errors import InputError
+from tlrec.samples import Sample
+
+ROWS = [Sample(**sample) for sample in make_rows(12, 5)[0]]
+GPT4_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+              r"\s+(?!\S)|\s+")
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' %}{{ '<think>\n\n</think>"
+    "\n\n' }}{% endif %}{{ m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+LLAMA2_CHAT = (
+    "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' + m.content + ' [/INST]' }}"
+    "{% else %}{{ ' ' + m.content + ' ' + eos_token }}{% endif %}{% endfor %}"
+)
+
+
+def byte_level(special: list[str], bos: str = "", **names) -> PreTrainedTokenizerFast:
+    """A byte-level BPE with LLaMA-3's and Qwen's way of splitting, trained on prompts."""
+    words = Tokenizer(BPE())
+    words.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(GPT4_SPLIT), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)])
+    words.decoder = decoders.ByteLevel()
+    texts = [prompts.prompt(row) + row.output for row in ROWS]
+    words.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=900, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False))
+    if bos:
+        words.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, words.token_to_id(bos))])
+    return PreTrainedTokenizerFast(tokenizer_object=words, clean_up_tokenization_spaces=False, **names)
+
+
+def by_hand(merges: list[tuple[str, str]], sentencepiece: bool = False) -> PreTrainedTokenizerFast:
+    """A BPE over characters with these merges; as LLaMA-2's with a space put first, and newlines as bytes."""
+    vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2}
+    letters = [chr(code) for code in range(33, 127)]
+    letters += [f"<0x{byte:02X}>" for byte in range(256)] + ["▁"] if sentencepiece else ["\n", " "]
+    for token in [*letters, *("".join(pair) for pair in merges)]:
+        vocabulary.setdefault(token, len(vocabulary))
+    words = Tokenizer(BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=sentencepiece, fuse_unk=True))
+    words.decoder = decoders.Fuse()
+    if sentencepiece:
+        words.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        words.decoder = decoders.Sequence([
+            decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+        words.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", bos_token="<s>", eos_token="</s>",
+                                   clean_up_tokenization_spaces=False)
+
+
+ANSWERS = [("Y", "e"), ("Ye", "s"), ("N", "o")]
+KINDS = {
+    "llama-3": lambda: byte_level(["<|begin_of_text|>", "<|eot_id|>"], bos="<|begin_of_text|>",
+                                  bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"),
+    "qwen": lambda: byte_level(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], eos_token="<|im_end|>",
+                               pad_token="<|endoftext|>", chat_template=CHATML),
+    "mistral": lambda: by_hand([*ANSWERS, ("▁", "Yes"), ("▁", "No")], sentencepiece=True),
+    "newline joins both answers": lambda: by_hand([*ANSWERS, ("\n", "Yes"), ("\n", "No"), (":", "\n")]),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def tokenizer(request):
+    return KINDS[request.param]()
+
+
+def check(encoder: Encoder, lead: str = "") -> None:
+    """The whole sample is one real tokenisation, it decodes to its two halves, and scoring reads its first half."""
+    tokenizer = encoder.tokenizer
+    ids = encoder.answer_ids()
+    assert ids.yes != ids.no
+    for row in ROWS:
+        whole = encoder.whole(row)
+        before, after = encoder._texts(row)
+        plain = tokenizer(before + row.output + after, add_special_tokens=encoder.template != prompts.CHAT)["input_ids"]
+        assert whole.ids[: len(plain)] == plain and len(whole.ids) - len(plain) == (not after)
+        assert whole.ids[whole.answer_start] == (ids.yes if row.label else ids.no)
+        assert encoder.prompt(row) == whole.ids[: whole.answer_start]
+        said = tokenizer.decode(whole.ids[whole.answer_start :], skip_special_tokens=True)
+        assert said.strip() == row.output
+        asked = tokenizer.decode(whole.ids[: whole.answer_start], skip_special_tokens=True)
+        assert asked.rstrip().endswith(lead or "### Response:") and row.input in asked
+
+
+def test_position_is_that_of_the_real_tokenisation(tokenizer):
+    check(Encoder(tokenizer))
+
+
+@pytest.mark.parametrize("kind", ["llama-3", "qwen", "mistral"])
+def test_without_joins_the_prompt_is_tokenised_as_it_stands(kind):
+    encoder = Encoder(KINDS[kind]())
+    for row in ROWS:
+        assert encoder.prompt(row) == encoder.tokenizer(prompts.prompt(row))["input_ids"]
+
+
+def test_a_joined_newline_is_the_answers():
+    joined = KINDS["newline joins both answers"]()
+    ids = Encoder(joined).answer_ids()
+    assert [joined.decode([token]) for token in ids] == ["\nYes", "\nNo"]
+    alone = joined(prompts.prompt(ROWS[0]))["input_ids"]  # without its answer the prompt ends in another token
+    assert alone[-1] == joined.convert_tokens_to_ids(":\n")
+
+
+def test_a_newline_joined_to_one_answer_only_is_refused():
+    with pytest.raises(InputError, match="no single token for 'No' after the prompt"):
+        Encoder(by_hand([*ANSWERS, ("\n", "Yes")])).answer_ids()
+
+
+def test_prompts_that_join_otherwise_than_the_others_are_refused():
+    """Without an input the prompt ends alike, so the join is made to hang on what stands before."""
+    encoder = Encoder(by_hand([*ANSWERS, ("\n", "Yes"), ("\n", "No")]))
+    encoder.answer_ids()
+    encoder._texts = lambda sample: (sample.input, "")
+    with pytest.raises(InputError, match="but not of every prompt: 'no newline here '"):
+        encoder.prompt(Sample("", "no newline here ", "Yes."))
+
+
+def test_bos_stands_where_the_tokenizer_puts_it():
+    for kind, first in (("llama-3", "<|begin_of_text|>"), ("mistral", "<s>"), ("qwen", None)):
+        tokenizer = KINDS[kind]()
+        beginning = tokenizer.convert_ids_to_tokens(Encoder(tokenizer).prompt(ROWS[0])[:2])
+        assert (beginning[0] == first) == (first is not None) and beginning[1] != first
+
+
+def test_chat_template_with_a_block_before_the_answer():
+    tokenizer = KINDS["qwen"]()
+    encoder = Encoder(tokenizer, prompts.CHAT)
+    check(encoder, lead="</think>")  # not after "assistant": there the model would think
+    assert encoder.whole(ROWS[0]).ids[-1] == tokenizer.eos_token_id
+
+
+def test_chat_template_with_a_space_before_the_answer():
+    tokenizer = KINDS["mistral"]()
+    tokenizer.chat_template = LLAMA2_CHAT
+    encoder = Encoder(tokenizer, prompts.CHAT)
+    assert tokenizer.convert_ids_to_tokens(encoder.answer_ids()) == ["▁Yes", "▁No"]
+    check(encoder, lead="[/INST]")
+    ids = encoder.whole(ROWS[0]).ids
+    assert ids.count(tokenizer.bos_token_id) == 1 and ids[-1] == tokenizer.eos_token_id
+
+
+def test_chat_prompts_fit_a_cutoff_with_their_answer():
+    encoder = Encoder(KINDS["qwen"](), prompts.CHAT)
+    full = encoder.whole(ROWS[0])
+    fitted = encoder.fitted(ROWS[0], len(full.ids) - 1)
+    assert len(fitted.ids) < len(full.ids) and fitted.ids[fitted.answer_start :] == full.ids[full.answer_start :]
+    assert encoder.cuts["samples that lost titles"] == 1
+
+
+def test_chat_templates_do_not_tell_the_date():
+    tokenizer = KINDS["qwen"]()
+    tokenizer.chat_template = "{{ strftime_now('%Y-%m-%d') }}" + CHATML
+    assert prompts.chat(ROWS[0], tokenizer)[0].startswith("26 Jul 2024<|im_start|>")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ raise_exception('no users here') }}", "chat template fails .*no users here"),
+        (CHATML + "{% if add_generation_prompt %}<hm>{% endif %}", "begins an answer otherwise"),
+    ],
+)
+def test_chat_templates_that_cannot_be_used(template, message):
+    tokenizer = KINDS["qwen"]()
+    tokenizer.chat_template = template
+    with pytest.raises(InputError, match=message):
+        Encoder(tokenizer, prompts.CHAT).answer_ids()
+
+
+def test_a_model_without_chat_template_is_named(tmp_path, embedded):
+    with pytest.raises(InputError, match="has no chat template"):
+        models.chat_template_record(tmp_path, prompts.CHAT)
+    assert models.chat_template_record(tmp_path, "alpaca") == {}
+    found = models.chat_template_record(embedded, prompts.CHAT)
+    (tmp_path / "chat_template.jinja").write_text("another")
+    assert found != models.chat_template_record(tmp_path, prompts.CHAT)
+
+
+def test_the_embedded_models_own_chat(embedded):
+    tokenizer = AutoTokenizer.from_pretrained(embedded)
+    check(Encoder(tokenizer, prompts.CHAT), lead="assistant")
+    plain = Encoder(tokenizer)
+    assert all(plain.prompt(row) == tokenizer(prompts.prompt(row))["input_ids"] for row in ROWS)  # scores stay
+
+
+@pytest.mark.skipif(not LLAMA_VOCABULARY.exists(), reason="LLaMA's vocabulary is not beside the checkout")
+def test_llamas_own_vocabulary():
+    tokenizer = AutoTokenizer.from_pretrained(LLAMA_VOCABULARY.parent, gguf_file=LLAMA_VOCABULARY.name)
+    encoder = Encoder(tokenizer)
+    assert all(encoder.prompt(row) == tokenizer(prompts.prompt(row))["input_ids"] for row in ROWS)
+    tokenizer.chat_template = LLAMA2_CHAT
+    chat = Encoder(tokenizer, prompts.CHAT)
+    assert tokenizer.convert_ids_to_tokens(chat.answer_ids()) == ["▁Yes", "▁No"]
+    check(chat, lead="[/INST]")
