@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors.torch import load_file
-from torch.nn import functional
 from transformers.trainer_utils import rotate_checkpoints
 
-from tlrec import checkpoints, metrics, models, processes, scoring
+from tlrec import checkpoints, metrics, models, output_layer, processes, scoring
 from tlrec.answers import IGNORED, Encoder
 from tlrec.errors import InputError
 from tlrec.interruption import Interruption
+from tlrec.loss import label_losses
 from tlrec.order import RowOrder
 from tlrec.samples import Sample
 
@@ -36,6 +36,7 @@ class RecTrainer(transformers.Trainer):
         self.validation, self.encoder = validation, encoder
         self.identity, self.keep = identity, keep
         self.began, self.interruption = time.time(), Interruption()
+        self.fused: bool | None = None  # whether the loss takes the output layer's place; found at the first batch
         self.add_callback(_Flow(self))
 
     def train(self, resume_from_checkpoint: str | Path | None = None, seconds: float = 0.0):
@@ -76,18 +77,13 @@ class RecTrainer(transformers.Trainer):
         return loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Mean cross-entropy per label, shape (); the output layer runs from the first label of the batch on."""
+        """Mean cross-entropy per label, shape ()."""
         labels = inputs.pop("labels")
-        counted = (labels != IGNORED).any(dim=0).nonzero()
-        first = max(int(counted[0]), 1) if len(counted) else labels.shape[1]
-        keep = labels.shape[1] - first + 1  # the position before the first label predicts it
-        positions = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
-        outputs = model(**inputs, position_ids=positions, logits_to_keep=keep, use_cache=False)
-        targets = labels[:, first:]
-        chosen = targets != IGNORED
-        total = functional.cross_entropy(outputs.logits[:, :-1][chosen].float(), targets[chosen], reduction="sum")
+        if self.fused is None:
+            self.fused = output_layer.is_plain(self.model)
+        losses, outputs = label_losses(self.model, model, inputs, labels, self.fused)
         # processes average their gradients; num_items_in_batch counts the labels of all of them
-        loss = total / chosen.sum() if num_items_in_batch is None else total * processes.count() / num_items_in_batch
+        loss = losses.mean() if num_items_in_batch is None else losses.sum() * processes.count() / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
