@@ -179,4 +179,4 @@ def test_tied_embeddings_and_no_pad_token_in_8_and_4_bit(tiny_llama, tmp_path, b
     assert tokenizer.pad_token_id is not None
     assert model.model.layers[0].mlp.up_proj.weight.dtype in (torch.int8, torch.uint8)
     close = torch.corrcoef(torch.stack([logits(model).flatten(), logits(plain).flatten()]))[0, 1]
-    assert close > (0.999 if bits["load_in_8bit"] else 0.95)
+    assert close > (0.99 if bits["load_in_8bit"] else 0.8)
