@@ -35,7 +35,7 @@ serve_base_model() { # serve_base_model: `transformers serve` with BASE_MODEL on
     say "starting \`transformers serve\` with $BASE on port $port; its log: $log"
     mkdir -p "$(dirname "$log")"
     # from the folder's parent, so that its name is the model's name; the user's key is not for this server
-    (cd "$folder/.." && exec env -u OPENAI_API_KEY "$PYTHON" -m transformers.cli.transformers serve "$BASE" \
+    (cd "$folder/.." && exec env -u OPENAI_API_KEY "$PYTHON" -P -m transformers.cli.transformers serve "$BASE" \
         --host 127.0.0.1 --port "$port") >"$log" 2>&1 </dev/null &
     SERVER=$!
     (tail --pid=$$ -f /dev/null; kill $SERVER) >/dev/null 2>&1 </dev/null & # this script may be killed with -9
