@@ -162,7 +162,8 @@ pick_cot() {
         note "It is no language model. bash ./shell/generate_cot_data.sh asks one; COT=skip leaves the stage out."
         [ -z "${said:-}" ] || note "${said##*error: }"
         COT_DATA=$by_rules
-        [ -f "$by_rules" ] || { need_source_data "$1"; make_cot_by_rules "$1" "${COT_SAMPLES:-300}" "$by_rules"; }
+        need_source_data "$1"
+        make_cot_by_rules "$1" "${COT_SAMPLES:-300}" "$by_rules" # seconds, and the same each time
     fi
 }
 

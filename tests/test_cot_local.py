@@ -60,8 +60,8 @@ def test_a_killed_wrapper_leaves_no_server(home, how):
     environment = os.environ | {"TLREC_HOME": str(home), "SOURCE": "movielens", "BASE_MODEL": "tiny",
                                 "OPENAI_BASE_URL": ""}
     with open(log, "w") as file:
-        process = subprocess.Popen(["bash", *FLAGS, "--max_tokens", "400"], cwd=paths.ROOT, env=environment, stdout=file,
-                                   stderr=file, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(["bash", *FLAGS, "--max_tokens", "400"], cwd=paths.ROOT, env=environment,
+                                   stdout=file, stderr=file, stdin=subprocess.DEVNULL)
     until = time.monotonic() + 120
     while "asked about" not in log.read_text() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.1)

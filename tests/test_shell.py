@@ -36,13 +36,15 @@ def test_chain_from_alpaca_to_cross_domain_evaluation(home):
     wrapper("alpaca", "cpu", "movie", *TINY, "--val_set_size", "4", "--eval_steps", "1", home=home)
     assert finished(models / "alpaca")["chain"] == ["alpaca"]
 
-    text = wrapper("zero_shot", "0", "movie", "movielens", *TINY, "--select_on", "source", home=home)
-    assert "chain-of-thought stage is skipped" in text and text.splitlines()[-1].startswith("===== auc: 0.")
+    text = wrapper("zero_shot", "0", "movie", "movielens", *TINY, "--select_on", "source", home=home, COT="skip")
+    assert "no chain-of-thought stage" in text and text.splitlines()[-1].startswith("===== auc: 0.")
+    assert text.count("===== auc: ") == 2  # after each stage
     made = finished(models / "alpaca_movielens")
     assert made["chain"] == ["alpaca", "movielens"]
     assert made["arguments"]["valid_path"].endswith("instruction_data/movielens/valid.json")
 
-    text = wrapper("few_shot", "0", "1", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8 16")
+    text = wrapper("few_shot", "0", "1", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8 16",
+                   COT="skip")
     assert "zero-shot chain:" in text
     few = home / "output_model/llama-7b/movie/alpaca_movielens"
     assert finished(few / "1_8")["chain"] == ["alpaca", "movielens", "movie"] and finished(few / "1_16")["shots"] == 16
@@ -52,7 +54,7 @@ def test_chain_from_alpaca_to_cross_domain_evaluation(home):
     assert [(row["train_domain"], row["test_domain"], row["shots"]) for row in gathered] == [
         ("movie", "book", 16), ("movie", "book", 8)]
 
-    again = wrapper("few_shot", "0", "1", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8")
+    again = wrapper("few_shot", "0", "1", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8", COT="skip")
     assert "reused" in again and "already recorded" in again
 
 
@@ -61,8 +63,9 @@ def test_few_shot_runs_a_missing_chain_first_with_cot_where_there_is_data(home):
     cot.mkdir()
     shutil.copy(home / "instruction_data/movielens/train.json", cot / "stage123.json")
     text = wrapper("few_shot", "cpu", "0", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8", ALPACA="skip",
-                   CHAIN_FLAGS=" ".join(TINY))
-    assert "it is run first" in text
+                   CHAIN_FLAGS=" ".join([*TINY, "--select_on", "none"]))
+    assert "kept as your own data" in text and "NOTICE" not in text
+    assert text.count("===== auc: ") == 3 + (home / "instruction_model/llama-7b/movie/alpaca").exists()
     stages = home / "instruction_model/llama-7b/movie"
     start = "alpaca_" if (stages / "alpaca").exists() else ""
     assert finished(stages / f"{start}stage123") and finished(stages / f"{start}stage123_movielens")
@@ -83,6 +86,28 @@ def test_chain_of_thought_data_without_a_language_model(tmp_path):
     assert "OPENAI_API_KEY is not set" in text
 
 
+def test_rules_stand_in_where_there_is_no_cot_data_and_each_stage_is_scored(home):
+    """Two samples of chain-of-thought data, twelve of the source: --sample counts for both, as far as they go."""
+    options = {"home": home, "ALPACA": "skip", "COT_SAMPLES": "8", "TLREC_MIRROR": str(home / "no-mirror")}
+    words = ["zero_shot", "cpu", "movie", "movielens", *TINY, "--select_on", "none", "--sample", "12"]
+    text = wrapper(*words, **options)
+    assert "NOTICE: neither published nor generated" in text and "It is no language model" in text
+    assert "the mirror has no" in text and "--teacher rules" in text and "--cutoff_len 2048" in text
+    about = json.loads((home / "cot_data/rules_movielens/stage123_rules_about.json").read_text())
+    assert about["teacher"] == "rules (no language model)" and 0 < about["samples"] <= about["answered"] <= 8
+    start = ["alpaca"] if (home / "instruction_model/llama-7b/movie/alpaca").exists() else []
+    name = "_".join([*start, "stage123_rules", "movielens"])
+    made = finished(home / "instruction_model/llama-7b/movie" / name)
+    assert made["chain"] == [*start, "stage123_rules", "movielens"]
+    assert made["rows_of_chain"][-2:] == [about["samples"], 12]
+    runs = [json.loads(line) for line in (home / "results/runs.jsonl").read_text().splitlines()]
+    assert [run["chain"] for run in runs[-2:]] == [[*start, "stage123_rules"], [*start, "stage123_rules", "movielens"]]
+    again = wrapper(*words, **options)
+    assert again.count("already recorded") == text.count("===== auc: ") and again.count("reused") == 2
+    assert not (home / "cot_data/stage123.json").exists()
+    shutil.rmtree(home / "cot_data")
+
+
 def test_tallrec_has_no_tlrec_stage(home):
     text = wrapper("instruct_7B", "cpu", "2", *TINY, home=home, SHOTS="8", ALPACA="skip")
     assert "--select_by auc" in text and "--num_epochs 200" not in text  # the user's flag replaced the default
@@ -97,6 +122,7 @@ def test_tallrec_has_no_tlrec_stage(home):
         (["zero_shot", "0", "music", "netflix"], "choose from: movie book"),
         (["zero_shot", "0", "movie", "imdb"], "choose from: netflix amazon-book movielens"),
         (["zero_shot", "0", "movie", "movielens", "--select_on", "all"], "choose from: target source none"),
+        (["zero_shot", "0", "movie", "movielens", "--sample", "few"], "--sample 'few': give a number of rows"),
         (["zero_shot", "one", "movie", "movielens"], "GPU 'one' is unknown"),
         (["zero_shot", "0", "movie", "movielens", "--lerning_rate", "1"], "did you mean --learning_rate"),
         (["few_shot", "0", "movie"], "bash ./shell/few_shot.sh GPU SEED TARGET"),
