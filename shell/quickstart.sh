@@ -33,7 +33,7 @@ run evaluate.py --base_model "$BASE_MODEL" "${TEST[@]}"
 say "3 of 8: chain-of-thought tuning, data by rules"
 make_cot_by_rules movielens "$COT_SAMPLES" "$COT_DATA"
 run ins_tuning.py "${SHORT[@]}" --train_data_path "$COT_DATA" --output_dir "$COT_MODEL" --cutoff_len 2048 --seed 0 \
-    --num_epochs 1 --batch_size 4 --learning_rate 3e-4 --warmup_steps 2
+    --num_epochs 1 --batch_size 4 --micro_batch_size 2 --learning_rate 3e-4 --warmup_steps 2
 say "4 of 8: AUC after it"
 run evaluate.py --base_model "$BASE_MODEL" --lora_weights "$COT_MODEL" "${TEST[@]}"
 say "5 of 8: instruction tuning on the source domain, $SOURCE_ROWS rows"

@@ -8,7 +8,7 @@ from tlrec.reports.canvas import BAND, OURS, TALLREC, TLREC
 from tlrec.reports.records import Cell
 
 STAGES = ("untuned", "+ alpaca", "+ CoT", "+ source", "+ 16", "+ 64", "+ 256")
-KINDS = {"alpaca": "+ alpaca", "stage123": "+ CoT"}  # names in an adapter's chain; any other one is a source
+KINDS = {"alpaca": "+ alpaca", "stage123": "+ CoT", "stage123_rules": "+ CoT"}  # any other stage is a source
 TABLE_1, LATEST = "published (TALLRec's Table 1)", "TLRec (latest block)"
 LANGUAGE_MODELS = {TABLE_1: "TALLRec", LATEST: LATEST}  # label: the published system drawn beside our language models
 LLAMA = "LLaMA-7B, published (TLRec, latest block)"
