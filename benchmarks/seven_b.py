@@ -68,7 +68,7 @@ def main(base_model: str = random_llama.NAME, output_dir: str = "", name: str = 
     lap("one rec-tuning step")
     tuned = scoring.score(trainer.model, trainer.encoder, rows)
     lap(f"score {PROMPTS} prompts, tuned")
-    tuning._save(trainer.model, output, before)
+    tuning._save(trainer, output, before)
     lap("save the adapter")
     del trainer, before
     gc.collect()

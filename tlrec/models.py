@@ -211,7 +211,13 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
 
     4-bit is QLoRA's: NF4 with quantised scales, computing in `dtype`.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        BitsAndBytesConfig,
+    )
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
@@ -226,9 +232,13 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
     placement = {"device_map": {"": device}} if quantization or device == "cuda" else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            base, dtype=compute, local_files_only=True, **placement, **quantization
-        )
+        how = {"dtype": compute, "local_files_only": True, **placement, **quantization}
+        if quantization and device == "cpu" and any(base.glob("*.safetensors")):
+            config = AutoConfig.from_pretrained(base, local_files_only=True)
+            model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
+                None, config=config, state_dict=_unmapped(base), **how)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(base, **how)
     except Exception as error:  # the loaders raise many kinds for a bad folder
         raise InputError(f"{base}: cannot be loaded as a causal language model ({error})") from None
     # a slice of positions is not contiguous, and the output layer would copy its weights once per row for it
@@ -241,6 +251,21 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
         raise InputError(f"{base}: the tokenizer has {len(tokenizer)} tokens, the model "
                          f"{model.get_input_embeddings().num_embeddings}; they do not belong together")
     return model, tokenizer
+
+
+def _unmapped(base: Path) -> dict:
+    """The tensors of a model's safetensors files by name, each read when it is asked for.
+
+    transformers maps the files into memory, where their pages stay beside the quantised weights until all are loaded:
+    20 GiB for LLaMA-7B in 8-bit, instead of 9.
+    """
+    from safetensors import safe_open
+
+    slices = {}
+    for path in sorted(base.glob("*.safetensors")):
+        file = safe_open(path, framework="pt", device="cpu", backend="pread")
+        slices |= {name: file.get_slice(name) for name in file.keys()}
+    return slices
 
 
 def read_weights(adapter: Adapter) -> dict:
