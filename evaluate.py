@@ -81,7 +81,7 @@ def main(
         "prompt_template": prompt_template,
         "scoring_batch_size": scoring_batch_size,
         **({"load_in_4bit": True} if load_in_4bit else {}),
-        **(models.chat_template_record(base, prompt_template) if base else {}),
+        **(prompts.chat_template_record(base, prompt_template) if base else {}),
     }
     system = _system(method, base, adapter)
     recorded = results.find(request) if skip_recorded else None

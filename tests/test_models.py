@@ -6,7 +6,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from tlrec import models
+from tlrec import lora, models
 from tlrec.errors import InputError
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
@@ -91,16 +91,16 @@ def test_nan_weights_are_refused(tiny_llama, adapter):
 
 def test_other_rank_alpha_or_targets_are_refused(tiny_llama, adapter):
     found = models.inspect_adapter(adapter, tiny_llama)
-    models.check_same_lora(found, 8, 16, ["v_proj", "q_proj"])
+    lora.check_same_lora(found, 8, 16, ["v_proj", "q_proj"])
     for rank, alpha, targets, flag in (
         (4, 16, ["q_proj", "v_proj"], "--lora_r"),
         (8, 32, ["q_proj", "v_proj"], "--lora_alpha"),
         (8, 16, ["q_proj"], "--lora_target_modules"),
     ):
         with pytest.raises(InputError, match=flag):
-            models.check_same_lora(found, rank, alpha, targets)
+            lora.check_same_lora(found, rank, alpha, targets)
     with pytest.raises(InputError) as refused:
-        models.check_same_lora(found, 16, 32, ["q_proj", "k_proj", "v_proj", "o_proj"])
+        lora.check_same_lora(found, 16, 32, ["q_proj", "k_proj", "v_proj", "o_proj"])
     assert str(refused.value).endswith("give --lora_r 8 --lora_alpha 16 --lora_target_modules '[q_proj,v_proj]'")
     with pytest.raises(InputError, match="the base model needs 4x32"):
         attached(tiny_llama, adapter, r=4)
@@ -143,21 +143,21 @@ def test_unusable_model_folders(tmp_path, tiny_llama):
                                              ("qwen3", ["q_proj", "v_proj"]), ("gpt2", ["c_attn"])])
 def test_target_modules_by_architecture(tmp_path, kind, names):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
-    assert models.lora_targets(tmp_path, ["auto"]) == names
-    assert models.lora_targets(tmp_path, ["lm_head"]) == ["lm_head"]
+    assert lora.lora_targets(tmp_path, ["auto"]) == names
+    assert lora.lora_targets(tmp_path, ["lm_head"]) == ["lm_head"]
 
 
 def test_target_modules_of_an_unknown_architecture_must_be_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "abacus"}))
     with pytest.raises(InputError, match="knows no layers for model_type 'abacus'; name them"):
-        models.lora_targets(tmp_path, ["auto"])
+        lora.lora_targets(tmp_path, ["auto"])
 
 
 def test_adapters_that_are_not_plain_lora_do_not_start_a_tuning(tiny_llama, adapter):
     settings = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(settings | {"use_rslora": True}))
     with pytest.raises(InputError, match="has use_rslora"):
-        models.check_same_lora(models.inspect_adapter(adapter, tiny_llama), 8, 16, ["q_proj", "v_proj"])
+        lora.check_same_lora(models.inspect_adapter(adapter, tiny_llama), 8, 16, ["q_proj", "v_proj"])
 
 
 @pytest.mark.parametrize("bits", [{"load_in_8bit": True}, {"load_in_8bit": False, "load_in_4bit": True}])

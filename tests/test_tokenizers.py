@@ -6,7 +6,7 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, 
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from tlrec import models, prompts
+from tlrec import prompts
 from tlrec.answers import Encoder
 from tlrec.errors import InputError
 from tlrec.samples import Sample
@@ -180,11 +180,11 @@ def test_chat_templates_that_cannot_be_used(template, message):
 
 def test_a_model_without_chat_template_is_named(tmp_path, embedded):
     with pytest.raises(InputError, match="has no chat template"):
-        models.chat_template_record(tmp_path, prompts.CHAT)
-    assert models.chat_template_record(tmp_path, "alpaca") == {}
-    found = models.chat_template_record(embedded, prompts.CHAT)
+        prompts.chat_template_record(tmp_path, prompts.CHAT)
+    assert prompts.chat_template_record(tmp_path, "alpaca") == {}
+    found = prompts.chat_template_record(embedded, prompts.CHAT)
     (tmp_path / "chat_template.jinja").write_text("another")
-    assert found != models.chat_template_record(tmp_path, prompts.CHAT)
+    assert found != prompts.chat_template_record(tmp_path, prompts.CHAT)
 
 
 def test_the_embedded_models_own_chat(embedded):

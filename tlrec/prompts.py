@@ -6,6 +6,11 @@ Alpaca. One text serves tuning and scoring: the prompt ends in a newline after "
 at once. `chat` is the chat template that a chat-tuned model brings in its folder.
 """
 
+import hashlib
+import json
+from pathlib import Path
+
+from tlrec import models
 from tlrec.errors import InputError
 from tlrec.samples import Sample
 
@@ -37,6 +42,25 @@ def prompt(sample: Sample, template: str = DEFAULT_TEMPLATE) -> str:
     if not sample.input:
         return _WITHOUT_INPUT.format(instruction=sample.instruction)
     return _WITH_INPUT.format(stray=STRAY_TEXT[template], instruction=sample.instruction, input=sample.input)
+
+
+def chat_template_record(base: Path, template: str) -> dict[str, str]:
+    """For --prompt_template chat, the hash of the template in the model's folder; empty for the others.
+
+    InputError where the model has no chat template.
+    """
+    if template != CHAT:
+        return {}
+    found = None
+    if (base / "chat_template.jinja").is_file():
+        found = (base / "chat_template.jinja").read_text(encoding="utf-8")
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        if not found and (base / name).is_file():
+            found = json.dumps(models.read_json(base / name, "").get("chat_template") or "").strip('"')
+    if not found:
+        raise InputError(f"{base}: the model has no chat template (chat_template.jinja, or chat_template in "
+                         f"tokenizer_config.json); use --prompt_template {DEFAULT_TEMPLATE}")
+    return {"chat_template_sha256": hashlib.sha256(found.encode()).hexdigest()}
 
 
 def chat(sample: Sample, tokenizer) -> tuple[str, str]:

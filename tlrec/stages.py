@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import models, paths, processes, prompts, samples
+from tlrec import lora, models, paths, processes, prompts, samples
 from tlrec.errors import InputError
 
 SELECTION = ("auc", "loss", "none")
@@ -117,12 +117,12 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
         raise InputError("--max_steps and --num_epochs must be positive (--max_steps -1: as many as the epochs make)")
     models.check_quantization(settings.load_in_8bit, settings.load_in_4bit)
     base = models.base_folder(settings.base_model)
-    models.chat_template_record(base, settings.prompt_template)
-    settings.lora_target_modules = models.lora_targets(base, settings.lora_target_modules)
+    prompts.chat_template_record(base, settings.prompt_template)
+    settings.lora_target_modules = lora.lora_targets(base, settings.lora_target_modules)
     start = None
     if stage.start:
         start = models.inspect_adapter(stage.start, base)
-        models.check_same_lora(start, settings.lora_r, settings.lora_alpha, settings.lora_target_modules)
+        lora.check_same_lora(start, settings.lora_r, settings.lora_alpha, settings.lora_target_modules)
     paths.writable_directory(settings.output_dir)
     return base, start
 
@@ -139,7 +139,7 @@ def request(settings: Settings, stage: Stage, base: Path, start: models.Adapter 
         chosen.pop(name)
     if not chosen["load_in_4bit"]:
         chosen.pop("load_in_4bit")  # adapters from before there was the flag stay finished
-    chosen |= models.chat_template_record(base, settings.prompt_template)
+    chosen |= prompts.chat_template_record(base, settings.prompt_template)
     for name, value in arguments(stage).items():
         if name not in ("train_path", "valid_path", "start"):
             chosen[name] = value

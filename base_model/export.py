@@ -1,0 +1,74 @@
+"""Merge an adapter into its base model: a full model folder that any Hugging Face tool loads.
+
+    python -m base_model.export --base_model llama-7b --lora_weights output_model/llama-7b/movie/alpaca_netflix/0_64 \
+        --output_dir merged/movie-64
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from tlrec import cli, models, paths, results
+from tlrec.errors import InputError
+
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+
+
+def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto") -> None:
+    """Write base model + adapter as one model folder, whole or not at all, with export.json on where it came from.
+
+    Args:
+        base_model: model folder, or its name under base_model/
+        lora_weights: adapter folder
+        output_dir: new folder that receives the model
+        dtype: of the merged weights; auto is that of the base model's config
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"--dtype {dtype!r} is unknown; choose {', '.join(DTYPES)}")
+    base, output = models.base_folder(base_model), Path(output_dir)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output}: is there already; name a new folder")
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    if "quantization_config" in config:
+        raise InputError(f"{base}: its weights are quantised, so an adapter cannot be merged into them; give the model "
+                         "in fp16, bf16 or fp32")
+    adapter = models.inspect_adapter(lora_weights, base)
+    wanted = config.get("dtype") or config.get("torch_dtype") or "float32" if dtype == "auto" else dtype
+    paths.writable_directory(output.parent)
+    merge(base, adapter, output, wanted)
+    print(f"{output}: {base.name} + {' + '.join(adapter.chain)}, {wanted}")
+
+
+def merge(base: Path, adapter: models.Adapter, output: Path, dtype: str) -> None:
+    """Write the merged model. InputError where the adapter does not fit the base model."""
+    from peft import LoraConfig
+    from transformers import AutoTokenizer
+
+    model, _ = models.load(base, False, dtype, "cpu")
+    model = models.attach(model, LoraConfig.from_pretrained(adapter.folder), adapter)
+    try:
+        model = model.merge_and_unload(safe_merge=True)
+    except ValueError as error:  # weights that are not finite
+        raise InputError(f"{adapter.folder}: cannot be merged in {dtype} ({error}); try --dtype float32") from None
+    words = AutoTokenizer.from_pretrained(base, local_files_only=True)  # without the padding that load() gives it
+    note = {
+        "base_model": {"name": base.name, "fingerprint": models.fingerprint(base)},
+        "adapter": {"path": paths.portable(str(adapter.folder.resolve())), "sha256": models.adapter_hash(adapter),
+                    "chain": adapter.chain, "rows_of_chain": adapter.rows_of_chain,
+                    "prompt_template": adapter.manifest.get("arguments", {}).get("prompt_template")},
+        "dtype": dtype,
+        **results.environment(),
+    }
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as work:
+        made = Path(work) / "made"
+        model.save_pretrained(made)
+        words.save_pretrained(made)
+        (made / "export.json").write_text(json.dumps(note, indent=2))
+        if output.is_dir():
+            output.rmdir()
+        shutil.move(made, output)
+
+
+if __name__ == "__main__":
+    cli.run(main)

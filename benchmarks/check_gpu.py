@@ -1,0 +1,225 @@
+"""Does this installation work on this GPU? Runs the real scripts on 16 rows and prints a table for a bug report.
+
+    bash shell/check_gpu.sh 0        # or: cpu
+
+Scores are compared with those that a CPU gave in fp32, recorded by
+
+    python -m benchmarks.check_gpu --record True
+"""
+
+import csv
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlrec import cli, models, paths, results, samples
+from tlrec.errors import InputError
+
+ROWS = 16  # the first of movie/test
+LLAMA = "llama-7b"
+RECORDED = paths.ROOT / "results" / "reference" / "cpu_scores.json"
+TOLERANCE = {"float32": 1e-3, "8-bit": 0.05}  # of P(Yes); 8-bit rounds the weights, so it may differ more
+LIMIT = 1800  # seconds that one command may take
+
+
+@dataclass
+class Check:
+    what: str
+    outcome: str  # pass, FAIL or skipped
+    detail: str
+    seconds: float = 0.0
+
+
+def main(device: str = "cpu", base_model: str = "smollm2-135m", recorded: str = str(RECORDED), record: bool = False,
+         load_in_8bit: bool = True) -> None:
+    """Print a Markdown table of checks; exit 1 where one fails.
+
+    Args:
+        device: what the GPU was called, or cpu; with a GPU a missing CUDA is a failure
+        base_model: the model whose recorded scores are compared; LLaMA-7B is checked too where it is in base_model/
+        recorded: file of scores made on a CPU in fp32
+        record: make that file instead
+        load_in_8bit: tune and score in 8-bit; False is for a CPU in a hurry
+    """
+    base = models.base_folder(base_model)
+    rows = samples.read_records(paths.home() / "rec_data" / "movie" / "test.json")[:ROWS]
+    with tempfile.TemporaryDirectory(prefix="check-gpu-") as work:
+        bench = Bench(Path(work), rows, ["--load_in_8bit", "True"] if load_in_8bit else ["--load_in_8bit", "False"])
+        if record:
+            if device != "cpu":
+                raise InputError("--record makes scores of a CPU; leave --device out")
+            _record(bench, base, Path(recorded))
+            return
+        checks = [_cuda(device), *_model(bench, base, Path(recorded))]
+        llama = paths.home() / "base_model" / LLAMA
+        if llama.is_dir():
+            checks += _model(bench, models.base_folder(str(llama)), None)
+        else:
+            checks.append(Check(LLAMA, "skipped", f"not in {llama.parent}"))
+        checks.append(_two_processes(bench, base))
+    print("\n".join(["", *_environment(device), "", "| check | outcome | seconds | detail |", "|---|---|---|---|"]))
+    for check in checks:
+        print(f"| {check.what} | {check.outcome} | {check.seconds:.0f} | {check.detail} |")
+    failed = sum(check.outcome == "FAIL" for check in checks)
+    print(f"\n{len(checks) - failed} of {len(checks)} passed or skipped, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+class Failed(Exception):
+    """A command that failed, with its last line."""
+
+
+class Bench:
+    """A home folder of its own with the rows, and the scripts run in it, each in its own process."""
+
+    def __init__(self, home: Path, rows: list, bits: list[str]):
+        self.home, self.bits = home, bits
+        (home / "rec_data" / "movie").mkdir(parents=True)
+        for name in ("train", "test"):
+            (home / "rec_data" / "movie" / f"{name}.json").write_text(json.dumps(rows))
+
+    def run(self, *words) -> float:
+        """Seconds that the script took. Raises Failed."""
+        environment = {**os.environ, "TLREC_HOME": str(self.home), "PYTHONPATH": str(paths.ROOT)}
+        began = time.time()
+        try:
+            finished = subprocess.run([sys.executable, *map(str, words)], cwd=paths.ROOT, env=environment, text=True,
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"still running after {LIMIT} s") from None
+        if finished.returncode:
+            said = [line for line in finished.stdout.splitlines() if line.strip()]
+            raise Failed(f"exit code {finished.returncode}: {said[-1] if said else 'no output'}")
+        return time.time() - began
+
+    def scores(self, base: Path, *words) -> tuple[list[float], dict]:
+        """P(Yes) of each row, and the record of the run."""
+        self.run("evaluate.py", "--base_model", base, "--test_data_path", self.home / "rec_data/movie/test.json",
+                 "--scoring_batch_size", 4, *words)
+        record = [json.loads(line) for line in (self.home / "results/runs.jsonl").read_text().splitlines()][-1]
+        with open(self.home / "results" / record["predictions"]) as file:
+            return [float(row["p_yes"]) for row in csv.DictReader(file)], record
+
+    def tune(self, base: Path, output: Path, *launcher) -> dict:
+        """Two optimiser steps on the rows; the manifest. The script refuses a loss that is not finite, or no change."""
+        self.run(*launcher, "rec_tuning.py", "--base_model", base, "--train_data_path",
+                 self.home / "rec_data/movie/train.json", "--output_dir", output, "--sample", ROWS, "--batch_size", 8,
+                 "--micro_batch_size", 4, "--max_steps", 2, "--warmup_steps", 0, "--learning_rate", 1e-3,
+                 "--select_by", "none", *self.bits)
+        return json.loads((output / models.MANIFEST).read_text())
+
+
+def _model(bench: Bench, base: Path, recorded: Path | None) -> list[Check]:
+    """Scores against the recorded ones in fp32 and 8-bit, two steps, the adapter reloaded. All in one table."""
+    checks = []
+    known = _known(recorded, base) if recorded else "no scores are recorded for it"
+
+    def attempt(what: str, work) -> object:
+        began = time.time()
+        try:
+            outcome, detail, value = work()
+        except (Failed, OSError, ValueError, KeyError) as error:
+            outcome, detail, value = "FAIL", str(error).replace("|", "/"), None
+        checks.append(Check(f"{base.name}: {what}", outcome, detail, time.time() - began))
+        return value
+
+    def compared(kind: str, *words):
+        found, record = bench.scores(base, *words)
+        told = f"{ROWS / record['seconds']:.1f} rows/s with loading, {_memory(record)}"
+        if isinstance(known, str):
+            finite = all(0 <= score <= 1 for score in found)
+            return ("pass" if finite else "FAIL"), f"scores are finite ({known}); {told}", found
+        most = max(abs(a - b) for a, b in zip(found, known, strict=True))
+        outcome = "pass" if most <= TOLERANCE[kind] else "FAIL"
+        return outcome, f"at most {most:.2g} from the CPU's (tolerance {TOLERANCE[kind]}); {told}", found
+
+    if recorded:
+        attempt("scores in fp32", lambda: compared("float32", "--dtype", "float32"))
+    kind = "8-bit" if bench.bits[-1] == "True" else "float32"
+    words = bench.bits if kind == "8-bit" else ["--dtype", "float32"]
+    before = attempt(f"load and score, {kind}", lambda: compared(kind, *words))
+    output = bench.home / "output_model" / base.name
+
+    def tuned():
+        made = bench.tune(base, output)
+        return "pass", f"finite loss, weights changed; {_memory(made)}, {made['seconds'] / 2:.1f} s a step", made
+
+    def reloaded():
+        found, _ = bench.scores(base, "--lora_weights", output, *words)
+        moved = max(abs(a - b) for a, b in zip(found, before, strict=True))
+        return ("pass" if 0 < moved <= 1 else "FAIL"), f"scores moved by at most {moved:.2g}", found
+
+    if attempt("two tuning steps", tuned) and before:
+        attempt("adapter saved and reloaded", reloaded)
+    else:
+        checks.append(Check(f"{base.name}: adapter saved and reloaded", "skipped", "nothing to reload"))
+    shutil.rmtree(output, ignore_errors=True)
+    return checks
+
+
+def _cuda(device: str) -> Check:
+    import torch
+
+    if device == "cpu":
+        return Check("CUDA device", "skipped", "a CPU was asked for")
+    if not torch.cuda.is_available():
+        return Check("CUDA device", "FAIL", f"torch {torch.__version__} finds none")
+    free, total = torch.cuda.mem_get_info()
+    memory = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    return Check("CUDA device", "pass", f"{torch.cuda.get_device_name(0)}, {memory}")
+
+
+def _two_processes(bench: Bench, base: Path) -> Check:
+    import torch
+
+    if torch.cuda.device_count() < 2:
+        return Check("two GPUs", "skipped", f"{torch.cuda.device_count()} visible")
+    began, output = time.time(), bench.home / "output_model" / "two"
+    try:
+        launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+                  "--mixed_precision", "no", "--dynamo_backend", "no"]
+        made = bench.tune(base, output, *launch)
+        return Check("two GPUs", "pass", f"accelerate launch, {made['steps']} steps", time.time() - began)
+    except (Failed, OSError, ValueError) as error:
+        return Check("two GPUs", "FAIL", str(error).replace("|", "/"), time.time() - began)
+
+
+def _known(recorded: Path, base: Path) -> list[float] | str:
+    """The recorded scores, or why there are none for this model."""
+    if not recorded.is_file():
+        return f"{recorded.name} is missing"
+    said = json.loads(recorded.read_text())
+    return said["p_yes"] if said["fingerprint"] == models.fingerprint(base) else "none recorded for these weights"
+
+
+def _record(bench: Bench, base: Path, recorded: Path) -> None:
+    scores, record = bench.scores(base, "--dtype", "float32")
+    said = {
+        "command": "python -m benchmarks.check_gpu --record True", "base_model": base.name,
+        "fingerprint": models.fingerprint(base), "rows": f"the first {ROWS} of rec_data/movie/test.json",
+        "dtype": "float32", "p_yes": scores, "commit": record["commit"], "versions": record["versions"],
+    }
+    recorded.write_text(json.dumps(said, indent=2) + "\n")
+    print(f"{recorded}: {ROWS} scores of {base.name}")
+
+
+def _memory(record: dict) -> str:
+    peak = record["peak_memory_gib"]
+    return ", ".join(f"{peak[place]} GiB {place}" for place in ("cuda", "host") if place in peak)
+
+
+def _environment(device: str) -> list[str]:
+    found = results.environment()
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return [f"device {device}, {platform.platform()}, python {found['python']}, commit {found['commit']}", "", versions]
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Systems x shots x seeds on TARGET over a list of GPUs, one cell (system, shots, seed) per GPU at a time.
+#
+#     bash ./shell/sweep.sh TARGET
+#     GPUS="0 1" SEEDS="0 1 2" SYSTEMS="tlrec GRU4Rec" bash ./shell/sweep.sh movie
+#
+# TARGET  movie | book
+#
+# GPUS     each entry works off cells on its own: CUDA device numbers, gpu for the first one, or cpu (default: gpu)
+# SYSTEMS  tlrec (few_shot.sh), tallrec (instruct_7B.sh), or names of baselines (default: both and the six baselines)
+# SHOTS    (default: "16 64 256")
+# SEEDS    (default: "0 1 2 3 4")
+# LLM_FLAGS, BASELINE_FLAGS, CHAIN_FLAGS   flags for tlrec and tallrec, for baselines, for the chain of tlrec
+#
+# What is recorded is skipped, so the same command goes on after a stop. Several sweeps may share one folder: a cell is
+# locked (flock on a file in results/sweep/TARGET) while it runs, and the kernel frees the lock when its processes end,
+# in a crash too. Between machines this needs a file system that carries flock, as NFS does unless mounted nolock or
+# local_lock. Each cell's output is results/sweep/TARGET/CELL.log. Failed cells are listed at the end, with exit code 1.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+usage 1 "$@"
+TARGET=$1
+[ $# -eq 1 ] || die "sweep.sh takes no flags; set LLM_FLAGS, BASELINE_FLAGS or CHAIN_FLAGS"
+one_of TARGET "$TARGET" movie book
+command -v flock >/dev/null || die "flock is missing; install util-linux"
+read -ra GPUS <<<"${GPUS:-gpu}"
+read -ra SYSTEMS <<<"${SYSTEMS:-tlrec tallrec GRU4Rec Caser SASRec DROS GRU-BERT DROS-BERT}"
+read -ra SHOTS <<<"${SHOTS:-16 64 256}"
+read -ra SEEDS <<<"${SEEDS:-0 1 2 3 4}"
+for gpu in "${GPUS[@]}"; do [[ $gpu =~ ^(cpu|gpu|[0-9]+)$ ]] || die "GPU '$gpu' is unknown; give device numbers, gpu or cpu"; done
+for seed in "${SEEDS[@]}"; do [[ $seed =~ ^[0-9]+$ ]] || die "seed '$seed' is not a whole number"; done
+
+say "sweep: $TARGET, ${#SYSTEMS[@]} systems x ${#SHOTS[@]} shot counts x ${#SEEDS[@]} seeds on ${GPUS[*]}"
+set_up
+export PYTHON TARGET
+LOCKS=$TLREC_HOME/results/sweep/$TARGET
+OUTCOMES=$(mktemp -d) # of this sweep: CELL.done, CELL.failed
+trap 'rm -rf "$OUTCOMES"' EXIT
+mkdir -p "$LOCKS"
+{
+    flock 9
+    need_target_data "$TARGET"
+    case " ${SYSTEMS[*]} " in *" tlrec "* | *" tallrec "*) pick_base_model; export BASE_MODEL ;; esac
+} 9>"$LOCKS/preparation.lock"
+if [ "$TARGET" = movie ]; then export SOURCE=${SOURCE:-netflix}; else export SOURCE=${SOURCE:-amazon-book}; fi
+
+chain() { # chain GPU: what all cells of tlrec start from, made by one process while the others wait
+    (
+        flock 8
+        [ ! -e "$OUTCOMES/chain" ] || exit 0
+        # shellcheck disable=SC2086 # a list of words
+        bash "$ROOT/shell/zero_shot.sh" "$1" "$TARGET" "$SOURCE" ${CHAIN_FLAGS:-} && touch "$OUTCOMES/chain"
+    ) 8>"$LOCKS/chain.lock"
+}
+
+run_cell() { # run_cell GPU SYSTEM SHOTS SEED
+    # shellcheck disable=SC2086 # lists of words
+    case $2 in
+        tlrec) chain "$1" && SHOTS=$3 bash "$ROOT/shell/few_shot.sh" "$1" "$4" "$TARGET" ${LLM_FLAGS:-} ;;
+        tallrec) SHOTS=$3 bash "$ROOT/shell/instruct_7B.sh" "$1" "$4" ${LLM_FLAGS:-} ;;
+        *) SHOTS=$3 bash "$ROOT/shell/baselines.sh" "$1" "$4" "$TARGET" --system "$2" ${BASELINE_FLAGS:-} ;;
+    esac
+}
+
+# try_cell GPU SYSTEM SHOTS SEED [-n]: run it, unless this sweep has; with -n, not while another process has its lock
+try_cell() {
+    local cell=$2-$3-$4
+    (
+        flock ${5:-} 9 || exit 0
+        [ ! -e "$OUTCOMES/$cell.done" ] && [ ! -e "$OUTCOMES/$cell.failed" ] || exit 0
+        note "$cell: on $1"
+        if run_cell "$1" "$2" "$3" "$4" >"$LOCKS/$cell.log" 2>&1 </dev/null; then
+            touch "$OUTCOMES/$cell.done"
+        else
+            touch "$OUTCOMES/$cell.failed"
+            note "$cell: FAILED, see $LOCKS/$cell.log"
+        fi
+    ) 9>"$LOCKS/$cell.lock"
+}
+
+worker() { # worker GPU: first the cells that nobody runs, then those that somebody did: recorded by now, or given up
+    local again system shots seed
+    for again in -n ""; do
+        for seed in "${SEEDS[@]}"; do
+            for system in "${SYSTEMS[@]}"; do
+                for shots in "${SHOTS[@]}"; do try_cell "$1" "$system" "$shots" "$seed" $again; done
+            done
+        done
+    done
+}
+
+for gpu in "${GPUS[@]}"; do worker "$gpu" & done
+wait
+FAILED=()
+for file in "$OUTCOMES"/*.failed; do [ ! -e "$file" ] || FAILED+=("$(basename "$file" .failed)"); done
+FINISHED=$(find "$OUTCOMES" -name '*.done' | wc -l)
+say "sweep: $FINISHED cells finished or recorded before, ${#FAILED[@]} failed"
+for cell in ${FAILED[@]+"${FAILED[@]}"}; do note "$cell: $LOCKS/$cell.log: $(tail -n 1 "$LOCKS/$cell.log")"; done
+[ ${#FAILED[@]} -eq 0 ] && [ "$FINISHED" -eq $((${#SYSTEMS[@]} * ${#SHOTS[@]} * ${#SEEDS[@]})) ]

@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import command, make_rows
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tlrec import models, samples, scoring
+from tlrec.answers import Encoder
+
+ROWS = [samples.Sample(**sample) for sample in make_rows(8, 3)[0]]
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_llama, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adapters") / "movie"
+    torch.manual_seed(4)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_llama), LoraConfig(
+        r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False,
+    )).save_pretrained(folder)
+    return folder
+
+
+def test_the_merged_model_scores_as_base_and_adapter_do(tiny_llama, adapter, tmp_path):
+    text = command("-m", "base_model.export", "--base_model", tiny_llama, "--lora_weights", adapter,
+                   "--output_dir", tmp_path / "merged", home=tmp_path)
+    assert "tiny-llama + movie, float32" in text
+    base, words = models.load(tiny_llama, False, "float32", "cpu")
+    untuned = scoring.score(base, Encoder(words), ROWS).p_yes
+    found = models.inspect_adapter(adapter, tiny_llama)
+    tuned = scoring.score(models.attach(base, LoraConfig.from_pretrained(adapter), found), Encoder(words), ROWS).p_yes
+    merged, words = models.load(models.base_folder(str(tmp_path / "merged")), False, "float32", "cpu")
+    np.testing.assert_allclose(scoring.score(merged, Encoder(words), ROWS).p_yes, tuned, atol=1e-5)
+    assert np.abs(untuned - tuned).max() > 0.01  # an adapter that does nothing would prove nothing
+
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")  # without anything of this repository
+    assert not [name for name in plain.state_dict() if "lora" in name]
+    words = [AutoTokenizer.from_pretrained(folder)("Yes.")["input_ids"] for folder in (tmp_path / "merged", tiny_llama)]
+    assert words[0] == words[1]
+    note = json.loads((tmp_path / "merged" / "export.json").read_text())
+    assert note["base_model"]["fingerprint"] == models.fingerprint(tiny_llama)
+    assert note["adapter"]["sha256"] == models.adapter_hash(found) and note["adapter"]["chain"] == ["movie"]
+
+
+def test_what_cannot_be_merged_is_refused_and_nothing_written(tiny_llama, adapter, tmp_path):
+    def refused(base, *more):
+        return command("-m", "base_model.export", "--base_model", base, "--lora_weights", adapter, *more,
+                       home=tmp_path, code=2)
+
+    quantised = tmp_path / "quantised"
+    quantised.mkdir()
+    for path in tiny_llama.iterdir():
+        (quantised / path.name).symlink_to(path)
+    (quantised / "config.json").unlink()
+    config = json.loads((tiny_llama / "config.json").read_text())
+    (quantised / "config.json").write_text(json.dumps(config | {"quantization_config": {"load_in_8bit": True}}))
+    assert "its weights are quantised" in refused(quantised, "--output_dir", tmp_path / "merged")
+    assert "is there already" in refused(tiny_llama, "--output_dir", quantised)
+    assert "--dtype 'int8' is unknown" in refused(tiny_llama, "--output_dir", tmp_path / "merged", "--dtype", "int8")
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "adapter_model.safetensors").symlink_to(adapter / "adapter_model.safetensors")
+    (other / "adapter_config.json").write_text(json.dumps(settings | {"r": 4}))
+    text = command("-m", "base_model.export", "--base_model", tiny_llama, "--lora_weights", other,
+                   "--output_dir", tmp_path / "merged", home=tmp_path, code=2)
+    assert "the base model needs 4x32" in text
+    assert not (tmp_path / "merged").exists() and not list(tmp_path.glob(".export-*"))

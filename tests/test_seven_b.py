@@ -1,0 +1,83 @@
+"""Making a random LLaMA and running its whole path, at a size of megabytes; the same code makes and runs 7B."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from conftest import command
+from safetensors.torch import load_file
+
+from base_model import random_llama
+from tlrec import models
+from tlrec.answers import Encoder
+from tlrec.errors import InputError
+
+SHAPE = {"vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+         "num_attention_heads": 4, "max_position_embeddings": 2048}
+
+
+@pytest.fixture(scope="module")
+def home(small_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home7b")
+    shutil.copytree(small_data / "rec_data", folder / "rec_data")
+    return folder
+
+
+def made(home, name, monkeypatch, seed=0, tokenizer=""):
+    monkeypatch.setenv("TLREC_HOME", str(home))
+    monkeypatch.setattr(random_llama, "SHARD_BYTES", 100_000)
+    random_llama.make(home / "base_model" / name, SHAPE, tokenizer, seed)
+    return models.base_folder(str(home / "base_model" / name))
+
+
+def test_shards_hold_every_weight_and_the_seed_decides_them(home, monkeypatch):
+    a, b, c = (made(home, name, monkeypatch, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    assert len(list(a.glob("model-*.safetensors"))) > 3 and models.fingerprint(a) == models.fingerprint(b)
+    assert models.fingerprint(a) != models.fingerprint(c)
+    weights = {name: tensor for path in a.glob("*.safetensors") for name, tensor in load_file(path).items()}
+    index = json.loads((a / "model.safetensors.index.json").read_text())
+    assert index["weight_map"].keys() == weights.keys()
+    assert index["metadata"]["total_size"] == sum(2 * tensor.numel() for tensor in weights.values())
+    assert all(tensor.dtype == torch.float16 and (tensor == 1).all() == ("norm" in name)
+               for name, tensor in weights.items())
+    assert weights["lm_head.weight"].float().std().item() == pytest.approx(0.02, rel=0.02)
+    model, tokenizer = models.load(a, False, "float32", "cpu")
+    assert len(tokenizer) <= 1000
+    ids = Encoder(tokenizer).answer_ids()
+    assert [tokenizer.decode([token]) for token in ids] == ["Yes", "No"]
+
+
+def test_the_shape_is_llama_7bs():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig(**random_llama.SHAPE))
+    assert sum(weight.numel() for weight in model.parameters()) == 6_738_415_616
+    shards = random_llama._shards({name: 2 * weight.numel() for name, weight in model.state_dict().items()})
+    assert sum(map(len, shards)) == len(model.state_dict()) and all(shards)
+
+
+def test_what_cannot_be_made_is_refused(home, tmp_path, embedded, monkeypatch):
+    with pytest.raises(InputError, match="49,152 tokens, the model has 1,000"):
+        made(home, "d", monkeypatch, tokenizer=str(embedded))
+    with pytest.raises(InputError, match="not readable as a tokenizer"):
+        made(home, "d", monkeypatch, tokenizer=str(tmp_path))
+    monkeypatch.setattr(random_llama.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 9, 9))
+    with pytest.raises(InputError, match="make room"):
+        made(home, "d", monkeypatch)
+    assert not (home / "base_model" / "d").exists()
+    assert "unknown command 'llama'" in command("-m", "base_model.prepare", "llama", home=home, code=2)
+
+
+def test_load_score_step_save_reload_give_the_same_scores(home, monkeypatch):
+    base = made(home, "tiny-7b", monkeypatch)
+    text = command("-m", "benchmarks.seven_b", "--base_model", base, "--name", "tiny", home=home)
+    assert "one rec-tuning step" in text
+    record = json.loads((home / "results/reference/tiny.json").read_text())
+    assert record["trainable_parameters"] == 2 * 2 * 2 * 8 * 64  # layers x projections x A and B x rank x width
+    assert record["largest_difference"] < 1e-4 and record["p_yes"]["tuned"] != record["p_yes"]["untuned"]
+    assert record["peak_memory_gib"] >= record["peak_anonymous_gib"] > 0 and len(record["seconds"]) == 7
+    assert "| load in 8-bit |" in (home / "results/reference/tiny.md").read_text()
+    again = command("-m", "benchmarks.seven_b", "--base_model", base, "--name", "tiny", home=home, code=2)
+    assert "holds an adapter already" in again

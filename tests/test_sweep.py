@@ -1,0 +1,87 @@
+"""Sweeps over systems, shots and seeds: real baselines at tiny size, two sweeps at once on one folder."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+from conftest import command
+
+from tlrec import paths, results
+
+QUICK = "--max_epochs 1 --weight_decay 0"
+
+
+@pytest.fixture
+def home(small_data, tmp_path):
+    shutil.copytree(small_data, tmp_path / "home")
+    return tmp_path / "home"
+
+
+def start(home, **variables):
+    environment = {**os.environ, "TLREC_HOME": str(home), "PYTHON": sys.executable, "BASELINE_FLAGS": QUICK,
+                   "GPUS": "cpu", "SEEDS": "0", "SHOTS": "8", **variables}
+    return subprocess.Popen(["bash", "shell/sweep.sh", "movie"], cwd=paths.ROOT, env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def test_two_sweeps_share_a_folder_and_run_every_cell_once(home):
+    grid = {"SYSTEMS": "GRU4Rec SASRec", "SHOTS": "8 16"}
+    both = [start(home, **grid), start(home, **grid, GPUS="cpu cpu")]
+    for sweep in both:
+        text, _ = sweep.communicate(timeout=600)
+        assert sweep.returncode == 0 and "4 cells finished or recorded before, 0 failed" in text, text
+    cells = Counter((record["method"], record["shots"], record["seed"])
+                    for record in results.read(home / "results" / "runs.jsonl"))
+    assert len(cells) == 4 and set(cells.values()) == {1}, cells
+
+
+def test_failures_are_listed_and_the_rest_runs(home):
+    text = command("shell/sweep.sh", "movie", home=home, shell=True, code=1, GPUS="cpu", SEEDS="0", SHOTS="8 99",
+                   SYSTEMS="GRU4Rec", BASELINE_FLAGS=QUICK)
+    assert "1 cells finished or recorded before, 1 failed" in text
+    last = text.strip().splitlines()[-1]
+    assert "GRU4Rec-99-0" in last and "has 24 rows" in last
+    assert len(results.read(home / "results" / "runs.jsonl")) == 1
+
+
+def test_a_killed_sweep_leaves_no_lock_behind(home):
+    sweep = start(home, SYSTEMS="GRU4Rec")
+    lock = home / "results/sweep/movie/GRU4Rec-8-0.lock"
+    while not held(lock):
+        assert sweep.poll() is None
+        time.sleep(0.02)
+    os.killpg(sweep.pid, signal.SIGKILL)
+    sweep.wait()
+    deadline = time.time() + 20
+    while held(lock):
+        assert time.time() < deadline
+        time.sleep(0.05)
+
+
+def held(lock) -> bool:
+    if not lock.exists():
+        return False
+    with open(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_wrong_arguments(tmp_path):
+    for words, variables, message in (
+        (["music"], {}, "choose from: movie book"),
+        (["movie"], {"GPUS": "0 one"}, "GPU 'one' is unknown"),
+        (["movie"], {"SEEDS": "0 x"}, "seed 'x' is not a whole number"),
+        (["movie", "--seed", "1"], {}, "takes no flags"),
+        ([], {}, "GPUS"),
+    ):
+        text = command("shell/sweep.sh", *words, home=tmp_path, shell=True, code=2, **variables)
+        assert message in text
