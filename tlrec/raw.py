@@ -9,12 +9,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+import pandas as pd
+
 from tlrec.errors import InputError
 from tlrec.samples import sha256
 
 # What pandas, which the published files were made with, takes for a missing value.
 MISSING = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"]
 MISSING += ["NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+
+
+def ratings(column: pd.Series, highest: int, name: str) -> np.ndarray:
+    """A text column as numbers from 0 to `highest`, shape (n,). InputError names the file and the first other value."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    wrong = np.flatnonzero(~((numbers >= 0) & (numbers <= highest)))
+    if len(wrong):
+        raise InputError(f"{name}: rating {column.iloc[wrong[0]]!r} of row {column.index[wrong[0]]} is not a number "
+                         f"from 0 to {highest}; download it again")
+    return numbers
 
 
 class RawFiles:
