@@ -103,7 +103,10 @@ class Bench:
         train = model.tensors(self.encoded["train"].take(chosen), self.device)
         torch.manual_seed(seed)
         fresh = fit.build(SYSTEMS[name], len(self.catalogue), self.titles, self.use_ratings, self.settings)
-        return fit.fit(fresh.to(self.device), SYSTEMS[name], train, self.valid, self.settings, weight_decay)
+        try:
+            return fit.fit(fresh.to(self.device), SYSTEMS[name], train, self.valid, self.settings, weight_decay)
+        except InputError as error:
+            raise InputError(f"{self.title(name)}, {shots} shots, seed {seed}: {error}") from None
 
     def title(self, name: str) -> str:
         """The system's name in records and tables; what departs from the published inputs is part of it."""
