@@ -23,6 +23,7 @@ from tlrec import cli, histories, metrics, paths, results, samples
 from tlrec.errors import InputError
 
 METHODS = ("item-mean", "popularity", "logistic", "liked-ratio+item-mean")
+PROBABILITIES = ("item-mean", "logistic")  # of the methods, those whose score is one
 SHRINKAGE = 5  # rows of the mean that every item starts with
 FOLDS = 5
 
@@ -70,7 +71,7 @@ def main(
             continue
         began = time.time()
         scores = score(method, train_items[rows], train_labels[rows], train_counts[rows], test_items, test_counts)
-        figures = metrics.evaluate(labels, scores, users, test_counts)
+        figures = metrics.evaluate(labels, scores, users, test_counts, method in PROBABILITIES)
         record = {
             "system": method,
             "experiment": experiment,

@@ -134,7 +134,7 @@ def _cell(bench: Bench, target: str, name: str, shots: int, seed: int, weight_de
     fitted = bench.fit(name, shots, seed, weight_decay)
     began = time.time()
     scores = fit.score(fitted.model, bench.test)
-    figures = metrics.evaluate(split.labels, scores, split.users, bench.title_counts)
+    figures = metrics.evaluate(split.labels, scores, split.users, bench.title_counts, probabilities=False)
     record = {
         "system": bench.title(name),
         "experiment": experiment,

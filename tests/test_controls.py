@@ -79,6 +79,7 @@ def test_every_control_is_recorded_once(small_data, tmp_path):
     films, wanted = (np.array([controls._entry("", 0, row) for row in rows]) for rows in (train, test))
     means = controls.item_mean(films, np.array([row.label for row in train]), wanted)  # title and id name the same
     assert records[0]["metrics"]["auc"] == metrics.auc(np.array([r.label for r in test]), means)
+    assert [r["metrics"]["calibration_bins"] is not None for r in records] == [True, False, True, False]
     predictions = (tmp_path / "results" / records[0]["predictions"]).read_text().splitlines()
     assert predictions[0] == "row,user_id,label,score" and len(predictions) == 17
     text = command(*words, "--sample", "16", "--seed", "1", "--skip_recorded", home=tmp_path)

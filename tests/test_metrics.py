@@ -103,13 +103,17 @@ def test_scores_that_are_no_probabilities_keep_their_rank():
     labels, scores, users = made()
     counts = np.random.default_rng(1).integers(0, 8, (400, 2))
     figures = metrics.evaluate(labels, scores, users, counts)
-    stretched = metrics.evaluate(labels, 30 * scores - 10, users, counts)
+    stretched = metrics.evaluate(labels, 30 * scores - 10, users, counts, probabilities=False)
     for name in ("auc", "uauc", "stratified_auc", "auc_interval_users", "spearman_liked_ratio"):
         assert stretched[name] == pytest.approx(figures[name], abs=1e-12)
     inside = np.clip(30 * scores - 10, 0, 1)
     assert stretched["calibration_error"] == metrics.calibration_error(metrics.calibration_bins(labels, inside))
     assert stretched["calibration_bins"] is None and sum(rows for rows, _, _ in figures["calibration_bins"]) == 400
     assert stretched["accuracy"] == ((inside > 0.5) == labels).mean() and np.isfinite(stretched["log_loss"])
+    by_chance = metrics.evaluate(labels, scores, users, counts, probabilities=False)  # in [0, 1], yet none
+    assert by_chance == figures | {"calibration_bins": None}
+    with pytest.raises(ValueError, match="outside"):
+        metrics.evaluate(labels, 30 * scores - 10, users, counts)
     with pytest.raises(InputError, match="1 of 400 scores are not finite"):
         metrics.evaluate(labels, np.append(scores[1:], np.nan), users, counts)
 

@@ -126,20 +126,24 @@ def calibration_error(bins: list[list[float]]) -> float:
 
 
 def evaluate(
-    labels: np.ndarray, scores: np.ndarray, users: np.ndarray | None, counts: np.ndarray | None = None
+    labels: np.ndarray, scores: np.ndarray, users: np.ndarray | None, counts: np.ndarray | None = None,
+    probabilities: bool = True,
 ) -> dict:
     """All figures of a record. labels 0/1, scores, users (or None): shape (n,).
 
-    scores: probabilities of "Yes", or any finite numbers: those keep their rank for every AUC and are clipped to
-    [0, 1] for accuracy, log loss and calibration error alone, and have no calibration_bins.
+    scores: probabilities of "Yes", or (not `probabilities`) any finite numbers: those keep their rank for every AUC and
+    are clipped to [0, 1] for accuracy, log loss and calibration error alone, and have no calibration_bins, even where
+    they happen to lie in [0, 1].
     counts: (n, 2) liked and disliked titles (samples.title_counts); None where the prompts have no such lists.
     """
     if not np.isfinite(scores).all():
         raise InputError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite; nothing is recorded")
-    probabilities = np.clip(scores, 0, 1)
-    clipped = np.clip(probabilities, 1e-12, 1 - 1e-12)
-    bins = calibration_bins(labels, probabilities)
-    per_user, counted = uauc(labels, scores, users) if users is not None else (None, 0)
+    inside = np.clip(scores, 0, 1)
+    if probabilities and not np.array_equal(scores, inside):
+        raise ValueError("probabilities outside [0, 1]")
+    clipped = np.clip(inside, 1e-12, 1 - 1e-12)
+    bins = calibration_bins(labels, inside)
+    by_user = auc_by_user(labels, scores, users) if users is not None else {}
     within, pairs = stratified_auc(labels, scores, counts[:, 0]) if counts is not None else (None, 0)
     return {
         "n": len(labels),
@@ -147,14 +151,14 @@ def evaluate(
         "auc": auc(labels, scores),
         "auc_interval_rows": auc_interval(labels, scores),
         "auc_interval_users": auc_interval(labels, scores, users) if users is not None else None,
-        "uauc": per_user,
-        "uauc_users": counted,
-        "auc_by_user": auc_by_user(labels, scores, users) if users is not None else None,
+        "uauc": float(np.mean(list(by_user.values()))) if by_user else None,
+        "uauc_users": len(by_user),
+        "auc_by_user": by_user if users is not None else None,
         "stratified_auc": within,
         "stratified_pairs": pairs,
         "spearman_liked_ratio": spearman(scores, liked_ratio(counts)) if counts is not None else None,
-        "accuracy": float(((probabilities > 0.5) == labels).mean()),
+        "accuracy": float(((inside > 0.5) == labels).mean()),
         "log_loss": float(-np.mean(np.log(np.where(labels == 1, clipped, 1 - clipped)))),
         "calibration_error": calibration_error(bins),
-        "calibration_bins": bins if np.array_equal(scores, probabilities) else None,
+        "calibration_bins": bins if probabilities else None,
     }
