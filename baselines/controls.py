@@ -48,6 +48,9 @@ def main(
         experiment: a name under which report.py finds the records
         skip_recorded: leave out the controls that are recorded already
     """
+    if not methods:
+        raise InputError(f"--methods names none; choose from {', '.join(METHODS)}")
+    samples.check_seed(seed)
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise InputError(f"--methods {unknown[0]!r} is unknown; choose from {', '.join(METHODS)}")

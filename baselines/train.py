@@ -47,6 +47,8 @@ def main(
     names = system_names(system)
     settings.check()
     seeds = [_whole_number("--seed", word) for word in seed or ["0"]]
+    for number in seeds:
+        samples.check_seed(number)
     if threads < 1 or (weight_decay is not None and not weight_decay >= 0):
         raise InputError("--threads must be at least 1, and --weight_decay not negative")
     folder = paths.home() / "rec_data" / target

@@ -101,6 +101,8 @@ def test_a_missing_weight_decay_is_searched_once(home):
     (["--system", "GRU", "--shots", "25"], "--shots 25: "),
     (["--system", "GRU", "--shots", "few"], "--shots takes whole numbers or all, not 'few'"),
     (["--system", "GRU", "--seed", "-1"], "--seed takes whole numbers"),
+    (["--system", "GRU", "--seed", "0,4294967296"], "--seed 4294967296: give a whole number from 0 to 4294967295"),
+    (["--system", ","], "--system names none; choose from GRU"),
     (["--system", "GRU", "--target", "music"], "rec_data/music/train.json: no such file"),
     (["--system", "GRU", "--dropout", "1"], "--dropout lies in [0, 1)"),
     (["--system", "GRU", "--patience", "0"], "--patience 0: must be at least 1"),

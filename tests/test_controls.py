@@ -8,6 +8,7 @@ from sklearn.preprocessing import TargetEncoder
 
 from baselines import controls
 from tlrec import histories, metrics, paths, results, samples
+from tlrec.errors import InputError
 
 ARGUMENTS = ["-m", "baselines.controls", "--train_data_path", "rec_data/movie/train.json", "--test_data_path",
              "rec_data/movie/test.json"]
@@ -88,6 +89,10 @@ def test_every_control_is_recorded_once(small_data, tmp_path):
 
 def test_wrong_input_is_one_line(small_data, tmp_path):
     train = small_data / "rec_data/movie/train.json"
+    with pytest.raises(InputError, match="--methods names none"):
+        controls.main(str(train), str(train), methods=[])
+    with pytest.raises(InputError, match="--seed -1"):
+        controls.main(str(train), str(train), seed=-1)
     text = command("-m", "baselines.controls", "--train_data_path", train, "--test_data_path", train, "--methods",
                    "item-mean,magic", home=tmp_path, code=2)
     assert "'magic' is unknown; choose from item-mean" in text and text.count("\n") == 1
