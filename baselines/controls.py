@@ -165,8 +165,7 @@ def _entry(path: Path, number: int, row: samples.Sample) -> str:
     history = histories.parse(row.input)
     if history is None:
         raise InputError(f"{path}: record {number} has no preference lists, so its target item is unknown")
-    target = history.target.strip().removesuffix("?")
-    return target[1:-1] if target.startswith('""') and target.endswith('"') else target
+    return history.target_entry()
 
 
 def _shown(value: float | None) -> str:

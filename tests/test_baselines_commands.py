@@ -150,6 +150,15 @@ def test_titles_stand_beside_their_items(tmp_path):
     assert data.titles(split, items) == [f"No Film {item} ({1950 + int(item)})" for item in items.numbers]
 
 
+def test_a_books_title_goes_with_its_author(tmp_path):
+    entries = [histories.book_entry(f"Book, {n}", f"Ann {n}") for n in range(4)]
+    history = histories.History(entries[:2], entries[2:3], "book", f'"{entries[3]}"?')
+    row = {"instruction": "i", "input": histories.render(history), "output": "Yes."}
+    histories.write_split(tmp_path, "train", [row], histories.id_rows([history], [1], "train"))
+    split = data.read(tmp_path / "train.json")
+    assert data.titles(split, data.catalogue(split)) == [f"Book, {n} written by Ann {n}" for n in range(4)]
+
+
 def test_a_missing_or_broken_id_view_is_named(tmp_path):
     view = split_of(tmp_path).with_suffix(".csv")
     whole = view.read_text()

@@ -66,6 +66,9 @@ def test_a_books_target_is_the_entry_of_a_history():
     book = '"The Colonel" written by Patrick A. Davis'
     row = samples.Sample("i", histories.render(histories.History([], [book], "book", f'"{book}"?')), "No.")
     assert controls._entry("book.json", 0, row) == book
+    film = '""Great Performances" Cats (1998)"'  # the title's own quotation marks
+    row = samples.Sample("i", histories.render(histories.History([], [film], "movie", f"{film}?")), "No.")
+    assert controls._entry("movie.json", 0, row) == film
 
 
 def test_every_control_is_recorded_once(small_data, tmp_path):
