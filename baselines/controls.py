@@ -23,6 +23,7 @@ from tlrec import cli, histories, metrics, paths, results, samples
 from tlrec.errors import InputError
 
 METHODS = ("item-mean", "popularity", "logistic", "liked-ratio+item-mean")
+PROBABILITIES = ("item-mean", "logistic")  # of the methods, those whose score is one
 SHRINKAGE = 5  # rows of the mean that every item starts with
 FOLDS = 5
 
@@ -47,6 +48,9 @@ def main(
         experiment: a name under which report.py finds the records
         skip_recorded: leave out the controls that are recorded already
     """
+    if not methods:
+        raise InputError(f"--methods names none; choose from {', '.join(METHODS)}")
+    samples.check_seed(seed)
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise InputError(f"--methods {unknown[0]!r} is unknown; choose from {', '.join(METHODS)}")
@@ -70,7 +74,7 @@ def main(
             continue
         began = time.time()
         scores = score(method, train_items[rows], train_labels[rows], train_counts[rows], test_items, test_counts)
-        figures = metrics.evaluate(labels, scores, users, test_counts)
+        figures = metrics.evaluate(labels, scores, users, test_counts, method in PROBABILITIES)
         record = {
             "system": method,
             "experiment": experiment,
@@ -161,8 +165,7 @@ def _entry(path: Path, number: int, row: samples.Sample) -> str:
     history = histories.parse(row.input)
     if history is None:
         raise InputError(f"{path}: record {number} has no preference lists, so its target item is unknown")
-    target = history.target.strip().removesuffix("?")
-    return target[1:-1] if target.startswith('""') and target.endswith('"') else target
+    return history.target_entry()
 
 
 def _shown(value: float | None) -> str:

@@ -109,7 +109,7 @@ def unknown_counts(encoded: Encoded) -> dict[str, int]:
 
 
 def titles(split: Split, items: Catalogue) -> list[str]:
-    """Title of each catalogue item, in the order of its number, read off the training file's text.
+    """Title of each catalogue item, a book's with its author, in the order of its number, read off the training file.
 
     The target gives its title itself; history entries are matched to ids within the liked and the disliked list. A
     title that itself holds `, "` splits its list, so such a list is passed over; InputError where an item then has no
@@ -125,8 +125,10 @@ def titles(split: Split, items: Catalogue) -> list[str]:
             if len(ids) == len(entries):
                 found |= zip(ids, entries, strict=True)
     for sample, item in zip(split.rows, split.targets, strict=True):
-        found[item] = histories.parse(sample.input).target.removesuffix("?")
+        found[item] = histories.parse(sample.input).target_entry()
     missing = [item for item in items.numbers if item not in found]
     if missing:
         raise InputError(f"{split.path}: no title for item {missing[0]}; do its text and {split.path.stem}.csv agree?")
+    if text.noun == "book":
+        return [" written by ".join(histories.book_parts(found[item])) for item in items.numbers]
     return [found[item].strip('"') for item in items.numbers]

@@ -5,6 +5,7 @@ own (another target, another text encoder) goes to results/weight_decay.json.
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,19 @@ COMMITTED = paths.ROOT / "results" / "reference" / "weight_decay.json"
 
 
 def choose(bench, target: str, name: str) -> float:
-    """The weight decay of a system on a target: the user's own search, else the committed one, else searched now.
+    """The weight decay of a system on a target: the user's own search with these settings on this data, else the
+    committed one (made with the default settings, used for any), else searched now.
 
     The choice is the highest mean validation AUC over the shot counts; bench is a baselines.train.Bench.
     """
     title, own = bench.title(name), paths.results() / "weight_decay.json"
-    for path in (own, COMMITTED):
-        found = _read(path).get(target, {}).get(title)
-        if found:
-            return found["weight_decay"]
+    basis = {"settings": asdict(bench.settings), "data": {split: bench.hashes[split] for split in ("train", "valid")}}
+    found = _read(own).get(target, {}).get(title)
+    if found and basis.items() <= found.items():  # what a reduced run found is not for a full one
+        return found["weight_decay"]
+    found = _read(COMMITTED).get(target, {}).get(title)
+    if found:
+        return found["weight_decay"]
     rows = len(bench.splits["train"].rows)
     counts = [count for count in SHOTS if count < rows] + [rows]
     print(f"{title}: searching the weight decay on {bench.splits['valid'].path}, seed {SEED}", flush=True)
@@ -37,7 +42,8 @@ def choose(bench, target: str, name: str) -> float:
         means[f"{value:.0e}"] = float(np.mean([fitted.validation_auc for fitted in fits]))
     best = max(GRID, key=lambda value: means[f"{value:.0e}"])
     searched = _read(own)  # read again: another process may have searched another system
-    searched.setdefault(target, {})[title] = {"weight_decay": best, "shots": counts, "mean_validation_auc": means}
+    choice = {"weight_decay": best, "shots": counts, "mean_validation_auc": means}
+    searched.setdefault(target, {})[title] = choice | basis
     histories.write_atomically(own, json.dumps(searched, indent=2) + "\n")
     print(f"{title}: weight decay {best:.0e}, kept in {own}")
     return best

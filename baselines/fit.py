@@ -15,6 +15,7 @@ from baselines.model import Batch, Items, Scorer
 from baselines.sasrec import SASRec
 from baselines.settings import Settings, System
 from tlrec import metrics
+from tlrec.errors import InputError
 
 
 class Fitted(NamedTuple):
@@ -41,8 +42,8 @@ def fit(model: Scorer, system: System, train: Batch, valid: Batch, settings: Set
     """Adam on the squared error to the 0/1 label (+ alpha x the robust term over the liked targets for DROS).
 
     The validation AUC is taken after an epoch, at least `eval_steps` steps after the last time (an epoch of a few shots
-    is one step); the best weights are kept, and training ends after `patience` validations without a better one. Order
-    and dropout come from torch's seed.
+    is one step); the best weights are kept, and training ends after `patience` validations without a better one, or
+    where the scores are no longer finite (InputError where they never were). Order and dropout come from torch's seed.
     """
     began = time.time()
     device, labels = train.labels.device, valid.labels.cpu().numpy()
@@ -61,13 +62,18 @@ def fit(model: Scorer, system: System, train: Batch, valid: Batch, settings: Set
             steps += 1
         if steps - validated < settings.eval_steps and epoch < settings.max_epochs:
             continue
-        auc, validated = metrics.auc(labels, score(model, valid)), steps
+        scores, validated = score(model, valid), steps
+        if not np.isfinite(scores).all():
+            break  # it stays so: the AUC of such scores would be a number, and the wrong one
+        auc = metrics.auc(labels, scores)
         if auc > best[0]:
             best, kept, waited = (auc, epoch), copy.deepcopy(model.state_dict()), 0
         else:
             waited += 1
             if waited == settings.patience:
                 break
+    if kept is None:
+        raise InputError(f"the scores are not finite at epoch {epoch}; take a lower --learning_rate or --weight_decay")
     model.load_state_dict(kept)
     return Fitted(model, best[0], best[1], steps, time.time() - began)
 

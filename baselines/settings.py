@@ -26,6 +26,8 @@ ALIASES = {"GRU4Rec": "GRU"}
 def system_names(words: list[str]) -> list[str]:
     """Names in SYSTEMS for those given on a command line; `all` is all six."""
     names = [ALIASES.get(word, word) for word in (SYSTEMS if words == ["all"] else words)]
+    if not names:
+        raise InputError(f"--system names none; choose from {', '.join(SYSTEMS)}, or all")
     for name in names:
         if name not in SYSTEMS:
             raise InputError(f"--system {name!r} is unknown; choose from {', '.join(SYSTEMS)}, or all")

@@ -47,6 +47,8 @@ def main(
     names = system_names(system)
     settings.check()
     seeds = [_whole_number("--seed", word) for word in seed or ["0"]]
+    for number in seeds:
+        samples.check_seed(number)
     if threads < 1 or (weight_decay is not None and not weight_decay >= 0):
         raise InputError("--threads must be at least 1, and --weight_decay not negative")
     folder = paths.home() / "rec_data" / target
@@ -103,7 +105,10 @@ class Bench:
         train = model.tensors(self.encoded["train"].take(chosen), self.device)
         torch.manual_seed(seed)
         fresh = fit.build(SYSTEMS[name], len(self.catalogue), self.titles, self.use_ratings, self.settings)
-        return fit.fit(fresh.to(self.device), SYSTEMS[name], train, self.valid, self.settings, weight_decay)
+        try:
+            return fit.fit(fresh.to(self.device), SYSTEMS[name], train, self.valid, self.settings, weight_decay)
+        except InputError as error:
+            raise InputError(f"{self.title(name)}, {shots} shots, seed {seed}: {error}") from None
 
     def title(self, name: str) -> str:
         """The system's name in records and tables; what departs from the published inputs is part of it."""
@@ -131,7 +136,7 @@ def _cell(bench: Bench, target: str, name: str, shots: int, seed: int, weight_de
     fitted = bench.fit(name, shots, seed, weight_decay)
     began = time.time()
     scores = fit.score(fitted.model, bench.test)
-    figures = metrics.evaluate(split.labels, scores, split.users, bench.title_counts)
+    figures = metrics.evaluate(split.labels, scores, split.users, bench.title_counts, probabilities=False)
     record = {
         "system": bench.title(name),
         "experiment": experiment,

@@ -50,6 +50,8 @@ def read_table(files: raw.RawFiles, name: str, columns: list[str]) -> tuple[pd.D
         except (ValueError, pd.errors.ParserError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{name}: not Book-Crossing's CSV ({reason}); is it whole and the right file?") from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas has taken columns it has no name for as an index
+        raise InputError(f"{name}: lines have more fields than the header names; is it whole and the right file?")
     missing = [column for column in columns if column not in table]
     if missing:
         there = ", ".join(table.columns)[:80]
@@ -67,10 +69,7 @@ def build(
     short = ratings.isna().any(axis=1)
     dropped = {"ratings cut short": int(short.sum())}
     ratings = ratings[~short] if short.any() else ratings
-    try:
-        scores = ratings["Book-Rating"].astype(float)
-    except ValueError as error:
-        raise InputError(f"BX-Book-Ratings.csv: a rating is not a number ({error}); download it again") from None
+    scores = raw.ratings(ratings["Book-Rating"], 10, "BX-Book-Ratings.csv")
     dropped["books of an ISBN that was there before"] = int(books.duplicated("ISBN").sum())
     books = books.drop_duplicates("ISBN")
     place = pc.index_in(pa.array(ratings["ISBN"]), pa.array(books["ISBN"])).fill_null(-1).to_numpy()
@@ -80,8 +79,8 @@ def build(
     keep = whole[place]  # -1, no such book, finds the last, False
     if drop_implicit:
         dropped["implicit ratings (0)"] = int((keep & (scores == 0)).sum())
-        keep &= (scores != 0).to_numpy()
-    likes = (scores.to_numpy() > 5).astype(np.int8)[keep]
+        keep &= scores != 0
+    likes = (scores > 5).astype(np.int8)[keep]
     place = place[keep]
     users, names = pd.factorize(ratings["User-ID"][keep])
     names = names.to_list()

@@ -71,6 +71,8 @@ def length_counter(folder: str) -> Callable[[str], int]:
             from tokenizers import Tokenizer
 
             tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
+            tokenizer.no_truncation()  # the file keeps what it was last used with: every length would be the limit
+            tokenizer.no_padding()
             return lambda text: len(tokenizer.encode(text).ids)
         if (place / "tokenizer.model").is_file():
             from sentencepiece import SentencePieceProcessor

@@ -60,6 +60,8 @@ def _table(source: io.IOBase | Path, name: str, **options) -> pd.DataFrame:
         raise InputError(f"{source}: no such file; --raw_dir is the unpacked ml-100k folder") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{name}: not MovieLens-100K's format ({str(error).splitlines()[0]})") from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas has taken columns it has no name for as an index
+        raise InputError(f"{name}: lines have more than {len(options['names'])} fields; is it the right file?")
     if table.empty or table.isna().any(axis=None):
         broken = "is empty" if table.empty else f"row {int(np.flatnonzero(table.isna().any(axis=1))[0])} is cut short"
         raise InputError(f"{name}: {broken}; download MovieLens-100K again")
@@ -92,10 +94,7 @@ def build(interactions: pd.DataFrame, titles: dict[str, str]) -> dict[str, tuple
     short = np.flatnonzero((interactions == "").any(axis=1))
     if len(short):
         raise InputError(f"u.data: row {short[0]} is cut short; download MovieLens-100K again")
-    try:
-        likes = (interactions["rating"].astype(float) > 3).to_numpy(dtype=int)
-    except ValueError as error:
-        raise InputError(f"u.data: a rating is not a number ({error})") from None
+    likes = (raw.ratings(interactions["rating"], 5, "u.data") > 3).astype(int)
     unknown = sorted(set(interactions["item"]) - set(titles))
     if unknown:
         raise InputError(f"u.item: no title for the rated item {unknown[0]}; is it of the same data?")

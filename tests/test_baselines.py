@@ -13,6 +13,7 @@ from baselines.dros import propensities, robust_term
 from baselines.gru4rec import GRU4Rec
 from baselines.sasrec import Block, SASRec
 from baselines.settings import SYSTEMS, Settings
+from tlrec.errors import InputError
 
 SIZE, LENGTHS = 8, torch.tensor([10, 3, 1, 7])
 
@@ -169,3 +170,25 @@ def test_training_learns_what_the_rows_hold_and_keeps_the_best_epoch(name):
     from tlrec import metrics
     assert fitted.validation_auc > 0.95
     assert metrics.auc(batch.labels.numpy(), fit.score(fitted.model, batch)) == fitted.validation_auc
+
+
+def test_weights_that_diverge_are_never_kept():
+    batch = make_batch(rows=40)
+    settings = Settings(embedding=SIZE, eval_steps=1, max_epochs=6)
+    scorer = fit.build(SYSTEMS["GRU"], 40, None, False, settings)
+    passes = []
+    scorer.register_forward_pre_hook(lambda module, _: passes.append(module.training))
+    step = torch.optim.Adam.step
+
+    def diverging(self, *words):
+        step(self, *words)
+        if passes.count(True) == 3:
+            with torch.no_grad():
+                scorer.items.learned.fill_(math.nan)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch.optim.Adam, "step", diverging)
+        fitted = fit.fit(scorer, SYSTEMS["GRU"], batch, batch, settings, 0.0)
+    assert fitted.steps == 3 and fitted.epochs <= 2 and np.isfinite(fit.score(fitted.model, batch)).all()
+    with pytest.raises(InputError, match="not finite at epoch 1; take a lower --learning_rate"):
+        fit.fit(scorer, SYSTEMS["GRU"], batch, batch, settings, math.inf)

@@ -66,7 +66,7 @@ def test_a_grid_of_all_six_leaves_records_like_evaluates_own(home, tiny_bert):
         table = np.genfromtxt(home / "results" / record["predictions"], delimiter=",", names=True, dtype=None,
                               encoding="utf-8")
         assert list(table["label"]) == list(labels) and table.dtype.names == ("row", "user_id", "label", "score")
-        assert metrics.evaluate(labels, table["score"], users, counts) == record["metrics"]
+        assert metrics.evaluate(labels, table["score"], users, counts, probabilities=False) == record["metrics"]
     again = train(home, *grid[2:], "--system", "SASRec,Caser", "--experiment", "again")
     assert again.count("already recorded as") == 8 and len(results.read(home / "results/runs.jsonl")) == 24
     train(home, "--system", "SASRec", "--shots", "8", "--seed", "3", "--weight_decay", "1e-5", *QUICK)
@@ -90,7 +90,8 @@ def test_a_missing_weight_decay_is_searched_once(home):
     assert kept["weight_decay"] == float(max(kept["mean_validation_auc"], key=kept["mean_validation_auc"].get))
     assert kept["shots"] == [16, 24] and len(kept["mean_validation_auc"]) == 5
     assert "searching" not in train(home, *words)
-    record = results.read(home / "results/runs.jsonl")[-1]
+    assert "searching" in train(home, *words, "--patience", "1")  # a choice made with other settings is not taken over
+    record = results.read(home / "results/runs.jsonl")[-2]
     assert record["system"] == "Caser + ratings" and record["arguments"]["weight_decay"] == kept["weight_decay"]
 
 
@@ -100,6 +101,8 @@ def test_a_missing_weight_decay_is_searched_once(home):
     (["--system", "GRU", "--shots", "25"], "--shots 25: "),
     (["--system", "GRU", "--shots", "few"], "--shots takes whole numbers or all, not 'few'"),
     (["--system", "GRU", "--seed", "-1"], "--seed takes whole numbers"),
+    (["--system", "GRU", "--seed", "0,4294967296"], "--seed 4294967296: give a whole number from 0 to 4294967295"),
+    (["--system", ","], "--system names none; choose from GRU"),
     (["--system", "GRU", "--target", "music"], "rec_data/music/train.json: no such file"),
     (["--system", "GRU", "--dropout", "1"], "--dropout lies in [0, 1)"),
     (["--system", "GRU", "--patience", "0"], "--patience 0: must be at least 1"),
@@ -145,6 +148,15 @@ def test_titles_stand_beside_their_items(tmp_path):
     split = data.read(split_of(tmp_path))
     items = data.catalogue(split)
     assert data.titles(split, items) == [f"No Film {item} ({1950 + int(item)})" for item in items.numbers]
+
+
+def test_a_books_title_goes_with_its_author(tmp_path):
+    entries = [histories.book_entry(f"Book, {n}", f"Ann {n}") for n in range(4)]
+    history = histories.History(entries[:2], entries[2:3], "book", f'"{entries[3]}"?')
+    row = {"instruction": "i", "input": histories.render(history), "output": "Yes."}
+    histories.write_split(tmp_path, "train", [row], histories.id_rows([history], [1], "train"))
+    split = data.read(tmp_path / "train.json")
+    assert data.titles(split, data.catalogue(split)) == [f"Book, {n} written by Ann {n}" for n in range(4)]
 
 
 def test_a_missing_or_broken_id_view_is_named(tmp_path):

@@ -8,6 +8,7 @@ from sklearn.preprocessing import TargetEncoder
 
 from baselines import controls
 from tlrec import histories, metrics, paths, results, samples
+from tlrec.errors import InputError
 
 ARGUMENTS = ["-m", "baselines.controls", "--train_data_path", "rec_data/movie/train.json", "--test_data_path",
              "rec_data/movie/test.json"]
@@ -65,6 +66,9 @@ def test_a_books_target_is_the_entry_of_a_history():
     book = '"The Colonel" written by Patrick A. Davis'
     row = samples.Sample("i", histories.render(histories.History([], [book], "book", f'"{book}"?')), "No.")
     assert controls._entry("book.json", 0, row) == book
+    film = '""Great Performances" Cats (1998)"'  # the title's own quotation marks
+    row = samples.Sample("i", histories.render(histories.History([], [film], "movie", f"{film}?")), "No.")
+    assert controls._entry("movie.json", 0, row) == film
 
 
 def test_every_control_is_recorded_once(small_data, tmp_path):
@@ -79,6 +83,7 @@ def test_every_control_is_recorded_once(small_data, tmp_path):
     films, wanted = (np.array([controls._entry("", 0, row) for row in rows]) for rows in (train, test))
     means = controls.item_mean(films, np.array([row.label for row in train]), wanted)  # title and id name the same
     assert records[0]["metrics"]["auc"] == metrics.auc(np.array([r.label for r in test]), means)
+    assert [r["metrics"]["calibration_bins"] is not None for r in records] == [True, False, True, False]
     predictions = (tmp_path / "results" / records[0]["predictions"]).read_text().splitlines()
     assert predictions[0] == "row,user_id,label,score" and len(predictions) == 17
     text = command(*words, "--sample", "16", "--seed", "1", "--skip_recorded", home=tmp_path)
@@ -87,6 +92,10 @@ def test_every_control_is_recorded_once(small_data, tmp_path):
 
 def test_wrong_input_is_one_line(small_data, tmp_path):
     train = small_data / "rec_data/movie/train.json"
+    with pytest.raises(InputError, match="--methods names none"):
+        controls.main(str(train), str(train), methods=[])
+    with pytest.raises(InputError, match="--seed -1"):
+        controls.main(str(train), str(train), seed=-1)
     text = command("-m", "baselines.controls", "--train_data_path", train, "--test_data_path", train, "--methods",
                    "item-mean,magic", home=tmp_path, code=2)
     assert "'magic' is unknown; choose from item-mean" in text and text.count("\n") == 1

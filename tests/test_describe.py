@@ -67,6 +67,8 @@ def make_tokenizer(folder):
 
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.enable_truncation(5)  # as a tokenizer is saved after use
+    tokenizer.enable_padding(length=700)
     folder.mkdir()
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder

@@ -1,9 +1,11 @@
+import time
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from tlrec import metrics, samples
+from tlrec import comparison, metrics, samples
 from tlrec.errors import InputError
 
 
@@ -40,6 +42,17 @@ def test_uauc_is_the_mean_over_users_with_both_classes():
     value, users = metrics.uauc(labels, scores, np.array(["a", "a", "b", "b", "c", "c"]))
     assert (value, users) == (0.5, 2)
     assert metrics.auc_by_user(labels, scores, np.array(list("aabbcc"))) == {"a": 1.0, "b": 0.0}
+
+
+def test_many_users_take_no_more_than_many_rows():
+    """One user a row, as in the published book data and any larger crawl; with a pass over all rows for each user this
+    takes minutes."""
+    labels, scores = np.arange(30_000) % 2, np.arange(30_000) / 30_000
+    users = np.array([f"test-{number // 2}" for number in range(30_000)], dtype=object)
+    began = time.process_time()
+    assert metrics.uauc(labels, scores, users) == (1.0, 15_000)
+    assert comparison.delong_uauc(labels, scores, -scores, users) is None  # it wants two rows of each answer
+    assert time.process_time() - began < 10
 
 
 def test_interval_of_rows_covers_the_truth_and_user_interval_is_wider_when_users_differ():
@@ -90,13 +103,17 @@ def test_scores_that_are_no_probabilities_keep_their_rank():
     labels, scores, users = made()
     counts = np.random.default_rng(1).integers(0, 8, (400, 2))
     figures = metrics.evaluate(labels, scores, users, counts)
-    stretched = metrics.evaluate(labels, 30 * scores - 10, users, counts)
+    stretched = metrics.evaluate(labels, 30 * scores - 10, users, counts, probabilities=False)
     for name in ("auc", "uauc", "stratified_auc", "auc_interval_users", "spearman_liked_ratio"):
         assert stretched[name] == pytest.approx(figures[name], abs=1e-12)
     inside = np.clip(30 * scores - 10, 0, 1)
     assert stretched["calibration_error"] == metrics.calibration_error(metrics.calibration_bins(labels, inside))
     assert stretched["calibration_bins"] is None and sum(rows for rows, _, _ in figures["calibration_bins"]) == 400
     assert stretched["accuracy"] == ((inside > 0.5) == labels).mean() and np.isfinite(stretched["log_loss"])
+    by_chance = metrics.evaluate(labels, scores, users, counts, probabilities=False)  # in [0, 1], yet none
+    assert by_chance == figures | {"calibration_bins": None}
+    with pytest.raises(ValueError, match="outside"):
+        metrics.evaluate(labels, 30 * scores - 10, users, counts)
     with pytest.raises(InputError, match="1 of 400 scores are not finite"):
         metrics.evaluate(labels, np.append(scores[1:], np.nan), users, counts)
 

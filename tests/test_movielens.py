@@ -44,7 +44,10 @@ def test_two_domains_that_share_no_user_and_a_record_of_each(home, tmp_path, cap
     [
         ("u.data", "", "empty"),
         ("u.data", "1,2,3,4\n", "u.data"),
-        ("u.data", "1\t1\tgood\t5\n", "a rating is not a number"),
+        ("u.data", "1\t1\tgood\t5\n", "rating 'good' of row 0 is not a number from 0 to 5"),
+        ("u.data", "1\t1\t3\t5\n1\t1\tnan\t5\n", "rating 'nan' of row 1"),
+        ("u.data", "1\t1\t33\t5\n", "rating '33' of row 0"),
+        ("u.data", "1\t1\t1\t3\t5\n", "u.data: lines have more than 4 fields"),
         ("u.data", "1\t999\t3\t5\n", "no title for the rated item 999"),
         ("u.data", "1\t1\t3\t5\n", "0 windows for rec_data/movie"),
         ("u.data", "1\t1\t3\t5\n1\t2", "row 1 is cut short"),

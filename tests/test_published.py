@@ -224,6 +224,11 @@ def test_https_is_not_left():
         handler.redirect_request(request, None, 302, "Found", {}, "http://example.org/file")
 
 
+def test_what_is_no_address_is_one_line(place):
+    with pytest.raises(InputError, match="unknown url type"):
+        published.fetch(NAME, None, "")
+
+
 def test_mirror_in_the_layout_of_the_repository(place, tmp_path):
     published.CATALOGUE[NAME]["path"] = "old/place.json"
     mirror = tmp_path / "mirror"

@@ -1,4 +1,5 @@
 import os
+import random
 import subprocess
 import sys
 import zipfile
@@ -49,6 +50,22 @@ def test_damaged_archives(tmp_path, damage):
     with pytest.raises(InputError, match="all.zip: ") as error, raw.RawFiles(archive).open("a.csv") as file:
         file.read()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_inside_a_compressed_member_and_a_password(tmp_path, kind):
+    archive = tmp_path / "all.zip"
+    with zipfile.ZipFile(archive, "w", kind) as members:
+        members.writestr("a.csv", random.Random(0).randbytes(20_000))
+    whole = archive.read_bytes()
+    locked = bytearray(whole)  # bit 0 of the flags, in the member's header and in the directory
+    for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        locked[whole.index(header) + flags] |= 1
+    damaged = whole[:3000] + bytes(200) + whole[3200:]
+    for content, message in ((locked, "a.csv is encrypted; unpack it"), (damaged, "not a whole zip archive")):
+        archive.write_bytes(content)
+        with pytest.raises(InputError, match=f"all.zip: {message}"), raw.RawFiles(archive).open("a.csv") as file:
+            file.read()
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,36 @@ def test_compare_refuses_other_rows_and_unknown_runs(measured):
     assert f"{ten}.csv: no such file" in text and text.count("\n") == 1
 
 
+def test_broken_predictions_are_named(measured, tmp_path):
+    home, (_, mean, *_) = measured
+    run = compare.find(results.read(home / "results" / "runs.jsonl"), mean) | {"folder": tmp_path}
+    whole = (home / "results" / "predictions" / f"{mean}.csv").read_bytes()
+    line = whole.split(b"\r\n")[3]
+    path = tmp_path / "predictions" / f"{mean}.csv"
+    path.parent.mkdir()
+    for content, message in (
+        (whole[: whole.rindex(b",")], "not a whole CSV"), (b"\xff" + whole, "not a whole CSV"),
+        (b"", "needs the columns"),
+        (whole.replace(line, line.rsplit(b",", 1)[0] + b",nan"), "score that is not finite"),
+        (whole.replace(line, line.rsplit(b",", 1)[0] + b",high"), "'high'; evaluate the run again"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"{mean}.csv: .*{message}"):
+            compare.predictions(run)
+
+
+def test_lines_that_are_no_record_are_named(made, tmp_path):
+    path = tmp_path / "runs.jsonl"
+    lacking = {name: value for name, value in made[0].items() if name != "metrics"}
+    for line, message in ((None, "line 2 is no record"), ([1], "line 2 is no record"),
+                          (lacking, "line 2 is an evaluation without 'metrics'")):
+        path.write_text(f"{json.dumps(made[1])}\n{json.dumps(line)}\n")
+        with pytest.raises(InputError, match=f"runs.jsonl: {message}"):
+            records.read([str(path)])
+    path.write_text(json.dumps({"kind": "tuning"}) + "\n" + json.dumps(made[1]) + "\n")
+    assert len(records.latest(records.read([str(path)]))) == 1  # a run of another kind needs nothing of it
+
+
 def test_a_readmes_blocks_are_rewritten_in_place(file, tmp_path):
     page = tmp_path / "PAGE.md"
     frame = f"a\n<!-- python report.py table1 --runs {file} -->\n%s\n<!-- end -->\nb\n<!-- end -->\n"

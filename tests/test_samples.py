@@ -98,3 +98,10 @@ def test_hold_out_is_split_by_seed_42():
     assert valid == list(split["test"]["n"]) and train == list(split["train"]["n"])
     with pytest.raises(InputError, match="hold out fewer"):
         samples.hold_out("alpaca.json", 20, 20)
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 32])
+def test_a_seed_that_no_generator_takes_is_refused(seed):
+    with pytest.raises(InputError, match=f"--seed {seed}: give a whole number from 0"):
+        samples.shuffled_rows(10, seed, 4)
+    assert len(samples.shuffled_rows(10, (1 << 32) - 1, 4)) == 4

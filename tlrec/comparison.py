@@ -63,8 +63,8 @@ def delong_uauc(labels: np.ndarray, first: np.ndarray, second: np.ndarray, users
     It takes the users as given. The variance needs two rows of each class, so `units` (users) can be fewer than those
     of the UAUC; None where there is no such user.
     """
-    moments = [_delong_moments(*(array[users == user] for array in (labels, first, second)))
-               for user in dict.fromkeys(users)]
+    moments = [_delong_moments(labels[rows], first[rows], second[rows])
+               for rows in metrics.rows_by_user(users).values()]
     moments = [pair for pair in moments if pair is not None]
     if not moments:
         return None

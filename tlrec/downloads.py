@@ -118,10 +118,10 @@ def url(
 def _receive(address: str, partial: Path, size: int | None, timeout: float) -> str:
     """One try: append to `partial` what it still lacks. Returns the git blob id of the whole file."""
     have = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(address, headers={"Accept-Encoding": "identity", "User-Agent": "tlrec"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
     try:
+        request = urllib.request.Request(address, headers={"Accept-Encoding": "identity", "User-Agent": "tlrec"})
+        if have:
+            request.add_header("Range", f"bytes={have}-")
         with urllib.request.build_opener(_HttpsStaysHttps).open(request, timeout=timeout) as answer:
             if have and not (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
                 have = 0  # the server does not continue: it sends the whole file again

@@ -7,6 +7,7 @@ Undefined values (AUC of a single class, per-user AUC without users) are None.
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
 from tlrec.errors import InputError
 from tlrec.samples import liked_ratio
@@ -17,8 +18,9 @@ CALIBRATION_BINS = 10
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """Area under the ROC curve; labels 0/1 and scores of shape (n,). None where there is only one class."""
-    value = weighted_auc(labels, scores, np.ones((1, len(labels))))[0]
-    return None if np.isnan(value) else float(value)
+    if labels.min() == labels.max():
+        return None
+    return float(weighted_auc(labels, scores, np.ones((1, len(labels))))[0])
 
 
 def uauc(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> tuple[float | None, int]:
@@ -29,8 +31,15 @@ def uauc(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> tuple[flo
 
 def auc_by_user(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> dict[str, float]:
     """AUC of each user who has both classes, users in order of first appearance."""
-    values = {str(user): auc(labels[users == user], scores[users == user]) for user in dict.fromkeys(users)}
+    values = {user: auc(labels[rows], scores[rows]) for user, rows in rows_by_user(users).items()}
     return {user: value for user, value in values.items() if value is not None}
+
+
+def rows_by_user(users: np.ndarray) -> dict[str, np.ndarray]:
+    """Row numbers of each user, users in order of first appearance; users: shape (n,)."""
+    codes, names = pd.factorize(users)
+    order = np.argsort(codes, kind="stable")  # one sort: a pass over all rows for each user is too slow for many users
+    return dict(zip(map(str, names), np.split(order, np.cumsum(np.bincount(codes))[:-1]), strict=True))
 
 
 def stratified_auc(labels: np.ndarray, scores: np.ndarray, strata: np.ndarray) -> tuple[float | None, int]:
@@ -117,20 +126,24 @@ def calibration_error(bins: list[list[float]]) -> float:
 
 
 def evaluate(
-    labels: np.ndarray, scores: np.ndarray, users: np.ndarray | None, counts: np.ndarray | None = None
+    labels: np.ndarray, scores: np.ndarray, users: np.ndarray | None, counts: np.ndarray | None = None,
+    probabilities: bool = True,
 ) -> dict:
     """All figures of a record. labels 0/1, scores, users (or None): shape (n,).
 
-    scores: probabilities of "Yes", or any finite numbers: those keep their rank for every AUC and are clipped to
-    [0, 1] for accuracy, log loss and calibration error alone, and have no calibration_bins.
+    scores: probabilities of "Yes", or (not `probabilities`) any finite numbers: those keep their rank for every AUC and
+    are clipped to [0, 1] for accuracy, log loss and calibration error alone, and have no calibration_bins, even where
+    they happen to lie in [0, 1].
     counts: (n, 2) liked and disliked titles (samples.title_counts); None where the prompts have no such lists.
     """
     if not np.isfinite(scores).all():
         raise InputError(f"{(~np.isfinite(scores)).sum()} of {len(scores)} scores are not finite; nothing is recorded")
-    probabilities = np.clip(scores, 0, 1)
-    clipped = np.clip(probabilities, 1e-12, 1 - 1e-12)
-    bins = calibration_bins(labels, probabilities)
-    per_user, counted = uauc(labels, scores, users) if users is not None else (None, 0)
+    inside = np.clip(scores, 0, 1)
+    if probabilities and not np.array_equal(scores, inside):
+        raise ValueError("probabilities outside [0, 1]")
+    clipped = np.clip(inside, 1e-12, 1 - 1e-12)
+    bins = calibration_bins(labels, inside)
+    by_user = auc_by_user(labels, scores, users) if users is not None else {}
     within, pairs = stratified_auc(labels, scores, counts[:, 0]) if counts is not None else (None, 0)
     return {
         "n": len(labels),
@@ -138,14 +151,14 @@ def evaluate(
         "auc": auc(labels, scores),
         "auc_interval_rows": auc_interval(labels, scores),
         "auc_interval_users": auc_interval(labels, scores, users) if users is not None else None,
-        "uauc": per_user,
-        "uauc_users": counted,
-        "auc_by_user": auc_by_user(labels, scores, users) if users is not None else None,
+        "uauc": float(np.mean(list(by_user.values()))) if by_user else None,
+        "uauc_users": len(by_user),
+        "auc_by_user": by_user if users is not None else None,
         "stratified_auc": within,
         "stratified_pairs": pairs,
         "spearman_liked_ratio": spearman(scores, liked_ratio(counts)) if counts is not None else None,
-        "accuracy": float(((probabilities > 0.5) == labels).mean()),
+        "accuracy": float(((inside > 0.5) == labels).mean()),
         "log_loss": float(-np.mean(np.log(np.where(labels == 1, clipped, 1 - clipped)))),
         "calibration_error": calibration_error(bins),
-        "calibration_bins": bins if np.array_equal(scores, probabilities) else None,
+        "calibration_bins": bins if probabilities else None,
     }

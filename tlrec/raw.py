@@ -1,5 +1,6 @@
 """Raw data as its publishers hand it out: a folder of files, or the zip archive that holds them."""
 
+import lzma
 import os
 import zipfile
 import zlib
@@ -9,12 +10,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+import pandas as pd
+
 from tlrec.errors import InputError
 from tlrec.samples import sha256
 
 # What pandas, which the published files were made with, takes for a missing value.
 MISSING = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"]
 MISSING += ["NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+
+
+def ratings(column: pd.Series, highest: int, name: str) -> np.ndarray:
+    """A text column as numbers from 0 to `highest`, shape (n,). InputError names the file and the first other value."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    wrong = np.flatnonzero(~((numbers >= 0) & (numbers <= highest)))
+    if len(wrong):
+        raise InputError(f"{name}: rating {column.iloc[wrong[0]]!r} of row {column.index[wrong[0]]} is not a number "
+                         f"from 0 to {highest}; download it again")
+    return numbers
 
 
 class RawFiles:
@@ -55,7 +69,15 @@ class RawFiles:
                 self._hash(self.place)
                 with archive.open(members[0]) as file:
                     yield file
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+            raise InputError(f"{self.place}: not a whole zip archive ({error}); download it again") from None
+        except RuntimeError as error:  # zipfile's word for a password
+            if "encrypted" not in str(error):
+                raise
+            raise InputError(f"{self.place}: {name} is encrypted; unpack it, and name the folder") from None
+        except OSError as error:  # bzip2's word for damage has no number
+            if error.errno is not None:
+                raise
             raise InputError(f"{self.place}: not a whole zip archive ({error}); download it again") from None
 
     def _hash(self, path: Path) -> None:

@@ -79,11 +79,19 @@ def sample_from(path: str | Path, number: int, record: object, answers_only: boo
 
 
 def shuffled_rows(count: int, seed: int, take: int | None = None) -> list[int]:
-    """Row numbers in the order of `datasets`' shuffle(seed).select(range(take)): the published few-shot subset."""
+    """Row numbers in the order of `datasets`' shuffle(seed).select(range(take)): the published few-shot subset.
+    InputError for a seed that no generator takes."""
+    check_seed(seed)
     from datasets import Dataset
 
     shuffled = Dataset.from_dict({"row": range(count)}).shuffle(seed=seed)
     return list(shuffled.select(range(take))["row"]) if take is not None else list(shuffled["row"])
+
+
+def check_seed(seed: int) -> None:
+    """InputError unless every generator takes the seed: numpy's takes 32 bits."""
+    if not 0 <= seed < 1 << 32:
+        raise InputError(f"--seed {seed}: give a whole number from 0 to {(1 << 32) - 1}")
 
 
 def hold_out(path: str | Path, rows: int, count: int) -> tuple[list[int], list[int]]:

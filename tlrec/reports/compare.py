@@ -31,8 +31,11 @@ def predictions(record: dict) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; run {record['run_id']} has no predictions beside its record, "
                          "evaluate it again")
-    with open(path, newline="", encoding="utf-8") as file:
-        columns = list(zip(*csv.reader(file), strict=True))
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            columns = list(zip(*csv.reader(file), strict=True))
+    except (ValueError, csv.Error):  # a row cut short, or bytes that are no text
+        raise InputError(f"{path}: not a whole CSV; evaluate the run again") from None
     named = {column[0]: np.array(column[1:], dtype=object) for column in columns}
     score = next((name for name in SCORES if name in named), None)
     if score is None or not {"row", "label"} <= set(named):
@@ -42,6 +45,9 @@ def predictions(record: dict) -> dict[str, np.ndarray]:
                 "score": named[score].astype(float)}
     except ValueError as error:
         raise InputError(f"{path}: {error}; evaluate the run again") from None
+    if not np.isfinite(read["score"]).all() or not set(read["label"]) <= {0, 1}:
+        raise InputError(f"{path}: holds a score that is not finite, or a label other than 0 and 1; evaluate the run "
+                         "again")
     return read | ({"user_id": named["user_id"].astype(str)} if "user_id" in named else {})
 
 

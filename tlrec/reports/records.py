@@ -14,6 +14,8 @@ BASELINES = ("GRU", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")  # the o
 ALIASES = {"GRU4Rec": "GRU", "GRU4Rec-BERT": "GRU-BERT"}  # ours: the published name of the same system
 GROUPS = ("controls", "baselines", "language models")
 DOMAINS = ("movie", "book")
+ESSENTIAL = ("run_id", "time", "request", "system", "method", "base_model", "chain", "shots", "seed", "test_domain",
+             "test_data", "metrics", "tuning_seconds", "seconds")  # what the reports read of an evaluation
 BLOCKS = {  # of the published figures: the system's name in tables
     "movie, block 'results in the paper'": "TLRec (paper's block)",
     "movie, block 'latest results'": "TLRec (latest block)",
@@ -48,7 +50,18 @@ def read(runs: list[str] | None) -> list[dict]:
     for path in files:
         if not path.is_file():
             raise InputError(f"{path}: no such file; evaluate something first, or name a record with --runs")
-    return [{**record, "folder": path.parent} for path in files for record in results.read(path)]
+    return [_checked(record, path, number) | {"folder": path.parent}
+            for path in files for number, record in enumerate(results.read(path), 1)]
+
+
+def _checked(record: object, path: Path, number: int) -> dict:
+    """The record; InputError where it is none, or an evaluation that lacks what every one has."""
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: line {number} is no record; remove that line")
+    lacking = [name for name in ESSENTIAL if name not in record] if record.get("kind") == "evaluation" else []
+    if lacking:
+        raise InputError(f"{path}: line {number} is an evaluation without {lacking[0]!r}; remove that line")
+    return record
 
 
 def latest(records: list[dict], experiment: str | None = None) -> list[dict]:
