@@ -35,7 +35,7 @@ def tiny_llama(embedded, tmp_path_factory) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(embedded)
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=2048, initializer_range=0.2, bos_token_id=1, eos_token_id=2,
     ))
     model.save_pretrained(folder)

@@ -1,10 +1,12 @@
 """Cross-entropy at the positions whose label counts, without logits over the vocabulary for a whole batch."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tlrec import output_layer
+from tlrec import output_layer, prefix
 from tlrec.answers import IGNORED
 
 CHUNK_LOGITS = 1 << 23  # of one chunk: 32 MiB in fp32, about what a processor's cache holds
@@ -44,31 +46,58 @@ class LinearCrossEntropy(torch.autograd.Function):
         return gradient * grad_losses[:, None].to(gradient.dtype), None, None
 
 
-def label_losses(model, call, inputs: dict[str, Tensor], labels: Tensor, fused: bool) -> tuple[Tensor, object]:
-    """(cross-entropy of every label that counts, shape (n,); the model's output). All positions of the batch run
-    through the model, the output layer only where a label follows.
+@dataclass(frozen=True)
+class Ways:
+    """What a model allows: `fused`, the loss in the output layer's place; `prefix`, what rows share computed once."""
 
-    model: the causal language model; call: what to call, the model or a wrapper of it. fused: see
-    `output_layer.is_plain`. Rows may be padded on either side.
+    fused: bool
+    prefix: bool
+
+    @classmethod
+    def of(cls, model) -> "Ways":
+        return cls(output_layer.is_plain(model), prefix.usable(model) and not model.is_gradient_checkpointing)
+
+
+def label_loss(model, call, inputs: dict[str, Tensor], labels: Tensor, ways: Ways) -> Tensor:
+    """Sum of the cross-entropy over all labels that count, shape (), in fp32.
+
+    model: the causal language model; call: what to call, the model or a wrapper of it. Rows are padded on either side.
+    All tokens run through the model, the output layer only where a label follows. With ways.prefix, what all rows
+    begin with runs once for all of them, one draw of dropout included; not through a wrapper, which may count passes.
     """
     ids, labels = _closed_up(inputs["input_ids"], labels, inputs["attention_mask"])
-    following = functional.pad(labels[:, 1:], (0, 1), value=IGNORED).flatten()
-    positions = (following != IGNORED).nonzero()[:, 0]
-    targets = following[positions]
+    following = functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+    length = prefix.shared(ids.tolist()) if ways.prefix and call is model else 0
+    if not length:
+        return _part_loss(model, call, ids, following, ways.fused).sum()
+    common = prefix.Prefix(config=model.config)
+    length -= 1  # what follows its last token differs between rows
+    counts = (following[:, :length] != IGNORED).sum(dim=0)
+    first = following[:, :length].amax(dim=0, keepdim=True)  # the same in all rows that have a label there
+    of_prefix = _part_loss(model, call, ids[:1, :length], first, ways.fused, common)
+    common.full = True
+    rest = _part_loss(model, call, ids[:, length:], following[:, length:], ways.fused, common)
+    return (of_prefix * counts[counts > 0]).sum() + rest.sum()
+
+
+def _part_loss(model, call, ids: Tensor, following: Tensor, fused: bool, common=None) -> Tensor:
+    """Cross-entropy at each position with a label after it; ids and following (rows, length) -> (n,)."""
+    flat = following.flatten()
+    positions = (flat != IGNORED).nonzero()[:, 0]
+    targets = flat[positions]
+    named = {"input_ids": ids, "past_key_values": common, "use_cache": common is not None}
     with output_layer.at(model, positions):
         if not fused:
-            outputs = call(input_ids=ids, use_cache=False)
-            return functional.cross_entropy(outputs.logits[0].float(), targets, reduction="none"), outputs
+            return functional.cross_entropy(call(**named).logits[0].float(), targets, reduction="none")
         weight = model.get_output_embeddings().weight
 
         def losses(hidden: Tensor) -> Tensor:
-            kind = torch.get_autocast_dtype(hidden.device.type) if torch.is_autocast_enabled(hidden.device.type) \
-                else weight.dtype
+            device = hidden.device.type
+            kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
             return LinearCrossEntropy.apply(hidden[0].to(kind), weight.to(kind), targets)
 
         with output_layer.replaced(model, losses):
-            outputs = call(input_ids=ids, use_cache=False)
-    return outputs.logits, outputs
+            return call(**named).logits
 
 
 def _closed_up(ids: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,16 +1,16 @@
 """P(Yes) for many samples: one forward pass each, what all prompts share only once, logits at the last position."""
 
-import os
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from tqdm import tqdm
 
-from tlrec import processes
+from tlrec import output_layer, prefix, processes
 from tlrec.answers import AnswerIds, Encoder
 from tlrec.errors import InputError
+from tlrec.prefix import Prefix
 from tlrec.samples import Sample
-
-SHORTEST_PREFIX = 16  # tokens; fewer are not worth a pass of their own
 
 
 class Scores(NamedTuple):
@@ -34,9 +34,6 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
     is computed once. Prompts are never cut: InputError where one is longer than the model reads, or alone too long for
     the device.
     """
-    import torch
-    from tqdm import tqdm
-
     ids = encoder.answer_ids()
     prompts = [encoder.prompt(sample) for sample in samples]
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
@@ -52,14 +49,14 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
     silent = not progress or not processes.first()
     total = sum(map(len, waiting))
     with torch.inference_mode(), tqdm(total=total, desc=progress, unit="row", disable=silent) as bar:
-        prefix = shared_prefix(model, prompts)
+        common = _computed_prefix(model, prompts)
         while waiting:
             rows = waiting.pop()
             tokens = len(rows) * len(prompts[rows[0]])
             try:
                 if tokens > budget and len(rows) > 1:
                     raise torch.OutOfMemoryError
-                found = _last_logits(model, [prompts[row] for row in rows], ids, prefix)
+                found = _last_logits(model, [prompts[row] for row in rows], ids, common)
             except torch.OutOfMemoryError:
                 if len(rows) == 1:
                     raise InputError(f"sample {rows[0]}: out of memory with this prompt of {tokens} tokens "
@@ -89,59 +86,31 @@ def batches(order: list[int], lengths: list[int], budget: int) -> list[list[int]
     return found
 
 
-def shared_prefix(model, prompts: list[list[int]]):
-    """Keys and values of the tokens that all prompts begin with, of batch size 1; None where that would save nothing
-    or where a layer keeps anything else than all of its keys and values (sliding windows, recurrent states)."""
-    import torch
-    from transformers.cache_utils import DynamicCache, DynamicLayer
-
-    class Prefix(DynamicCache):
-        """Hands out prefix + new keys and values for a batch, and keeps the prefix alone once it is `full`."""
-
-        full = False
-
-        def update(self, keys, values, layer_idx, *arguments, **named):
-            if not self.full:
-                return super().update(keys, values, layer_idx, *arguments, **named)
-            kept = self.layers[layer_idx]
-            return tuple(torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2)
-                         for old, new in ((kept.keys, keys), (kept.values, values)))
-
-    length = min(len(os.path.commonprefix(prompts)), min(map(len, prompts)) - 1)
-    if len(prompts) < 2 or length < SHORTEST_PREFIX:
+def _computed_prefix(model, prompts: list[list[int]]) -> Prefix | None:
+    """What all prompts begin with; None where that is not worth a pass or the model does not take it."""
+    length = prefix.shared(prompts)
+    if not length or not prefix.usable(model):
         return None
-    prefix = Prefix(config=model.config)
-    if any(type(layer) is not DynamicLayer for layer in prefix.layers):
-        return None
-    device = model.get_input_embeddings().weight.device
-    try:
-        model(input_ids=torch.tensor([prompts[0][:length]], device=device), past_key_values=prefix, use_cache=True,
-              logits_to_keep=1)
-    except TypeError:  # a model without such a cache
-        return None
-    prefix.full = True
-    whole = prefix.layers and all(type(layer) is DynamicLayer and layer.get_seq_length() == length
-                                  for layer in prefix.layers)
-    return prefix if whole else None
+    found = Prefix(config=model.config)
+    ids = torch.tensor([prompts[0][:length]], device=model.get_input_embeddings().weight.device)
+    with output_layer.at(model, torch.zeros(0, dtype=torch.long, device=ids.device)):
+        model(input_ids=ids, past_key_values=found, use_cache=True)
+    found.full = True
+    return found
 
 
-def _last_logits(model, prompts: list[list[int]], ids: AnswerIds, prefix) -> np.ndarray:
+def _last_logits(model, prompts: list[list[int]], ids: AnswerIds, common: Prefix | None) -> np.ndarray:
     """Logits of Yes and No and the vocabulary's log-sum-exp after each prompt, shape (batch, 3).
 
     Rows are padded at their end, where no token of the prompt sees it, so neither mask nor positions are needed.
     """
-    import torch
-
-    from tlrec import output_layer
-
-    known = prefix.get_seq_length() if prefix else 0
+    known = common.get_seq_length() if common else 0
     device = model.get_input_embeddings().weight.device
     lengths = torch.tensor([len(prompt) - known for prompt in prompts], device=device)
     width = int(lengths.max())
     batch = torch.tensor([prompt[known:] + [0] * (width + known - len(prompt)) for prompt in prompts], device=device)
     last = torch.arange(len(prompts), device=device) * width + lengths - 1
     with output_layer.at(model, last):
-        output = model(input_ids=batch, **({"past_key_values": prefix, "use_cache": True} if prefix
-                                           else {"use_cache": False}))
+        output = model(input_ids=batch, past_key_values=common, use_cache=common is not None)
     found = output.logits[0].float()
     return torch.stack([found[:, ids.yes], found[:, ids.no], found.logsumexp(dim=-1)], dim=1).double().cpu().numpy()

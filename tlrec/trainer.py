@@ -10,11 +10,11 @@ import transformers
 from safetensors.torch import load_file
 from transformers.trainer_utils import rotate_checkpoints
 
-from tlrec import checkpoints, metrics, models, output_layer, processes, scoring
+from tlrec import checkpoints, metrics, models, processes, scoring
 from tlrec.answers import IGNORED, Encoder
 from tlrec.errors import InputError
 from tlrec.interruption import Interruption
-from tlrec.loss import label_losses
+from tlrec.loss import Ways, label_loss
 from tlrec.order import RowOrder
 from tlrec.samples import Sample
 
@@ -36,7 +36,7 @@ class RecTrainer(transformers.Trainer):
         self.validation, self.encoder = validation, encoder
         self.identity, self.keep = identity, keep
         self.began, self.interruption = time.time(), Interruption()
-        self.fused: bool | None = None  # whether the loss takes the output layer's place; found at the first batch
+        self.ways: Ways | None = None  # found at the first batch
         self.add_callback(_Flow(self))
 
     def train(self, resume_from_checkpoint: str | Path | None = None, seconds: float = 0.0):
@@ -79,12 +79,13 @@ class RecTrainer(transformers.Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Mean cross-entropy per label, shape ()."""
         labels = inputs.pop("labels")
-        if self.fused is None:
-            self.fused = output_layer.is_plain(self.model)
-        losses, outputs = label_losses(self.model, model, inputs, labels, self.fused)
+        if self.ways is None:
+            self.ways = Ways.of(self.model)
+        total = label_loss(self.model, model, inputs, labels, self.ways)
         # processes average their gradients; num_items_in_batch counts the labels of all of them
-        loss = losses.mean() if num_items_in_batch is None else losses.sum() * processes.count() / num_items_in_batch
-        return (loss, outputs) if return_outputs else loss
+        count = (labels[:, 1:] != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+        loss = total / count if num_items_in_batch is None else total * processes.count() / count
+        return (loss, {"loss": loss}) if return_outputs else loss
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         """Validation AUC or loss, whichever selects the checkpoint."""
