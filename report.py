@@ -5,6 +5,7 @@
     python report.py table1 --runs results/reference/*.jsonl --output results/table1
     python report.py compare RUN_A RUN_B
     python report.py figures --output results/figures
+    python report.py rerun RUN                             the commands that make a run again; is all as it was?
     python report.py readme                                fill the README's blocks anew
 """
 
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 from tlrec import cli, histories, paths
+from tlrec.errors import InputError
 from tlrec.reports import compare, readme, records, table1, tables
 
 
@@ -103,6 +105,25 @@ def draw(
     print(*drawn, sep="\n")
 
 
+def rerun(run: str, runs: list[str] | None = None) -> None:
+    """Print the commands that make a run again, and check that data, base model and adapter are the recorded ones.
+
+    Args:
+        run: run id, or its beginning or end (`python report.py table --ids True` lists them)
+        runs: one or more records to read (default: results/runs.jsonl)
+    """
+    from tlrec.reports import rerun as commands
+
+    record = compare.find(records.read(runs), run)
+    print(f"# {record['system']}: commit {record['commit']}, torch {record['versions']['torch']}, {record['time']}; "
+          f"in {paths.home()}")
+    print(*commands.commands(record), sep="\n")
+    changed = commands.changed(record)
+    if changed:
+        raise InputError("; ".join(changed))
+    print("# data, base model and adapter are the recorded ones")
+
+
 def fill_readme(path: str | None = None) -> None:
     """Fill the blocks between `<!-- python report.py ... -->` and `<!-- end -->` with what their commands print.
 
@@ -120,7 +141,8 @@ def summary(record: dict) -> dict:
         "tuning_seconds": record["tuning_seconds"], "seconds": record["seconds"], "commit": record["commit"]}
 
 
-COMMANDS = {"table": table, "table1": table_1, "compare": compare_runs, "figures": draw, "readme": fill_readme}
+COMMANDS = {"table": table, "table1": table_1, "compare": compare_runs, "figures": draw, "rerun": rerun,
+            "readme": fill_readme}
 
 if __name__ == "__main__":
     cli.run_commands(COMMANDS, default="table")

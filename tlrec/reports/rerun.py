@@ -1,0 +1,93 @@
+"""The commands that make a recorded run again, and whether its data, base model and adapter are still the same."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import evaluate
+import ins_tuning
+import rec_tuning
+from baselines import controls, train
+from tlrec import cli, models, paths, samples
+from tlrec.errors import InputError
+
+_OTHER_NAMES = {"train_path": "train_data_path", "valid_path": "val_data_path", "start": "resume_from_checkpoint"}
+
+
+def commands(record: dict) -> list[str]:
+    """The commands behind a record, first to last: every tuning stage whose manifest is at hand, then the evaluation.
+
+    Run them in TLREC_HOME, to which the record's paths are relative.
+    """
+    arguments = record["arguments"]
+    if record["method"] == "baseline":
+        return [_command("-m baselines.train", train.main, arguments)]
+    if record["method"] not in evaluate.METHODS:
+        return [_command("-m baselines.controls", controls.main, arguments | {"methods": record["method"]})]
+    adapter = record.get("adapter") or {}
+    stages = _stages(adapter.get("arguments"), adapter.get("data"))
+    return [*stages, _command("evaluate.py", evaluate.main, arguments)]
+
+
+def _stages(arguments: dict | None, data: dict | None) -> list[str]:
+    if not arguments:
+        return []
+    named = {_OTHER_NAMES.get(name, name): value for name, value in arguments.items()}
+    if named["shots"] is not None:
+        command = _command("rec_tuning.py", rec_tuning.main, named | {"sample": named["shots"]})
+    else:
+        named["sample"] = data["train"]["rows"]
+        if data["valid"] and data["valid"]["path"] == data["train"]["path"]:
+            named |= {"val_data_path": None, "val_set_size": data["valid"]["rows"]}
+        command = _command("ins_tuning.py", ins_tuning.main, named)
+    if not named["resume_from_checkpoint"]:
+        return [command]
+    manifest = _manifest(named["resume_from_checkpoint"])
+    if manifest is None:
+        return [f"# {named['resume_from_checkpoint']}: its manifest is not here; bring this adapter", command]
+    return [*_stages(manifest["arguments"], manifest["data"]), command]
+
+
+def _manifest(folder: str) -> dict | None:
+    try:
+        return json.loads((paths.home() / folder / models.MANIFEST).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _command(script: str, function: Callable, arguments: dict) -> str:
+    """`python SCRIPT --flags` with each argument that is a flag of the function and is not None."""
+    words = ["python", *script.split()]
+    for flag in cli.flags(function):
+        value = arguments.get(flag)
+        if value is not None and value != "":
+            text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+            words += [f"--{flag}", text]
+    return shlex.join(words)
+
+
+def changed(record: dict) -> list[str]:
+    """What is not as it was when the run was made, one line each; empty where a rerun has what it needs."""
+    request, arguments = record["request"], record["arguments"]
+    found = []
+
+    def check(what: str, place: str | None, wanted: str | None, now: Callable[[Path], str]) -> None:
+        if not place or not wanted:
+            return
+        path = paths.home() / place
+        try:
+            if now(path) != wanted:
+                found.append(f"{what} {path}: differs from the recorded one")
+        except (OSError, InputError) as error:
+            found.append(f"{what} {path}: cannot be read ({getattr(error, 'strerror', None) or error})")
+
+    data = Path(record["test_data"]["path"])
+    for split in ("test", "train", "valid"):
+        place = arguments.get(f"{split}_data_path") or str(data.with_name(f"{split}.json"))
+        check(f"{split} data", place, request.get(f"{split}_sha256"), samples.sha256)
+    check("base model", arguments.get("base_model"), request.get("base_model"),
+          lambda path: models.fingerprint(models.base_folder(arguments["base_model"])))
+    check("adapter", arguments.get("lora_weights"), request.get("adapter_sha256"),
+          lambda path: samples.sha256(next((path / n for n in models.WEIGHTS if (path / n).is_file()), path / "")))
+    return found
