@@ -154,6 +154,40 @@ def test_robust_term_is_the_papers_formula():
     assert math.isfinite(robust_term(torch.full((1, 7), 40.0), torch.tensor([2]), made, beta))
 
 
+@pytest.mark.parametrize("name", ["GRU", "DROS"])
+def test_loss_is_the_squared_error_and_for_dros_alpha_times_the_term_over_liked_targets(name):
+    batch, settings = make_batch(), Settings(embedding=SIZE, alpha=0.3, beta=0.7)
+    scorer = fit.build(SYSTEMS[name], 40, None, False, settings).eval()
+    propensity = propensities(np.array([3, 3, 5]), 40)
+    error = ((scorer(batch) - batch.labels) ** 2).mean()
+    liked = batch.take(batch.labels == 1)
+    term = robust_term(scorer.forward_all(liked)[1], liked.targets - data.FIRST, propensity, 0.7)
+    expected = error + 0.3 * term if name == "DROS" else error
+    torch.testing.assert_close(fit._loss(scorer, batch, propensity if name == "DROS" else None, settings), expected)
+
+
+def test_dros_alone_has_the_term_with_propensities_of_the_liked_targets(monkeypatch):
+    batch, seen, given = make_batch(), [], []
+    monkeypatch.setattr(fit, "propensities", lambda *words: seen.append(words) or propensities(*words))
+    monkeypatch.setattr(fit, "_loss", lambda *words, real=fit._loss: given.append(words[2]) or real(*words))
+    settings = Settings(embedding=SIZE, max_epochs=1)
+    for name in ("GRU", "DROS"):
+        fit.fit(fit.build(SYSTEMS[name], 40, None, False, settings), SYSTEMS[name], batch, batch, settings, 0.0)
+    ((targets, items),) = seen
+    assert targets.tolist() == (batch.targets[batch.labels == 1] - data.FIRST).tolist() and items == 40
+    assert given[0] is None and torch.equal(given[1], propensities(targets, items))
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_dropout_disturbs_training_alone(name):
+    titles = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    scorer, batch = fit.build(SYSTEMS[name], 40, titles, False, Settings(embedding=SIZE, dropout=0.5)), make_batch()
+    assert not torch.equal(scorer.train()(batch), scorer(batch))
+    assert torch.equal(scorer.eval()(batch), scorer(batch))
+    bare = fit.build(SYSTEMS[name], 40, titles, False, Settings(embedding=SIZE, dropout=0.0)).train()
+    assert torch.equal(bare(batch), bare(batch))
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_training_learns_what_the_rows_hold_and_keeps_the_best_epoch(name):
     """Labels follow from the target item alone; the kept weights are those of the best validation epoch."""
