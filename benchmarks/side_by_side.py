@@ -1,0 +1,120 @@
+"""Ways of doing the same work, each in a process of its own, that take turns on the machine.
+
+Rounds alternate between the ways, so that what else the machine does meets all of them; the median round counts.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tlrec import histories, paths, results
+from tlrec.errors import InputError
+
+
+def serve(round_of: Callable[[int], dict]) -> None:
+    """In a way's process: a first, untimed round with its operations counted, then one round per line of stdin."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        round_of(0)
+    print("@" + json.dumps({"flops": counter.get_total_flops()}), flush=True)
+    for line in sys.stdin:
+        began = time.perf_counter()
+        said = round_of(int(line))
+        print("@" + json.dumps({"seconds": time.perf_counter() - began, "peak": results.peak_memory_gib()["host"],
+                                **said}), flush=True)
+
+
+def ceiling(size: int = 2048, seconds: float = 1.0) -> None:
+    """A process that measures matrix products of size x size, in FLOP/s, as one of the ways."""
+    import torch
+
+    kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+    matrices = {name: (torch.randn(size, size).to(kind), torch.randn(size, size).to(kind))
+                for name, kind in kinds.items()}
+
+    def measure(_: int) -> dict:
+        said = {}
+        for name, (first, second) in matrices.items():
+            began, done = time.perf_counter(), 0
+            while (spent := time.perf_counter() - began) < seconds:
+                torch.mm(first, second)
+                done += 1
+            said[name] = 2 * size**3 * done / spent
+        return said
+
+    serve(measure)
+
+
+class Way:
+    """A process that runs `call`, an expression over a module of benchmarks, as `scoring.worker('ours', ...)`."""
+
+    def __init__(self, call: str):
+        code = f"from benchmarks import {call.split('.')[0]}; {call}"
+        self.errors = open(os.devnull, "w") if not os.environ.get("TLREC_SHOW") else None
+        self.call = call
+        self.process = subprocess.Popen([sys.executable, "-c", code], cwd=paths.ROOT, text=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=self.errors)
+        self.flops = self._answer()["flops"]
+
+    def run(self, number: int) -> dict:
+        print(number, file=self.process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> dict:
+        for line in self.process.stdout:
+            if line.startswith("@"):
+                return json.loads(line[1:])
+        raise InputError(f"{self.call}: ended without an answer; TLREC_SHOW=1 shows its messages")
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def take_turns(calls: dict[str, str], rounds: int) -> dict[str, dict]:
+    """Every way `rounds` times in turn: its median `seconds`, `flops` a round, `peak` GiB and its last answers."""
+    ways = {}
+    for name, call in calls.items():
+        ways[name] = Way(call)
+    taken: dict[str, list[dict]] = {name: [] for name in ways}
+    for number in range(1, rounds + 1):
+        for name, way in ways.items():
+            taken[name].append(way.run(number))
+    for way in ways.values():
+        way.close()
+    found = {}
+    for name, runs in taken.items():
+        middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]
+                  if isinstance(runs[0][key], int | float)}
+        found[name] = runs[-1] | middle | {"flops": ways[name].flops, "peak": max(run["peak"] for run in runs),
+                                           "all_seconds": [round(run["seconds"], 3) for run in runs]}
+    return found
+
+
+def write(name: str, module: str, tables: str, measurements: list[dict], note: str, **more) -> None:
+    """The record and its table under results/reference/, and the table on the screen."""
+    record = {
+        "command": " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]]),
+        "commit": results.commit(),
+        "machine": f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}",
+        **more,
+        "measurements": measurements,
+    }
+    folder = paths.writable_directory(paths.results() / "reference")
+    histories.write_atomically(folder / f"benchmark_{name}.json", json.dumps(record, indent=1) + "\n")
+    said = f"`{record['command']}`, commit {record['commit'] and record['commit'][:12]}, {record['machine']}. {note}"
+    histories.write_atomically(folder / f"benchmark_{name}.md", f"{tables}\n{said}\n")
+    print(f"{tables}\n{said}")
+
+
+def _processor() -> str:
+    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+             if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
+    return names[0] if names else platform.machine()
