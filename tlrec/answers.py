@@ -105,7 +105,7 @@ class Encoder:
         return best
 
     def _ids(self, text: str) -> list[int]:
-        ids = self.tokenizer(text)["input_ids"]
-        if ids and ids[-1] == self.tokenizer.eos_token_id and not text.endswith(self.tokenizer.eos_token):
+        ids = self.tokenizer(text, split_special_tokens=True)["input_ids"]  # "</s>" in a title is text like any other
+        if ids and ids[-1] == self.tokenizer.eos_token_id:
             ids = ids[:-1]  # some tokenizers close every text
         return ids
