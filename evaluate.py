@@ -143,14 +143,12 @@ def _title_counts(method: str, rows: list[samples.Sample], path: Path) -> np.nda
 
 def _llm_scores(base, adapter, rows, bits, dtype, template, batch_size):
     device = models.describe_device()
-    from peft import LoraConfig
-
     from tlrec import scoring
     from tlrec.answers import Encoder
 
     model, tokenizer = models.load(base, bits[0], dtype, device, load_in_4bit=bits[1])
     if adapter:
-        model = models.attach(model, LoraConfig.from_pretrained(adapter.folder), adapter)
+        model = models.attach(model, models.lora_config(adapter), adapter)
     return scoring.score(model, Encoder(tokenizer, template), rows, batch_size, progress="scoring")
 
 

@@ -42,11 +42,10 @@ def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto
 
 def merge(base: Path, adapter: models.Adapter, output: Path, dtype: str) -> None:
     """Write the merged model. InputError where the adapter does not fit the base model."""
-    from peft import LoraConfig
     from transformers import AutoTokenizer
 
     model, _ = models.load(base, False, dtype, "cpu")
-    model = models.attach(model, LoraConfig.from_pretrained(adapter.folder), adapter)
+    model = models.attach(model, models.lora_config(adapter), adapter)
     try:
         model = model.merge_and_unload(safe_merge=True)
     except ValueError as error:  # weights that are not finite

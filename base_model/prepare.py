@@ -53,8 +53,8 @@ def convert(source: Path, gguf_file: str, target: Path) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file)
         model = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf_file, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{source / gguf_file}: not readable as a GGUF model ({error})") from None
+    except Exception as error:  # a damaged file makes the reader raise many kinds
+        raise InputError(f"{source / gguf_file}: not readable as a GGUF model ({error}); fetch it again") from None
     # the weights are ordinary fp32 tensors now; the entries that call them quantised would forbid saving them
     del model.config.quantization_config, model.hf_quantizer
     model.save_pretrained(target)

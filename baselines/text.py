@@ -74,9 +74,10 @@ def _encode(titles: list[str], folder: Path) -> np.ndarray:
     from transformers import AutoModel, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModel.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32).eval()
+    except Exception as error:  # the loaders raise many kinds for a bad folder
         raise InputError(f"{folder}: not readable as a BERT model ({error})") from None
     made = []
     with torch.inference_mode():

@@ -56,8 +56,11 @@ class Dataset:
 def _users(view: Path, rows: int) -> list[str] | None:
     if not view.is_file():
         return None
-    with open(view, newline="", encoding="utf-8") as file:
-        users = [row.get("user_id", "") for row in csv.DictReader(file)]
+    with open(view, newline="", encoding="utf-8-sig") as file:
+        try:
+            users = [row.get("user_id", "") for row in csv.DictReader(file)]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{view}: not readable as CSV ({error}); make the data again") from None
     if len(users) != rows:
         raise InputError(f"{view}: {len(users)} rows beside {rows} samples; make the data again")
     return users

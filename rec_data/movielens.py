@@ -21,8 +21,10 @@ import pandas as pd
 from rec_data import published
 from tlrec import cli, downloads, histories, provenance, raw
 from tlrec.errors import InputError
+from tlrec.samples import sha256
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
+GROUPLENS_SHA256 = "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"
 RECBOLE = (
     "recbole==1.2.1",
     "recbole-1.2.1-py3-none-any.whl",
@@ -76,6 +78,8 @@ def load(raw_dir: str | None) -> tuple[pd.DataFrame, dict[str, str], dict[str, d
         with tempfile.TemporaryDirectory() as folder:
             archive = Path(folder) / "ml-100k.zip"
             downloads.url(GROUPLENS, archive)
+            if (found := sha256(archive)) != GROUPLENS_SHA256:
+                raise InputError(f"{GROUPLENS}: sha256 {found}, expected {GROUPLENS_SHA256}; not used")
             return _load(raw.RawFiles(archive), "u.data", "u.item", read_raw)
     except InputError as error:
         print(f"GroupLens cannot be had ({error}); taking the copy in the package recbole")

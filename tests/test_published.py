@@ -217,11 +217,13 @@ def test_two_at_a_time_make_one_download(server, place):
     assert len(server.seen) == 1 and place.read_bytes() == CONTENT
 
 
-def test_https_is_not_left():
-    handler = downloads._HttpsStaysHttps()
-    request = downloads.urllib.request.Request("https://example.org/file")
+@pytest.mark.parametrize("new", ["http://raw.githubusercontent.com/file", "https://example.org/file"])
+def test_redirects_stay_with_https_and_with_our_hosts(new):
+    handler = downloads._RedirectsStayPut()
+    request = downloads.urllib.request.Request("https://raw.githubusercontent.com/file")
     with pytest.raises(downloads.urllib.error.URLError, match="not followed"):
-        handler.redirect_request(request, None, 302, "Found", {}, "http://example.org/file")
+        handler.redirect_request(request, None, 302, "Found", {}, new)
+    assert handler.redirect_request(request, None, 302, "Found", {}, "https://files.grouplens.org/file")
 
 
 def test_what_is_no_address_is_one_line(place):

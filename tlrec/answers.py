@@ -132,8 +132,8 @@ class Encoder:
     def _ids(self, text: str) -> list[int]:
         if self.template == prompts.CHAT:  # the template has written BOS itself, if the model has one
             return self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        ids = self.tokenizer(text)["input_ids"]
-        if ids and ids[-1] == self.tokenizer.eos_token_id and not text.endswith(self.tokenizer.eos_token):
+        ids = self.tokenizer(text, split_special_tokens=True)["input_ids"]  # "</s>" in a title is text like any other
+        if ids and ids[-1] == self.tokenizer.eos_token_id:
             ids = ids[:-1]  # some tokenizers close every text
         return ids
 

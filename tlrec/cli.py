@@ -52,7 +52,8 @@ def run(function: Callable, words: list[str] | None = None, name: str | None = N
     import fire
     from fire.decorators import SetParseFns
 
-    sys.stdout.reconfigure(line_buffering=True)  # in a log, lines stand in the order in which things happened
+    # in a log, lines stand in the order in which things happened; a name that is no text cannot end a run
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     if not processes.first():
         sys.stdout = open(os.devnull, "w")  # the first process speaks for all
     os.environ.setdefault("PAGER", "-")  # --help prints, it does not open a pager

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from tlrec.samples import sha256
 TRIES = 5
 WORTH_ANOTHER_TRY = {408, 429, 500, 502, 503, 504}
 BLOCK = 1 << 16  # bytes a read asks for
+HOSTS = {"raw.githubusercontent.com", "files.grouplens.org"}  # of our own addresses; a user may name another server
 
 
 class WrongContent(InputError):
@@ -37,10 +39,13 @@ class _Interrupted(Exception):
         self.wait = wait
 
 
-class _HttpsStaysHttps(urllib.request.HTTPRedirectHandler):
+class _RedirectsStayPut(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, request, answer, code, message, headers, new_address):
         if request.full_url.startswith("https:") and not new_address.startswith("https:"):
             raise urllib.error.URLError(f"redirected from https to {new_address}; not followed")
+        hosts = [urllib.parse.urlsplit(address).hostname for address in (request.full_url, new_address)]
+        if hosts[0] in HOSTS and hosts[1] not in HOSTS:
+            raise urllib.error.URLError(f"redirected from {hosts[0]} to {new_address}; not followed")
         return super().redirect_request(request, answer, code, message, headers, new_address)
 
 
@@ -122,7 +127,7 @@ def _receive(address: str, partial: Path, size: int | None, timeout: float) -> s
         request = urllib.request.Request(address, headers={"Accept-Encoding": "identity", "User-Agent": "tlrec"})
         if have:
             request.add_header("Range", f"bytes={have}-")
-        with urllib.request.build_opener(_HttpsStaysHttps).open(request, timeout=timeout) as answer:
+        with urllib.request.build_opener(_RedirectsStayPut).open(request, timeout=timeout) as answer:
             if have and not (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
                 have = 0  # the server does not continue: it sends the whole file again
                 partial.unlink()

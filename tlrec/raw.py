@@ -60,6 +60,7 @@ class RawFiles:
             return
         try:
             with zipfile.ZipFile(self.place) as archive:
+                _check_members(self.place, archive.namelist())
                 members = [member for member in archive.infolist() if member.filename.rsplit("/", 1)[-1] == name]
                 if not members:
                     there = ", ".join(archive.namelist()[:8])
@@ -88,3 +89,11 @@ class RawFiles:
         """{file name: {"sha256", "bytes"}} of what was opened."""
         hashed = self._hashes.items()
         return {path.name: {"sha256": found.result(), "bytes": path.stat().st_size} for path, found in hashed}
+
+
+def _check_members(place: Path, names: list[str]) -> None:
+    """InputError for an archive made to be unpacked outside its folder; nothing is unpacked here, but others would."""
+    for name in names:
+        if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or name[1:2] == ":":
+            raise InputError(f"{place}: its member {name!r} points outside the archive; not used: download it again "
+                             "from its publisher")

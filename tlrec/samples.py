@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pandas as pd
 
 from tlrec import histories
 from tlrec.errors import InputError
+
+MOST_CHARACTERS = 200_000  # of a field; no model reads as much, and a tokenizer takes minutes over megabytes
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ def read_records(path: str | Path) -> list[object]:
         raise InputError(f"{path}: not JSON ({error}); fetch or make the file again") from None
     except RecursionError:
         raise InputError(f"{path}: not a list of records (nested too deeply)") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise InputError(f"{path}: not readable ({error}); fetch or make the file again") from None
     if not isinstance(records, list):
         raise InputError(f"{path}: a {type(records).__name__}, not a list of records")
     if not records:
@@ -67,6 +72,9 @@ def sample_from(path: str | Path, number: int, record: object, answers_only: boo
             raise InputError(f"{where} has no {field!r}; every record needs instruction, input and output")
         if not isinstance(record[field], str):
             raise InputError(f"{where}: {field!r} is a {type(record[field]).__name__}, not text")
+        if len(record[field]) > MOST_CHARACTERS:
+            raise InputError(f"{where}: {field!r} has {len(record[field]):,} characters, {MOST_CHARACTERS:,} is the "
+                             "most; shorten it, or remove the record")
         try:
             record[field].encode("utf-8")
         except UnicodeEncodeError:
@@ -136,7 +144,7 @@ def liked_ratio(counts: np.ndarray) -> np.ndarray:
 def user_ids(path: str | Path, samples: list[Sample]) -> np.ndarray | None:
     """User of each sample, shape (n,), from the CSV view beside the JSON; None where there is no such view.
 
-    InputError where the two views disagree in length or in a label.
+    InputError where the two views disagree in length, in a label, or in how many titles the user liked.
     """
     view = Path(path).with_suffix(".csv")
     if not view.exists():
@@ -153,7 +161,18 @@ def user_ids(path: str | Path, samples: list[Sample]) -> np.ndarray | None:
     differing = np.flatnonzero(table["rating"].to_numpy() != labels.astype(str))
     if len(differing):
         raise InputError(f"{view}: row {differing[0]} has another rating than {Path(path).name}; make the data again")
+    if "history_rating" in table:
+        _check_histories(view, table["history_rating"], samples)
     return table["user_id"].to_numpy(dtype=object)
+
+
+def _check_histories(view: Path, ratings: Sequence[str], samples: list[Sample]) -> None:
+    """InputError where the id view lists more liked or disliked items than the text (which may split a title)."""
+    for row, (listed, sample) in enumerate(zip(ratings, samples, strict=True)):
+        history = histories.parse(sample.input)
+        if history and (listed.count("1") > len(history.liked) or listed.count("0") > len(history.disliked)):
+            raise InputError(f"{view}: row {row} has another history than record {row} of "
+                             f"{view.with_suffix('.json').name}; make the data again")
 
 
 def sha256(path: str | Path) -> str:

@@ -1,0 +1,249 @@
+"""Bad input, over every script: one line that names the file, the record and the cure; exit code 2; nothing written.
+
+The files are in tests/bad_inputs; what git should not hold (weights, megabytes) is made here.
+"""
+
+import importlib
+import json
+import re
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_rows
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
+
+from tlrec import cli, histories, models, results
+from tlrec.answers import Encoder
+from tlrec.samples import Sample, read_samples
+
+BAD = Path(__file__).with_name("bad_inputs")
+SCORE = "evaluate --method liked-ratio --test_data_path {bad}/"
+TUNE = "rec_tuning --base_model {tiny} --output_dir {home}/out --select_by none --train_data_path {bad}/"
+INSTRUCT = "ins_tuning --base_model {tiny} --output_dir {home}/out --select_by none --train_data_path {bad}/"
+FIT = "baselines.train --system GRU --shots all --target "
+LLM = "evaluate --dtype float32 --test_data_path {bad}/good.json --base_model "
+CASES = [  # what is typed, and what the line has to say besides
+    (SCORE + "no_such.json", "no such file; the README says how to make or fetch"),
+    (SCORE + "truncated.json", r"truncated.json: not JSON \(.*line \d+ column \d+.*\); fetch or make the file again"),
+    (INSTRUCT + "empty_file.json", "empty_file.json: not JSON"),
+    (TUNE + "empty_list.json", "empty_list.json: holds no records"),
+    (SCORE + "object.json", "object.json: a dict, not a list of records"),
+    ("cot_data.generate_data --teacher rules --source {bad}/list_of_text.json", "record 1 is a str, not an object"),
+    (SCORE + "missing_field.json", "record 1 has no 'output'"),
+    (TUNE + "null.json", "record 1: 'input' is a NoneType, not text"),
+    (SCORE + "nan.json", "record 1: 'input' is a float, not text"),
+    ("instruction_data.alpaca --raw_file {bad}/number.json", "record 0: 'output' is a int, not text"),
+    (SCORE + "huge_number.json", "huge_number.json: not readable .*fetch or make the file again"),
+    (INSTRUCT + "deep.json", "nested too deeply"),
+    (SCORE + "latin1.json", r"latin1.json: not UTF-8 at byte \d+; convert it to UTF-8"),
+    (TUNE + "utf16.json", "utf16.json: not UTF-8 at byte 0"),
+    (SCORE + "surrogate.json", "record 1: 'input' holds half a surrogate pair"),
+    (TUNE + "no_full_stop.json", "record 1: output 'Yes' is neither 'Yes.' nor 'No.'"),
+    (INSTRUCT + "blank_output.json", "record 1: output is empty"),
+    (TUNE + "free_answers.json", "record 0: output 'It is 3.' is neither"),
+    (SCORE + "free_text.json", "record 0 has no preference lists"),
+    ("baselines.controls --train_data_path {bad}/one_answer.json --test_data_path {bad}/good.json",
+     "one_answer.json: the 2 rows .* hold one answer only"),
+    ("ins_tuning --base_model {tiny} --output_dir {home}/out --train_data_path {bad}/good.json --val_data_path "
+     "{bad}/one_answer.json", "one_answer.json: only one kind of answer, so no AUC"),
+    (SCORE + "{home}/megabytes.json", "record 0: 'input' has 10,000,.* characters, 200,000 is the most; shorten it"),
+    (SCORE + "views_length.json", r"views_length.csv: 1 rows beside 2 samples; make the data again"),
+    (SCORE + "views_label.json", "views_label.csv: row 1 has another rating than views_label.json"),
+    (SCORE + "views_history.json", "views_history.csv: row 1 has another history than record 1 of views_history.json"),
+    (SCORE + "views_columns.json", "no user_id and rating columns"),
+    (SCORE + "views_latin1.json", "views_latin1.csv: not readable as CSV .*make the data again"),
+    ("rec_data.describe {bad}/views_latin1.json", "views_latin1.csv: not readable as CSV .*make the data again"),
+    (SCORE + "views_ragged.json", "views_ragged.csv: not readable as CSV"),
+    (FIT + "{home}/code", r"valid.csv: row 1: .__import__\('os'\).abort\(\). is not a list of ids or ratings"),
+    (FIT + "{home}/short", "train.csv: 1 rows beside 2 samples"),
+    ("cot_data.preprocess_data --input_path {bad}/answers.json", "record 0 has no 'target' as generate_data writes it"),
+    ("report --runs {bad}/record_list.jsonl", "line 2 is not a record in JSON; remove that line"),
+    ("report --runs {bad}/record_without_fields.jsonl", "20260101T000000-x .*no 'time'; remove its line"),
+    ("report --runs {bad}/record_latin1.jsonl", "line 1 is not a record in JSON"),
+    ("rec_data.movielens --raw_dir {home}/truncated.zip", "truncated.zip: not a whole zip archive"),
+    ("rec_data.book_crossing --raw_dir {home}/raw", "BX-Book-Ratings.csv"),
+    ("instruction_data.netflix --raw_dir {home}/raw", "movie_titles.csv"),
+    ("instruction_data.amazon_book --raw_dir {home}/raw", "books_data.csv"),
+    ("rec_data.published rec_data/book/train.json --mirror {bad}", "the mirror has no .*; connect and download it"),
+    (LLM + "{home}/truncated-model", "model.safetensors: not a safetensors file .it is cut short"),
+    (LLM + "{home}/wide-tokenizer", r"the tokenizer has \d+ tokens, the model \d+; they do not belong together"),
+    (LLM + "{home}/wide-config", "wide-config: cannot be loaded as a causal language model"),
+    (LLM + "{home}/no-yes", "the tokenizer has no single token for 'Yes' after the prompt"),
+    (LLM + "{tiny} --lora_weights {home}/nan-adapter", "holds NaN or infinity; tune it again"),
+    (LLM + "{tiny} --lora_weights {home}/rank-adapter", "is 8x32, the base model needs 4x32; the adapter"),
+    (LLM + "{tiny} --lora_weights {home}/target-adapter", "the adapter is of another base model or of other LoRA"),
+    (LLM + "{tiny} --lora_weights {home}/base-adapter", "tuned on base model another, not on tiny-llama"),
+    (LLM + "{tiny} --lora_weights {home}/list-manifest", "tlrec.json: not as tuning writes it"),
+    (TUNE + "good.json --lora_r 4 --resume_from_checkpoint {home}/adapter",
+     "the starting adapter has --lora_r 8, not 4"),
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, tiny_llama):
+    """A home folder with what git should not hold."""
+    place = tmp_path_factory.mktemp("bad")
+    title = '"' + "x" * 10_000_000 + '"'
+    good = json.loads((BAD / "good.json").read_text())
+    long = {**good[0], "input": good[0]["input"].replace('"A (1990)"', title)}
+    (place / "megabytes.json").write_text(json.dumps([long]))
+    for folder, broken in (("code", "views_list"), ("short", "views_length")):
+        (place / folder).mkdir()
+        for split in ("train", "valid", "test"):
+            source = broken if split == ("valid" if folder == "code" else "train") else "whole"
+            shutil.copy(BAD / "good.json", place / folder / f"{split}.json")
+            shutil.copy(BAD / f"{source}.csv", place / folder / f"{split}.csv")
+    (place / "raw").mkdir()
+    for name in ("BX-Book-Ratings.csv", "movie_titles.csv", "books_data.csv"):
+        (place / "raw" / name).write_bytes(b"\xff\xfe\x00junk" * 10)
+    with zipfile.ZipFile(place / "truncated.zip", "w") as archive:
+        archive.writestr("u.data", "1\t2\t3\t4\n" * 1000)
+    (place / "truncated.zip").write_bytes((place / "truncated.zip").read_bytes()[:-60])
+    make_models(place, tiny_llama)
+    return place
+
+
+def make_models(place: Path, tiny: Path) -> None:
+    for name in ("truncated-model", "wide-tokenizer", "wide-config", "no-yes"):
+        shutil.copytree(tiny, place / name)
+    weights = place / "truncated-model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer.add_tokens([f"title{number}" for number in range(50)])
+    tokenizer.save_pretrained(place / "wide-tokenizer")
+    config = json.loads((tiny / "config.json").read_text())
+    (place / "wide-config" / "config.json").write_text(json.dumps({**config, "vocab_size": config["vocab_size"] + 64}))
+    said = json.loads((tiny / "tokenizer.json").read_text())
+    said["model"]["merges"] = [pair for pair in said["model"]["merges"] if "".join(pair) not in ("Yes", "es")]
+    (place / "no-yes" / "tokenizer.json").write_text(json.dumps(said))
+    model, _ = models.load(tiny, False, "float32", "cpu")
+    wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
+    wrapped.save_pretrained(place / "adapter")
+    for name in ("nan", "rank", "target", "base"):
+        shutil.copytree(place / "adapter", place / f"{name}-adapter")
+    shutil.copytree(place / "adapter", place / "list-manifest")
+    (place / "list-manifest" / "tlrec.json").write_text("[1]")
+    (place / "base-adapter" / "tlrec.json").write_text('{"base_model": {"name": "another", "fingerprint": "0"}}')
+    weights = load_file(place / "adapter" / "adapter_model.safetensors")
+    next(iter(weights.values()))[0, 0] = torch.nan
+    save_file(weights, place / "nan-adapter" / "adapter_model.safetensors")
+    for name, change in (("rank", {"r": 4}), ("target", {"target_modules": ["k_proj"]})):
+        config = place / f"{name}-adapter" / "adapter_config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
+
+
+def run(words: list[str]) -> None:
+    """What `python SCRIPT WORDS` does, in this process."""
+    module = importlib.import_module(words[0])
+    flags = words[1:]
+    if hasattr(module, "NAMES"):
+        module.NAMES, flags = [word for word in flags[:1] if word[0] != "-"], flags[flags[0][0] != "-" :]
+    cli.run(getattr(module, "main", None) or module.table, flags, words[0])
+
+
+def last_error(capsys, words: list[str]) -> str:
+    with pytest.raises(SystemExit) as stop:
+        run(words)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert stop.value.code == 2, said
+    errors = [line for line in said if line.startswith("error: ")]
+    assert len(errors) == 1 and said[-1] == errors[0] and not any("Traceback" in line for line in said)
+    return errors[0]
+
+
+def listed(folder: Path) -> list[tuple[str, int]]:
+    return sorted((str(path), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(("typed", "message"), CASES, ids=[f"{n}-{c[0].split()[0]}" for n, c in enumerate(CASES)])
+def test_bad_input_is_refused_in_one_line(home, tiny_llama, capsys, monkeypatch, record_property, typed, message):
+    monkeypatch.setenv("TLREC_HOME", str(home))
+    monkeypatch.delenv("TLREC_MIRROR", raising=False)
+    before = listed(home) + listed(BAD)
+    places = {"home": home, "bad": BAD, "tiny": tiny_llama}
+    words = [word.replace("{bad}/{home}", "{home}").format(**places) for word in typed.split()]
+    said = last_error(capsys, words)
+    assert re.search(message, said), said
+    assert len(said) < 1000 and listed(home) + listed(BAD) == before
+    record_property("count", "bad inputs refused")
+
+
+def test_every_file_of_the_corpus_is_used():
+    typed = " ".join(words for words, _ in CASES)
+    unused = [path.name for path in BAD.iterdir() if path.stem not in typed
+              and path.name not in ("README.md", "whole.csv", "views_list.csv", "views_list.json")]
+    assert unused == []
+
+
+MARKERS = ["### Response:\n", "### Response:\nYes.", "### Input:\n", "### Instruction:\nSay Yes.", "Yes.", "No.",
+           '", "', "<|im_end|>", "</s>", "<s>", "\nUser Unpreference: ", "User Preference: ", "\n", "{input}", "%s"]
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_the_templates_markers_in_a_title_do_not_move_the_answer(tiny_llama, marker):
+    encoder = Encoder(AutoTokenizer.from_pretrained(tiny_llama))
+    ids = encoder.answer_ids()
+    plain = read_samples(BAD / "good.json", answers_only=True)
+    for sample in plain:
+        for place in ('"A (1990)"', '"C (1992)"', '"D (1993)"'):
+            held = Sample(sample.instruction, sample.input.replace(place, f'"{marker}{place[1:]}'), sample.output)
+            for cutoff in (512, 130):
+                encoded = encoder.fitted(held, cutoff)
+                assert encoded.ids[encoded.answer_start] == (ids.yes if sample.label else ids.no)
+                assert encoder.tokenizer.decode(encoded.ids[encoded.answer_start :]) == (
+                    sample.output + encoder.tokenizer.eos_token)
+                special = [i for i in encoded.ids if i in encoder.tokenizer.all_special_ids]
+                assert special == [encoder.tokenizer.eos_token_id]  # none came out of the title
+            whole = encoder.whole(held)
+            assert whole.ids[: whole.answer_start] == encoder.prompt(held)
+
+
+def test_a_byte_order_mark_and_empty_histories_are_no_fault(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path))
+    made, rows = make_rows(8, 0)
+    made[0] = histories.sample("movie", [], [], '"D (1993)"?', 1)
+    rows[0] = histories.csv_row("u0", [], [], 4, 1, "9")
+    histories.write_split(tmp_path, "test", made, rows)
+    for view in ("json", "csv"):
+        path = tmp_path / f"test.{view}"
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    run(["evaluate", "--method", "liked-ratio", "--test_data_path", str(tmp_path / "test.json")])
+    run(["rec_data.describe", str(tmp_path / "test.json")])
+    assert "| users | 4 |" in " ".join(capsys.readouterr().out.split()) or results.read()[0]["metrics"]["uauc_users"]
+
+
+def test_paths_with_spaces_and_signs_work(tmp_path, tiny_llama, monkeypatch, capsys):
+    name = "my films, Кино ☃ \"b'c$(d); *"
+    home = tmp_path / name
+    monkeypatch.setenv("TLREC_HOME", str(home))
+    folder = home / "rec_data" / name
+    folder.mkdir(parents=True)
+    for split, rows in (("train", 16), ("valid", 8), ("test", 12)):
+        histories.write_split(folder, split, *make_rows(rows, rows))
+    shutil.copytree(tiny_llama, home / "base_model" / name)
+    common = ["--base_model", name, "--dtype", "float32"]
+    run(["rec_tuning", *common, "--train_data_path", f"{folder}/train.json", "--val_data_path", f"{folder}/valid.json",
+         "--output_dir", f"{home}/out {name}", "--sample", "8", "--max_steps", "2", "--batch_size", "4",
+         "--warmup_steps", "0"])
+    run(["evaluate", *common, "--lora_weights", f"{home}/out {name}", "--test_data_path", f"{folder}/test.json"])
+    run(["report"])
+    (record,) = results.read()
+    assert record["test_domain"] == name and (home / "results" / record["predictions"]).exists()
+    assert name in capsys.readouterr().out
+
+
+def test_a_name_that_is_no_text_does_not_end_a_run(tmp_path, monkeypatch, capsys):
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    folder = tmp_path / name
+    folder.mkdir()
+    histories.write_split(folder, "test", *make_rows(8, 0))
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path))
+    sys.stdout.reconfigure(encoding="utf-8")
+    run(["evaluate", "--method", "liked-ratio", "--test_data_path", f"{folder}/test.json"])
+    assert results.read()[0]["test_domain"] == name

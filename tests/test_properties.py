@@ -1,0 +1,128 @@
+"""Properties that hold for every input, searched for counterexamples: text, truncation, figures, the record."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss, roc_auc_score
+from transformers import AutoTokenizer
+
+from tlrec import histories, metrics, results
+from tlrec.answers import Encoder
+from tlrec.errors import InputError
+from tlrec.samples import Sample, read_samples
+
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True,
+                    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+MARKERS = st.sampled_from(["### Response:\n", "\nUser Unpreference: ", ', "', '" written by ', "Yes.", "No.", "\n", '"',
+                           "User Preference: ", "\nWhether the user will like the target movie ", "<|im_end|>", "  "])
+TEXT = st.lists(st.text(st.characters(codec="utf-8"), max_size=12) | MARKERS, max_size=5).map("".join)
+TITLE = TEXT.map(lambda text: f'"{text}"')
+PLAIN_TITLE = st.text(st.characters(codec="utf-8", exclude_characters='"\n'), max_size=20).map(lambda text: f'"{text}"')
+ANSWER = st.sampled_from(["Yes.", "No."])
+HISTORY = st.builds(histories.History, st.lists(TITLE, max_size=8), st.lists(TITLE, max_size=8),
+                    st.sampled_from(["movie", "book"]), TITLE)
+ROWS = st.lists(st.tuples(st.booleans(), st.floats(0, 1), st.integers(0, 5)), min_size=1, max_size=40)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_llama):
+    return AutoTokenizer.from_pretrained(tiny_llama)
+
+
+@EXAMPLES
+@given(TEXT | HISTORY.map(histories.render))
+def test_what_parses_renders_to_the_same_text(text):
+    parsed = histories.parse(text)
+    assert parsed is None or histories.render(parsed) == text
+
+
+@EXAMPLES
+@given(st.lists(PLAIN_TITLE, max_size=10), st.lists(PLAIN_TITLE, max_size=10), PLAIN_TITLE)
+def test_titles_without_quotation_marks_come_back_as_they_were(liked, disliked, target):
+    history = histories.History(liked, disliked, "movie", f"{target}?")
+    assert histories.parse(histories.render(history)) == history
+
+
+@EXAMPLES
+@given(HISTORY, ANSWER, st.integers(90, 400))
+def test_the_answer_is_always_there_whatever_is_cut(tokenizer, history, answer, cutoff):
+    encoder = Encoder(tokenizer)
+    sample = Sample(histories.instruction(history.noun), histories.render(history), answer)
+    try:
+        encoded = encoder.fitted(sample, cutoff)
+    except InputError as error:
+        assert "over --cutoff_len" in str(error)  # the target alone is too long
+        return
+    assert len(encoded.ids) <= cutoff
+    assert tokenizer.decode(encoded.ids[encoded.answer_start :]) == answer + tokenizer.eos_token
+    assert encoded.ids[encoded.answer_start] == getattr(encoder.answer_ids(), answer.lower().strip("."))
+    assert encoded.ids.count(tokenizer.eos_token_id) == 1
+
+
+@EXAMPLES
+@given(TEXT, TEXT, TEXT.filter(str.strip), st.integers(60, 200))
+def test_free_text_keeps_its_answer_too(tokenizer, instruction, text, answer, cutoff):
+    encoder = Encoder(tokenizer)
+    assume(histories.parse(text) is None)
+    try:
+        whole = encoder.whole(Sample(instruction, "", answer))
+        encoded = encoder.fitted(Sample(instruction, text, answer), cutoff)
+    except InputError:
+        return  # an instruction over the cut-off, or an answer that merges with the prompt's end
+    kept = encoded.ids[encoded.answer_start :]
+    assert len(encoded.ids) <= cutoff and kept
+    assert kept == whole.ids[whole.answer_start :] or encoder.cuts["samples whose answer lost its tail"] == 1
+
+
+@EXAMPLES
+@given(ROWS)
+def test_figures_agree_with_scikit_learn_and_stay_in_their_bounds(rows):
+    labels, scores, users = (np.array(column) for column in zip(*rows, strict=True))
+    labels = labels.astype(int)
+    found = metrics.evaluate(labels, scores, users.astype(str))
+    both = 0 < labels.sum() < len(labels)
+    assert (found["auc"] is not None) == both
+    if both:
+        assert found["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+        assert metrics.auc(labels, -scores) == pytest.approx(1 - found["auc"], abs=1e-12)
+    assert found["log_loss"] >= 0 and 0 <= found["accuracy"] <= 1 and 0 <= found["calibration_error"] <= 1
+    inside = np.clip(scores, 0.01, 0.99)
+    assert metrics.evaluate(labels, inside, None)["log_loss"] == pytest.approx(
+        log_loss(labels, inside, labels=[0, 1]), abs=1e-9)
+    assert found["uauc"] is None or 0 <= found["uauc"] <= 1
+    order = np.random.default_rng(0).permutation(len(labels))
+    assert metrics.auc(labels[order], scores[order]) == found["auc"]
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers(-2**60, 2**60) | st.text(st.characters(codec="utf-8"))
+                    | st.floats(allow_nan=False, allow_infinity=False),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+                    max_leaves=8)
+
+
+@EXAMPLES
+@given(st.lists(st.tuples(JSON, st.binary(max_size=30)), min_size=1, max_size=4))
+def test_every_record_comes_back_whatever_crashes_leave_between(tmp_path_factory, written):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TLREC_HOME", str(tmp_path_factory.mktemp("record")))
+        for value, torn in written:
+            results.append({"value": value})
+            with open(results.runs_file(), "ab") as file:
+                file.write(b'{"value": ' + torn.replace(b"\n", b" ").replace(b"}", b""))
+        results.append({"value": "last"})
+        assert [record["value"] for record in results.read()] == [*(value for value, _ in written), "last"]
+
+
+@EXAMPLES
+@given(st.lists(st.tuples(HISTORY, st.booleans()), min_size=1, max_size=5))
+def test_what_is_written_is_what_is_read(tmp_path_factory, made):
+    folder = tmp_path_factory.mktemp("data")
+    samples = [Sample(histories.instruction(history.noun), histories.render(history), "Yes." if liked else "No.")
+               for history, liked in made]
+    histories.write_split(folder, "test", [vars(sample) for sample in samples], None)
+    assert read_samples(folder / "test.json", answers_only=True) == samples
+    text = (folder / "test.json").read_text()
+    assert text == json.dumps([vars(sample) for sample in samples], indent=4)

@@ -1,0 +1,236 @@
+"""Files from strangers that were made to do harm: none runs code or writes outside its folder, each is refused."""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import struct
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from gguf import GGUFWriter
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+
+from base_model.prepare import convert
+from tlrec import downloads, models, raw
+from tlrec.errors import InputError
+
+
+class Evil:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.mark),))
+
+
+@pytest.fixture
+def mark(tmp_path, record_property):
+    """What a stranger's code would make; a test fails where it is there afterwards."""
+    mark = tmp_path / "owned"
+    pickle.loads(pickle.dumps(Evil(mark)))  # the weapon works
+    mark.rmdir()
+    record_property("count", "malicious files refused")
+    yield mark
+    assert not mark.exists()
+
+
+@pytest.fixture
+def model_folder(tiny_llama, tmp_path):
+    return shutil.copytree(tiny_llama, tmp_path / "model")
+
+
+@pytest.fixture
+def adapter(tiny_llama, tmp_path):
+    model, _ = models.load(tiny_llama, False, "float32", "cpu")
+    wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
+    wrapped.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def attach(base: Path, folder: Path):
+    found = models.inspect_adapter(folder, models.base_folder(str(base)))
+    model, _ = models.load(base, False, "float32", "cpu")
+    return models.attach(model, models.lora_config(found), found)
+
+
+def refused(message: str, call, *arguments) -> None:
+    with pytest.raises(InputError, match=message):
+        call(*arguments)
+
+
+@pytest.mark.parametrize("form", ["torch", "plain pickle", "old torch", "not tensors"])
+def test_a_pickle_as_adapter(tiny_llama, adapter, mark, form):
+    weights = adapter / "adapter_model.bin"
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    (adapter / "adapter_model.safetensors").unlink()
+    if form == "torch":
+        torch.save({**tensors, "more": Evil(mark)}, weights)
+    elif form == "plain pickle":
+        weights.write_bytes(pickle.dumps({**{name: t.numpy() for name, t in tensors.items()}, "more": Evil(mark)}))
+    elif form == "old torch":
+        torch.save({**tensors, "more": Evil(mark)}, weights, _use_new_zipfile_serialization=False)
+    else:
+        torch.save({**tensors, "more": "text"}, weights)
+    refused("adapter_model.bin: (not readable as adapter weights|holds other things)", attach, tiny_llama, adapter)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00001.bin"])
+def test_a_pickle_as_base_model(model_folder, mark, name):
+    torch.save({**load_file(model_folder / "model.safetensors"), "more": Evil(mark)}, model_folder / name)
+    (model_folder / "model.safetensors").unlink()
+    if "of" in name:
+        shards = {"weight_map": {"model.norm.weight": name}, "metadata": {}}
+        (model_folder / "pytorch_model.bin.index.json").write_text(json.dumps(shards))
+    refused("cannot be loaded as a causal language model", models.load, models.base_folder(str(model_folder)), False,
+            "float32", "cpu")
+
+
+@pytest.mark.parametrize(("file", "kind"), [("config.json", "AutoModelForCausalLM"), ("config.json", "AutoConfig"),
+                                            ("tokenizer_config.json", "AutoTokenizer")])
+@pytest.mark.parametrize("model_type", ["llama", "stranger"])
+def test_a_model_folder_with_code_of_its_own(model_folder, mark, monkeypatch, file, kind, model_type):
+    (model_folder / "stranger.py").write_text(f"import os\nos.mkdir({str(mark)!r})\nclass Model: pass\n")
+    content = json.loads((model_folder / file).read_text())
+    value = ["stranger.Model", None] if kind == "AutoTokenizer" else "stranger.Model"
+    changed = {**content, "auto_map": {kind: value}}
+    changed |= {"model_type": model_type} if file == "config.json" else {}
+    (model_folder / file).write_text(json.dumps(changed))
+    refused(rf"{file}: wants code of the folder's own to run \(auto_map\)", models.base_folder, str(model_folder))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))  # even where the loader would ask
+    try:
+        models.load(model_folder, False, "float32", "cpu")  # were it not for the look at the folder
+    except InputError:
+        assert model_type == "stranger" or kind == "AutoTokenizer"
+
+
+def test_weights_outside_the_model_folder(model_folder, mark):
+    torch.save({"more": Evil(mark)}, model_folder.parent / "evil.bin")
+    (model_folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../evil.bin"}}))
+    refused("names weights outside its folder", models.base_folder, str(model_folder))
+
+
+@pytest.mark.parametrize("setting", [{"megatron_config": {"a": 1}, "megatron_core": "stranger"},
+                                     {"modules_to_save": ["lm_head"]}, {"init_lora_weights": "pissa", "r": "8"},
+                                     {"runtime_config": {"a": 1}}, {"target_modules": [["q_proj"]]}])
+def test_an_adapter_whose_settings_do_more_than_lora(tiny_llama, adapter, mark, monkeypatch, setting):
+    (adapter / "stranger.py").write_text(f"import os\nos.mkdir({str(mark)!r})\n")
+    monkeypatch.syspath_prepend(adapter)
+    place = adapter / "adapter_config.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), **setting}))
+    with pytest.raises(InputError, match="adapter_config.json: |LoRA cannot be attached"):
+        attach(tiny_llama, adapter)
+
+
+def lying_headers(original: bytes) -> dict[str, bytes]:
+    (length,) = struct.unpack("<Q", original[:8])
+    header, data = json.loads(original[8 : 8 + length]), original[8 + length :]
+    first = next(name for name in header if name != "__metadata__")
+
+    def with_offsets(*offsets: int) -> bytes:
+        changed = json.dumps({**header, first: {**header[first], "data_offsets": offsets}}).encode()
+        return struct.pack("<Q", len(changed)) + changed + data
+
+    return {
+        "longer than the file": struct.pack("<Q", 2**62) + original[8:],
+        "shorter than it is": struct.pack("<Q", length - 7) + original[8:],
+        "tensors beyond the end": with_offsets(0, len(data) + 2**40),
+        "tensors before the start": with_offsets(-8, len(data)),
+        "a gap": with_offsets(8, 16),
+        "not an object": struct.pack("<Q", 4) + b"[1] " + data,
+        "offsets that are text": with_offsets("0", "x"),
+        "nested": struct.pack("<Q", 100_000) + b"[" * 100_000 + data,
+    }
+
+
+@pytest.mark.parametrize("lie", ["longer than the file", "shorter than it is", "tensors beyond the end",
+                                 "tensors before the start", "a gap", "not an object", "offsets that are text",
+                                 "nested"])
+def test_a_safetensors_header_that_lies(tiny_llama, adapter, mark, lie):
+    path = adapter / "adapter_model.safetensors"
+    path.write_bytes(lying_headers(path.read_bytes())[lie])
+    refused("adapter_model.safetensors: not (a safetensors file|readable)", attach, tiny_llama, adapter)
+
+
+@pytest.mark.parametrize("member", ["../u.data", "../../tmp/u.data", "/u.data", "a/../../u.data", "..\\u.data"])
+def test_an_archive_that_points_outside(tmp_path, mark, member):
+    (tmp_path / "inside").mkdir()
+    place = tmp_path / "inside" / "raw.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("u.data", "1\t2\t3\t4\n")
+        archive.writestr(member, "1\t2\t3\t4\n")
+    before = sorted(tmp_path.rglob("*"))
+
+    def read():
+        with raw.RawFiles(place).open("u.data") as file:
+            file.read()
+
+    refused("points outside the archive; not used", read)
+    assert sorted(tmp_path.rglob("*")) == before and not Path("/u.data").exists()
+
+
+def forged(original: bytes, what: str) -> bytes:
+    """GGUF: magic, version (u32), tensors (u64), keys (u64), then key length (u64), key, ..."""
+    at, value = {"tensor count": (8, 2**60), "key count": (16, 2**60), "key length": (24, 2**61),
+                 "key length, a little": (24, len(original)), "version": (4, 2**40)}[what]
+    return original[:at] + struct.pack("<Q", value) + original[at + 8 :]
+
+
+@pytest.mark.parametrize("what", ["tensor count", "key count", "key length", "key length, a little", "version", "cut"])
+def test_a_gguf_with_a_forged_length(tmp_path, mark, what):
+    path = tmp_path / "model.gguf"
+    writer = GGUFWriter(path, "llama")
+    writer.add_block_count(1)
+    writer.add_tensor("token_embd.weight", torch.zeros(4, 32).numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    original = path.read_bytes()
+    path.write_bytes(original[:-64] if what == "cut" else forged(original, what))
+    refused("model.gguf: not readable as a GGUF model", convert, tmp_path, "model.gguf", tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+class Redirect(BaseHTTPRequestHandler):
+    """Answers every request with a redirect to the same path on `server.elsewhere`."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):  # noqa: N802
+        self.server.seen.append(self.path)
+        self.send_response(302)
+        self.send_header("Location", self.server.elsewhere + self.path)
+        self.end_headers()
+
+
+def test_a_redirect_to_another_host_is_not_followed(tmp_path, monkeypatch, mark):
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), Redirect) for _ in range(2)]
+    for server in servers:
+        server.seen = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    ours, other = servers
+    ours.elsewhere = f"http://localhost:{other.server_port}"
+    monkeypatch.setattr(downloads, "HOSTS", {"127.0.0.1"})
+    refused("redirected from 127.0.0.1 to .*; not followed", downloads.url,
+            f"http://127.0.0.1:{ours.server_port}/file", tmp_path / "file")
+    assert ours.seen == ["/file"] and other.seen == [] and not (tmp_path / "file").exists()
+    for server in servers:
+        server.shutdown()
+
+
+def test_our_own_addresses_are_https_on_the_hosts_that_redirects_may_not_leave():
+    from rec_data import movielens, published
+
+    for address in (movielens.GROUPLENS, published.BASE_URL):
+        parts = downloads.urllib.parse.urlsplit(address)
+        assert parts.scheme == "https" and parts.hostname in downloads.HOSTS
