@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -120,33 +121,36 @@ def test_a_record_without_its_last_newline_is_kept(home):
     assert not (home / "results" / "runs.jsonl.torn").exists()
 
 
-@pytest.fixture
-def full_disk(monkeypatch):
-    """Sets the size, in bytes, that no file may pass; a file system that is full answers a write just so."""
+@contextmanager
+def full_disk(size):
+    """No file may pass `size` bytes; a file system that is full answers a write just so."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:  # before pytest writes: its output may be a larger file
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_no_room_keeps_what_was_there(home, full_disk, record_property):
+def test_no_room_keeps_what_was_there(home, record_property):
     results.append({"value": 1})
     before = results.runs_file().read_bytes()
-    full_disk(len(before) + 40)
-    with pytest.raises(InputError, match="runs.jsonl: the record cannot be saved .*earlier ones are intact"):
-        results.append({"value": 2})
-    assert results.runs_file().read_bytes() == before
-    with pytest.raises(InputError, match=r"predictions/.*\.csv: cannot be written"):
-        results.append({"value": 3}, {"p_yes": [0.125] * 2000})
-    assert results.runs_file().read_bytes() == before and not list((home / "results" / "predictions").iterdir())
-    histories.write_atomically(home / "test.json", "old")
-    with pytest.raises(InputError, match=r"test\.json: cannot be written .*what was there is intact"):
-        histories.write_atomically(home / "test.json", "new" * 10_000)
-    assert (home / "test.json").read_text() == "old"
-    made = [("user", "items", "text")] * 3000
-    pairs = (({"instruction": text, "input": text, "output": "Yes."}, [user, [items], [1], "1", 1, ""])
-             for user, items, text in made)
-    with pytest.raises(InputError, match="cannot be written"):
-        histories.write_pairs(home, "test", pairs)
+    with full_disk(len(before) + 40):
+        with pytest.raises(InputError, match="runs.jsonl: the record cannot be saved .*earlier ones are intact"):
+            results.append({"value": 2})
+        assert results.runs_file().read_bytes() == before
+        with pytest.raises(InputError, match=r"predictions/.*\.csv: cannot be written"):
+            results.append({"value": 3}, {"p_yes": [0.125] * 2000})
+        assert results.runs_file().read_bytes() == before and not list((home / "results" / "predictions").iterdir())
+        histories.write_atomically(home / "test.json", "old")
+        with pytest.raises(InputError, match=r"test\.json: cannot be written .*what was there is intact"):
+            histories.write_atomically(home / "test.json", "new" * 10_000)
+        assert (home / "test.json").read_text() == "old"
+        made = [("user", "items", "text")] * 3000
+        pairs = (({"instruction": text, "input": text, "output": "Yes."}, [user, [items], [1], "1", 1, ""])
+                 for user, items, text in made)
+        with pytest.raises(InputError, match="cannot be written"):
+            histories.write_pairs(home, "test", pairs)
     assert (home / "test.json").read_text() == "old" and sorted(p.name for p in home.iterdir()) == ["results",
                                                                                                  "test.json"]
     record_property("figure", "4 writes refused for want of room (record, predictions, text, data): every earlier byte "

@@ -64,3 +64,38 @@ def test_nan_is_an_error_not_an_auc(loaded, tiny_llama):
     model.lm_head.weight.data.fill_(float("nan"))
     with pytest.raises(InputError, match="NaN"):
         scoring.score(model, Encoder(tokenizer), rows(2))
+
+
+class Small:
+    """A model that has room for so many tokens in a batch only, as a GPU does."""
+
+    def __init__(self, model, room):
+        self.model, self.room, self.passes = model, room, []
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def __call__(self, input_ids, **named):
+        self.passes.append(input_ids.numel())
+        if input_ids.numel() > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.model(input_ids=input_ids, **named)
+
+
+def test_out_of_memory_halves_the_batch_and_changes_no_number(loaded, record_property):
+    model, encoder = loaded
+    samples = rows(12)
+    plain = scoring.score(model, encoder, samples, batch_size=12)
+    small = Small(model, 3 * max(len(encoder.prompt(sample)) for sample in samples))
+    scores = scoring.score(small, encoder, samples, batch_size=12)
+    refused = sum(tokens > small.room for tokens in small.passes)
+    assert 1 <= refused <= 3
+    np.testing.assert_allclose(scores.p_yes, plain.p_yes, atol=1e-6)
+    record_property("figure", f"{refused} batches refused and halved; largest difference of P(Yes) "
+                              f"{abs(scores.p_yes - plain.p_yes).max():.1e}")
+
+
+def test_one_prompt_that_does_not_fit_is_named(loaded):
+    model, encoder = loaded
+    with pytest.raises(InputError, match="sample 0: out of memory with this prompt"):
+        scoring.score(Small(model, 5), encoder, rows(1))

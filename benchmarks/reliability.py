@@ -1,0 +1,94 @@
+"""RELIABILITY.md: each promise, the tests that hold it up, and the figures that those tests report.
+
+    python -m benchmarks.reliability                 the bounded tests, as CI runs them
+    python -m benchmarks.reliability --long True     the long versions too: minutes more
+
+A test reports a figure through pytest's record_property("figure", "20 kills, ..."), or counts with its siblings through
+record_property("count", "bad inputs refused"). A promise whose tests did not all pass fails the command.
+"""
+
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path
+
+from tlrec import cli, histories, paths, results
+from tlrec.errors import InputError
+
+PROMISES = {
+    "Tuning killed at any moment goes on from its last whole checkpoint, to the same bits":
+        "test_resume.test_killed_at_random_moments",
+    "SIGTERM and Ctrl-C finish the step, save, and exit with 143 and 130": "test_resume.test_a_signal",
+    "A half-written or foreign checkpoint is never loaded": "test_resume.test_half_written",
+    "A run that was killed at its end only chooses and saves": "test_resume.test_a_run_killed_at_its_end",
+    "A full disk while tuning: one line, earlier checkpoints whole": "test_resume.test_no_room",
+    "A loss that is not finite stops tuning with step and rows named": "test_resume.test_a_loss",
+    "Several processes: one dies, the others end, a restart goes on": "test_processes.test_when_one_process_dies",
+    "Finished stages are reused, changed ones are made again": "test_stages.",
+    "Out of memory in scoring halves the batch, with the same numbers": "test_scoring.test_out_of_memory",
+    "No line of the record is torn, lost or doubled": "test_results.test_eight_processes",
+    "A torn tail of the record is set aside": "test_results.test_a_torn_tail",
+    "No room or no permission for record or data: one line, what was there is whole": "test_results.test_no_",
+    "No paid answer is lost or asked for again": "test_cot_generate.test_killed",
+    "A teacher's faults leave the same file": "test_cot_generate.test_two_hundred",
+    "Bad input is refused in one line": "test_bad_inputs.",
+    "Strangers' files neither run code nor write outside their folder": "test_strangers_files.",
+    "Downloads keep to https, their hosts and their hashes": "test_published.",
+    "The same command gives the same figures again": "test_rerun.",
+}
+
+
+def ran(long: bool) -> list[tuple[str, dict[str, list[str]]]]:
+    """(module.test[parameters], its properties) of every passed test. InputError where one fails."""
+    files = sorted({f"tests/{selector.split('.')[0]}.py" for selector in PROMISES.values()})
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "junit.xml"
+        marker = ["-m", "long or not long"] if long else []
+        ended = subprocess.run([sys.executable, "-m", "pytest", *files, *marker, "-q", f"--junitxml={report}"],
+                               cwd=paths.ROOT)
+        if ended.returncode:
+            raise InputError("a test failed, see above; RELIABILITY.md stays as it was")
+        cases = ElementTree.parse(report).iter("testcase")
+        found = []
+        for case in cases:
+            said: dict[str, list[str]] = {"figure": [], "count": []}
+            for item in case.iter("property"):
+                said.setdefault(item.get("name"), []).append(item.get("value"))
+            if case.find("skipped") is None:
+                found.append((f"{case.get('classname').rpartition('.')[2]}.{case.get('name')}", said))
+        return found
+
+
+def row(promise: str, selector: str, cases: list[tuple[str, dict[str, list[str]]]]) -> str:
+    """One line of the table."""
+    mine = [said for name, said in cases if name.startswith(selector)]
+    if not mine:
+        raise InputError(f"no test ran for {promise!r} ({selector})")
+    counts = Counter(name for said in mine for name in said["count"])
+    figures = [figure for said in mine for figure in said["figure"]]
+    figures += [f"{count} {name}" for name, count in counts.items()]
+    figures.append(f"{len(mine)} test{'s' if len(mine) > 1 else ''} passed")
+    module, _, test = selector.partition(".")
+    return f"| {promise} | `tests/{module}.py{f'::{test}*' if test else ''}` | {'; '.join(figures)} |"
+
+
+def main(long: bool = False) -> None:
+    """Run the tests and write RELIABILITY.md.
+
+    Args:
+        long: run the long versions too
+    """
+    cases = ran(long)
+    command = "python -m benchmarks.reliability" + " --long True" * long
+    lines = ["# Reliability", "", f"Written by `{command}` at commit {results.commit()}: {len(cases)} tests passed.",
+             "", "| promise | tests | figures |", "|---|---|---|"]
+    lines += [row(promise, selector, cases) for promise, selector in PROMISES.items()]
+    place = paths.ROOT / "RELIABILITY.md"
+    histories.write_atomically(place, "\n".join(lines) + "\n")
+    print(f"written to {place}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
