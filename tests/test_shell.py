@@ -103,7 +103,7 @@ def test_rules_stand_in_where_there_is_no_cot_data_and_each_stage_is_scored(home
     runs = [json.loads(line) for line in (home / "results/runs.jsonl").read_text().splitlines()]
     assert [run["chain"] for run in runs[-2:]] == [[*start, "stage123_rules"], [*start, "stage123_rules", "movielens"]]
     again = wrapper(*words, **options)
-    assert again.count("already recorded") == text.count("===== auc: ") and again.count("reused") == 2
+    assert again.count("already recorded") == text.count("===== auc: ") and again.count("already tuned") == 2
     assert not (home / "cot_data/stage123.json").exists()
     shutil.rmtree(home / "cot_data")
 
