@@ -1,13 +1,14 @@
-"""LLaMA-7B's shape on this machine: 8-bit load, four scores, one rec-tuning step, save, reload, the same scores.
+"""LLaMA-7B's shape on this machine: 8-bit load, one rec-tuning step, four scores, save; reload, the same scores.
 
     python -m base_model.prepare random-llama-7b --tokenizer /path/to/llama-7b-hf
-    python -m benchmarks.seven_b
+    python -m benchmarks.seven_b tune
+    python -m benchmarks.seven_b reload
 
 It times and proves the path, through the same functions as the scripts; the weights are random, so the scores mean
-nothing. Writes seven_b.json and seven_b.md into results/reference.
+nothing. `reload` is a process of its own that has only the adapter's folder; it writes seven_b.json and seven_b.md into
+results/reference.
 """
 
-import gc
 import json
 import sys
 import threading
@@ -22,76 +23,112 @@ from tlrec.errors import InputError
 
 PROMPTS = 4
 SAME = 1e-4  # of P(Yes)
+PART = "seven_b.part.json"  # what `tune` leaves beside the adapter for `reload`
 
 
-def main(base_model: str = random_llama.NAME, output_dir: str = "", name: str = "seven_b") -> None:
-    """Load, score, tune one step, save, reload, score again; fail unless the scores are the same.
+def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
+    """Load in 8-bit, tune one step with the published LoRA, score, save the adapter.
 
     Args:
         base_model: model folder, or its name under base_model/
-        output_dir: of the adapter; default output_model/NAME
-        name: of the result's files
+        output_dir: of the adapter; default output_model/seven_b
     """
-    output = Path(output_dir or paths.home() / "output_model" / name)
-    if (output / models.MANIFEST).exists() or (output / models.WEIGHTS[0]).exists():
+    output = _output(output_dir)
+    if (output / models.WEIGHTS[0]).exists():
         raise InputError(f"{output}: holds an adapter already; remove it, or give another --output_dir")
-    data = paths.home() / "rec_data" / "movie"
-    train, test = (samples.read_samples(data / f"{split}.json", answers_only=True) for split in ("train", "test"))
+    data = paths.home() / "rec_data" / "movie" / "train.json"
     settings = stages.Settings(
         base_model=base_model, output_dir=str(output), batch_size=1, max_steps=1, warmup_steps=0, load_in_8bit=True,
         dtype="float32", gradient_checkpointing=True)
     stage = stages.Stage(
-        train_path=data / "train.json", train=train[:1], train_rows=[0], valid_path=None, valid=[], shots=1, seed=0,
-        start=None, learning_rate=1e-4, num_epochs=1, group_by_length=True, select_by="none", eval_steps=1,
-        keep_checkpoints=1)
+        train_path=data, train=samples.read_samples(data, answers_only=True)[:1], train_rows=[0], valid_path=None,
+        valid=[], shots=1, seed=0, start=None, learning_rate=1e-4, num_epochs=1, group_by_length=True,
+        select_by="none", eval_steps=1, keep_checkpoints=1)
     base, _ = stages.check(settings, stage)
-    memory, seconds, began = _Memory(), {}, time.time()
-
-    def lap(step: str) -> None:
-        nonlocal began
-        seconds[step] = round(time.time() - began, 1)
-        began = time.time()
-        print(f"{step}: {seconds[step]} s, {memory.resident():.2f} GiB resident", flush=True)
-
+    laps = _Laps()
     trainer, _, before = tuning._trainer(settings, stage, base, None, "seven_b")
+    laps.end("load in 8-bit")
+    from tlrec import scoring
+
+    trainable = sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
+    finished = trainer.train()
+    laps.end("one rec-tuning step")
+    scores = scoring.score(trainer.model, trainer.encoder, _prompts())
+    laps.end(f"score {PROMPTS} prompts, tuned")
+    tuning._save(trainer, output, before)
+    laps.end("save the adapter")
+    part = {"trainable_parameters": trainable, "training_loss": finished.training_loss, "seed": stage.seed,
+            "p_yes": scores.p_yes.tolist(), **laps.record()}
+    (output / PART).write_text(json.dumps(part))
+
+
+def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str = "seven_b") -> None:
+    """Load in 8-bit again, score untuned and with the saved adapter; fail unless the scores are those of `tune`.
+
+    Args:
+        base_model: model folder, or its name under base_model/
+        output_dir: of the adapter; default output_model/seven_b
+        name: of the result's files
+    """
+    output, base = _output(output_dir), models.base_folder(base_model)
+    adapter = models.inspect_adapter(output, base)
+    part = models.read_json(output / PART, "run `tune` first")
+    laps = _Laps()
+    models.describe_device()
     from peft import LoraConfig
 
     from tlrec import scoring
     from tlrec.answers import Encoder
 
-    trainable = sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
-    lap("load in 8-bit")
-    rows = test[:PROMPTS]
-    untuned = scoring.score(trainer.model, trainer.encoder, rows)
-    lap(f"score {PROMPTS} prompts, untuned")
-    finished = trainer.train()
-    lap("one rec-tuning step")
-    tuned = scoring.score(trainer.model, trainer.encoder, rows)
-    lap(f"score {PROMPTS} prompts, tuned")
-    tuning._save(trainer, output, before)
-    lap("save the adapter")
-    del trainer, before
-    gc.collect()
-    adapter = models.inspect_adapter(output, base)
     model, tokenizer = models.load(base, True, "float32", "cpu")
+    laps.end("load in 8-bit, in another process")
+    untuned = scoring.score(model, Encoder(tokenizer), _prompts())
+    laps.end(f"score {PROMPTS} prompts, untuned")
     model = models.attach(model, LoraConfig.from_pretrained(output), adapter)
-    lap("load in 8-bit again, with the adapter")
-    again = scoring.score(model, Encoder(tokenizer), rows)
-    lap(f"score {PROMPTS} prompts, reloaded")
+    again = scoring.score(model, Encoder(tokenizer), _prompts())
+    laps.end(f"score {PROMPTS} prompts, reloaded")
+    both = laps.record()
     record = {
-        "command": " ".join(["python -m benchmarks.seven_b", *sys.argv[1:]]),
-        "base_model": base.name, "rows": f"rec_data/movie/test.json, the first {PROMPTS}", "seed": stage.seed,
-        "trainable_parameters": trainable, "adapter_bytes": adapter.weights.stat().st_size,
-        "training_loss": finished.training_loss,
-        "p_yes": {"untuned": untuned.p_yes.tolist(), "tuned": tuned.p_yes.tolist(), "reloaded": again.p_yes.tolist()},
-        "largest_difference": float(np.abs(tuned.p_yes - again.p_yes).max()),
-        "seconds": seconds, "peak_memory_gib": results.peak_memory_gib()["host"],
-        "peak_anonymous_gib": memory.stop(), **results.environment(),
+        "command": " ".join(["python -m benchmarks.seven_b", *sys.argv[1:]]), "base_model": base.name,
+        "rows": f"rec_data/movie/test.json, the first {PROMPTS}", "seed": part["seed"],
+        "trainable_parameters": part["trainable_parameters"], "adapter_bytes": adapter.weights.stat().st_size,
+        "training_loss": part["training_loss"],
+        "p_yes": {"untuned": untuned.p_yes.tolist(), "tuned": part["p_yes"], "reloaded": again.p_yes.tolist()},
+        "largest_difference": float(np.abs(again.p_yes - part["p_yes"]).max()),
+        "seconds": part["seconds"] | both["seconds"],
+        "peak_memory_gib": {"tune": part["peak_memory_gib"], "reload": both["peak_memory_gib"]},
+        "peak_anonymous_gib": {"tune": part["peak_anonymous_gib"], "reload": both["peak_anonymous_gib"]},
+        **results.environment(),
     }
     _write(record, name)
-    if record["largest_difference"] > SAME or np.array_equal(tuned.logit_yes, untuned.logit_yes):
+    if record["largest_difference"] > SAME or np.array_equal(untuned.p_yes, again.p_yes):
         raise InputError(f"the scores differ by {record['largest_difference']:.2g} after reloading (at most {SAME}), "
                          "or tuning changed nothing")
+
+
+def _output(folder: str) -> Path:
+    return Path(folder or paths.home() / "output_model" / "seven_b")
+
+
+def _prompts() -> list[samples.Sample]:
+    return samples.read_samples(paths.home() / "rec_data" / "movie" / "test.json", answers_only=True)[:PROMPTS]
+
+
+class _Laps:
+    """Seconds of each step, printed at once, and the peak memory."""
+
+    def __init__(self):
+        self.memory, self.seconds, self.began = _Memory(), {}, time.time()
+
+    def end(self, step: str) -> None:
+        self.seconds[step] = round(time.time() - self.began, 1)
+        self.began = time.time()
+        peak = results.peak_memory_gib()["host"]
+        print(f"{step}: {self.seconds[step]} s, peak memory {peak} GiB", flush=True)
+
+    def record(self) -> dict:
+        return {"seconds": self.seconds, "peak_memory_gib": results.peak_memory_gib()["host"],
+                "peak_anonymous_gib": self.memory.stop()}
 
 
 class _Memory(threading.Thread):
@@ -104,19 +141,14 @@ class _Memory(threading.Thread):
 
     def run(self) -> None:
         while self.running:
-            self.most = max(self.most, self._read("RssAnon"))
+            lines = Path("/proc/self/status").read_text().splitlines()
+            anonymous = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+            self.most = max(self.most, anonymous / 2**20)
             time.sleep(0.1)
-
-    def resident(self) -> float:
-        return self._read("VmRSS")
 
     def stop(self) -> float:
         self.running = False
         return round(self.most, 2)
-
-    def _read(self, field: str) -> float:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 2**20
 
 
 def _write(record: dict, name: str) -> None:
@@ -127,11 +159,12 @@ def _write(record: dict, name: str) -> None:
     lines += [f"| {step} | {taken} |" for step, taken in record["seconds"].items()]
     lines += ["", f"- trainable parameters: {record['trainable_parameters']:,}",
               f"- adapter file: {record['adapter_bytes'] / 1e6:.1f} MB",
-              f"- peak memory: {record['peak_memory_gib']} GiB resident, {record['peak_anonymous_gib']} GiB without "
-              "mapped files", f"- largest difference of P(Yes) after reloading: {record['largest_difference']:.2g}"]
+              *(f"- peak memory of {process}: {peak} GiB, {record['peak_anonymous_gib'][process]} GiB of it in no file"
+                for process, peak in record["peak_memory_gib"].items()),
+              f"- largest difference of P(Yes) after reloading: {record['largest_difference']:.2g}"]
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines[4:]))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run_commands({"tune": tune, "reload": reload}, default="tune")

@@ -239,6 +239,7 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
             config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
             model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
                 None, config=config, state_dict=_unmapped(base), **how)
+            model.name_or_path = model.config.name_or_path = str(base)  # adapters write down what they belong to
         else:
             model = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **how)
     except Exception as error:  # the loaders raise many kinds for a bad folder
