@@ -58,7 +58,7 @@ class Ways:
 
     @classmethod
     def of(cls, model) -> "Ways":
-        return cls(output_layer.is_plain(model), prefix.usable(model) and not model.is_gradient_checkpointing)
+        return cls(output_layer.is_plain(model), prefix.usable(model) and not model.is_activation_checkpointing)
 
 
 def label_loss(model, call, inputs: dict[str, Tensor], labels: Tensor, ways: Ways) -> Tensor:
