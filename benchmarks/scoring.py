@@ -17,8 +17,8 @@ from tlrec import cli
 from tlrec.errors import InputError
 
 WAYS = ("ours", "plain", "published")
-COLUMNS = ("| rows | prompt tokens | batch | way | samples/s | of published | of plain | GFLOP/s | of ceiling | peak GiB "
-           "| max. diff. of P(Yes) |\n" + "|---" * 11 + "|\n")
+COLUMNS = ("| rows | prompt tokens | batch | way | samples/s | of published | of plain | GFLOP/s | of ceiling "
+           "| peak GiB | max. diff. of P(Yes) |\n" + "|---" * 11 + "|\n")
 
 
 def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, length: int, batch: int, dtype: str,
@@ -60,7 +60,7 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
             last = model(**inputs, position_ids=positions, use_cache=False, logits_to_keep=1).logits[:, -1].float()
         return last[:, [ids.yes, ids.no]].softmax(1)[:, 0].double().cpu().numpy()
 
-    def once(_: int) -> dict:
+    def once() -> dict:
         if way == "ours":
             return {"p_yes": scoring.score(model, encoder, picked, batch).p_yes.tolist()}
         prompts = [encoder.prompt(sample) for sample in picked]

@@ -17,18 +17,38 @@ from tlrec import histories, paths, results
 from tlrec.errors import InputError
 
 
-def serve(round_of: Callable[[int], dict]) -> None:
+class Turns:
     """In a way's process: a first, untimed round with its operations counted, then one round per line of stdin."""
-    from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
-        round_of(0)
-    print("@" + json.dumps({"flops": counter.get_total_flops()}), flush=True)
-    for line in sys.stdin:
-        began = time.perf_counter()
-        said = round_of(int(line))
-        print("@" + json.dumps({"seconds": time.perf_counter() - began, "peak": results.peak_memory_gib()["host"],
-                                **said}), flush=True)
+    def __init__(self):
+        self.began = None
+        self.counter = None
+
+    def begin(self) -> bool:
+        """Waits for the turn; whether there is one."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        if self.counter is None:
+            self.counter = FlopCounterMode(display=False)
+            self.counter.__enter__()
+            return True
+        there_is = bool(sys.stdin.readline())
+        self.began = time.perf_counter()
+        return there_is
+
+    def end(self, said: dict) -> None:
+        if self.began is None:
+            self.counter.__exit__(None, None, None)
+            said = {"flops": self.counter.get_total_flops()}
+        else:
+            said |= {"seconds": time.perf_counter() - self.began, "peak": results.peak_memory_gib()["host"]}
+        print("@" + json.dumps(said), flush=True)
+
+
+def serve(round_of: Callable[[], dict]) -> None:
+    turns = Turns()
+    while turns.begin():
+        turns.end(round_of())
 
 
 def ceiling(size: int = 2048, seconds: float = 1.0) -> None:
@@ -39,7 +59,7 @@ def ceiling(size: int = 2048, seconds: float = 1.0) -> None:
     matrices = {name: (torch.randn(size, size).to(kind), torch.randn(size, size).to(kind))
                 for name, kind in kinds.items()}
 
-    def measure(_: int) -> dict:
+    def measure() -> dict:
         said = {}
         for name, (first, second) in matrices.items():
             began, done = time.perf_counter(), 0
@@ -63,8 +83,8 @@ class Way:
                                         stdout=subprocess.PIPE, stderr=self.errors)
         self.flops = self._answer()["flops"]
 
-    def run(self, number: int) -> dict:
-        print(number, file=self.process.stdin, flush=True)
+    def run(self) -> dict:
+        print(file=self.process.stdin, flush=True)
         return self._answer()
 
     def _answer(self) -> dict:
@@ -80,13 +100,11 @@ class Way:
 
 def take_turns(calls: dict[str, str], rounds: int) -> dict[str, dict]:
     """Every way `rounds` times in turn: its median `seconds`, `flops` a round, `peak` GiB and its last answers."""
-    ways = {}
-    for name, call in calls.items():
-        ways[name] = Way(call)
+    ways = {name: Way(call) for name, call in calls.items()}
     taken: dict[str, list[dict]] = {name: [] for name in ways}
-    for number in range(1, rounds + 1):
+    for _ in range(rounds):
         for name, way in ways.items():
-            taken[name].append(way.run(number))
+            taken[name].append(way.run())
     for way in ways.values():
         way.close()
     found = {}
@@ -94,7 +112,8 @@ def take_turns(calls: dict[str, str], rounds: int) -> dict[str, dict]:
         middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]
                   if isinstance(runs[0][key], int | float)}
         found[name] = runs[-1] | middle | {"flops": ways[name].flops, "peak": max(run["peak"] for run in runs),
-                                           "all_seconds": [round(run["seconds"], 3) for run in runs]}
+                                           "all_seconds": [round(run["seconds"], 3) for run in runs],
+                                           "losses": [run["loss"] for run in runs if "loss" in run]}
     return found
 
 

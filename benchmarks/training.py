@@ -9,6 +9,7 @@ labels are, so they are measured once for the whole sequence and stand beside bo
 """
 
 import json
+import sys
 
 from benchmarks import side_by_side
 from tlrec import cli
@@ -51,15 +52,18 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     model = models.attach(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], bias="none",
                                             lora_dropout=lora_dropout, task_type="CAUSAL_LM"), None)
 
-    class Turns(transformers.TrainerCallback):
-        """Lets the trainer make one step per turn."""
+    class InTurn(transformers.TrainerCallback):
+        """One step of the trainer a turn."""
 
-        def __init__(self):
-            self.losses = []
+        turns = side_by_side.Turns()
+
+        def on_step_begin(self, args, state, control, **_):
+            if not self.turns.begin():
+                sys.exit()
 
         def on_log(self, args, state, control, logs=None, **_):
-            if logs and "loss" in logs:
-                self.losses.append(logs["loss"])
+            if "loss" in logs:
+                self.turns.end({"loss": float(logs["loss"])})
 
     class InOrder:
         def _get_train_sampler(self, train_dataset=None):
@@ -73,7 +77,6 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     class Plain(InOrder, transformers.Trainer):
         pass
 
-    turns = Turns()
     arguments = transformers.TrainingArguments(
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=micro_batch, learning_rate=1e-4, warmup_steps=20,
         num_train_epochs=1, save_strategy="no", report_to="none", use_cpu=not cuda, logging_steps=1, seed=seed,
@@ -81,38 +84,73 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
         disable_tqdm=True, dataloader_pin_memory=cuda, optim="adamw_torch",
     )
     trainer = (Ours if ours else Plain)(
-        model=model, args=arguments, train_dataset=features, callbacks=[turns],
+        model=model, args=arguments, train_dataset=features, callbacks=[InTurn()],
         data_collator=transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, return_tensors="pt",
                                                           padding=True),
         **({"validation": [], "encoder": encoder, "features": None} if ours else {}),
     )
-    steps = _steps(trainer)
-
-    def once(_: int) -> dict:
-        next(steps)
-        return {"loss": turns.losses[-1]}
-
-    side_by_side.serve(once)
+    trainer.train()
 
 
-def _steps(trainer):
-    """The steps of trainer.train(), one for each next(): the trainer runs in a thread that waits for its turn."""
-    import threading
+def table(measured: list[dict]) -> str:
+    def shown(value, form: str) -> str:
+        return "" if value is None else format(value, form)
 
-    import transformers
+    lines = [f"| {row['way']} | {row['seconds_a_sample']:.3f} | {row['of_published']:.2f} "
+             f"| {row['of_without_checkpointing']:.2f} | {row['gflops']:.0f} | {row['of_ceiling']:.0%} "
+             f"| {row['peak_gib']:.2f} | {shown(row['max_difference'], '.1e')} |\n" for row in measured]
+    return COLUMNS + "".join(lines)
 
-    turn, done = threading.Semaphore(0), threading.Semaphore(0)
 
-    class Wait(transformers.TrainerCallback):
-        def on_step_begin(self, args, state, control, **_):
-            turn.acquire()
+def main(
+    base_model: str = "smollm2-135m",
+    data: str = "rec_data/movie/train.json",
+    steps: int = 7,
+    micro_batch: int = 8,
+    dtype: str = "bfloat16",
+    lora_dropout: float = 0.05,
+    seed: int = 0,
+    name: str = "training",
+) -> None:
+    """Measure tuning.
 
-        def on_log(self, args, state, control, **_):
-            done.release()
+    Args:
+        base_model: model folder, or its name under base_model/
+        data: instruction JSON
+        steps: measured micro-batches; the median counts
+        micro_batch: rows of each
+        dtype: bfloat16 (weights and autocast) or float32
+        lora_dropout: 0 makes the losses of the ways comparable
+        seed: of the rows drawn and of the adapter
+        name: of the results
+    """
+    if dtype not in ("bfloat16", "float32"):
+        raise InputError(f"--dtype {dtype!r} is unknown; choose bfloat16 or float32")
+    settings = {"base_model": base_model, "data": data, "rows": (steps + 1) * micro_batch, "micro_batch": micro_batch,
+                "dtype": dtype, "lora_dropout": lora_dropout, "seed": seed}
+    calls = {way: f"training.worker({way!r}, **{settings!r})" for way in WAYS}
+    taken = side_by_side.take_turns(calls | {"ceiling": "side_by_side.ceiling()"}, steps)
+    ceiling = taken.pop("ceiling")
+    measured = []
+    for way, found in taken.items():
+        of_whole = way == "ours, whole sequence"
+        losses = zip(found["losses"], taken["without checkpointing"]["losses"], strict=True)
+        measured.append({
+            "way": way, "seconds_a_sample": round(found["seconds"] / micro_batch, 4),
+            "of_published": round(taken["published"]["seconds"] / found["seconds"], 2),
+            "of_without_checkpointing": round(taken["without checkpointing"]["seconds"] / found["seconds"], 2),
+            "gflops": round(found["flops"] / found["seconds"] / 1e9, 1),
+            "of_ceiling": round(found["flops"] / found["seconds"] / ceiling[dtype], 3), "peak_gib": found["peak"],
+            "losses": found["losses"], "seconds": found["all_seconds"],
+            "max_difference": max(abs(one - other) for one, other in losses) if of_whole else None,
+        })
+        print(json.dumps(measured[-1]), flush=True)
+    ceilings = {kind: round(ceiling[kind] / 1e9, 1) for kind in ("bfloat16", "float32")}
+    note = (f"{dtype}, micro-batch {micro_batch}, LoRA dropout {lora_dropout}, seed {seed}, median of {steps} "
+            f"micro-batches after one that is not counted; ceiling (GFLOP/s of torch.mm, 2,048 x 2,048, measured in "
+            f"turn): {ceilings}.")
+    side_by_side.write(name, "training", table(measured), measured, note, **settings, ceilings_gflops=ceilings)
 
-    trainer.add_callback(Wait())
-    threading.Thread(target=trainer.train, daemon=True).start()
-    while True:
-        turn.release()
-        done.acquire()
-        yield
+
+if __name__ == "__main__":
+    cli.run(main)

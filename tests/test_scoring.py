@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_rows
+from peft import LoraConfig
+from transformers import MistralConfig, MistralForCausalLM
 
-from tlrec import models, scoring
+from tlrec import models, prefix, scoring
 from tlrec.answers import Encoder
 from tlrec.errors import InputError
 from tlrec.samples import Sample
@@ -66,36 +68,85 @@ def test_nan_is_an_error_not_an_auc(loaded, tiny_llama):
         scoring.score(model, Encoder(tokenizer), rows(2))
 
 
-class Small:
-    """A model that has room for so many tokens in a batch only, as a GPU does."""
-
-    def __init__(self, model, room):
-        self.model, self.room, self.passes = model, room, []
-
-    def __getattr__(self, name):
-        return getattr(self.model, name)
-
-    def __call__(self, input_ids, **named):
-        self.passes.append(input_ids.numel())
-        if input_ids.numel() > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return self.model(input_ids=input_ids, **named)
+def plainly(model, encoder, samples):
+    yes, no = encoder.answer_ids()
+    with torch.no_grad():
+        logits = [model(torch.tensor([encoder.prompt(sample)])).logits[0, -1].double() for sample in samples]
+    return np.array([row[[no, yes]].softmax(0)[1].item() for row in logits])
 
 
-def test_out_of_memory_halves_the_batch_and_changes_no_number(loaded, record_property):
+def test_the_prefix_is_computed_once(loaded):
+    """The instruction runs through the model one time, whatever the number of batches, and the numbers stay."""
     model, encoder = loaded
-    samples = rows(12)
-    plain = scoring.score(model, encoder, samples, batch_size=12)
-    small = Small(model, 3 * max(len(encoder.prompt(sample)) for sample in samples))
-    scores = scoring.score(small, encoder, samples, batch_size=12)
-    refused = sum(tokens > small.room for tokens in small.passes)
-    assert 1 <= refused <= 3
-    np.testing.assert_allclose(scores.p_yes, plain.p_yes, atol=1e-6)
-    record_property("figure", f"{refused} batches refused and halved; largest difference of P(Yes) "
-                              f"{abs(scores.p_yes - plain.p_yes).max():.1e}")
+    samples, widths = rows(10), []
+    length = prefix.shared([encoder.prompt(sample) for sample in samples])
+    hook = model.get_input_embeddings().register_forward_pre_hook(lambda _, inputs: widths.append(inputs[0].shape))
+    scores = scoring.score(model, encoder, samples, batch_size=3)
+    hook.remove()
+    longest = max(len(encoder.prompt(sample)) for sample in samples)
+    assert length > 60 and [tuple(shape) for shape in widths].count((1, length)) == 1
+    assert all(shape[1] <= longest - length for shape in widths if tuple(shape) not in ((1, length), (1, 2)))
+    np.testing.assert_allclose(scores.p_yes, plainly(model, encoder, samples), atol=1e-5)
 
 
-def test_one_prompt_that_does_not_fit_is_named(loaded):
+def test_prompts_without_anything_in_common(loaded):
     model, encoder = loaded
-    with pytest.raises(InputError, match="sample 0: out of memory with this prompt"):
-        scoring.score(Small(model, 5), encoder, rows(1))
+    samples = [Sample(f"{word} this.", "Titles. " * count, "Yes.") for count, word in enumerate("abcd", 1)]
+    encoder = Encoder(encoder.tokenizer)
+    encoder.prompt = lambda sample: encoder.tokenizer(sample.instruction + sample.input)["input_ids"]
+    np.testing.assert_allclose(scoring.score(model, encoder, samples, batch_size=2).p_yes,
+                               plainly(model, encoder, samples), atol=1e-5)
+
+
+def test_an_adapter_and_a_model_with_sliding_windows(loaded, tiny_llama):
+    model, encoder = loaded
+    wrapped = models.attach(models.load(tiny_llama, False, "float32", "cpu")[0], LoraConfig(
+        r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False), None).eval()
+    windows = MistralForCausalLM(MistralConfig(
+        vocab_size=model.config.vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, initializer_range=0.2, sliding_window=32)).eval()
+    samples = rows(5)
+    assert prefix.usable(wrapped) and not prefix.usable(windows)
+    for other in (wrapped, windows):
+        scores = scoring.score(other, encoder, samples, batch_size=2)
+        np.testing.assert_allclose(scores.p_yes, plainly(other, encoder, samples), atol=1e-5)
+    assert not np.allclose(plainly(wrapped, encoder, samples), plainly(model, encoder, samples), atol=1e-3)
+
+
+def test_out_of_memory_halves_the_batch(loaded, tiny_llama, record_property):
+    """Two rows fit: eight, then four are tried once each, and every later batch is made of two."""
+    model, tokenizer = models.load(tiny_llama, False, "float32", "cpu")
+    samples, sizes = rows(16), []
+
+    def full(_, inputs):
+        sizes.append(len(inputs[0]))
+        if len(inputs[0]) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    model.get_input_embeddings().register_forward_pre_hook(full)
+    scores = scoring.score(model, Encoder(tokenizer), samples, batch_size=8)
+    assert [size for size in sizes if size > 2] == [8, 4] and sizes.count(2) == 8
+    plain = plainly(*loaded, samples)
+    np.testing.assert_allclose(scores.p_yes, plain, atol=1e-5)
+    record_property("figure", f"2 batches refused and halved; largest difference of P(Yes) "
+                              f"{abs(scores.p_yes - plain).max():.1e}")
+
+
+def test_one_prompt_that_does_not_fit_is_named(tiny_llama):
+    model, tokenizer = models.load(tiny_llama, False, "float32", "cpu")
+
+    def full(_, inputs):
+        if inputs[0].shape[1] > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    model.get_input_embeddings().register_forward_pre_hook(full)
+    with pytest.raises(InputError, match="sample 0: out of memory with this prompt of .* tokens alone"):
+        scoring.score(model, Encoder(tokenizer), rows(1))
+
+
+def test_batches_hold_a_budget_of_tokens():
+    lengths = [10, 100, 50, 30, 90, 20]
+    order = sorted(range(6), key=lambda row: -lengths[row])
+    found = scoring.batches(order, lengths, 200)
+    assert found == [[1, 4], [2, 3, 5, 0]] and sorted(sum(found, [])) == list(range(6))
+    assert scoring.batches([0], [300], 200) == [[0]]

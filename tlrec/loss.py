@@ -1,8 +1,11 @@
 """Cross-entropy at the positions whose label counts, without logits over the vocabulary for a whole batch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 from torch import Tensor
 from torch.nn import functional
 
@@ -55,7 +58,7 @@ class Ways:
 
     @classmethod
     def of(cls, model) -> "Ways":
-        return cls(output_layer.is_plain(model), prefix.usable(model) and not model.is_gradient_checkpointing)
+        return cls(output_layer.is_plain(model), prefix.usable(model) and not model.is_activation_checkpointing)
 
 
 def label_loss(model, call, inputs: dict[str, Tensor], labels: Tensor, ways: Ways) -> Tensor:
@@ -65,7 +68,19 @@ def label_loss(model, call, inputs: dict[str, Tensor], labels: Tensor, ways: Way
     All tokens run through the model, the output layer only where a label follows. With ways.prefix, what all rows
     begin with runs once for all of them, one draw of dropout included; not through a wrapper, which may count passes.
     """
-    ids, labels = _closed_up(inputs["input_ids"], labels, inputs["attention_mask"])
+    with _types(model):
+        return _label_loss(model, call, *_closed_up(inputs["input_ids"], labels, inputs["attention_mask"]), ways)
+
+
+@contextmanager
+def _types(model) -> Iterator[None]:
+    """On a CPU, bf16 throughout for a bf16 model: LoRA's fp32 weights are cast, not the activations they meet."""
+    bf16 = model.device.type == "cpu" and model.get_input_embeddings().weight.dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16), disable_input_dtype_casting(model, active=bf16):
+        yield
+
+
+def _label_loss(model, call, ids: Tensor, labels: Tensor, ways: Ways) -> Tensor:
     following = functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
     length = prefix.shared(ids.tolist()) if ways.prefix and call is model else 0
     if not length:

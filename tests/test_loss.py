@@ -1,0 +1,122 @@
+import pytest
+import torch
+from peft import LoraConfig
+from torch.nn import functional
+from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
+
+from tlrec import loss, models, output_layer, prefix
+from tlrec.answers import IGNORED
+
+SIZES = {"vocab_size": 211, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.2}
+
+
+def batch():
+    """Four rows of 40 tokens that share 20, padded on the left; labels of the last row are its answer alone."""
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(3, 211, (4, 40), generator=generator)
+    ids[:, :20] = ids[0, :20]
+    mask = torch.ones_like(ids)
+    for row in (1, 3):
+        ids[row], mask[row] = ids[row].roll(5 * row), torch.arange(40) >= 5 * row
+    labels = torch.where(mask.bool(), ids, IGNORED)
+    labels[3, :37] = IGNORED
+    for row in range(4):
+        labels[row, int(mask[row].argmax())] = IGNORED
+    return {"input_ids": ids, "attention_mask": mask}, labels
+
+
+def plainly(model, inputs, labels):
+    """The model's own logits of each row without its padding."""
+    total = 0
+    for ids, mask, label in zip(inputs["input_ids"], inputs["attention_mask"].bool(), labels, strict=True):
+        logits = model(input_ids=ids[mask][None]).logits[0, :-1].float()
+        total = total + functional.cross_entropy(logits, label[mask][1:], ignore_index=IGNORED, reduction="sum")
+    return total
+
+
+def gradients(model, total):
+    model.zero_grad()
+    total.backward()
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def tuned(model):
+    torch.manual_seed(3)
+    wrapped = models.attach(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"), None)
+    for name, weight in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    return wrapped.train()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+def test_loss_and_gradients_are_those_of_plain_logits(tiny_llama, monkeypatch, fused, shared):
+    monkeypatch.setattr(loss, "CHUNK_LOGITS", 7 * 49_152)  # several chunks, the last one incomplete
+    model = tuned(models.load(tiny_llama, False, "float32", "cpu")[0])
+    assert loss.Ways.of(model) == loss.Ways(fused=True, prefix=True)
+    inputs, labels = batch()
+    ours = loss.label_loss(model, model, inputs, labels, loss.Ways(fused, shared))
+    found = gradients(model, ours)
+    plain = plainly(model, inputs, labels)
+    assert ours.item() == pytest.approx(plain.item(), abs=1e-3)  # a sum of over a hundred labels
+    for name, gradient in gradients(model, plain).items():
+        assert gradient.abs().max() > 0.01
+        torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-3)
+
+
+def test_the_gradient_follows_a_scaled_loss():
+    """As under a GradScaler, and for each label's own weight."""
+    torch.manual_seed(0)
+    hidden, weight, targets = torch.randn(9, 8, requires_grad=True), torch.randn(30, 8), torch.randint(0, 30, (9,))
+    scale = torch.rand(9) * 1000
+    (loss.LinearCrossEntropy.apply(hidden, weight, targets) * scale).sum().backward()
+    found, hidden.grad = hidden.grad, None
+    (functional.cross_entropy(hidden @ weight.T, targets, reduction="none") * scale).sum().backward()
+    torch.testing.assert_close(found, hidden.grad, atol=1e-3, rtol=1e-4)  # values reach a thousand
+
+
+def test_a_batch_without_labels_has_loss_zero_and_gradients(tiny_llama):
+    model = tuned(models.load(tiny_llama, False, "float32", "cpu")[0])
+    inputs, labels = batch()
+    total = loss.label_loss(model, model, inputs, torch.full_like(labels, IGNORED), loss.Ways.of(model))
+    assert total.item() == 0
+    assert all((gradient == 0).all() for gradient in gradients(model, total).values())
+
+
+@pytest.mark.parametrize(("kind", "config"), [
+    (Gemma2ForCausalLM, Gemma2Config(**SIZES, head_dim=8, final_logit_softcapping=5.0, sliding_window=16)),
+    (GraniteForCausalLM, GraniteConfig(**SIZES, logits_scaling=7.0)),
+])
+def test_models_that_change_their_logits_keep_them(kind, config):
+    """Neither the fused loss nor, with sliding windows, a prefix; the plain ways give the model's own loss."""
+    torch.manual_seed(0)
+    model = tuned(kind(config))
+    ways = loss.Ways.of(model)
+    assert not ways.fused and ways.prefix == (kind is GraniteForCausalLM)
+    inputs, labels = batch()
+    ours = loss.label_loss(model, model, inputs, labels, ways)
+    assert ours.item() == pytest.approx(plainly(model, inputs, labels).item(), abs=1e-3)
+
+
+def test_a_tuned_or_hooked_output_layer_is_not_plain(tiny_llama):
+    model, _ = models.load(tiny_llama, False, "float32", "cpu")
+    assert not output_layer.is_plain(model)  # its weights are not frozen yet
+    model.requires_grad_(False)
+    assert output_layer.is_plain(model)
+    model.lm_head.forward = model.lm_head.forward
+    assert not output_layer.is_plain(model)
+
+
+def test_checkpointing_takes_no_prefix(tiny_llama):
+    model = tuned(models.load(tiny_llama, False, "float32", "cpu")[0])
+    model.gradient_checkpointing_enable()
+    assert loss.Ways.of(model) == loss.Ways(fused=True, prefix=False)
+
+
+def test_what_rows_share():
+    assert prefix.shared([list(range(30)), [*range(20), 0]]) == 20
+    assert prefix.shared([list(range(20)), list(range(20))]) == 19  # a token of each is left
+    assert prefix.shared([list(range(15)) + [1], list(range(15)) + [2]]) == 0
+    assert prefix.shared([list(range(30))]) == 0
