@@ -106,7 +106,8 @@ def build(interactions: pd.DataFrame, titles: dict[str, str]) -> dict[str, tuple
     timestamps = interactions["timestamp"].to_numpy()
     spans = histories.windows(users, timestamps)
     split, rest = spans[-SPLIT_ROWS:], spans[:-SPLIT_ROWS]
-    source = rest[~np.isin(users[rest[:, 0]], users[split[:, 0]])][-SPLIT_ROWS:]
+    of_split = pd.Series(users[rest[:, 0]]).isin(users[split[:, 0]]).to_numpy()  # numpy's isin compares texts pairwise
+    source = rest[~of_split][-SPLIT_ROWS:]
     return {
         folder: histories.sequences(chosen, "movie", users, items, likes, timestamps, lambda item: f'"{titles[item]}"')
         for folder, chosen in {"rec_data/movie": split, "instruction_data/movielens": source}.items()

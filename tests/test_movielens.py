@@ -1,9 +1,12 @@
+import ast
+import csv
+import io
 import json
 
 import pytest
 
-from rec_data import movielens
-from tlrec import provenance
+from rec_data import movielens, published
+from tlrec import downloads, histories, provenance, raw
 from tlrec.errors import InputError
 
 
@@ -35,8 +38,37 @@ def test_two_domains_that_share_no_user_and_a_record_of_each(home, tmp_path, cap
         for name in ("train", "valid", "test"):
             lines = (home / folder / f"{name}.csv").read_text().splitlines()[1:]
             users[number] |= {line.split(",")[0] for line in lines}
+            for user, history, ratings, item, liked, _ in csv.reader(lines):
+                items, likes = [*ast.literal_eval(history), item], [*ast.literal_eval(ratings), int(liked)]
+                assert likes == [int((int(user) + int(one)) % 5 + 1 > 3) for one in items]
     assert users[0] and users[1] and not users[0] & users[1]
     assert '"Film, The ' in json.loads((home / "rec_data/movie/test.json").read_text())[0]["input"]
+
+
+def test_recboles_titles_get_their_year_back():
+    data = io.StringIO("user_id:token\titem_id:token\trating:float\ttimestamp:float\n7\t1\t4\t5\n")
+    items = io.StringIO("item_id\tmovie_title\trelease_year\tclass\n1\tFilm, The\t1990\tDrama\n2\tunknown\t\tx\n")
+    interactions, titles = movielens.read_recbole(data, items)
+    assert titles == {"1": "Film, The (1990)", "2": "unknown"}
+    assert interactions.values.tolist() == [["7", "1", "4", "5"]]
+
+
+def test_the_published_movie_files_byte_for_byte(home):
+    try:
+        package = downloads.wheel(*movielens.RECBOLE)
+    except InputError as error:
+        pytest.skip(str(error))
+    interactions, titles, _ = movielens._load(
+        raw.RawFiles(package), "ml-100k.inter", "ml-100k.item", movielens.read_recbole)
+    samples, rows = movielens.build(interactions, titles)["rec_data/movie"]
+    home.mkdir()
+    for name, blob in {"train": "2bbe93bffecd30423606a6d8e78d22c9a6c5f64f",
+                       "valid": "d26599315557a9587cd74d83c1c565670361d215",
+                       "test": "ee8bb62c56a82d6f176b07d094cc39e8a13878bc"}.items():
+        part = histories.cut(len(samples))[name]
+        histories.write_split(home, name, samples[part], rows[part])
+        assert downloads.git_blob_id(home / f"{name}.json") == blob
+        assert published.CATALOGUE[f"rec_data/movie/{name}.json"]["blob"] == blob
 
 
 @pytest.mark.parametrize(
