@@ -15,6 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 usage 3 "$@"
 GPU=$1 TARGET=$2 SOURCE=$3
 shift 3
+GIVEN=("$@")
 one_of TARGET "$TARGET" movie book
 one_of SOURCE "$SOURCE" netflix amazon-book movielens
 
@@ -75,5 +76,7 @@ if [ -n "$COT_DATA" ]; then
 fi
 CHAIN=$(joined ${CHAIN:+"$CHAIN"} "$SOURCE")
 say "stage: instruction tuning on $SOURCE -> $MODELS/$CHAIN"
+mkdir -p "$MODELS" # few_shot.sh finds there with which flags this chain is checked, and made again where data changed
+printf '%s\0' ${GIVEN[@]+"${GIVEN[@]}"} >"$MODELS/$CHAIN.flags"
 tune "$TLREC_HOME/instruction_data/$SOURCE/train.json" --sample "$SAMPLE"
 score

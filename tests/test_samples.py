@@ -92,6 +92,17 @@ def test_the_two_views_must_agree(tmp_path):
         samples.user_ids(tmp_path / "test.json", read)
 
 
+def test_validation_rows_are_drawn_by_seed_in_the_shares_of_their_answers():
+    rows = [samples.Sample("i", str(n), "Yes." if n % 4 else "No.") for n in range(200)]
+    drawn = samples.stratified(rows, 40, 7)
+    assert len(set(drawn)) == 40 and sum(row.output == "No." for row in drawn) == 10
+    assert drawn == samples.stratified(rows, 40, 7) != samples.stratified(rows, 40, 8)
+    numbers = [int(row.input) for row in drawn]
+    assert numbers == sorted(numbers) and samples.stratified(rows, -1, 7) is rows
+    with pytest.raises(InputError, match="--eval_samples 1: cannot be drawn"):
+        samples.stratified(rows, 1, 7)
+
+
 def test_hold_out_is_split_by_seed_42():
     train, valid = samples.hold_out("alpaca.json", 20, 5)
     split = Dataset.from_dict({"n": range(20)}).train_test_split(test_size=5, shuffle=True, seed=42)

@@ -113,6 +113,21 @@ def hold_out(path: str | Path, rows: int, count: int) -> tuple[list[int], list[i
     return list(split["train"]["row"]), list(split["test"]["row"])
 
 
+def stratified(rows: list[Sample], count: int, seed: int) -> list[Sample]:
+    """`count` of the rows in their order (-1: all), drawn with the seed; the share of each answer stays what it is."""
+    if count in (-1, len(rows)):
+        return rows
+    from sklearn.model_selection import train_test_split
+
+    answers = [row.output if row.output in ("Yes.", "No.") else "" for row in rows]
+    try:
+        drawn, _ = train_test_split(range(len(rows)), train_size=count, stratify=answers, random_state=seed)
+    except ValueError as error:
+        raise InputError(f"--eval_samples {count}: cannot be drawn from {len(rows)} validation rows with each answer "
+                         f"among them ({error})") from None
+    return [rows[row] for row in sorted(drawn)]
+
+
 def check_shots(path: str | Path, count: int, shots: int) -> None:
     """InputError unless `shots` rows (-1: all) can be taken from `count`."""
     if shots == 0 or shots < -1:

@@ -30,6 +30,7 @@ class Settings:
         lora_dropout: dropout before the low-rank matrices
         lora_target_modules: names of the layers that get LoRA, as '[q_proj,v_proj]'; auto: PEFT's for the architecture
         train_on_inputs: loss on the whole sample (published) or, with False, on the answer only
+        eval_samples: validate on this many rows, drawn with the seed, answers in their shares; -1 is all (published)
         early_stopping: stop after this many validations without gain
         load_in_8bit: base model in 8-bit; default yes on CUDA (published), no on a CPU and beside load_in_4bit
         load_in_4bit: base model in 4-bit, as QLoRA (NF4, quantised scales)
@@ -52,6 +53,7 @@ class Settings:
     lora_dropout: float = 0.05
     lora_target_modules: list[str] = dataclasses.field(default_factory=lambda: ["q_proj", "v_proj"])
     train_on_inputs: bool = True
+    eval_samples: int = -1
     early_stopping: int = 10
     load_in_8bit: bool | None = None
     load_in_4bit: bool = False
@@ -111,6 +113,9 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
         raise InputError(f"--batch_size {settings.batch_size} cannot be shared by {processes.count()} processes with "
                          f"--micro_batch_size {max(settings.micro_batch_size, 1)}: {settings.batch_size} is no "
                          f"multiple of {together}; change one of the three")
+    if stage.select_by != "none" and settings.eval_samples != -1 and not 0 < settings.eval_samples <= len(stage.valid):
+        raise InputError(f"--eval_samples {settings.eval_samples}: {stage.valid_path} has {len(stage.valid)} rows; "
+                         "give fewer, or -1 for all")
     if stage.eval_steps < 1:
         raise InputError(f"--eval_steps {stage.eval_steps}: must be at least 1")
     if settings.max_steps == 0 or settings.max_steps < -1 or stage.num_epochs <= 0:

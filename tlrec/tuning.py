@@ -26,8 +26,9 @@ def tune(settings: Settings, stage: Stage) -> None:
     base, start = stages.check(settings, stage)
     output = Path(settings.output_dir)
     kind = "instruction tuning" if stage.shots is None else f"rec-tuning, {stage.shots} shots"
+    validated = len(stage.valid) if settings.eval_samples == -1 else settings.eval_samples
     print(f"{kind} of {base.name} from {start.folder if start else 'a new adapter'}: {len(stage.train)} rows of "
-          f"{stage.train_path}, seed {stage.seed}; validation on {len(stage.valid)} rows"
+          f"{stage.train_path}, seed {stage.seed}; validation on {validated} rows"
           f"{f' of {stage.valid_path}' if stage.valid else ''}, checkpoint selected by {stage.select_by}")
     request = stages.request(settings, stage, base, start)
     if stages.finished(output, request):
@@ -162,7 +163,7 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
         train_dataset=train + [NO_ROW] * filled,
         data_collator=collator,
         callbacks=[transformers.EarlyStoppingCallback(settings.early_stopping)] if selecting else [],
-        validation=stage.valid,
+        validation=samples.stratified(stage.valid, settings.eval_samples, stage.seed) if selecting else [],
         encoder=encoder,
         features=lambda row: _features(encoder, row, settings, str(stage.valid_path)),
         identity=identity,
