@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from tlrec import metrics, paths, results
 from tlrec.errors import InputError
-from tlrec.reports import compare, readme, records, table1, tables
+from tlrec.reports import compare, figures, readme, records, table1, tables
 
 GENERATOR = np.random.default_rng(0)
 USERS = np.repeat([f"u{n}" for n in range(6)], 20)
@@ -126,6 +126,19 @@ def test_commands_read_several_files_and_write_tables(made, file, tmp_path):
     assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == latex.count(r"\begin{table}") == 4
     text = command("report.py", "--runs", tmp_path / "none.jsonl", home=tmp_path, code=2)
     assert "none.jsonl: no such file" in text and text.count("\n") == 1
+
+
+def test_the_strip_names_whom_it_leaves_out_and_shows_means_over_seeds(made, tmp_path):
+    old = record("Caser", 0, 16)
+    del old["metrics"]["auc_by_user"]
+    drawn, notes = figures.draw([*made, old], tmp_path)
+    assert "auc_by_user_movie leaves out Caser, 16 rows: a record of it has no AUC by user" in notes
+    assert tmp_path / "auc_by_user_movie.png" in drawn and not [note for note in notes if "SASRec" in note]
+    inside = [run for run in made if run["test_domain"] == "movie"]
+    axis = figures.auc_by_user(inside, "movie").axes[0]
+    labels = [tick.get_text() for tick in axis.get_yticklabels()]
+    runs = [run["metrics"]["uauc"] for run in made if (run["system"], run["shots"]) == ("GRU4Rec", 64)]
+    assert len(runs) == 3 and axis.texts[labels.index("GRU4Rec, 64 rows")].get_text() == f"{np.mean(runs):.3f}"
 
 
 def test_figures_are_real_images(file, tmp_path):
