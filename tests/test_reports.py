@@ -87,7 +87,8 @@ def test_the_best_of_a_column_is_bold_and_what_was_not_run_is_blank(made):
     assert next(row for row in rows if row[0] == "liked-ratio")[3:] == ["", "", "", ""]
     published, _ = table1.grid([cell for cell in records.published_cells() if cell.domain == "movie"])
     assert [row[0] for row in published if row[4].startswith("*")] == ["TLRec (latest block)"]
-    both, _ = table1.grid([cell for cell in [*records.cells(made), *records.published_cells()] if cell.domain == "movie"])
+    everything = [*records.cells(made), *records.published_cells()]
+    both, _ = table1.grid([cell for cell in everything if cell.domain == "movie"])
     ours = {row[0] for row in both if row[3].startswith("*") and row[1] == "ours"}  # the best of each, not of both
     assert len(ours) == 1 and [row[0] for row in both if row[3].startswith("*") and row[1] == "published"] == [
         "TLRec (latest block)"]
