@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from tlrec import metrics, paths, results
 from tlrec.errors import InputError
-from tlrec.reports import compare, readme, records, table1, tables
+from tlrec.reports import compare, figures, readme, records, table1, tables
 
 GENERATOR = np.random.default_rng(0)
 USERS = np.repeat([f"u{n}" for n in range(6)], 20)
@@ -87,6 +87,11 @@ def test_the_best_of_a_column_is_bold_and_what_was_not_run_is_blank(made):
     assert next(row for row in rows if row[0] == "liked-ratio")[3:] == ["", "", "", ""]
     published, _ = table1.grid([cell for cell in records.published_cells() if cell.domain == "movie"])
     assert [row[0] for row in published if row[4].startswith("*")] == ["TLRec (latest block)"]
+    everything = [*records.cells(made), *records.published_cells()]
+    both, _ = table1.grid([cell for cell in everything if cell.domain == "movie"])
+    ours = {row[0] for row in both if row[3].startswith("*") and row[1] == "ours"}  # the best of each, not of both
+    assert len(ours) == 1 and [row[0] for row in both if row[3].startswith("*") and row[1] == "published"] == [
+        "TLRec (latest block)"]
     assert tables.markdown([["a"], ["*1"]]).endswith("| **1** |")
     assert r"\textbf{1\%}" in tables.latex([["a", "b"], ["", "*1%"]], "c")
 
@@ -126,6 +131,19 @@ def test_commands_read_several_files_and_write_tables(made, file, tmp_path):
     assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == latex.count(r"\begin{table}") == 4
     text = command("report.py", "--runs", tmp_path / "none.jsonl", home=tmp_path, code=2)
     assert "none.jsonl: no such file" in text and text.count("\n") == 1
+
+
+def test_the_strip_names_whom_it_leaves_out_and_shows_means_over_seeds(made, tmp_path):
+    old = record("Caser", 0, 16)
+    del old["metrics"]["auc_by_user"]
+    drawn, notes = figures.draw([*made, old], tmp_path)
+    assert "auc_by_user_movie leaves out Caser, 16 rows: a record of it has no AUC by user" in notes
+    assert tmp_path / "auc_by_user_movie.png" in drawn and not [note for note in notes if "SASRec" in note]
+    inside = [run for run in made if run["test_domain"] == "movie"]
+    axis = figures.auc_by_user(inside, "movie").axes[0]
+    labels = [tick.get_text() for tick in axis.get_yticklabels()]
+    runs = [run["metrics"]["uauc"] for run in made if (run["system"], run["shots"]) == ("GRU4Rec", 64)]
+    assert len(runs) == 3 and axis.texts[labels.index("GRU4Rec, 64 rows")].get_text() == f"{np.mean(runs):.3f}"
 
 
 def test_figures_are_real_images(file, tmp_path):
@@ -232,7 +250,7 @@ def test_broken_predictions_are_named(measured, tmp_path):
 def test_lines_that_are_no_record_are_named(made, tmp_path):
     path = tmp_path / "runs.jsonl"
     lacking = {name: value for name, value in made[0].items() if name != "metrics"}
-    for line, message in ((None, "line 2 is no record"), ([1], "line 2 is no record"),
+    for line, message in ((None, "line 2 is not a record"), ([1], "line 2 is not a record"),
                           (lacking, "line 2 is an evaluation without 'metrics'")):
         path.write_text(f"{json.dumps(made[1])}\n{json.dumps(line)}\n")
         with pytest.raises(InputError, match=f"runs.jsonl: {message}"):

@@ -20,6 +20,9 @@ def draw(found: list[dict], folder: Path) -> tuple[list[Path], list[str]]:
                        "auc_by_user": auc_by_user, "reliability": reliability}
             for name, function in figures.items():
                 figure = function(inside, domain) if inside else None
+                if name == "auc_by_user" and figure is not None:
+                    notes += [f"{name}_{domain} leaves out {label}: a record of it has no AUC by user"
+                              for label, runs in _most_shots(inside) if not _by_user(runs)]
                 if figure is None:
                     notes.append(f"no {name}_{domain}: the record has nothing for it")
                     continue
@@ -31,7 +34,7 @@ def draw(found: list[dict], folder: Path) -> tuple[list[Path], list[str]]:
 
 def auc_by_user(found: list[dict], domain: str) -> Figure | None:
     """A strip for each system at its most shots: one mark a user (mean over seeds), a bar at UAUC."""
-    rows = [(label, runs) for label, runs in _most_shots(found) if all(r["metrics"].get("auc_by_user") for r in runs)]
+    rows = [(label, runs) for label, runs in _most_shots(found) if _by_user(runs)]
     if not rows:
         return None
     figure = Figure(figsize=(canvas.WIDTH, 0.6 + 0.3 * len(rows)))
@@ -69,6 +72,10 @@ def reliability(found: list[dict], domain: str) -> Figure | None:
         axis.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     canvas.outer_labels(figure, f"share of Yes in {domain}/test", "mean predicted probability of Yes (area: rows)")
     return figure
+
+
+def _by_user(runs: list[dict]) -> bool:
+    return all(run["metrics"].get("auc_by_user") for run in runs)
 
 
 def _most_shots(found: list[dict]) -> list[tuple[str, list[dict]]]:

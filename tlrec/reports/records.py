@@ -58,10 +58,8 @@ def read(runs: list[str] | None) -> list[dict]:
             for path in files for number, record in enumerate(results.read(path), 1)]
 
 
-def _checked(record: object, path: Path, number: int) -> dict:
-    """The record; InputError where it is none, or an evaluation that lacks what every one has."""
-    if not isinstance(record, dict):
-        raise InputError(f"{path}: line {number} is no record; remove that line")
+def _checked(record: dict, path: Path, number: int) -> dict:
+    """The record; InputError where it is an evaluation that lacks what every one has."""
     lacking = [name for name in ESSENTIAL if name not in record] if record.get("kind") == "evaluation" else []
     if lacking:
         raise InputError(f"{path}: line {number} is an evaluation without {lacking[0]!r}; remove that line")
