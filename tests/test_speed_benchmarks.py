@@ -23,7 +23,8 @@ def measured(tmp_path: Path, module: str, *words) -> dict:
 
 def test_scoring_gives_the_numbers_of_the_published_way(tiny_llama, small_data, tmp_path):
     record = measured(tmp_path, "scoring", "--base_model", tiny_llama, "--data",
-                      small_data / "rec_data/movie/test.json", "--rows", 10, "--batch", 4, "--rounds", 1, "--dtype", "float32")
+                      small_data / "rec_data/movie/test.json", "--rows", 10, "--batch", 4, "--rounds", 1,
+                      "--dtype", "float32")
     found = {row["way"]: row for row in record["measurements"]}
     assert set(found) == {"ours", "plain", "published"} and found["published"]["new_tokens"] > 1
     assert found["ours"]["max_difference"] < 1e-5 and found["published"]["max_difference"] < 1e-5
