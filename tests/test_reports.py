@@ -232,7 +232,7 @@ def test_broken_predictions_are_named(measured, tmp_path):
 def test_lines_that_are_no_record_are_named(made, tmp_path):
     path = tmp_path / "runs.jsonl"
     lacking = {name: value for name, value in made[0].items() if name != "metrics"}
-    for line, message in ((None, "line 2 is no record"), ([1], "line 2 is no record"),
+    for line, message in ((None, "line 2 is not a record"), ([1], "line 2 is not a record"),
                           (lacking, "line 2 is an evaluation without 'metrics'")):
         path.write_text(f"{json.dumps(made[1])}\n{json.dumps(line)}\n")
         with pytest.raises(InputError, match=f"runs.jsonl: {message}"):

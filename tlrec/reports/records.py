@@ -23,10 +23,6 @@ BLOCKS = {  # of the published figures: the system's name in tables
 }
 
 
-NEEDED = ("run_id", "time", "request", "system", "method", "base_model", "chain", "shots", "seed", "train_domain",
-          "test_domain", "test_data", "metrics")  # what every evaluation says
-
-
 @dataclass(frozen=True)
 class Cell:
     """One system on one test split at one number of target rows; figures are means over its runs, AUCs in 0 to 1."""
@@ -58,10 +54,8 @@ def read(runs: list[str] | None) -> list[dict]:
             for path in files for number, record in enumerate(results.read(path), 1)]
 
 
-def _checked(record: object, path: Path, number: int) -> dict:
-    """The record; InputError where it is none, or an evaluation that lacks what every one has."""
-    if not isinstance(record, dict):
-        raise InputError(f"{path}: line {number} is no record; remove that line")
+def _checked(record: dict, path: Path, number: int) -> dict:
+    """The record; InputError where it is an evaluation that lacks what every one has."""
     lacking = [name for name in ESSENTIAL if name not in record] if record.get("kind") == "evaluation" else []
     if lacking:
         raise InputError(f"{path}: line {number} is an evaluation without {lacking[0]!r}; remove that line")
@@ -73,10 +67,6 @@ def latest(records: list[dict], experiment: str | None = None) -> list[dict]:
     found, files = {}, ", ".join(sorted({str(record["folder"]) for record in records})) or "the record"
     for record in records:
         if record.get("kind") == "evaluation" and experiment in (None, record.get("experiment")):
-            lacking = [name for name in NEEDED if name not in record]
-            if lacking:
-                raise InputError(f"{record['folder']}: run {record.get('run_id')} has no {lacking[0]!r}; remove its "
-                                 "line from the record")
             found[json.dumps(record["request"], sort_keys=True)] = record
     if not found:
         known = sorted({repr(r.get("experiment") or "") for r in records if r.get("kind") == "evaluation"})
