@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlrec import cli, metrics, models, paths, processes, prompts, results, samples
+from tlrec import cli, lora, metrics, models, paths, processes, prompts, results, samples
 from tlrec.errors import InputError
 
 METHODS = ("llm", "liked-ratio")
@@ -148,7 +148,7 @@ def _llm_scores(base, adapter, rows, bits, dtype, template, batch_size):
 
     model, tokenizer = models.load(base, bits[0], dtype, device, load_in_4bit=bits[1])
     if adapter:
-        model = models.attach(model, models.lora_config(adapter), adapter)
+        model = models.attach(model, lora.of_adapter(adapter), adapter)
     return scoring.score(model, Encoder(tokenizer, template), rows, batch_size, progress="scoring")
 
 

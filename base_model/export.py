@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tlrec import cli, models, paths, results
+from tlrec import cli, lora, models, paths, results
 from tlrec.errors import InputError
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
@@ -45,7 +45,7 @@ def merge(base: Path, adapter: models.Adapter, output: Path, dtype: str) -> None
     from transformers import AutoTokenizer
 
     model, _ = models.load(base, False, dtype, "cpu")
-    model = models.attach(model, models.lora_config(adapter), adapter)
+    model = models.attach(model, lora.of_adapter(adapter), adapter)
     try:
         model = model.merge_and_unload(safe_merge=True)
     except ValueError as error:  # weights that are not finite

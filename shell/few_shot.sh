@@ -10,7 +10,7 @@
 #
 # SOURCE       source domain of the chain (default: netflix for movie, amazon-book for book)
 # SHOTS        shot counts (default: "16 64 256")
-# CHAIN_FLAGS  flags for zero_shot.sh (default: those that the chain was made with)
+# CHAIN_FLAGS  flags for zero_shot.sh (default: those that the chain was made with); what is finished is reused
 # COT          skip: a chain without the chain-of-thought stage
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 usage 3 "$@"
@@ -31,11 +31,18 @@ need_target_data "$TARGET"
 pick_cot "$SOURCE"
 CHAIN=$(joined ${CHAIN:+"$CHAIN"} $(cot_name) "$SOURCE")
 START=$TLREC_HOME/instruction_model/$BASE/$TARGET/$CHAIN
-read -ra CHAIN_WORDS <<<"${CHAIN_FLAGS:-}"
-if [ -z "${CHAIN_FLAGS:-}" ] && [ -f "$START.flags" ]; then
-    mapfile -d '' -t CHAIN_WORDS <"$START.flags"
+if [ -f "$START/tlrec.json" ] && [ -z "${CHAIN_FLAGS:-}" ] && [ ! -f "$START/zero_shot_flags" ]; then
+    note "zero-shot chain: $START, taken as it is; zero_shot.sh did not make it"
+else
+    # its stages judge themselves, by their manifests: the user's own flags, else those that the chain was made with
+    CHAIN_WORDS=()
+    if [ -n "${CHAIN_FLAGS:-}" ]; then
+        read -ra CHAIN_WORDS <<<"$CHAIN_FLAGS"
+    elif [ -f "$START/zero_shot_flags" ]; then
+        mapfile -t CHAIN_WORDS <"$START/zero_shot_flags"
+    fi
+    say "the zero-shot chain, $START: what is finished with these settings and data is reused"
+    BASE_MODEL=$BASE_MODEL PYTHON=$PYTHON bash "$ROOT/shell/zero_shot.sh" "$GPU" "$TARGET" "$SOURCE" \
+        ${CHAIN_WORDS[@]+"${CHAIN_WORDS[@]}"}
 fi
-say "the zero-shot chain, $START: what is finished with these data and settings is reused"
-BASE_MODEL=$BASE_MODEL PYTHON=$PYTHON bash "$ROOT/shell/zero_shot.sh" "$GPU" "$TARGET" "$SOURCE" \
-    ${CHAIN_WORDS[@]+"${CHAIN_WORDS[@]}"}
 few_shots "$@"

@@ -15,11 +15,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 usage 3 "$@"
 GPU=$1 TARGET=$2 SOURCE=$3
 shift 3
-GIVEN=("$@")
 one_of TARGET "$TARGET" movie book
 one_of SOURCE "$SOURCE" netflix amazon-book movielens
 
-SELECT_ON=target SAMPLE=-1 USER_FLAGS=()
+SELECT_ON=target SAMPLE=-1 USER_FLAGS=() WORDS=("$@")
 while [ $# -gt 0 ]; do
     case $1 in
         --select_on=*) SELECT_ON=${1#*=} ;;
@@ -75,8 +74,8 @@ if [ -n "$COT_DATA" ]; then
     score
 fi
 CHAIN=$(joined ${CHAIN:+"$CHAIN"} "$SOURCE")
+mkdir -p "$MODELS/$CHAIN"
+{ [ ${#WORDS[@]} -eq 0 ] || printf '%s\n' "${WORDS[@]}"; } >"$MODELS/$CHAIN/zero_shot_flags" # few_shot.sh takes them
 say "stage: instruction tuning on $SOURCE -> $MODELS/$CHAIN"
-mkdir -p "$MODELS" # few_shot.sh finds there with which flags this chain is checked, and made again where data changed
-printf '%s\0' ${GIVEN[@]+"${GIVEN[@]}"} >"$MODELS/$CHAIN.flags"
 tune "$TLREC_HOME/instruction_data/$SOURCE/train.json" --sample "$SAMPLE"
 score

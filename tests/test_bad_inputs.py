@@ -64,7 +64,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (FIT + "{home}/short", "train.csv: 1 rows beside 2 samples"),
     ("cot_data.preprocess_data --input_path {bad}/answers.json", "record 0 has no 'target' as generate_data writes it"),
     ("report --runs {bad}/record_list.jsonl", "line 2 is not a record in JSON; remove that line"),
-    ("report --runs {bad}/record_without_fields.jsonl", "20260101T000000-x .*no 'time'; remove its line"),
+    ("report --runs {bad}/record_without_fields.jsonl", "line 1 is an evaluation without 'time'; remove that line"),
     ("report --runs {bad}/record_latin1.jsonl", "line 1 is not a record in JSON"),
     ("rec_data.movielens --raw_dir {home}/truncated.zip", "truncated.zip: not a whole zip archive"),
     ("rec_data.book_crossing --raw_dir {home}/raw", "BX-Book-Ratings.csv"),
@@ -76,13 +76,15 @@ CASES = [  # what is typed, and what the line has to say besides
     (LLM + "{home}/wide-config", "wide-config: cannot be loaded as a causal language model"),
     (LLM + "{home}/no-yes", "the tokenizer has no single token for 'Yes' after the prompt"),
     (LLM + "{tiny} --lora_weights {home}/nan-adapter", "holds NaN or infinity; tune it again"),
-    (LLM + "{tiny} --lora_weights {home}/rank-adapter", "is 8x32, the base model needs 4x32; the adapter"),
+    (LLM + "{tiny} --lora_weights {home}/rank-adapter", r"is 8x\d+, the base model needs 4x\d+; the adapter"),
     (LLM + "{tiny} --lora_weights {home}/target-adapter", "the adapter is of another base model or of other LoRA"),
     (LLM + "{tiny} --lora_weights {home}/base-adapter", "tuned on base model another, not on tiny-llama"),
     (LLM + "{tiny} --lora_weights {home}/list-manifest", "tlrec.json: not as tuning writes it"),
     (TUNE + "good.json --lora_r 4 --resume_from_checkpoint {home}/adapter",
-     "the starting adapter has --lora_r 8, not 4"),
+     "the starting adapter has other LoRA settings; give --lora_r 8"),
 ]
+
+REFUSED: list[str] = []  # the cases that passed
 
 
 @pytest.fixture(scope="module")
@@ -171,14 +173,17 @@ def test_bad_input_is_refused_in_one_line(home, tiny_llama, capsys, monkeypatch,
     said = last_error(capsys, words)
     assert re.search(message, said), said
     assert len(said) < 1000 and listed(home) + listed(BAD) == before
-    record_property("count", "bad inputs refused")
+    REFUSED.append(typed)
 
 
-def test_every_file_of_the_corpus_is_used():
+def test_every_file_of_the_corpus_is_used(record_property):
     typed = " ".join(words for words, _ in CASES)
     unused = [path.name for path in BAD.iterdir() if path.stem not in typed
               and path.name not in ("README.md", "whole.csv", "views_list.csv", "views_list.json")]
     assert unused == []
+    if len(REFUSED) == len(CASES):  # not where single cases were asked for
+        scripts = {typed.split()[0] for typed in REFUSED}
+        record_property("figure", f"{len(REFUSED)} bad inputs refused in one line by {len(scripts)} scripts")
 
 
 MARKERS = ["### Response:\n", "### Response:\nYes.", "### Input:\n", "### Instruction:\nSay Yes.", "Yes.", "No.",

@@ -1,8 +1,7 @@
-"""Wrappers that are killed, or whose settings or data change: finished stages are reused, the others made (again)."""
+"""The wrappers, killed between stages and inside one: finished stages are reused, changed ones made again."""
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -12,67 +11,92 @@ import time
 import pytest
 from conftest import command, make_rows
 
-from tlrec import histories, paths
+from tlrec import histories, paths, samples
 
 FLAGS = ["--batch_size", "8", "--learning_rate", "0.01", "--warmup_steps", "0", "--dtype", "float32", "--num_epochs",
-         "2", "--eval_steps", "1", "--train_on_inputs", "False", "--select_by", "loss"]
-CHAIN = ["shell/zero_shot.sh", "cpu", "movie", "movielens", *FLAGS]
+         "8", "--eval_steps", "1", "--select_on", "none"]
+CHOICES = {"ALPACA": "skip", "SOURCE": "movielens", "SHOTS": "8"}
+COT, LAST, FEW = "stage123", "stage123_movielens", "stage123_movielens/0_8"
 
 
-@pytest.fixture
-def home(small_data, tiny_llama, tmp_path):
-    shutil.copytree(small_data, tmp_path, dirs_exist_ok=True)
-    shutil.copytree(tiny_llama, tmp_path / "base_model/llama-7b")
-    (tmp_path / "cot_data").mkdir()
-    shutil.copy(tmp_path / "instruction_data/movielens/valid.json", tmp_path / "cot_data/stage123.json")
-    return tmp_path
+@pytest.fixture(scope="module")
+def home(small_data, tmp_path_factory, tiny_llama):
+    folder = tmp_path_factory.mktemp("stages")
+    shutil.copytree(small_data, folder, dirs_exist_ok=True)
+    shutil.copytree(tiny_llama, folder / "base_model" / "llama-7b")
+    (folder / "cot_data").mkdir()
+    made, _ = make_rows(8, 5)
+    (folder / "cot_data" / "stage123.json").write_text(json.dumps(made))
+    return folder
 
 
-def run(home, *words, **variables):
-    return command(*words, home=home, shell=True, ALPACA="skip", **variables)
+def adapter(home, name):
+    stage = "output_model" if "/" in name else "instruction_model"
+    return home / stage / "llama-7b/movie" / name
 
 
-def adapters(home) -> dict[str, str]:
-    return {path.parent.name: json.loads(path.read_text())["adapter_sha256"] for path in home.rglob("tlrec.json")}
+def kill_when(home, condition, log) -> None:
+    """Start zero_shot.sh, and kill it with all that it started as soon as the condition holds."""
+    environment = {**os.environ, "TLREC_HOME": str(home), "PYTHON": sys.executable, **CHOICES}
+    environment.pop("TLREC_MIRROR", None)
+    with open(log, "w") as file:
+        run = subprocess.Popen(["bash", "shell/zero_shot.sh", "cpu", "movie", "movielens", *FLAGS], cwd=paths.ROOT,
+                               env=environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
+                               start_new_session=True)
+        while not condition():
+            assert run.poll() is None, log.read_text()
+            time.sleep(0.005)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
 
 
-def test_killed_wrappers_skip_what_is_finished_and_go_on(home, record_property):
-    environment = {**os.environ, "TLREC_HOME": str(home), "PYTHON": sys.executable, "ALPACA": "skip"}
-    moments, kills, log = random.Random(1), 0, home / "log"
-    for text, seconds in (("stage: chain-of-thought", 12), ("stage: instruction tuning", 12)):
-        with open(log, "w") as file:
-            running = subprocess.Popen(["bash", *CHAIN], cwd=paths.ROOT, env=environment, stdout=file, stderr=file,
-                                       stdin=subprocess.DEVNULL, start_new_session=True)
-            while text not in log.read_text():
-                assert running.poll() is None, log.read_text()
-                time.sleep(0.05)
-            time.sleep(moments.uniform(0, seconds))
-            os.killpg(running.pid, signal.SIGKILL)
-            running.wait()
-        kills += 1
-    finished = adapters(home)
-    text = run(home, *CHAIN)
-    assert text.count("already tuned") == len(finished)
-    made = adapters(home)
-    assert set(made) == {"stage123", "stage123_movielens"} and finished.items() <= made.items()
-    text = run(home, *CHAIN)
-    assert text.count("already tuned") == 2 and text.count("already recorded") == 2 and adapters(home) == made
-    record_property("figure", f"{kills} kills of zero_shot.sh inside stages; 2 of 2 finished stages reused after")
+def hashes(home, *names):
+    return [samples.sha256(adapter(home, name) / "adapter_model.safetensors") for name in names]
 
 
-def test_a_changed_setting_or_changed_data_makes_the_stage_and_those_after_it_again(home):
-    run(home, *CHAIN)
-    made = adapters(home)
-    text = run(home, *CHAIN, "--lora_alpha", "8")
-    changed = adapters(home)
-    assert "already tuned" not in text and all(changed[name] != made[name] for name in made)
+@pytest.fixture(scope="module")
+def killed_twice(home, tmp_path_factory):
+    """What the third start of zero_shot.sh printed, after kills between its stages and inside the second."""
+    log = tmp_path_factory.mktemp("log") / "log"
+    kill_when(home, lambda: "== AUC" in log.read_text(), log)
+    assert (adapter(home, COT) / "tlrec.json").exists() and not adapter(home, LAST).exists()
+    kill_when(home, lambda: list(adapter(home, LAST).glob("checkpoint-*/complete.json")), log)
+    assert not (adapter(home, LAST) / "tlrec.json").exists()
+    return command("shell/zero_shot.sh", "cpu", "movie", "movielens", *FLAGS, home=home, shell=True, **CHOICES)
 
-    few = ["shell/few_shot.sh", "cpu", "0", "movie", *FLAGS]
-    text = run(home, *few, "--lora_alpha", "8", SOURCE="movielens", SHOTS="8")
-    assert text.count("already tuned") == 2  # the chain, with the flags that it was made with
-    few_made = adapters(home)
-    histories.write_split(home / "instruction_data/movielens", "train", *make_rows(24, 77))
-    text = run(home, *few, "--lora_alpha", "8", SOURCE="movielens", SHOTS="8")
-    again = adapters(home)
-    assert text.count("already tuned") == 1 and again["stage123"] == few_made["stage123"]
-    assert again["stage123_movielens"] != few_made["stage123_movielens"] and again["0_8"] != few_made["0_8"]
+
+def test_killed_between_and_inside_stages_it_goes_on_where_it_was(home, killed_twice, record_property):
+    assert f"{adapter(home, COT)}: already tuned with these data and settings; reused" in killed_twice
+    assert killed_twice.count("; reused") == 2 and "of this run; tuning goes on from it" in killed_twice
+    assert "===== auc: 0." in killed_twice.splitlines()[-1]
+    manifest = json.loads((adapter(home, LAST) / "tlrec.json").read_text())
+    assert manifest["chain"] == ["stage123", "movielens"] and manifest["steps"] == 24
+    record_property("figure", "zero_shot.sh killed between two stages and inside one: 1 stage and its AUC "
+                              "reused, 1 gone on with")
+
+
+@pytest.mark.long
+def test_a_change_reruns_its_stage_and_the_later_ones(home, killed_twice, record_property):
+    def few_shot(*more):
+        return command("shell/few_shot.sh", "cpu", "0", "movie", *FLAGS[:-2], "--select_by", "none", *more, home=home,
+                       shell=True, **CHOICES)
+
+    before = hashes(home, COT, LAST)
+    few_shot()
+    assert hashes(home, COT, LAST) == before  # by the flags that the chain was made with
+    before = hashes(home, COT, LAST, FEW)
+    text = few_shot()
+    assert text.count("; reused") == 2 * 3 and hashes(home, COT, LAST, FEW) == before  # three stages, three figures
+    few_shot("--weight_decay", "0.1")
+    after = hashes(home, COT, LAST, FEW)
+    assert after[:2] == before[:2] and after[2] != before[2]
+    folder = home / "instruction_data/movielens"
+    histories.write_split(folder, "train", *make_rows(24, 99))
+    few_shot()
+    changed = hashes(home, COT, LAST, FEW)
+    assert changed[0] == before[0] and changed[1] != before[1] and changed[2] != before[2]
+    weights = adapter(home, COT) / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])  # a damaged output does not count
+    few_shot()
+    assert hashes(home, COT, LAST, FEW) == changed
+    record_property("figure", "a changed flag, changed data and a damaged adapter rerun their stage and the later ones")

@@ -1,11 +1,40 @@
 """LoRA settings: which layers, and whether a starting adapter has the settings that tuning was asked for."""
 
+import dataclasses
 from pathlib import Path
 
 from tlrec import models
 from tlrec.errors import InputError
 
 AUTO = "auto"
+SETTINGS = {"r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "bias", "task_type",
+            "fan_in_fan_out", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "layers_to_transform",
+            "layers_pattern"}
+NOTES = {"peft_type", "peft_version", "base_model_name_or_path", "inference_mode", "init_lora_weights", "revision",
+         "auto_mapping"}  # nothing is done by them here
+
+
+def of_adapter(adapter: models.Adapter):
+    """The adapter's peft LoraConfig, from its plain settings alone.
+
+    InputError for a setting that peft could act on and that is not among them: some import modules by name, or change
+    the base model's weights.
+    """
+    from peft import LoraConfig
+
+    usual = {field.name: field.default for field in dataclasses.fields(LoraConfig)}
+    asked = {name: value for name, value in adapter.config.items()
+             if value and value != usual.get(name) and name not in NOTES}
+    other = sorted(asked.keys() - SETTINGS)
+    place = adapter.folder / "adapter_config.json"
+    if other:
+        raise InputError(f"{place}: sets {other[0]}, which is not supported here; tune the adapter again without it")
+    if not isinstance(adapter.config["r"], int) or not isinstance(asked.get("lora_alpha", 8), int | float):
+        raise InputError(f"{place}: r and lora_alpha have to be numbers; tune or fetch the adapter again")
+    try:
+        return LoraConfig(**asked)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{place}: not usable ({error}); tune or fetch the adapter again") from None
 
 
 def check_same_lora(adapter: models.Adapter, rank: int, alpha: int, targets: list[str] | str) -> None:

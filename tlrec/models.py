@@ -3,11 +3,8 @@
 Everything that can be wrong with a folder is found before torch is imported.
 """
 
-import dataclasses
 import hashlib
-import json
 import logging
-import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +12,10 @@ from pathlib import Path
 from tlrec import paths
 from tlrec.errors import InputError
 from tlrec.samples import sha256
+from tlrec.vetting import check_base_files, check_manifest, read_json, safetensors_names
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 MANIFEST = "tlrec.json"  # written beside an adapter, after everything else
-PLAIN_SETTINGS = {"r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "bias", "task_type",
-                  "fan_in_fan_out", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "layers_to_transform",
-                  "layers_pattern"}
-PLAIN_NOTES = {"peft_type", "peft_version", "base_model_name_or_path", "inference_mode", "init_lora_weights",
-               "revision", "auto_mapping"}  # nothing is done by them here
 _SAMPLED_BYTES = 1 << 16
 
 
@@ -61,26 +54,8 @@ def base_folder(base_model: str) -> Path:
         raise InputError(f"{folder}: holds no weights (*.safetensors or pytorch_model*.bin)")
     if not (list(folder.glob("tokenizer*")) or list(folder.glob("vocab*"))):
         raise InputError(f"{folder}: holds no tokenizer")
-    _check_nothing_foreign(folder)
+    check_base_files(folder)
     return folder.resolve()
-
-
-def _check_nothing_foreign(folder: Path) -> None:
-    """InputError for a model folder that wants code of its own to run, weights from outside it, or has broken ones."""
-    for path in folder.glob("*.safetensors"):
-        _safetensors_names(path)
-    for path in sorted(folder.glob("*.json")):
-        said = read_json(path, "") if path.name.endswith(("config.json", ".index.json")) else {}
-        if not isinstance(said, dict):
-            raise InputError(f"{path}: not a JSON object; fetch the model again")
-        if "auto_map" in said:
-            raise InputError(f"{path}: wants code of the folder's own to run (auto_map); no such code is run here: "
-                             "take a model that transformers knows by itself, or remove the entry")
-        shards = said.get("weight_map", {})
-        names = shards.values() if isinstance(shards, dict) else [None]
-        outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
-        if outside:
-            raise InputError(f"{path}: names weights outside its folder ({outside[0]!r}); fetch the model again")
 
 
 def fingerprint(folder: Path) -> str:
@@ -110,72 +85,14 @@ def inspect_adapter(folder: str | Path, base: Path) -> Adapter:
     config = read_json(folder / "adapter_config.json", "an adapter folder needs one")
     if not isinstance(config, dict) or config.get("peft_type") != "LORA" or "r" not in config:
         raise InputError(f"{folder / 'adapter_config.json'}: not the configuration of a LoRA adapter")
-    if weights.suffix == ".safetensors" and not _safetensors_names(weights):
+    if weights.suffix == ".safetensors" and not safetensors_names(weights):
         raise InputError(f"{weights}: an empty adapter (old PEFT versions saved such files); tune it again")
     manifest = read_json(folder / MANIFEST, "") if (folder / MANIFEST).exists() else {}
-    _check_manifest(folder / MANIFEST, manifest)
+    check_manifest(folder / MANIFEST, manifest)
     made_on = manifest.get("base_model", {})
     if made_on.get("fingerprint") not in (None, fingerprint(base)):
         raise InputError(f"{folder}: tuned on base model {made_on.get('name')}, not on {base.name} as it is in {base}")
     return Adapter(folder, weights, config, manifest)
-
-
-def _check_manifest(path: Path, manifest: object) -> None:
-    """InputError where an adapter's tlrec.json is not of the form that tuning writes."""
-    kinds = {"chain": list, "rows_of_chain": list, "base_model": dict, "arguments": dict, "data": dict}
-    form = isinstance(manifest, dict) and all(isinstance(manifest.get(name, kind()), kind)
-                                              for name, kind in kinds.items())
-    if not form or len(manifest.get("chain", [])) != len(manifest.get("rows_of_chain", manifest.get("chain", []))):
-        raise InputError(f"{path}: not as tuning writes it; tune the adapter again, or remove this file")
-
-
-def lora_config(adapter: Adapter):
-    """The adapter's peft LoraConfig, from its plain settings alone.
-
-    InputError for a setting that peft could act on and that is not among them: some import modules by name, or change
-    the base model's weights.
-    """
-    from peft import LoraConfig
-
-    usual = {field.name: field.default for field in dataclasses.fields(LoraConfig)}
-    asked = {name: value for name, value in adapter.config.items()
-             if value and value != usual.get(name) and name not in PLAIN_NOTES}
-    other = sorted(asked.keys() - PLAIN_SETTINGS)
-    place = adapter.folder / "adapter_config.json"
-    if other:
-        raise InputError(f"{place}: sets {other[0]}, which is not supported here; tune the adapter again without it")
-    if not isinstance(adapter.config["r"], int) or not isinstance(asked.get("lora_alpha", 8), int | float):
-        raise InputError(f"{place}: r and lora_alpha have to be numbers; tune or fetch the adapter again")
-    try:
-        return LoraConfig(**asked)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{place}: not usable ({error}); tune or fetch the adapter again") from None
-
-
-def read_json(path: Path, need: str) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {need}") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from None
-
-
-def _safetensors_names(path: Path) -> list[str]:
-    """Tensor names from the header alone. InputError where the header does not fit the file."""
-    size = path.stat().st_size
-    try:
-        with open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > size - 8:
-                raise ValueError("its header claims to be longer than the file")
-            header = json.loads(file.read(length))
-        ends = {name: int(said["data_offsets"][1]) for name, said in header.items() if name != "__metadata__"}
-        if max(ends.values(), default=0) != size - 8 - length:
-            raise ValueError("it is cut short, or its header lies about its size")
-        return list(ends)
-    except (struct.error, ValueError, OSError, AttributeError, TypeError, LookupError, RecursionError) as error:
-        raise InputError(f"{path}: not a safetensors file ({error}); tune or fetch it again") from None
 
 
 def describe_device() -> str:
@@ -232,11 +149,12 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
             load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute)
     placement = {"device_map": {"": device}} if quantization or device == "cuda" else {}
+    here = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(base, **here)
         how = {"dtype": compute, "local_files_only": True, **placement, **quantization}
         if quantization and device == "cpu" and any(base.glob("*.safetensors")):
-            config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(base, **here)
             model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
                 None, config=config, state_dict=_unmapped(base), **how)
             model.name_or_path = model.config.name_or_path = str(base)  # adapters write down what they belong to

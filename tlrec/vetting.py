@@ -1,0 +1,60 @@
+"""A look at files from strangers, before anything that acts on them is loaded."""
+
+import json
+import struct
+from pathlib import Path
+
+from tlrec.errors import InputError
+
+
+def read_json(path: Path, need: str) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {need}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from None
+
+
+def check_base_files(folder: Path) -> None:
+    """InputError for a model folder that wants code of its own to run, weights from outside it, or has broken ones."""
+    for path in sorted(folder.glob("*.safetensors")):
+        safetensors_names(path)
+    for path in sorted(folder.glob("*.json")):
+        said = read_json(path, "") if path.name.endswith(("config.json", ".index.json")) else {}
+        if not isinstance(said, dict):
+            raise InputError(f"{path}: not a JSON object; fetch the model again")
+        if "auto_map" in said:
+            raise InputError(f"{path}: wants code of the folder's own to run (auto_map); no such code is run here: "
+                             "take a model that transformers knows by itself, or remove the entry")
+        shards = said.get("weight_map", {})
+        names = shards.values() if isinstance(shards, dict) else [None]
+        outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
+        if outside:
+            raise InputError(f"{path}: names weights outside its folder ({outside[0]!r}); fetch the model again")
+
+
+def check_manifest(path: Path, manifest: object) -> None:
+    """InputError where an adapter's tlrec.json is not of the form that tuning writes."""
+    kinds = {"chain": list, "rows_of_chain": list, "base_model": dict, "arguments": dict, "data": dict}
+    form = isinstance(manifest, dict) and all(isinstance(manifest.get(name, kind()), kind)
+                                              for name, kind in kinds.items())
+    if not form or len(manifest.get("chain", [])) != len(manifest.get("rows_of_chain", manifest.get("chain", []))):
+        raise InputError(f"{path}: not as tuning writes it; tune the adapter again, or remove this file")
+
+
+def safetensors_names(path: Path) -> list[str]:
+    """Tensor names from the header alone. InputError where the header does not fit the file."""
+    size = path.stat().st_size
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > size - 8:
+                raise ValueError("its header claims to be longer than the file")
+            header = json.loads(file.read(length))
+        ends = {name: int(said["data_offsets"][1]) for name, said in header.items() if name != "__metadata__"}
+        if max(ends.values(), default=0) != size - 8 - length:
+            raise ValueError("it is cut short, or its header lies about its size")
+        return list(ends)
+    except (struct.error, ValueError, OSError, AttributeError, TypeError, LookupError, RecursionError) as error:
+        raise InputError(f"{path}: not a safetensors file ({error}); tune or fetch it again") from None
