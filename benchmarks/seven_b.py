@@ -163,7 +163,7 @@ def _write(record: dict, name: str) -> None:
              f"{record['commit']}, seed {record['seed']}, {record['rows']}", "", "| step | seconds |", "|---|---|"]
     lines += [f"| {step} | {taken} |" for step, taken in record["seconds"].items()]
     if record["resumed"]:
-        lines += ["", "The step was made by a process that was ended before it scored; scores and peak memory of `tune` "
+        lines += ["", "The step was made by a process that was ended before it scored; scores and memory of `tune` "
                   "are those of the process that went on from its checkpoint."]
     lines += ["", f"- trainable parameters: {record['trainable_parameters']:,}",
               f"- adapter file: {record['adapter_bytes'] / 1e6:.1f} MB",
