@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from base_model import random_llama
-from tlrec import cli, models, paths, results, samples, stages, tuning
+from tlrec import checkpoints, cli, models, paths, results, samples, stages, tuning
 from tlrec.errors import InputError
 
 PROMPTS = 4
@@ -28,6 +28,8 @@ PART = "seven_b.part.json"  # what `tune` leaves beside the adapter for `reload`
 
 def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
     """Load in 8-bit, tune one step with the published LoRA, score, save the adapter.
+
+    Ended after the step, the same command goes on from the step's checkpoint, and says so in the record.
 
     Args:
         base_model: model folder, or its name under base_model/
@@ -46,18 +48,21 @@ def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
         select_by="none", eval_steps=1, keep_checkpoints=1)
     base, _ = stages.check(settings, stage)
     laps = _Laps()
+    checkpoint, taken = checkpoints.latest(output, "seven_b")
     trainer, _, before = tuning._trainer(settings, stage, base, None, "seven_b")
     laps.end("load in 8-bit")
     from tlrec import scoring
 
     trainable = sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
-    finished = trainer.train()
+    trainer.train(checkpoint, taken)
     laps.end("one rec-tuning step")
+    if checkpoint:
+        laps.seconds["one rec-tuning step"] = round(taken, 1)  # by the process that made the checkpoint
     scores = scoring.score(trainer.model, trainer.encoder, _prompts())
     laps.end(f"score {PROMPTS} prompts, tuned")
     tuning._save(trainer, output, before)
     laps.end("save the adapter")
-    part = {"trainable_parameters": trainable, "training_loss": finished.training_loss, "seed": stage.seed,
+    part = {"trainable_parameters": trainable, "resumed": bool(checkpoint), "seed": stage.seed,
             "p_yes": scores.p_yes.tolist(), **laps.record()}
     (output / PART).write_text(json.dumps(part))
 
@@ -92,7 +97,7 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
         "command": " ".join(["python -m benchmarks.seven_b", *sys.argv[1:]]), "base_model": base.name,
         "rows": f"rec_data/movie/test.json, the first {PROMPTS}", "seed": part["seed"],
         "trainable_parameters": part["trainable_parameters"], "adapter_bytes": adapter.weights.stat().st_size,
-        "training_loss": part["training_loss"],
+        "resumed": part["resumed"],
         "p_yes": {"untuned": untuned.p_yes.tolist(), "tuned": part["p_yes"], "reloaded": again.p_yes.tolist()},
         "largest_difference": float(np.abs(again.p_yes - part["p_yes"]).max()),
         "seconds": part["seconds"] | both["seconds"],
@@ -157,6 +162,9 @@ def _write(record: dict, name: str) -> None:
     lines = [f"# {record['base_model']} on {record['cores']} cores", "", f"`{record['command']}`, commit "
              f"{record['commit']}, seed {record['seed']}, {record['rows']}", "", "| step | seconds |", "|---|---|"]
     lines += [f"| {step} | {taken} |" for step, taken in record["seconds"].items()]
+    if record["resumed"]:
+        lines += ["", "The step was made by a process that was ended before it scored; scores and memory of `tune` "
+                  "are those of the process that went on from its checkpoint."]
     lines += ["", f"- trainable parameters: {record['trainable_parameters']:,}",
               f"- adapter file: {record['adapter_bytes'] / 1e6:.1f} MB",
               *(f"- peak memory of {process}: {peak} GiB, {record['peak_anonymous_gib'][process]} GiB of it in no file"
