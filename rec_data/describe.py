@@ -9,7 +9,6 @@ counted where the id view knows them; the published book data does not.
 """
 
 import csv
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,6 @@ from tlrec.errors import InputError
 from tlrec.samples import Sample, read_samples
 
 SPLITS = ("train", "valid", "test")
-NAMES: list[str] = []  # the words before the first flag
 
 
 class Dataset:
@@ -143,7 +141,7 @@ def table(columns: list[tuple[str, dict[str, str]]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def main(target: str | None = None, tokenizer: str | None = None, cutoff_len: int = 512) -> None:
+def main(*names: str, target: str | None = None, tokenizer: str | None = None, cutoff_len: int = 512) -> None:
     """Print a table of what each dataset holds. Folders come first, as in `rec_data/movie instruction_data/netflix`.
 
     Args:
@@ -151,10 +149,10 @@ def main(target: str | None = None, tokenizer: str | None = None, cutoff_len: in
         tokenizer: a base model's folder, for token lengths
         cutoff_len: the cut-off of tuning, in tokens
     """
-    if not NAMES:
+    if not names:
         raise InputError("name a dataset first, as in `python -m rec_data.describe rec_data/movie`")
     count = length_counter(tokenizer) if tokenizer else None
-    datasets = [Dataset(name) for name in NAMES]
+    datasets = [Dataset(name) for name in names]
     targets = [dataset for dataset in datasets if dataset.name.startswith("rec_data")]
     chosen = Dataset(target) if target else targets[0] if targets else None
     columns = []
@@ -167,7 +165,4 @@ def main(target: str | None = None, tokenizer: str | None = None, cutoff_len: in
 
 
 if __name__ == "__main__":
-    flags_from = next((i for i, word in enumerate(sys.argv[1:], 1) if word.startswith("-")), len(sys.argv))
-    NAMES = sys.argv[1:flags_from]
-    sys.argv[1:flags_from] = []
     cli.run(main)

@@ -11,7 +11,6 @@ own, so it serves the baselines but gives no UAUC.
 import json
 import os
 import shutil
-import sys
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +30,6 @@ FROM_RAW = {
     "instruction_data/amazon-book": "python -m instruction_data.amazon_book --raw_dir DIR",
     "cot_data": "the scripts in cot_data",
 }
-NAMES: list[str] = []  # the words before the first flag
 
 
 def identical(name: str, path: Path) -> bool:
@@ -163,7 +161,7 @@ def complete(folder: str) -> None:
     provenance.record(place, folder, splits, "rec_data.published", sources, ["as published"], {}, comparison)
 
 
-def main(mirror: str | None = None, base_url: str = BASE_URL, timeout: float = 30) -> None:
+def main(*names: str, mirror: str | None = None, base_url: str = BASE_URL, timeout: float = 30) -> None:
     """Verify published files and put them in their places.
 
     Names of files or folders come first, as in `python -m rec_data.published rec_data/book`; none means all.
@@ -173,10 +171,10 @@ def main(mirror: str | None = None, base_url: str = BASE_URL, timeout: float = 3
         base_url: where raw files are served as OWNER/REPOSITORY/COMMIT/PATH
         timeout: seconds without a byte after which a download is tried again
     """
-    names = select(NAMES)
-    folders = dict.fromkeys(str(Path(name).parent) for name in names)
+    wanted = select(list(names))
+    folders = dict.fromkeys(str(Path(name).parent) for name in wanted)
     try:
-        for name in names:
+        for name in wanted:
             print(fetch(name, Path(mirror) if mirror else paths.mirror(), base_url, timeout), flush=True)
     finally:
         for folder in folders:
@@ -184,7 +182,4 @@ def main(mirror: str | None = None, base_url: str = BASE_URL, timeout: float = 3
 
 
 if __name__ == "__main__":
-    flags_from = next((i for i, word in enumerate(sys.argv[1:], 1) if word.startswith("-")), len(sys.argv))
-    NAMES = sys.argv[1:flags_from]
-    sys.argv[1:flags_from] = []
     cli.run(main)

@@ -143,10 +143,7 @@ def make_models(place: Path, tiny: Path) -> None:
 def run(words: list[str]) -> None:
     """What `python SCRIPT WORDS` does, in this process."""
     module = importlib.import_module(words[0])
-    flags = words[1:]
-    if hasattr(module, "NAMES"):
-        module.NAMES, flags = [word for word in flags[:1] if word[0] != "-"], flags[flags[0][0] != "-" :]
-    cli.run(getattr(module, "main", None) or module.table, flags, words[0])
+    cli.run(getattr(module, "main", None) or module.table, words[1:], words[0])
 
 
 def last_error(capsys, words: list[str]) -> str:

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from tlrec import checkpoints
+from tlrec.order import RowOrder
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tlrec.trainer", "tlrec.tuning", "bitsandbytes"])
@@ -174,17 +177,28 @@ def test_a_run_killed_at_its_end_only_chooses_and_saves(undisturbed, small_data,
 
 
 def test_a_loss_that_is_not_finite_ends_it_with_the_rows_named(small_data, tiny_llama, tmp_path):
+    """One row holds a word whose embedding is NaN; it comes last in the first epoch."""
+    poisoned, tokenizer = tmp_path / "poisoned", AutoTokenizer.from_pretrained(tiny_llama)
+    shutil.copytree(tiny_llama, poisoned)
+    weights = load_file(poisoned / "model.safetensors")
+    (token,) = tokenizer(" Zebra", add_special_tokens=False)["input_ids"][-1:]
+    weights["model.embed_tokens.weight"][token] = torch.nan
+    save_file(weights, poisoned / "model.safetensors", metadata={"format": "pt"})
+    rows = json.loads((small_data / "instruction_data/movielens/train.json").read_text())
+    row = list(RowOrder(len(rows), 42, 8))[-1]
+    rows[row]["input"] = rows[row]["input"].replace("No Film", "No Zebra", 1)
+    (tmp_path / "train.json").write_text(json.dumps(rows))
     output = tmp_path / "adapter"
-    arguments = words(small_data, tiny_llama, output, "--select_by", "none", "--sample", 12)
-    changed = {"--learning_rate": 1e30, "--eval_steps": 2}
+    arguments = words(small_data, poisoned, output, "--select_by", "none")
+    changed = {"--train_data_path": tmp_path / "train.json", "--eval_steps": 2}
     arguments = [changed.get(before, word) for before, word in zip([None, *arguments], arguments, strict=False)]
     run = Tuning(arguments, tmp_path / "log")
-    assert run.end() == 2
+    assert run.end() == 2, run.log.read_text()
     last = run.log.read_text().splitlines()[-1]
-    step = int(last.split("error: step ")[1].split(":")[0])
-    named = {int(row) for row in last.split("on records ")[1].split(" of the")[0].split(", ")}
-    assert len(named) == 4 and named < set(range(24)) and "--learning_rate" in last
-    assert steps_of(output) == [2] and step == 4 and not (output / "tlrec.json").exists()
+    named = {int(number) for number in last.split("on records ")[1].split(" of the")[0].split(", ")}
+    assert last.startswith("error: step 3: the loss is nan") and "--learning_rate" in last
+    assert len(named) == 4 and row in named and named < set(range(24))
+    assert steps_of(output) == [2] and not (output / "tlrec.json").exists()
 
 
 def test_no_room_for_a_checkpoint_keeps_the_earlier_ones(undisturbed, small_data, tiny_llama, tmp_path):

@@ -36,7 +36,7 @@ def test_two_sweeps_share_a_folder_and_run_every_cell_once(home):
     for sweep in both:
         text, _ = sweep.communicate(timeout=600)
         assert sweep.returncode == 0 and "4 cells finished or recorded before, 0 failed" in text, text
-    cells = Counter((record["method"], record["shots"], record["seed"])
+    cells = Counter((record["system"], record["shots"], record["seed"])
                     for record in results.read(home / "results" / "runs.jsonl"))
     assert len(cells) == 4 and set(cells.values()) == {1}, cells
 

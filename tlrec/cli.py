@@ -2,7 +2,8 @@
 
 python-fire runs a function before it notices a misspelt flag, and reads `--output_dir 2024` as a number. Here every
 flag is checked against the signature first, and every value is read as the parameter's annotation says. A parameter
-whose annotation is a dataclass stands for one flag per field, so that scripts can share a set of flags.
+whose annotation is a dataclass stands for one flag per field, so that scripts can share a set of flags. A function with
+`*names` gets the words before the first flag.
 """
 
 import dataclasses
@@ -58,11 +59,13 @@ def run(function: Callable, words: list[str] | None = None, name: str | None = N
         sys.stdout = open(os.devnull, "w")  # the first process speaks for all
     os.environ.setdefault("PAGER", "-")  # --help prints, it does not open a pager
     known = flags(function)
-    arguments = _joined_lists(known, sys.argv[1:] if words is None else words)
+    words = sys.argv[1:] if words is None else words
+    names = list(itertools.takewhile(lambda word: not word.startswith("-"), words)) if takes_names(function) else []
+    arguments = _joined_lists(known, words[len(names) :])
     name = name or os.path.basename(sys.argv[0])
 
     def command(**values):
-        function(**_gather(function, values))
+        function(*names, **_gather(function, values))
 
     command.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in known.values()])
     command.__doc__ = _documentation(function)
@@ -88,11 +91,18 @@ def run(function: Callable, words: list[str] | None = None, name: str | None = N
         sys.exit(130)
 
 
+def takes_names(function: Callable) -> bool:
+    """Whether words may stand before the first flag."""
+    return any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(function).parameters.values())
+
+
 def flags(function: Callable) -> dict[str, inspect.Parameter]:
     """The flags of `function` by name; a dataclass parameter is replaced by its fields."""
     hints = typing.get_type_hints(function)
     known = {}
     for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            continue
         hint = hints.get(name, str)
         inner = inspect.signature(hint).parameters if dataclasses.is_dataclass(hint) else {name: parameter}
         inner_hints = typing.get_type_hints(hint) if dataclasses.is_dataclass(hint) else {name: hint}
