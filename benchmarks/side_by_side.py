@@ -51,6 +51,11 @@ def serve(round_of: Callable[[], dict]) -> None:
         turns.end(round_of())
 
 
+def last_words(said: dict) -> None:
+    """What a way found after its last turn."""
+    print("@" + json.dumps(said), flush=True)
+
+
 def ceiling(size: int = 2048, seconds: float = 1.0) -> None:
     """A process that measures matrix products of size x size, in FLOP/s, as one of the ways."""
     import torch
@@ -93,9 +98,13 @@ class Way:
                 return json.loads(line[1:])
         raise InputError(f"{self.call}: ended without an answer; TLREC_SHOW=1 shows its messages")
 
-    def close(self) -> None:
+    def close(self) -> dict:
+        """Its last words, if it has any."""
         self.process.stdin.close()
-        self.process.wait()
+        said = [json.loads(line[1:]) for line in self.process.stdout if line.startswith("@")]
+        if self.process.wait():
+            raise InputError(f"{self.call}: failed after its last turn; TLREC_SHOW=1 shows its messages")
+        return said[-1] if said else {}
 
 
 def take_turns(calls: dict[str, str], rounds: int) -> dict[str, dict]:
@@ -105,15 +114,16 @@ def take_turns(calls: dict[str, str], rounds: int) -> dict[str, dict]:
     for _ in range(rounds):
         for name, way in ways.items():
             taken[name].append(way.run())
-    for way in ways.values():
-        way.close()
+    last = {name: way.close() for name, way in ways.items()}
     found = {}
     for name, runs in taken.items():
         middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]
                   if isinstance(runs[0][key], int | float)}
-        found[name] = runs[-1] | middle | {"flops": ways[name].flops, "peak": max(run["peak"] for run in runs),
-                                           "all_seconds": [round(run["seconds"], 3) for run in runs],
-                                           "losses": [run["loss"] for run in runs if "loss" in run]}
+        found[name] = runs[-1] | middle | last[name] | {
+            "flops": ways[name].flops, "peak": max(run["peak"] for run in runs),
+            "all_seconds": [round(run["seconds"], 3) for run in runs],
+            "losses": [run["loss"] for run in runs if "loss" in run],
+        }
     return found
 
 

@@ -2,6 +2,7 @@
 
     python -m benchmarks.training                                  seconds a sample, bf16 autocast
     python -m benchmarks.training --dtype float32 --lora_dropout 0 --name training_fp32     losses of each step
+    python -m benchmarks.training --steps 23 --learning_rate 1e-3 --auc_rows 400 --name training_auc    AUC afterwards
 
 Each way is a process of its own, and the ways take turns, a micro-batch each, on the same rows in the same order.
 `published` keeps the checkpointing that the k-bit preparation turns on. The references compute all logits whatever the
@@ -11,17 +12,20 @@ labels are, so they are measured once for the whole sequence and stand beside bo
 import json
 import sys
 
+import numpy as np
+
 from benchmarks import side_by_side
 from tlrec import cli
 from tlrec.errors import InputError
 
 WAYS = ("published", "without checkpointing", "ours, whole sequence", "ours, answer only")
 COLUMNS = ("| way | seconds a sample | times as fast as published | as without checkpointing | GFLOP/s | of ceiling "
-           "| peak GiB | largest difference of a step's loss |\n" + "|---" * 8 + "|\n")
+           "| peak GiB | largest difference of a step's loss "
+           "| AUC afterwards |\n" + "|---" * 9 + "|\n")
 
 
 def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dtype: str, lora_dropout: float,
-           seed: int) -> None:
+           learning_rate: float, warmup_steps: int, auc_rows: int, auc_data: str, seed: int) -> None:
     import tempfile
 
     import torch
@@ -30,7 +34,7 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     from torch.utils.data import SequentialSampler
     from transformers.utils import logging
 
-    from tlrec import models, samples, stages, tuning
+    from tlrec import metrics, models, samples, scoring, stages, tuning
     from tlrec.answers import Encoder
     from tlrec.trainer import RecTrainer
 
@@ -78,10 +82,10 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
         pass
 
     arguments = transformers.TrainingArguments(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=micro_batch, learning_rate=1e-4, warmup_steps=20,
-        num_train_epochs=1, save_strategy="no", report_to="none", use_cpu=not cuda, logging_steps=1, seed=seed,
-        bf16=dtype == "bfloat16", activation_checkpointing=way == "published", remove_unused_columns=False,
-        disable_tqdm=True, dataloader_pin_memory=cuda, optim="adamw_torch",
+        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=micro_batch, learning_rate=learning_rate,
+        warmup_steps=warmup_steps, num_train_epochs=1, save_strategy="no", report_to="none", use_cpu=not cuda,
+        logging_steps=1, seed=seed, bf16=dtype == "bfloat16", activation_checkpointing=way == "published",
+        disable_tqdm=True, remove_unused_columns=False, dataloader_pin_memory=cuda, optim="adamw_torch",
     )
     trainer = (Ours if ours else Plain)(
         model=model, args=arguments, train_dataset=features, callbacks=[InTurn()],
@@ -90,6 +94,11 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
         **({"validation": [], "encoder": encoder, "features": None} if ours else {}),
     )
     trainer.train()
+    if auc_rows:
+        tested = samples.read_samples(samples.Path(auc_data), answers_only=True)
+        tested = [tested[row] for row in samples.shuffled_rows(len(tested), 0, auc_rows)]
+        found = scoring.score(model, encoder, tested).p_yes
+        side_by_side.last_words({"auc": metrics.auc(np.array([sample.label for sample in tested]), found)})
 
 
 def table(measured: list[dict]) -> str:
@@ -98,7 +107,8 @@ def table(measured: list[dict]) -> str:
 
     lines = [f"| {row['way']} | {row['seconds_a_sample']:.3f} | {row['of_published']:.2f} "
              f"| {row['of_without_checkpointing']:.2f} | {row['gflops']:.0f} | {row['of_ceiling']:.0%} "
-             f"| {row['peak_gib']:.2f} | {shown(row['max_difference'], '.1e')} |\n" for row in measured]
+             f"| {row['peak_gib']:.2f} | {shown(row['max_difference'], '.1e')} "
+             f"| {shown(row['auc'], '.4f')} |\n" for row in measured]
     return COLUMNS + "".join(lines)
 
 
@@ -109,6 +119,10 @@ def main(
     micro_batch: int = 8,
     dtype: str = "bfloat16",
     lora_dropout: float = 0.05,
+    learning_rate: float = 1e-4,
+    warmup_steps: int = 20,
+    auc_rows: int = 0,
+    auc_data: str = "rec_data/movie/test.json",
     seed: int = 0,
     name: str = "training",
 ) -> None:
@@ -121,13 +135,18 @@ def main(
         micro_batch: rows of each
         dtype: bfloat16 (weights and autocast) or float32
         lora_dropout: 0 makes the losses of the ways comparable
+        learning_rate: highest learning rate; every micro-batch is a step
+        warmup_steps: over which it rises
+        auc_rows: AUC on this many rows at the end, drawn with seed 0; 0 is none
+        auc_data: where they come from
         seed: of the rows drawn and of the adapter
         name: of the results
     """
     if dtype not in ("bfloat16", "float32"):
         raise InputError(f"--dtype {dtype!r} is unknown; choose bfloat16 or float32")
     settings = {"base_model": base_model, "data": data, "rows": (steps + 1) * micro_batch, "micro_batch": micro_batch,
-                "dtype": dtype, "lora_dropout": lora_dropout, "seed": seed}
+                "dtype": dtype, "lora_dropout": lora_dropout, "learning_rate": learning_rate,
+                "warmup_steps": warmup_steps, "auc_rows": auc_rows, "auc_data": auc_data, "seed": seed}
     calls = {way: f"training.worker({way!r}, **{settings!r})" for way in WAYS}
     taken = side_by_side.take_turns(calls | {"ceiling": "side_by_side.ceiling()"}, steps)
     ceiling = taken.pop("ceiling")
@@ -143,6 +162,7 @@ def main(
             "of_ceiling": round(found["flops"] / found["seconds"] / ceiling[dtype], 3), "peak_gib": found["peak"],
             "losses": found["losses"], "seconds": found["all_seconds"],
             "max_difference": max(abs(one - other) for one, other in losses) if of_whole else None,
+            "auc": found.get("auc"),
         })
         print(json.dumps(measured[-1]), flush=True)
     ceilings = {kind: round(ceiling[kind] / 1e9, 1) for kind in ("bfloat16", "float32")}

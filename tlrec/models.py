@@ -162,7 +162,7 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
             model = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **how)
     except Exception as error:  # the loaders raise many kinds for a bad folder
         raise InputError(f"{base}: cannot be loaded as a causal language model ({error})") from None
-    for layer in model.modules():  # bitsandbytes repacks 4-bit weights at the first evaluation, and these give no gradient
+    for layer in model.modules():  # bitsandbytes repacks 4-bit weights when they are evaluated: no gradient after that
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
     # a slice of positions is not contiguous, and the output layer would copy its weights once per row for it

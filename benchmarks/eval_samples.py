@@ -1,0 +1,102 @@
+"""What --eval_samples costs: which checkpoint a part of the validation rows would have chosen, and what that loses.
+
+    python ins_tuning.py ... --select_by none --eval_steps 10 --keep_checkpoints 99     leaves its checkpoints
+    python -m benchmarks.eval_samples --tuned ADAPTER
+
+Every checkpoint is scored on all validation rows, once; its scores are kept beside it, so a run that was ended goes on.
+From these each number of rows is drawn with many seeds, as --eval_samples draws it.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import side_by_side
+from tlrec import checkpoints, cli, histories, metrics, models, samples
+from tlrec.errors import InputError
+
+SCORES = "validation_scores.json"
+
+
+def scores(folder: Path, base: Path, rows: list[samples.Sample], digest: str) -> tuple[np.ndarray, float]:
+    """P(Yes) of the rows under a checkpoint, shape (n,), and the seconds that it took."""
+    path = folder / SCORES
+    if path.exists() and (said := models.read_json(path, "remove it"))["rows_sha256"] == digest:
+        return np.array(said["p_yes"]), said["seconds"]
+    from peft import LoraConfig
+
+    from tlrec import scoring
+    from tlrec.answers import Encoder
+
+    model, tokenizer = models.load(base, False, "auto", models.describe_device())
+    adapter = models.inspect_adapter(folder, base)
+    model = models.attach(model, LoraConfig.from_pretrained(folder), adapter)
+    began = time.time()
+    found = scoring.score(model, Encoder(tokenizer), rows, progress=folder.name).p_yes
+    said = {"rows_sha256": digest, "p_yes": found.tolist(), "seconds": round(time.time() - began, 1)}
+    histories.write_atomically(path, json.dumps(said))
+    return found, said["seconds"]
+
+
+def drawn(rows: list[samples.Sample], found: np.ndarray, count: int, draws: int) -> dict:
+    """What `count` rows choose among the checkpoints; found: P(Yes) of shape (checkpoints, rows)."""
+    labels = np.array([row.label for row in rows])
+    numbered = [samples.Sample(str(number), row.input, row.output) for number, row in enumerate(rows)]
+    full = np.array([metrics.auc(labels, one) for one in found])
+    chosen = []
+    for seed in range(draws):
+        part = [int(row.instruction) for row in samples.stratified(numbered, count, seed)]
+        chosen.append(int(np.argmax([metrics.auc(labels[part], one[part]) for one in found])))
+    lost = full.max() - full[chosen]
+    return {"eval_samples": count, "draws": draws, "same_checkpoint": float(np.mean(np.array(chosen) == full.argmax())),
+            "mean_loss": float(lost.mean()), "largest_loss": float(lost.max())}
+
+
+def main(
+    tuned: str,
+    base_model: str = "smollm2-135m",
+    data: str = "rec_data/movie/valid.json",
+    counts: list[str] = ["100", "200", "400"],  # noqa: B006
+    draws: int = 200,
+    name: str = "eval_samples",
+) -> None:
+    """Measure the choice of a checkpoint from a part of the validation rows.
+
+    Args:
+        tuned: output folder of a tuning run that kept its checkpoints
+        base_model: model folder, or its name under base_model/
+        data: validation rows
+        counts: numbers of rows that --eval_samples draws
+        draws: seeds of each number
+        name: of the results
+    """
+    base = models.base_folder(base_model)
+    folders = sorted(Path(tuned).glob("checkpoint-*"), key=checkpoints.step)
+    if len(folders) < 2:
+        raise InputError(f"{tuned}: fewer than two checkpoints; tune with --eval_steps and --keep_checkpoints 99")
+    rows = samples.read_samples(data, answers_only=True)
+    if too_many := [count for count in counts if not 1 < int(count) < len(rows)]:
+        raise InputError(f"--counts {too_many[0]}: {data} has {len(rows)} rows; give fewer than that")
+    taken = [scores(folder, base, rows, samples.sha256(data)) for folder in folders]
+    found = np.array([one for one, _ in taken])
+    labels = np.array([row.label for row in rows])
+    full = {checkpoints.step(folder): metrics.auc(labels, one) for folder, one in zip(folders, found, strict=True)}
+    seconds = float(np.median([spent for _, spent in taken]))
+    measured = [drawn(rows, found, int(count), draws) for count in counts]
+    lines = ["| validation rows | seconds a validation | same checkpoint | lost in AUC: mean | at most |",
+             "|---|---|---|---|---|", f"| all {len(rows):,} (default) | {seconds:.0f} | 100% | 0 | 0 |"]
+    lines += [f"| {row['eval_samples']} | {seconds * row['eval_samples'] / len(rows):.0f} "
+              f"| {row['same_checkpoint']:.0%} | {row['mean_loss']:.4f} | {row['largest_loss']:.4f} |"
+              for row in measured]
+    said = ", ".join(f"{step}: {value:.4f}" for step, value in full.items())
+    note = (f"{len(folders)} checkpoints of {Path(tuned).name}, AUC on all rows by step: {said}. {draws} draws each "
+            "(seeds from 0); seconds of a part are its share of those of all rows.")
+    manifest = models.read_json(Path(tuned) / models.MANIFEST, "tune it to its end")
+    side_by_side.write(name, "eval_samples", "\n".join(lines) + "\n", measured, note, auc_by_step=full,
+                       seconds_of_all_rows=seconds, tuned_with=manifest["arguments"], data_sha256=samples.sha256(data))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,62 @@
+"""What a command takes before and beside its work: help, refused input, and evaluate.py outside scoring.
+
+    python -m benchmarks.startup
+
+Seconds of whole processes, the median of `rounds`. The last row scores two rows, so that next to nothing of it is
+scoring. Limits: 1 s for help and refusals, 10 s for evaluate.py.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import side_by_side
+from tlrec import cli, models, paths
+
+
+def main(base_model: str = "smollm2-135m", data: str = "rec_data/movie/test.json", rounds: int = 5) -> None:
+    """Measure startup.
+
+    Args:
+        base_model: model folder, or its name under base_model/
+        data: instruction JSON
+        rounds: runs of each command; the median counts
+    """
+    base = str(models.base_folder(base_model))
+    evaluation = ["evaluate.py", "--base_model", base, "--test_data_path", data]
+    tuning = ["--base_model", base, "--train_data_path", data, "--output_dir", "out"]
+    commands = [
+        ("evaluate.py --help", 1, ["evaluate.py", "--help"]), ("ins_tuning.py --help", 1, ["ins_tuning.py", "--help"]),
+        ("rec_tuning.py --help", 1, ["rec_tuning.py", "--help"]), ("report.py --help", 1, ["report.py", "--help"]),
+        ("evaluate.py, a misspelt flag", 1, [*evaluation, "--test_row", "2"]),
+        ("evaluate.py, no such file", 1, [*evaluation[:3], "--test_data_path", "nothing.json"]),
+        ("rec_tuning.py, a bad value", 1, ["rec_tuning.py", *tuning, "--sample", "0"]),
+        ("ins_tuning.py, a bad value", 1, ["ins_tuning.py", *tuning, "--select_by", "accuracy"]),
+        ("evaluate.py, 2 rows", 10, [*evaluation, "--test_rows", "2"]),
+    ]
+    measured = []
+    with tempfile.TemporaryDirectory() as home:
+        environment = os.environ | {"TLREC_HOME": home}  # its records go with it
+        for name, limit, words in commands:
+            taken = [_seconds(words, environment, 0 if "--help" in words or limit > 1 else 2) for _ in range(rounds)]
+            measured.append({"command": name, "seconds": round(statistics.median(taken), 3), "limit": limit,
+                             "all_seconds": [round(one, 3) for one in taken]})
+    lines = [f"| {row['command']} | {row['seconds']:.2f} | {row['limit']} |\n" for row in measured]
+    table = "| command | seconds | limit |\n|---|---|---|\n" + "".join(lines)
+    side_by_side.write("startup", "startup", table, measured, f"Median of {rounds}.", rounds=rounds)
+
+
+def _seconds(words: list[str], environment: dict, code: int) -> float:
+    began = time.perf_counter()
+    finished = subprocess.run([sys.executable, *words], cwd=paths.ROOT, env=environment, capture_output=True, text=True)
+    taken = time.perf_counter() - began
+    assert finished.returncode == code, f"{Path(words[0]).name}: {finished.stdout[-500:]}{finished.stderr[-500:]}"
+    return taken
+
+
+if __name__ == "__main__":
+    cli.run(main)
