@@ -125,7 +125,9 @@ def rerun(run: str, runs: list[str] | None = None) -> None:
 
 
 def fill_readme(path: str | None = None) -> None:
-    """Fill the blocks between `<!-- python report.py ... -->` and `<!-- end -->` with what their commands print.
+    """Fill the blocks between `<!-- COMMAND -->` and `<!-- end -->` with what their commands print.
+
+    COMMAND is python report.py ..., python -m benchmarks.on_paper, or cat of a table under results/reference.
 
     Args:
         path: the file to rewrite in place (default: the repository's README.md)

@@ -90,10 +90,11 @@ class _Stretched:
         return begin + (middle * (wanted // len(middle) + 1))[:wanted] + end
 
 
-def compare(settings: dict, ways: list[str], rounds: int) -> tuple[list[dict], dict]:
+def compare(settings: dict, ways: list[str], rounds: int) -> tuple[list[dict], float]:
     calls = {way: f"scoring.worker({way!r}, **{settings!r})" for way in ways}
-    taken = side_by_side.take_turns(calls | {"ceiling": "side_by_side.ceiling()"}, rounds)
-    ceiling = taken.pop("ceiling")
+    dtype = settings["dtype"]
+    taken = side_by_side.take_turns(calls | {"ceiling": f"side_by_side.ceiling({dtype!r})"}, rounds)
+    ceiling = taken.pop("ceiling")["flops_a_second"]
     rows = []
     for way, found in taken.items():
         speed = {other: settings["rows"] / taken[other]["seconds"] for other in taken}
@@ -105,12 +106,12 @@ def compare(settings: dict, ways: list[str], rounds: int) -> tuple[list[dict], d
             "of_published": round(speed[way] / speed["published"], 2) if "published" in speed else None,
             "of_plain": round(speed[way] / speed["plain"], 2) if "plain" in speed else None,
             "gflops": round(found["flops"] / found["seconds"] / 1e9, 1),
-            "of_ceiling": round(found["flops"] / found["seconds"] / ceiling[settings["dtype"]], 3),
+            "of_ceiling": round(found["flops"] / found["seconds"] / ceiling, 3),
             "peak_gib": found["peak"], "new_tokens": found.get("new_tokens"), "seconds": found["all_seconds"],
             **difference,
         })
         print(json.dumps(rows[-1]), flush=True)
-    return rows, {kind: round(ceiling[kind] / 1e9, 1) for kind in ("bfloat16", "float32")}
+    return rows, round(ceiling / 1e9, 1)
 
 
 def table(rows: list[dict]) -> str:
@@ -134,7 +135,7 @@ def main(
     batch_sizes: list[str] = [],  # noqa: B006
     ways: list[str] = list(WAYS),  # noqa: B006
     batch: int = 16,
-    dtype: str = "bfloat16",
+    dtype: str = "auto",
     rounds: int = 3,
     seed: int = 0,
     name: str = "scoring",
@@ -151,13 +152,14 @@ def main(
         batch_sizes: of the forward passes
         ways: any of ours, plain, published
         batch: prompts per forward pass
-        dtype: bfloat16 or float32
+        dtype: auto (bfloat16 where the processor has it), bfloat16 or float32
         rounds: turns of each way; the median counts
         seed: of the rows drawn
         name: of the results
     """
-    if set(ways) - set(WAYS) or dtype not in ("bfloat16", "float32"):
-        raise InputError(f"--ways takes {', '.join(WAYS)}, --dtype bfloat16 or float32")
+    if set(ways) - set(WAYS):
+        raise InputError(f"--ways takes {', '.join(WAYS)}")
+    dtype = side_by_side.checked_dtype(dtype)
     common = {"base_model": base_model, "lora_weights": lora_weights, "data": data, "rows": rows, "length": 0,
               "batch": batch, "dtype": dtype, "seed": seed}
     varied = ([{"rows": int(number)} for number in growth] + [{"length": int(length)} for length in lengths]

@@ -56,25 +56,30 @@ def last_words(said: dict) -> None:
     print("@" + json.dumps(said), flush=True)
 
 
-def ceiling(size: int = 2048, seconds: float = 1.0) -> None:
+def ceiling(dtype: str, size: int = 2048, seconds: float = 1.0) -> None:
     """A process that measures matrix products of size x size, in FLOP/s, as one of the ways."""
     import torch
 
-    kinds = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-    matrices = {name: (torch.randn(size, size).to(kind), torch.randn(size, size).to(kind))
-                for name, kind in kinds.items()}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    first, second = (torch.randn(size, size).to(device, getattr(torch, dtype)) for _ in range(2))
 
     def measure() -> dict:
-        said = {}
-        for name, (first, second) in matrices.items():
-            began, done = time.perf_counter(), 0
-            while (spent := time.perf_counter() - began) < seconds:
-                torch.mm(first, second)
-                done += 1
-            said[name] = 2 * size**3 * done / spent
-        return said
+        began, done = time.perf_counter(), 0
+        while (spent := time.perf_counter() - began) < seconds:
+            torch.mm(first, second)[0, 0].item()  # waits for a GPU
+            done += 1
+        return {"flops_a_second": 2 * size**3 * done / spent}
 
     serve(measure)
+
+
+def checked_dtype(name: str) -> str:
+    """--dtype, `auto` resolved as the scripts do: bfloat16 only where the processor has it. InputError for others."""
+    if name not in ("auto", "bfloat16", "float32"):
+        raise InputError(f"--dtype {name!r} is unknown; choose auto, bfloat16 or float32")
+    from tlrec import models
+
+    return str(models.dtype_for(name, "cpu")).removeprefix("torch.")
 
 
 class Way:

@@ -1,6 +1,6 @@
 """Tuning: ours beside transformers.Trainer with the published arguments, and the same without checkpointing.
 
-    python -m benchmarks.training                                  seconds a sample, bf16 autocast
+    python -m benchmarks.training                                  seconds a sample
     python -m benchmarks.training --dtype float32 --lora_dropout 0 --name training_fp32     losses of each step
     python -m benchmarks.training --steps 23 --learning_rate 1e-3 --auc_rows 400 --name training_auc    AUC afterwards
 
@@ -16,7 +16,6 @@ import numpy as np
 
 from benchmarks import side_by_side
 from tlrec import cli
-from tlrec.errors import InputError
 
 WAYS = ("published", "without checkpointing", "ours, whole sequence", "ours, answer only")
 COLUMNS = ("| way | seconds a sample | times as fast as published | as without checkpointing | GFLOP/s | of ceiling "
@@ -117,7 +116,7 @@ def main(
     data: str = "rec_data/movie/train.json",
     steps: int = 7,
     micro_batch: int = 8,
-    dtype: str = "bfloat16",
+    dtype: str = "auto",
     lora_dropout: float = 0.05,
     learning_rate: float = 1e-4,
     warmup_steps: int = 20,
@@ -133,7 +132,7 @@ def main(
         data: instruction JSON
         steps: measured micro-batches; the median counts
         micro_batch: rows of each
-        dtype: bfloat16 (weights and autocast) or float32
+        dtype: auto (bfloat16 where the processor has it), bfloat16 (weights and autocast) or float32
         lora_dropout: 0 makes the losses of the ways comparable
         learning_rate: highest learning rate; every micro-batch is a step
         warmup_steps: over which it rises
@@ -142,14 +141,13 @@ def main(
         seed: of the rows drawn and of the adapter
         name: of the results
     """
-    if dtype not in ("bfloat16", "float32"):
-        raise InputError(f"--dtype {dtype!r} is unknown; choose bfloat16 or float32")
+    dtype = side_by_side.checked_dtype(dtype)
     settings = {"base_model": base_model, "data": data, "rows": (steps + 1) * micro_batch, "micro_batch": micro_batch,
                 "dtype": dtype, "lora_dropout": lora_dropout, "learning_rate": learning_rate,
                 "warmup_steps": warmup_steps, "auc_rows": auc_rows, "auc_data": auc_data, "seed": seed}
     calls = {way: f"training.worker({way!r}, **{settings!r})" for way in WAYS}
-    taken = side_by_side.take_turns(calls | {"ceiling": "side_by_side.ceiling()"}, steps)
-    ceiling = taken.pop("ceiling")
+    taken = side_by_side.take_turns(calls | {"ceiling": f"side_by_side.ceiling({dtype!r})"}, steps)
+    ceiling = taken.pop("ceiling")["flops_a_second"]
     measured = []
     for way, found in taken.items():
         of_whole = way == "ours, whole sequence"
@@ -159,17 +157,17 @@ def main(
             "of_published": round(taken["published"]["seconds"] / found["seconds"], 2),
             "of_without_checkpointing": round(taken["without checkpointing"]["seconds"] / found["seconds"], 2),
             "gflops": round(found["flops"] / found["seconds"] / 1e9, 1),
-            "of_ceiling": round(found["flops"] / found["seconds"] / ceiling[dtype], 3), "peak_gib": found["peak"],
+            "of_ceiling": round(found["flops"] / found["seconds"] / ceiling, 3), "peak_gib": found["peak"],
             "losses": found["losses"], "seconds": found["all_seconds"],
             "max_difference": max(abs(one - other) for one, other in losses) if of_whole else None,
             "auc": found.get("auc"),
         })
         print(json.dumps(measured[-1]), flush=True)
-    ceilings = {kind: round(ceiling[kind] / 1e9, 1) for kind in ("bfloat16", "float32")}
     note = (f"{dtype}, micro-batch {micro_batch}, LoRA dropout {lora_dropout}, seed {seed}, median of {steps} "
             f"micro-batches after one that is not counted; ceiling (GFLOP/s of torch.mm, 2,048 x 2,048, measured in "
-            f"turn): {ceilings}.")
-    side_by_side.write(name, "training", table(measured), measured, note, **settings, ceilings_gflops=ceilings)
+            f"turn): {ceiling / 1e9:.0f}.")
+    side_by_side.write(name, "training", table(measured), measured, note, **settings,
+                       ceiling_gflops=round(ceiling / 1e9, 1))
 
 
 if __name__ == "__main__":

@@ -60,15 +60,20 @@ set_up() { # finds or makes a Python that has the requirements
     done
     for candidate in python3.13 python3.12 python3.11 python3; do
         if "$candidate" -c 'import sys, venv; assert (3, 11) <= sys.version_info < (3, 14)' 2>/dev/null; then
-            say "set-up: $ROOT/.venv with requirements.txt ($candidate); once, a few minutes"
+            say "set-up: $ROOT/.venv with requirements.lock and torch ($candidate); once, a few minutes"
             "$candidate" -m venv "$ROOT/.venv"
             PYTHON=$ROOT/.venv/bin/python
-            "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements.txt" ||
-                die "requirements.txt could not be installed; see pip's message above"
+            pip_install --require-hashes --no-deps --only-binary :all: -r "$ROOT/requirements.lock"
+            pip_install -r "$ROOT/requirements.txt" # what is left of it: torch, CPU or CUDA build
             return
         fi
     done
     die "no Python 3.11 to 3.13 with venv was found; install one, or set PYTHON"
+}
+
+pip_install() { # pip_install ARGUMENTS of pip install
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check "$@" ||
+        die "${*: -1} could not be installed; see pip's message above"
 }
 
 use_gpu() { # use_gpu ID: CUDA devices to run on, as 0 or 0,1; `gpu` is the first one, `cpu` is none

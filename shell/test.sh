@@ -9,4 +9,4 @@ pick_base_model
 need_target_data movie
 cd "$ROOT"
 "$PYTHON" -m ruff check .
-"$PYTHON" -m pytest "$@"
+"$PYTHON" -m pytest -n 2 --dist loadfile "$@"

@@ -13,6 +13,7 @@ from tlrec import histories, paths
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share two cores, and so do the commands that they start
 SHARED = paths.ROOT.parent / "shared"
 LLAMA_VOCABULARY = SHARED / "vocab" / "llama-spm.gguf"
 

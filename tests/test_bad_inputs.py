@@ -82,6 +82,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (LLM + "{tiny} --lora_weights {home}/list-manifest", "tlrec.json: not as tuning writes it"),
     (TUNE + "good.json --lora_r 4 --resume_from_checkpoint {home}/adapter",
      "the starting adapter has other LoRA settings; give --lora_r 8"),
+    (TUNE + "good.json --use_liger_kernel", "--use_liger_kernel needs .*; pip install liger-kernel"),
 ]
 
 REFUSED: list[str] = []  # the cases that passed

@@ -180,3 +180,17 @@ def test_tied_embeddings_and_no_pad_token_in_8_and_4_bit(tiny_llama, tmp_path, b
     assert model.model.layers[0].mlp.up_proj.weight.dtype in (torch.int8, torch.uint8)
     close = torch.corrcoef(torch.stack([logits(model).flatten(), logits(plain).flatten()]))[0, 1]
     assert close > (0.99 if bits["load_in_8bit"] else 0.8)
+
+
+def test_4bit_weights_keep_their_gradient_after_an_evaluation(tiny_llama, monkeypatch):
+    """On processors with AVX512-BF16 bitsandbytes packs them in the first evaluation, which ends their gradient."""
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
+    model, _ = models.load(tiny_llama, False, "float32", "cpu", load_in_4bit=True)
+    model = models.attach(model, LoraConfig(**CONFIG), None)
+    before = logits(model)
+    model.train()
+    loss = model(torch.arange(5, 25)[None]).logits.logsumexp(-1).sum()
+    loss.backward()
+    moved = {name: float(weight.grad.abs().max()) for name, weight in model.named_parameters() if weight.requires_grad}
+    assert all(value > 0 for name, value in moved.items() if "lora_B" in name)
+    assert torch.equal(logits(model), before)

@@ -266,7 +266,7 @@ def test_a_readmes_blocks_are_rewritten_in_place(file, tmp_path):
     assert "1 blocks filled" in command("report.py", "readme", "--path", page, home=tmp_path)
     table = command("report.py", "table1", "--runs", file, home=tmp_path).rstrip("\n")
     assert page.read_text() == frame % table
-    assert readme.blocks(page.read_text()) == [(["table1", "--runs", str(file)], table)]
+    assert readme.blocks(page.read_text()) == [(["python", "report.py", "table1", "--runs", str(file)], table)]
     command("report.py", "readme", "--path", page, home=tmp_path)
     assert page.read_text() == frame % table
     page.write_text(frame.replace(str(file), "none.jsonl"))
@@ -279,4 +279,4 @@ def test_the_readme_shows_what_its_commands_print():
     blocks = readme.blocks((paths.ROOT / "README.md").read_text(encoding="utf-8"))
     assert blocks
     for words, shown in blocks:
-        assert shown == readme.printed(words), f"python report.py {' '.join(words)} prints another table"
+        assert shown == readme.printed(words), f"{' '.join(words)} prints another table"

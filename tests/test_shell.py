@@ -6,7 +6,7 @@ import shutil
 import pytest
 from conftest import command, make_rows
 
-from tlrec import histories
+from tlrec import histories, paths
 
 TINY = ["--batch_size", "8", "--learning_rate", "0.01", "--warmup_steps", "0", "--dtype", "float32",
         "--num_epochs", "1"]
@@ -144,3 +144,11 @@ def test_missing_source_data_is_named_with_its_cures(home):
     assert "instruction_data/netflix/train.json: missing" in last
     for cure in ("python -m rec_data.published", "TLREC_MIRROR", "python -m instruction_data.netflix --raw_dir"):
         assert cure in last
+
+
+def test_the_lock_holds_what_the_requirements_pin_with_hashes():
+    pinned = {line.split("#")[0].strip() for line in (paths.ROOT / "requirements.txt").read_text().splitlines()}
+    lines = (paths.ROOT / "requirements.lock").read_text().replace("\\\n    --hash", " --hash").splitlines()
+    locked = {line.split()[0]: line.count("--hash=sha256:") for line in lines if not line.startswith("#")}
+    assert {line for line in pinned if line} - set(locked) == {next(line for line in pinned if "torch==" in line)}
+    assert all(locked.values()) and not any(name.startswith(("torch", "nvidia", "triton")) for name in locked)

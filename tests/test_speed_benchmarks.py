@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import command
 
 from tlrec import paths
 
@@ -19,6 +20,30 @@ def measured(tmp_path: Path, module: str, *words) -> dict:
                               env=environment, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr[-2000:]
     return json.loads((tmp_path / "results" / "reference" / f"benchmark_{module}.json").read_text())
+
+
+def test_startup_has_a_row_for_every_command(tiny_llama, small_data, tmp_path):
+    record = measured(tmp_path, "startup", "--base_model", tiny_llama, "--data",
+                      small_data / "rec_data/movie/test.json", "--rounds", 1)
+    assert [row["limit"] for row in record["measurements"]] == [1] * 8 + [10]
+    assert all(row["seconds"] > 0 for row in record["measurements"])
+
+
+def test_parts_of_the_validation_rows_choose_among_the_checkpoints(tiny_llama, small_data, tmp_path):
+    valid = small_data / "rec_data/movie/train.json"
+    command("ins_tuning.py", "--base_model", tiny_llama, "--train_data_path",
+            small_data / "instruction_data/movielens/train.json", "--output_dir", tmp_path / "tuned", "--select_by",
+            "none", "--batch_size", 8, "--eval_steps", 1, "--keep_checkpoints", 99, "--num_epochs", 1, "--warmup_steps",
+            0, "--learning_rate", 0.01, "--dtype", "float32", home=tmp_path)
+    words = ["--tuned", tmp_path / "tuned", "--base_model", tiny_llama, "--data", valid, "--counts", "8,23",
+             "--draws", 20]
+    record = measured(tmp_path, "eval_samples", *words)
+    assert list(record["auc_by_step"]) == ["1", "2", "3"]
+    few, nearly_all = record["measurements"]
+    assert 0 <= nearly_all["mean_loss"] <= nearly_all["largest_loss"] <= few["largest_loss"] + 1e-9
+    assert nearly_all["same_checkpoint"] > 0
+    seconds = record["seconds_of_all_rows"]
+    assert measured(tmp_path, "eval_samples", *words)["seconds_of_all_rows"] == seconds  # nothing was scored again
 
 
 def test_scoring_gives_the_numbers_of_the_published_way(tiny_llama, small_data, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ class Settings:
         load_in_4bit: base model in 4-bit, as QLoRA (NF4, quantised scales)
         dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, on a CPU bf16 where it has it, else fp32
         gradient_checkpointing: recompute activations to save memory; default yes on CUDA in 8-bit (published), else no
+        use_liger_kernel: norms, rotary positions and feed-forward by the package liger-kernel; on CUDA only
         prompt_template: alpaca-published, alpaca for the clean wording, or chat for the model's own chat template
         report_to: where the training curve goes besides the log, as the transformers Trainer names it
     """
@@ -59,6 +61,7 @@ class Settings:
     load_in_4bit: bool = False
     dtype: str = "auto"
     gradient_checkpointing: bool | None = None
+    use_liger_kernel: bool = False
     prompt_template: str = prompts.DEFAULT_TEMPLATE
     report_to: str = "none"
 
@@ -121,6 +124,8 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
     if settings.max_steps == 0 or settings.max_steps < -1 or stage.num_epochs <= 0:
         raise InputError("--max_steps and --num_epochs must be positive (--max_steps -1: as many as the epochs make)")
     models.check_quantization(settings.load_in_8bit, settings.load_in_4bit)
+    if settings.use_liger_kernel and importlib.util.find_spec("liger_kernel") is None:
+        raise InputError("--use_liger_kernel needs a package that is not here; pip install liger-kernel, on CUDA")
     base = models.base_folder(settings.base_model)
     prompts.chat_template_record(base, settings.prompt_template)
     settings.lora_target_modules = lora.lora_targets(base, settings.lora_target_modules)
@@ -142,8 +147,9 @@ def request(settings: Settings, stage: Stage, base: Path, start: models.Adapter 
     chosen = dataclasses.asdict(settings)
     for name in ("base_model", "output_dir", "report_to"):
         chosen.pop(name)
-    if not chosen["load_in_4bit"]:
-        chosen.pop("load_in_4bit")  # adapters from before there was the flag stay finished
+    for flag in ("load_in_4bit", "use_liger_kernel"):
+        if not chosen[flag]:
+            chosen.pop(flag)  # adapters from before there was the flag stay finished
     chosen |= prompts.chat_template_record(base, settings.prompt_template)
     for name, value in arguments(stage).items():
         if name not in ("train_path", "valid_path", "start"):

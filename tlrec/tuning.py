@@ -82,6 +82,8 @@ def tune(settings: Settings, stage: Stage) -> None:
 def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter | None, identity: str):
     """The trainer, what was cut from the training samples, and the LoRA weights before the first step."""
     device = models.describe_device()
+    if settings.use_liger_kernel and device != "cuda":
+        raise InputError("--use_liger_kernel: its kernels are for CUDA, and no CUDA device was found; leave it out")
     import transformers
     from peft import LoraConfig, get_peft_model_state_dict, prepare_model_for_kbit_training
 
@@ -131,6 +133,7 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
         per_device_eval_batch_size=micro_batch,
         gradient_accumulation_steps=share // micro_batch,
         activation_checkpointing=checkpointing,
+        use_liger_kernel=settings.use_liger_kernel,
         warmup_steps=settings.warmup_steps,
         num_train_epochs=stage.num_epochs,
         max_steps=settings.max_steps,

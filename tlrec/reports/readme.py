@@ -1,4 +1,7 @@
-"""Blocks of the README that a command fills: what stands between `<!-- python report.py ... -->` and `<!-- end -->`."""
+"""Blocks of the README that a command fills: what stands between `<!-- COMMAND -->` and `<!-- end -->`.
+
+COMMAND is `python report.py ...`, `python -m benchmarks.on_paper`, or `cat` of a file under results/reference.
+"""
 
 import re
 import subprocess
@@ -8,21 +11,22 @@ from pathlib import Path
 from tlrec import histories, paths
 from tlrec.errors import InputError
 
-BLOCK = re.compile(r"(?P<head><!-- python report\.py(?P<words>[^\n]*?) -->\n)(?P<body>.*?)(?P<end>\n?<!-- end -->)",
-                   re.DOTALL)
+COMMANDS = r"python report\.py[^\n]*?|python -m benchmarks\.on_paper|cat results/reference/[\w-]+\.md"
+BLOCK = re.compile(rf"<!-- (?P<command>{COMMANDS}) -->\n(?P<body>.*?)\n?<!-- end -->", re.DOTALL)
 
 
 def blocks(text: str) -> list[tuple[list[str], str]]:
-    """(the words after `report.py`, what stands in the block) of each block."""
-    return [(match["words"].split(), match["body"]) for match in BLOCK.finditer(text)]
+    """(the command's words, what stands in the block) of each block."""
+    return [(match["command"].split(), match["body"]) for match in BLOCK.finditer(text)]
 
 
 def printed(words: list[str]) -> str:
-    """What `python report.py WORDS` prints at the repository's root; InputError with its complaint where it fails."""
-    finished = subprocess.run([sys.executable, "report.py", *words], cwd=paths.ROOT, capture_output=True, text=True)
+    """What the command prints at the repository's root; InputError with its complaint where it fails."""
+    words = [sys.executable, *words[1:]] if words[0] == "python" else words
+    finished = subprocess.run(words, cwd=paths.ROOT, capture_output=True, text=True)
     if finished.returncode:
         complaint = (finished.stderr.strip().splitlines() or ["no message"])[-1].removeprefix("error: ")
-        raise InputError(f"python report.py {' '.join(words)}: {complaint}")
+        raise InputError(f"{' '.join(words)}: {complaint}")
     return finished.stdout.rstrip("\n")
 
 
@@ -31,6 +35,7 @@ def rewrite(path: Path) -> int:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     text = path.read_text(encoding="utf-8")
-    filled = BLOCK.sub(lambda match: match["head"] + printed(match["words"].split()) + "\n<!-- end -->", text)
+    filled = BLOCK.sub(lambda match: f"<!-- {match['command']} -->\n{printed(match['command'].split())}\n<!-- end -->",
+                       text)
     histories.write_atomically(path, filled)
     return len(blocks(text))
