@@ -12,6 +12,7 @@ import os
 import random
 import time
 from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
 
 from cot_data.ledger import Ledger
 from cot_data.replies import Again, GivenUp, content, refusal
@@ -31,6 +32,7 @@ class Settings:
     max_tokens: int
     top_p: float
     seed: int  # of the candidates' order
+    server: str = "openai"  # `local`, or letters that change with the address
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,22 @@ def estimated_tokens(text: str) -> int:
     return math.ceil(len(text.encode()) / 3) + 8
 
 
+def server_name(local: bool, address: str | None) -> str:
+    """What tells one server's answers from another's, without its address. A local one may change its port."""
+    return "local" if local else hashlib.sha256(address.encode()).hexdigest()[:10] if address else "openai"
+
+
 def key_and_address(local: bool) -> tuple[str, str | None]:
-    """From the environment; InputError where the key is missing or cannot be one, or a local server has no address."""
-    address = os.environ.get("OPENAI_BASE_URL") or None
+    """From the environment; InputError where the key is missing or cannot be one, or the address is none."""
+    address = os.environ.get("OPENAI_BASE_URL", "").strip() or None
+    if address:
+        try:
+            parts = urlsplit(address)
+            right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            right = False
+        if not right:
+            raise InputError("OPENAI_BASE_URL is no address; export one like http://HOST:PORT/v1")
     if local:
         if not address:
             raise InputError("OPENAI_BASE_URL is not set; --teacher local needs the local server's address there")
@@ -76,8 +91,12 @@ class Client:
         from openai import AsyncOpenAI
 
         self._settings, self._ledger, self._money = settings, ledger, money
-        self._tries, self._timeout, self._pause = tries, timeout, pause
-        self._openai = AsyncOpenAI(api_key=key, base_url=address, max_retries=0, timeout=timeout)
+        self._tries, self.timeout, self._pause, self._key = tries, timeout, pause, key
+        try:
+            self._openai = AsyncOpenAI(api_key=key, base_url=address, max_retries=0, timeout=timeout)
+        except ImportError:  # httpx' own, for a proxy
+            raise InputError("the proxy in the environment (ALL_PROXY, HTTPS_PROXY) is of a kind that needs a further "
+                             "package; unset it, or pip install socksio") from None
         self._create = self._openai.chat.completions.with_raw_response.create  # imports much: not on a request's time
         self._reserved = 0.0
         self.requests, self.stopping = 0, asyncio.Event()
@@ -88,11 +107,10 @@ class Client:
         Raises GivenUp after as many tries as allowed, Spent before the limit would be passed, InputError where asking
         on makes no sense for any sample.
         """
-        text = json.dumps([asdict(self._settings), sample, step, prompt])
-        request = hashlib.sha256(text.encode()).hexdigest()
-        known = self._ledger.get(request)
+        known = self.known(sample, step, prompt)
         if known is not None:
             return known
+        request = self._request(sample, step, prompt)
         place = {"request": request, "sample": sample, "step": step, "model": self._settings.model}
         for attempt in range(self._tries):
             if self.stopping.is_set():
@@ -106,6 +124,14 @@ class Client:
                 backoff = self._pause * 2**attempt * random.uniform(0.75, 1.25)
                 await self._sleep(max(failure.wait, min(backoff, 60)))
         raise GivenUp(f"{reason}, {self._tries} tries")
+
+    def known(self, sample: int, step: int, prompt: str) -> str | None:
+        """The answer that the ledger holds."""
+        return self._ledger.get(self._request(sample, step, prompt))
+
+    def _request(self, sample: int, step: int, prompt: str) -> str:
+        text = json.dumps([asdict(self._settings), sample, step, prompt])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     async def close(self) -> None:
         await self._openai.close()
@@ -157,10 +183,10 @@ class Client:
             raw = await asyncio.wait_for(self._create(
                 model=chosen.model, messages=[{"role": "user", "content": prompt}], temperature=chosen.temperature,
                 max_tokens=chosen.max_tokens, top_p=chosen.top_p, n=1,
-            ), self._timeout)
-            return content(raw.http_response.content)
+            ), self.timeout)
+            return content(raw.http_response.content.replace(self._key.encode(), b"[key]"))
         except (TimeoutError, openai.APITimeoutError):
-            raise Again(f"no answer in {self._timeout:g} s") from None
+            raise Again(f"no answer in {self.timeout:g} s") from None
         except openai.APIConnectionError:
             raise Again("the connection failed") from None
         except openai.APIStatusError as error:

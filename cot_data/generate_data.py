@@ -11,12 +11,13 @@ again with the same flags, the run goes on where it was, however it ended; other
 
 import asyncio
 import json
+import math
 import re
 from itertools import islice
 from pathlib import Path
 
 from cot_data import candidates, steps
-from cot_data.client import Client, Money, Settings, estimated_tokens, key_and_address
+from cot_data.client import Client, Money, Settings, estimated_tokens, key_and_address, server_name
 from cot_data.ledger import Ledger
 from cot_data.rules import Rules
 from cot_data.run import STEPS, Run
@@ -24,6 +25,7 @@ from cot_data.steps import Job
 from tlrec import cli, paths
 from tlrec.errors import InputError
 from tlrec.histories import write_atomically
+from tlrec.samples import read_records
 
 TEACHERS = ("api", "local", "rules")
 RESULT = "three_stages.json"
@@ -48,7 +50,12 @@ def estimate(jobs: list[Job], money: Money, max_tokens: int) -> str:
             f"{written:,} tokens written, cost {cost}")
 
 
-def write(path: Path, jobs: list[Job], answers: dict[int, list[str]], teacher: str) -> None:
+def estimated_cost(job: Job, money: Money, max_tokens: int) -> float:
+    """Dollars that the first request about a user may cost at most."""
+    return money.cost(estimated_tokens(steps.prompt(job, [])), max_tokens)
+
+
+def write(path: Path, jobs: list[Job], answers: dict[int, list[str]], teacher: str, source: str) -> None:
     """The answered samples in the order of the source; both ways of counting hits are printed."""
     records, counts = [], [0, 0]
     for job in jobs:
@@ -57,7 +64,7 @@ def write(path: Path, jobs: list[Job], answers: dict[int, list[str]], teacher: s
         given = answers[job.sample]
         whole, anywhere = steps.hits(given[-1], job)
         counts = [counts[0] + whole, counts[1] + anywhere]
-        record = {"teacher": teacher, **job._asdict()}
+        record = {"teacher": teacher, "source": source, **job._asdict()}
         for step in range(1, STEPS + 1):
             record |= {f"prompt_{step}": steps.prompt(job, given[: step - 1]), f"answer_{step}": given[step - 1]}
         records.append(record | {"hit": whole, "hit_in_text": anywhere})
@@ -69,7 +76,7 @@ def write(path: Path, jobs: list[Job], answers: dict[int, list[str]], teacher: s
 def main(
     source: str = "netflix",
     teacher: str = "api",
-    model: str = "gpt-4",
+    model: str | None = None,
     temperature: float = 0.2,
     max_tokens: int = 512,
     top_p: float = 1.0,
@@ -90,7 +97,7 @@ def main(
     Args:
         source: netflix, amazon-book, movielens (a folder under instruction_data), or a JSON file
         teacher: api (any OpenAI-compatible server), local (one on this machine), or rules (no language model)
-        model: name that the server knows
+        model: name that the server knows; default gpt-4, none for a local server
         temperature: of the teacher
         max_tokens: most tokens of an answer
         top_p: of the teacher
@@ -108,10 +115,17 @@ def main(
     """
     if teacher not in TEACHERS:
         raise InputError(f"--teacher {teacher!r} is unknown; choose from {', '.join(TEACHERS)}")
+    if teacher == "local" and model is None and not dry_run:
+        raise InputError("--teacher local needs --model, the name that the local server knows")
+    model = model or "gpt-4"
     key, address = ("", None) if teacher == "rules" or dry_run else key_and_address(local=teacher == "local")
     for flag, value in {"concurrency": concurrency, "tries": tries, "max_tokens": max_tokens}.items():
         if value < 1:
             raise InputError(f"--{flag} {value}: must be at least 1")
+    for flag, value in {"temperature": temperature, "top_p": top_p, "max_cost": max_cost or 0, "price_in": price_in,
+                        "price_out": price_out, "timeout": timeout, "pause": pause}.items():
+        if not 0 <= value < math.inf:
+            raise InputError(f"--{flag} {value}: must be a number, and at least 0")
     if timeout <= 0 or pause < 0 or min(price_in, price_out) < 0 or max_samples < -1 or max_samples == 0:
         raise InputError("--timeout must be above 0, --pause and the prices at least 0, --max_samples above 0 or -1")
     if max_cost is not None and not (price_in or price_out):
@@ -130,19 +144,34 @@ def main(
     place = paths.writable_directory(output_dir or paths.home() / "cot_data" / name)
     if teacher == "rules":
         rules = Rules([sample.history for sample in liked])
-        write(place / RESULT, jobs, {job.sample: rules.answers(job) for job in jobs}, steps.RULES)
+        if (place / RESULT).exists():
+            before = {str(record.get("teacher")) for record in read_records(place / RESULT) if isinstance(record, dict)}
+            steps.check_replaceable(place / RESULT, before, "--output_dir")
+        write(place / RESULT, jobs, {job.sample: rules.answers(job) for job in jobs}, steps.RULES, name)
         return
-    settings = Settings(model, temperature, max_tokens, top_p, seed)
+    settings = Settings(model, temperature, max_tokens, top_p, seed, server_name(teacher == "local", address))
     slug = re.sub(r"[^\w.-]+", "-", model).strip("-")[-60:]
     ledger = Ledger(place / f"answers-{slug}-{steps.fingerprint(vars(settings))}.jsonl")
+    stopped = None
     try:
         run = Run(jobs, Client(settings, ledger, money, key, address, tries, timeout, pause), ledger, concurrency)
         asyncio.run(run())
+    except InputError as error:
+        stopped = error
     finally:
         ledger.close()
+    run.collect()
+    if run.answers:
+        write(place / RESULT, jobs, run.answers, model, name)
+    if stopped and run.answers:
+        print("the samples answered so far are there; python -m cot_data.preprocess_data makes tuning samples of them")
+    if stopped:
+        raise stopped
+    if not run.answers and run.spent:
+        raise InputError(f"--max_cost {max_cost:g} is reached before any sample is answered: ${ledger.cost:.4f} spent, "
+                         f"and one request may cost ${estimated_cost(jobs[0], money, max_tokens):.4f}; raise it")
     if not run.answers:
         raise InputError(f"no sample was answered; see the messages above, and {ledger.path}")
-    write(place / RESULT, jobs, run.answers, model)
     if run.spent:
         print(f"--max_cost {max_cost:g} is reached: ${ledger.cost:.4f} spent; raise it and start again to go on")
     if run.given_up:

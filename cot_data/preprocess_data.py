@@ -19,6 +19,7 @@ from tlrec import cli, paths, prompts
 from tlrec.errors import InputError
 from tlrec.histories import write_atomically
 from tlrec.samples import Sample, read_records, sample_from, sha256
+from tlrec.vetting import read_json
 
 PUBLISHED_CUTOFF = 512
 _FIELDS = {"teacher": str, "noun": str, "target": str, "candidates": list} | {
@@ -33,20 +34,23 @@ def read_answers(path: Path) -> list[dict]:
         for field, kind in _FIELDS.items():
             if not isinstance(record, dict) or not isinstance(record.get(field), kind):
                 raise InputError(f"{path}: record {number} has no {field!r} as generate_data writes it; make it again")
+        if record["noun"] not in steps.NOUNS or not all(isinstance(title, str) for title in record["candidates"]):
+            raise InputError(f"{path}: record {number} has another noun or other candidates than generate_data writes; "
+                             "make it again")
     return records
 
 
-def samples_of(records: list[dict], stages: list[int]) -> list[Sample]:
-    """Tuning samples of the hits: of each user, the given steps in their order."""
+def samples_of(path: Path, hits: dict[int, dict], stages: list[int]) -> list[Sample]:
+    """Tuning samples of the hits, by their numbers in the file: of each user, the given steps in their order."""
     made = []
-    for number, record in enumerate(records):
+    for number, record in hits.items():
         for step in stages:
             sample = {
                 "instruction": steps.instruction(record["noun"], step),
                 "input": record[f"prompt_{step}"].removesuffix("\nAnswer:"),
                 "output": record[f"answer_{step}"].strip(),
             }
-            made.append(sample_from("hits", number, sample, answers_only=False))
+            made.append(sample_from(path, number, sample, answers_only=False))
     return made
 
 
@@ -81,23 +85,28 @@ def main(
     if input_path is None and not path.exists():
         raise InputError(f"{path}: no such file; make it with `python -m cot_data.generate_data --source {source}`")
     records = read_answers(path)
-    hits = [r for r in records if r["target"] in steps.recommended(r["answer_3"], r["candidates"])]
+    hits = {number: record for number, record in enumerate(records)
+            if record["target"] in steps.recommended(record["answer_3"], record["candidates"])}
     published = sum(record["target"] in record["answer_3"] for record in records)
     print(f"{path}: {len(records):,} samples; hits by whole titles {len(hits):,} (kept), by the published rule "
           f"(anywhere in the text) {published:,}")
     if not hits:
         raise InputError(f"{path}: no sample is a hit, so there is nothing to tune on")
-    made = samples_of(hits, sorted({int(stage) for stage in stages}))
+    made = samples_of(path, hits, sorted({int(stage) for stage in stages}))
     lengths = over(made, tokenizer) if tokenizer else None
-    paths.writable_directory(output.parent)
-    write_atomically(output, json.dumps([vars(sample) for sample in made], indent=4))
     teachers = sorted({record["teacher"] for record in records})
+    before = output.with_name(f"{output.stem}_about.json")
+    paths.writable_directory(output.parent)
+    if output.exists() and before.exists() and teachers == [steps.RULES]:
+        steps.check_replaceable(output, set(read_json(before, "")["teacher"].split(", ")), "--output_path")
+    write_atomically(output, json.dumps([vars(sample) for sample in made], indent=4))
     about = {
-        "teacher": ", ".join(teachers), "source": path.resolve().parent.name, "three_stages_sha256": sha256(path),
+        "teacher": ", ".join(teachers), "source": ", ".join(sorted({record.get("source", "?") for record in records})),
+        "three_stages_sha256": sha256(path),
         "stages": sorted(set(stages)), "samples": len(made), "answered": len(records), "hits": len(hits),
         "hits_by_published_rule": published, "sha256": sha256(output), "tokens": lengths,
     }
-    write_atomically(output.with_name(f"{output.stem}_about.json"), json.dumps(about, indent=1) + "\n")
+    write_atomically(before, json.dumps(about, indent=1) + "\n")
     print(f"{output}: {len(made):,} samples made by {about['teacher']}")
     if lengths:
         passing = lengths[f"over {PUBLISHED_CUTOFF}"]

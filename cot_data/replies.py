@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from email.utils import parsedate_to_datetime
 
@@ -37,7 +38,8 @@ def refusal(status: int, retry_after: str | None, body: object) -> Exception:
     if code == "content_filter":
         return Again("content filter")
     if status in HOPELESS:
-        return GivenUp(f"{status}: the server refuses the request")
+        told = f" ({code})" if re.fullmatch("[a-z_]{3,40}", code) else ""  # a word, which is no key
+        return GivenUp(f"{status}: the server refuses the request{told}")
     return Again(f"status {status}", _seconds(retry_after))
 
 
@@ -55,6 +57,7 @@ def _seconds(retry_after: str | None) -> float:
 
 def content(body: bytes) -> tuple[str, dict]:
     """The text of a chat completion and the whole reply."""
+    reply = None
     try:
         reply = json.loads(body)
         choices = reply.get("choices")
@@ -66,6 +69,6 @@ def content(body: bytes) -> tuple[str, dict]:
         if not text or not text.strip():
             raise Again("an empty answer", reply=reply)
         text.encode()  # half a surrogate pair is no text
-    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
-        raise Again("the reply could not be read") from None
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
+        raise Again("the reply could not be read", reply=reply if isinstance(reply, dict) else None) from None
     return text, reply

@@ -13,7 +13,6 @@ from cot_data.steps import Job
 from tlrec.errors import InputError
 
 STEPS = 3
-GRACE = 5  # seconds that requests in flight have to end when the run stops
 PROGRESS = 10  # seconds between two lines of progress
 
 
@@ -34,8 +33,8 @@ class Run:
         workers = [asyncio.create_task(self._work(waiting)) for _ in range(min(self.concurrency, len(self.jobs)))]
         progress = asyncio.create_task(self._progress())
         _, pending = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-        if pending:
-            _, pending = await asyncio.wait(pending, timeout=GRACE)
+        if pending:  # what is in flight will be paid for, so it may end
+            _, pending = await asyncio.wait(pending, timeout=self.client.timeout)
         for task in [*pending, progress]:
             task.cancel()
         ended = await asyncio.gather(*workers, progress, return_exceptions=True)
@@ -76,6 +75,18 @@ class Run:
             self.client.stopping.set()
             raise InputError(f"the last {self._in_a_row} samples were given up ({reason}); nothing more is asked, and "
                              "answers so far are kept: look at the server, the address and the settings")
+
+    def collect(self) -> None:
+        """Take in the samples that the ledger holds whole and that were not come to."""
+        for job in self.jobs:
+            answers: list[str] = []
+            while job.sample not in self.answers and len(answers) < STEPS:
+                known = self.client.known(job.sample, len(answers) + 1, steps.prompt(job, answers))
+                if known is None:
+                    break
+                answers.append(known)
+            if len(answers) == STEPS:
+                self.answers[job.sample] = answers
 
     async def _progress(self) -> None:
         while True:

@@ -8,13 +8,17 @@ import json
 import random
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from cot_data.candidates import Liked, candidate_sets
+from tlrec.errors import InputError
 
 SHOWN = 10  # titles of the history in a prompt
+WANTED = 10  # recommendations that step 3 asks for; what a teacher names beyond them does not count
 RULES = "rules (no language model)"  # the teacher's name wherever data made by it is described
 _VERB = {"movie": "watched", "book": "read"}
+NOUNS = set(_VERB)
 _QUESTIONS = (
     "Step 1. In a sentence or two, what matters most to this user in a {noun}?",
     "Step 2. Which of the {verb} {noun}s show this best? Name at most five, the clearest first, one numbered line "
@@ -30,7 +34,8 @@ _INSTRUCTIONS = (
     "it, recommend ten candidate {noun}s, each beside the {verb} {noun} that it resembles.",
 )
 _NUMBER = re.compile(r"^\W*(?:no\.?\s*)?\d+\s*[.):\-]\W*?(?=[\w\"'(\[*])")
-_MARKS = str.maketrans({"–": "-", "—": "-", "“": '"', "”": '"', "’": "'"})
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+_MARKS = str.maketrans(dict.fromkeys(_DASHES, "-") | {"“": '"', "”": '"', "’": "'"})
 
 
 class Job(NamedTuple):
@@ -74,20 +79,31 @@ def fingerprint(settings: dict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
+def check_replaceable(path: Path, teachers: set[str], flag: str) -> None:
+    """InputError where `path` is what a language model said: answers by rules do not replace it."""
+    if teachers - {RULES}:
+        raise InputError(f"{path}: holds answers by {', '.join(sorted(teachers))}, which rules would replace; give "
+                         f"another {flag}, or move the file away")
+
+
 def recommended(answer: str, candidates: Sequence[str]) -> list[str]:
     """The candidates that the third answer recommends, in its order: whole titles at the end of its lines.
 
     A line is `watched - candidate`, or a candidate alone; the number, quotation marks, brackets, a final point and
-    capital letters do not count. Where several candidates end a line, the longest is meant.
+    capital letters do not count. Where several candidates end a line, the longest is meant; of those that differ in
+    such marks alone the one that stands there to the letter, else all. The first ten count.
     """
-    known = {_plain(title): title for title in candidates}
+    known: dict[str, list[str]] = {}
+    for title in candidates:
+        known.setdefault(_plain(title), []).append(title)
     found = []
     for line in answer.splitlines():
         text = _plain(_NUMBER.sub("", line))
         ends = [title for title in known if title and (text == title or _end(text, title))]
         if ends:
-            found.append(known[max(ends, key=len)])
-    return list(dict.fromkeys(found))
+            alike = known[max(ends, key=len)]
+            found += [title for title in alike if title in line] or alike
+    return list(dict.fromkeys(found))[:WANTED]
 
 
 def hits(answer: str, job: Job) -> tuple[bool, bool]:
@@ -101,8 +117,7 @@ def _end(text: str, title: str) -> bool:
 
 def _plain(text: str) -> str:
     text = " ".join(text.translate(_MARKS).casefold().split())
-    text = re.sub(r'"', "", text).strip("*`[] ")
-    return text.removesuffix(".").strip("*`[] ")
+    return text.replace('"', "").strip("*`[]' ").rstrip(".,;").strip("*`[]' ")
 
 
 def _quoted(titles: Sequence[str]) -> str:

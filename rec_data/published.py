@@ -127,8 +127,9 @@ def _copy(name: str, mirror: Path, place: Path) -> None:
 
 def _cures(name: str, place: Path, reason: str) -> str:
     folder = str(Path(name).parent)
+    state = "damaged" if place.exists() else "missing"
     return (
-        f"{place}: missing ({reason}); connect and download it with `python -m rec_data.published {name}`, or give a "
+        f"{place}: {state} ({reason}); connect and download it with `python -m rec_data.published {name}`, or give a "
         f"copy of the authors' repository as --mirror or TLREC_MIRROR, or build it from raw: {FROM_RAW[folder]}"
     )
 

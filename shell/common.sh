@@ -177,7 +177,28 @@ make_cot_by_rules() { # make_cot_by_rules SOURCE SAMPLES OUTPUT
     run -m cot_data.preprocess_data --input_path "$(dirname "$3")/three_stages.json" --output_path "$3"
 }
 
-cot_name() { [ -z "$COT_DATA" ] || basename "$COT_DATA" .json; }
+cot_name() { # as tlrec names the stage: data made by rules says so
+    local name
+    [ -n "$COT_DATA" ] || return 0
+    name=$(basename "$COT_DATA" .json)
+    if [[ $name != *rules* ]] && grep -qs '"teacher": "rules' "${COT_DATA%.json}_about.json"; then name+=_rules; fi
+    echo "$name"
+}
+
+# value_of FLAG DEFAULT WORDS...: what a user's words give --FLAG; True where it stands alone
+value_of() {
+    local flag=$1 value=$2 word name
+    shift 2
+    while [ $# -gt 0 ]; do
+        word=$1 name=${1#--}
+        shift
+        name=${name%%=*}
+        [[ $word == --* && ${name//-/_} == "$flag" ]] || continue
+        value=True
+        if [[ $word == *=* ]]; then value=${word#*=}; elif [[ ${1:---} != --* ]]; then value=$1; fi
+    done
+    printf '%s' "$value"
+}
 
 joined() { local IFS=_; echo "$*"; }
 

@@ -189,9 +189,12 @@ def test_dry_run_asks_nothing_and_needs_no_key(home, here):
 
 
 @pytest.mark.parametrize(("flags", "said"), [
-    ([], "OPENAI_API_KEY is not set"), (["--teacher", "local"], "OPENAI_BASE_URL is not set"),
+    ([], "OPENAI_API_KEY is not set"), (["--teacher", "local", "--model", "m"], "OPENAI_BASE_URL is not set"),
+    (["--teacher", "local"], "--teacher local needs --model"),
     (["--teacher", "gpt"], "choose from api, local, rules"), (["--teacher", "rules", "--source", "no"], "no such file"),
     (["--teacher", "rules", "--max_cost", "1"], "needs --price_in"),
+    (["--max_cost", "nan", "--price_in", "1"], "--max_cost nan: must be a number"),
+    (["--price_out", "inf"], "--price_out inf: must be a number"),
 ])
 def test_wrong_flags(home, here, flags, said):
     words = [word for word in FAST if word not in ("--source", "movielens") or "--source" not in flags]
@@ -215,7 +218,7 @@ def test_rules_are_deterministic_labelled_and_become_tuning_data(home, here):
         assert sample["input"] + "\nAnswer:" == record["prompt_3"]
     about = json.loads((home / "cot_data/stage123_about.json").read_text())
     assert about["teacher"] == steps.RULES and about["hits"] == about["samples"] == len(hits)
-    three = preprocess_data.samples_of(hits[:2], [1, 2, 3])
+    three = preprocess_data.samples_of(home, dict(enumerate(hits[:2])), [1, 2, 3])
     assert [s.output for s in three] == [h[f"answer_{n}"] for h in hits[:2] for n in (1, 2, 3)]
 
 
@@ -228,6 +231,97 @@ def test_preprocessing_counts_long_samples_and_refuses_what_it_cannot_read(home,
     assert json.loads((home / "long_about.json").read_text())["tokens"]["over 512"] > 0
     broken = home / "broken.json"
     broken.write_text(json.dumps([{**json.loads(three.read_text())[0], "answer_2": None}]))
-    for flags, said in [(["--input_path", broken], "record 0 has no 'answer_2'"), (["--stages", "4"], "one or more of"),
+    other = home / "other.json"
+    record = json.loads(three.read_text())[0]
+    other.write_text(json.dumps([record, {**record, "noun": "film"}]))
+    blank = home / "blank.json"
+    hit = next(record for record in json.loads(three.read_text()) if record["hit"])
+    blank.write_text(json.dumps([hit, {**hit, "answer_1": " "}]))
+    assert "blank.json: record 1: output is empty" in here(
+        None, "--input_path", blank, "--stages", "1,3", code=2, module=preprocess_data)
+    for flags, said in [(["--input_path", broken], "record 0 has no 'answer_2'"),
+                        (["--input_path", other], "record 1 has another noun"), (["--stages", "4"], "one or more of"),
                         (["--source", "imdb"], "python -m cot_data.generate_data --source imdb")]:
         assert said in here(None, *flags, code=2, module=preprocess_data)
+
+
+def test_money_that_is_spent_hides_no_sample_that_is_paid_for(home, here):
+    prices = ["--price_in", "10", "--price_out", "100", "--max_tokens", "20"]
+    with teacher() as server:
+        here(server, *prices, "--max_samples", "9", out="spent")
+        (ledger,) = (home / "spent").glob("answers-*.jsonl")
+        lines = ledger.read_text().splitlines(keepends=True)
+        second = json.loads(result(home, "spent"))[1]["sample"]
+        ledger.write_text("".join(line for line in lines if json.loads(line)["sample"] != second))
+        text = here(server, *prices, "--max_samples", "9", "--max_cost", "0.0001", "--concurrency", "1", out="spent")
+    assert "--max_cost 0.0001 is reached" in text and len(json.loads(result(home, "spent"))) == 8
+    with teacher() as server:
+        text = here(server, *prices, "--max_cost", "0.0001", out="too little", code=2)
+        assert server.requests == 0 and "before any sample is answered" in text and "one request may cost" in text
+
+
+def test_what_is_answered_or_on_its_way_outlives_an_empty_quota(home, here):
+    """Slow answers that are in flight when the quota ends are paid for, so they are waited for and kept."""
+    with teacher(latency=0.5) as server:
+        server.fault = lambda prompt, attempt: "quota" if server.requests > 40 else ""
+        text = here(server, "--max_samples", "60", "--concurrency", "8", out="quota", code=2)
+        assert "429: the quota is empty" in text and "preprocess_data makes tuning samples of them" in text
+        assert len(answers(home, "quota")) == sum(server.answered.values()) >= 40
+    assert 0 < len(json.loads(result(home, "quota"))) < 60
+
+
+def test_another_server_is_another_file(home, here):
+    with teacher() as server, teacher() as other:
+        here(server, "--max_samples", "2", out="servers")
+        here(other, "--max_samples", "2", out="servers")
+        here(other, "--max_samples", "2", "--teacher", "local", "--model", "gpt-4", out="servers")
+        assert server.requests == 6 and other.requests == 12
+    assert len(list((home / "servers").glob("answers-gpt-4-*.jsonl"))) == 3
+
+
+def test_rules_replace_no_answers_of_a_language_model(home, here):
+    with teacher() as server:
+        here(server, "--max_samples", "6", out="kept")
+    before = result(home, "kept")
+    assert "which rules would replace" in here(None, "--teacher", "rules", out="kept", code=2)
+    assert result(home, "kept") == before
+    words = ["--output_path", home / "kept" / "stage.json"]
+    here(None, "--input_path", home / "kept/three_stages.json", *words, module=preprocess_data)
+    here(None, "--teacher", "rules", out="by rules")
+    three = home / "by rules/three_stages.json"
+    assert "which rules would replace" in here(None, "--input_path", three, *words, code=2, module=preprocess_data)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_wrapper_asks_nothing_more(home, how):
+    words = ["bash", "shell/generate_cot_data.sh", "--max_samples", "100", "--concurrency", "4", "--output_dir",
+             str(home / f"stopped{how}")]
+    with teacher(latency=0.5) as server:
+        environment = os.environ | {"TLREC_HOME": str(home), "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.address,
+                                    "SOURCE": "movielens", "PYTHON": sys.executable}
+        process = subprocess.Popen(words, cwd=paths.ROOT, env=environment, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        while server.requests < 4:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(how)
+        process.wait(30)
+        time.sleep(3)  # the watcher looks once a second
+        before = server.requests
+        time.sleep(2)
+        assert server.requests == before < 100
+
+
+def test_the_wrapper_reads_its_flags_as_the_scripts_do(home):
+    given = {"home": home, "shell": True, "SOURCE": "movielens", "OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
+    wrapper = "shell/generate_cot_data.sh"
+    assert "third prompt" in command(wrapper, "--dry-run", "True", "--max_samples", "2", **given)
+    for words, said in [(["--dry_run", "False"], "OPENAI_API_KEY is not set"),
+                        (["--teacher", "api"], "OPENAI_API_KEY is not set"),
+                        (["--teacher=rules", "--stages", "9"], "--stages 9"),
+                        (["--teacher", "rules", "--source", "imdb"], "choose from: netflix")]:
+        text = command(wrapper, *words, code=2, **given)
+        assert said in text and "Python:" not in text  # before anything else
+    place = home / "elsewhere"
+    text = command(wrapper, "--teacher", "rules", "--output_dir", place, "--output_path", place / "s.json", **given)
+    assert (place / "three_stages.json").exists() and (place / "s.json").exists()

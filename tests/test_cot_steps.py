@@ -49,6 +49,20 @@ def test_whole_titles(line, found):
     assert steps.recommended(line, FILMS) == found
 
 
+@pytest.mark.parametrize(("line", "found"), [
+    ("1. Jaws - It", ["It"]), ("1. Jaws - IT.", ["IT."]), ("1. Jaws - iT", ["It", "IT."]),
+    ("1. 'Jaws' - 'It',", ["It"]), ("1. Jaws \u2212 It;", ["It"]),
+])
+def test_titles_that_differ_in_capitals_or_marks_alone(line, found):
+    assert steps.recommended(line, ["It", "IT.", "Up"]) == found
+
+
+def test_ten_recommendations_count():
+    films = [f"Film {number}" for number in range(19)]
+    answer = "\n".join(f"{number}. Jaws - {title}" for number, title in enumerate(films, 1))
+    assert steps.recommended(answer, films) == films[:10]
+
+
 def test_the_published_rule_finds_it_anywhere():
     assert steps.hits("1. Jaws - Spirit\n2. It is fun", job()) == (False, True)
     assert steps.hits("1. Jaws - The Cut\n2. Up - It", job()) == (True, True)

@@ -87,8 +87,17 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """Its name in an adapter's chain: the folder of train.json, else the file's name."""
-        return self.train_path.parent.name if self.train_path.stem == "train" else self.train_path.stem
+        """Its name in an adapter's chain: the folder of train.json, else the file's name.
+
+        Chain-of-thought data made by rules says so in its name, wherever it lies.
+        """
+        if self.train_path.stem == "train":
+            return self.train_path.parent.name
+        return self.train_path.stem + ("_rules" if self._by_rules() and "rules" not in self.train_path.stem else "")
+
+    def _by_rules(self) -> bool:
+        about = self.train_path.with_name(f"{self.train_path.stem}_about.json")
+        return about.exists() and str(models.read_json(about, "")["teacher"]).startswith("rules")
 
 
 def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None]:
