@@ -159,8 +159,8 @@ class _Memory(threading.Thread):
 def _write(record: dict, name: str) -> None:
     folder = paths.writable_directory(paths.results() / "reference")
     (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
-    lines = [f"# {record['base_model']} on {record['cores']} cores", "", f"`{record['command']}`, commit "
-             f"{record['commit']}, seed {record['seed']}, {record['rows']}", "", "| step | seconds |", "|---|---|"]
+    lines = [f"{record['base_model']} on {record['cores']} cores, `{record['command']}`, commit "
+             f"{record['commit'][:12]}, seed {record['seed']}, {record['rows']}:", "", "| step | seconds |", "|---|---|"]
     lines += [f"| {step} | {taken} |" for step, taken in record["seconds"].items()]
     if record["resumed"]:
         lines += ["", "The step was made by a process that was ended before it scored; scores and memory of `tune` "
@@ -171,7 +171,7 @@ def _write(record: dict, name: str) -> None:
                 for process, peak in record["peak_memory_gib"].items()),
               f"- largest difference of P(Yes) after reloading: {record['largest_difference']:.2g}"]
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines[4:]))
+    print("\n".join(lines[2:]))
 
 
 if __name__ == "__main__":
