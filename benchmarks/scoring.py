@@ -13,12 +13,12 @@ import json
 import numpy as np
 
 from benchmarks import side_by_side
-from tlrec import cli
+from tlrec import cli, metrics
 from tlrec.errors import InputError
 
 WAYS = ("ours", "plain", "published")
 COLUMNS = ("| rows | prompt tokens | batch | way | samples/s | of published | of plain | GFLOP/s | of ceiling "
-           "| peak GiB | max. diff. of P(Yes) |\n" + "|---" * 11 + "|\n")
+           "| peak GiB | max. diff. of P(Yes) | AUC |\n" + "|---" * 12 + "|\n")
 
 
 def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, length: int, batch: int, dtype: str,
@@ -43,6 +43,7 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
     if length:
         encoder = _Stretched(encoder, length)
     ids = encoder.answer_ids()
+    labels = [sample.label for sample in picked]
     model.eval()
 
     def generated(batch_of: list) -> tuple[np.ndarray, int]:
@@ -62,7 +63,7 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
 
     def once() -> dict:
         if way == "ours":
-            return {"p_yes": scoring.score(model, encoder, picked, batch).p_yes.tolist()}
+            return {"p_yes": scoring.score(model, encoder, picked, batch).p_yes.tolist(), "labels": labels}
         prompts = [encoder.prompt(sample) for sample in picked]
         parts = [prompts[first : first + batch] for first in range(0, len(prompts), batch)]
         if way == "plain":
@@ -101,6 +102,8 @@ def compare(settings: dict, ways: list[str], rounds: int) -> tuple[list[dict], f
         difference = {}
         if way != "plain" and "plain" in taken:
             difference = {"max_difference": float(np.abs(np.subtract(found["p_yes"], taken["plain"]["p_yes"])).max())}
+        if "ours" in taken:
+            difference["auc"] = metrics.auc(np.array(taken["ours"]["labels"]), np.array(found["p_yes"]))
         rows.append({
             "way": way, **settings, "samples_per_second": round(speed[way], 3),
             "of_published": round(speed[way] / speed["published"], 2) if "published" in speed else None,
@@ -121,7 +124,8 @@ def table(rows: list[dict]) -> str:
     lines = [f"| {row['rows']:,} | {row['length'] or 'as they are'} | {row['batch']} | {row['way']} "
              f"| {row['samples_per_second']:.2f} | {shown(row['of_published'], '.2f')} "
              f"| {shown(row['of_plain'], '.2f')} | {row['gflops']:.0f} | {row['of_ceiling']:.0%} "
-             f"| {row['peak_gib']:.2f} | {shown(row.get('max_difference'), '.1e')} |\n" for row in rows]
+             f"| {row['peak_gib']:.2f} | {shown(row.get('max_difference'), '.1e')} "
+             f"| {shown(row.get('auc'), '.4f')} |\n" for row in rows]
     return COLUMNS + "".join(lines)
 
 
@@ -153,7 +157,7 @@ def main(
         ways: any of ours, plain, published
         batch: prompts per forward pass
         dtype: auto (bfloat16 where the processor has it), bfloat16 or float32
-        rounds: turns of each way; the median counts
+        rounds: turns of each way; the median counts; 0: one turn, with its operations counted
         seed: of the rows drawn
         name: of the results
     """
@@ -170,7 +174,7 @@ def main(
         measured += found
         ceilings.append(ceiling)
     new_tokens = {row["new_tokens"] for row in measured if row["new_tokens"]}
-    note = (f"{dtype}, seed {seed}, median of {rounds} turns, {lora_weights or 'untuned'}; ceiling (GFLOP/s of "
+    note = (f"{dtype}, seed {seed}, median of {rounds or 1} turns, {lora_weights or 'untuned'}; ceiling (GFLOP/s of "
             f"torch.mm, 2,048 x 2,048, measured in turn): {ceilings}"
             + (f"; the published way generated {max(new_tokens):.0f} tokens a batch." if new_tokens else "."))
     side_by_side.write(name, "scoring", table(measured), measured, note, seed=seed, rounds=rounds,

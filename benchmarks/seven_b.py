@@ -160,7 +160,8 @@ def _write(record: dict, name: str) -> None:
     folder = paths.writable_directory(paths.results() / "reference")
     (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
     lines = [f"{record['base_model']} on {record['cores']} cores, `{record['command']}`, commit "
-             f"{record['commit'][:12]}, seed {record['seed']}, {record['rows']}:", "", "| step | seconds |", "|---|---|"]
+             f"{str(record['commit'])[:12]}, seed {record['seed']}, {record['rows']}:", "",
+             "| step | seconds |", "|---|---|"]
     lines += [f"| {step} | {taken} |" for step, taken in record["seconds"].items()]
     if record["resumed"]:
         lines += ["", "The step was made by a process that was ended before it scored; scores and memory of `tune` "

@@ -18,10 +18,10 @@ from tlrec.errors import InputError
 
 
 class Turns:
-    """In a way's process: a first, untimed round with its operations counted, then one round per line of stdin."""
+    """In a way's process: a first round with its operations counted, then one round per line of stdin."""
 
     def __init__(self):
-        self.began = None
+        self.began = 0.0
         self.counter = None
 
     def begin(self) -> bool:
@@ -31,17 +31,18 @@ class Turns:
         if self.counter is None:
             self.counter = FlopCounterMode(display=False)
             self.counter.__enter__()
-            return True
-        there_is = bool(sys.stdin.readline())
+            self.counting = there_is = True
+        else:
+            there_is = bool(sys.stdin.readline())
         self.began = time.perf_counter()
         return there_is
 
     def end(self, said: dict) -> None:
-        if self.began is None:
+        said |= {"seconds": time.perf_counter() - self.began, "peak": results.peak_memory_gib()["host"]}
+        if self.counting:
+            self.counting = False
             self.counter.__exit__(None, None, None)
-            said = {"flops": self.counter.get_total_flops()}
-        else:
-            said |= {"seconds": time.perf_counter() - self.began, "peak": results.peak_memory_gib()["host"]}
+            said["flops"] = self.counter.get_total_flops()
         print("@" + json.dumps(said), flush=True)
 
 
@@ -91,7 +92,7 @@ class Way:
         self.call = call
         self.process = subprocess.Popen([sys.executable, "-c", code], cwd=paths.ROOT, text=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.errors)
-        self.flops = self._answer()["flops"]
+        self.first = self._answer()
 
     def run(self) -> dict:
         print(file=self.process.stdin, flush=True)
@@ -113,9 +114,12 @@ class Way:
 
 
 def take_turns(calls: dict[str, str], rounds: int) -> dict[str, dict]:
-    """Every way `rounds` times in turn: its median `seconds`, `flops` a round, `peak` GiB and its last answers."""
+    """Every way `rounds` times in turn: its median `seconds`, `flops` a round, `peak` GiB and its last answers.
+
+    With 0 rounds the first one counts, in which operations are counted too: half the time, and a little slower.
+    """
     ways = {name: Way(call) for name, call in calls.items()}
-    taken: dict[str, list[dict]] = {name: [] for name in ways}
+    taken: dict[str, list[dict]] = {name: [] if rounds else [way.first] for name, way in ways.items()}
     for _ in range(rounds):
         for name, way in ways.items():
             taken[name].append(way.run())
@@ -125,7 +129,7 @@ def take_turns(calls: dict[str, str], rounds: int) -> dict[str, dict]:
         middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]
                   if isinstance(runs[0][key], int | float)}
         found[name] = runs[-1] | middle | last[name] | {
-            "flops": ways[name].flops, "peak": max(run["peak"] for run in runs),
+            "flops": ways[name].first["flops"], "peak": max(run["peak"] for run in runs),
             "all_seconds": [round(run["seconds"], 3) for run in runs],
             "losses": [run["loss"] for run in runs if "loss" in run],
         }

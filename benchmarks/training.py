@@ -164,7 +164,7 @@ def main(
         })
         print(json.dumps(measured[-1]), flush=True)
     note = (f"{dtype}, micro-batch {micro_batch}, LoRA dropout {lora_dropout}, seed {seed}, median of {steps} "
-            f"micro-batches after one that is not counted; ceiling (GFLOP/s of torch.mm, 2,048 x 2,048, measured in "
+            f"micro-batches after the first; ceiling (GFLOP/s of torch.mm, 2,048 x 2,048, measured in "
             f"turn): {ceiling / 1e9:.0f}.")
     side_by_side.write(name, "training", table(measured), measured, note, **settings,
                        ceiling_gflops=round(ceiling / 1e9, 1))

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The whole chain at reduced size, on real data with a real small LLaMA: about ten minutes on two CPU cores.
+# The whole chain at reduced size, on real data with a real small LLaMA: at most 15 minutes on two CPU cores.
 #
 #     bash shell/quickstart.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 usage 0 "$@"
-SOURCE_ROWS=256 TEST_ROWS=400 SHOTS=64 STEPS=10 COT_SAMPLES=16
+SOURCE_ROWS=128 TEST_ROWS=250 SHOTS=64 STEPS=10 COT_SAMPLES=16
 
 say "quickstart: a reduced run, not the published experiment"
 note "source domain: $SOURCE_ROWS of 8,000 rows of movielens (same catalogue as the target: no transfer claim)"
