@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import lora, models, paths, processes, prompts, samples
+from tlrec import lora, models, processes, prompts, samples
 from tlrec.errors import InputError
 
 SELECTION = ("auc", "loss", "none")
@@ -133,7 +133,6 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
     if stage.start:
         start = models.inspect_adapter(stage.start, base)
         lora.check_same_lora(start, settings.lora_r, settings.lora_alpha, settings.lora_target_modules)
-    paths.writable_directory(settings.output_dir)
     return base, start
 
 
@@ -152,7 +151,7 @@ def request(settings: Settings, stage: Stage, base: Path, start: models.Adapter 
             chosen.pop(flag)  # adapters from before there was the flag stay finished
     chosen |= prompts.chat_template_record(base, settings.prompt_template)
     for name, value in arguments(stage).items():
-        if name not in ("train_path", "valid_path", "start"):
+        if name not in ("train_path", "valid_path", "start", "keep_checkpoints"):
             chosen[name] = value
     return {
         "settings": chosen,
