@@ -136,6 +136,21 @@ def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(undisturbed, small
     assert same(undisturbed[0], output)
 
 
+@pytest.mark.parametrize(("apart", "code"), [(0.0, 0), (0.3, -signal.SIGTERM)])
+def test_ctrl_c_that_a_launcher_passes_on_is_one_wish_and_a_second_stops_at_once(apart, code):
+    said = subprocess.run([sys.executable, "-c", f"""
+import os, signal, time
+from tlrec import interruption
+interruption.SAME_WISH = 0.2
+with interruption.Interruption() as wish:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep({apart})
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(wish.number)
+"""], capture_output=True, text=True)
+    assert said.returncode == code and said.stdout == ("" if code else "2\n"), said
+
+
 def steps_of(output: Path) -> list[int]:
     return [checkpoints.step(folder) for folder in checkpoints.numbered(output)]
 

@@ -134,7 +134,7 @@ def _owner(folder: Path) -> tuple[str | None, float]:
     """Identity of the run whose whole checkpoint this is, and its seconds; (None, 0) where it is not whole."""
     try:
         said = json.loads((folder / SEAL).read_text())
-        named = re.fullmatch("[0-9a-f]{64}", said["identity"]) and folder.name == f"checkpoint-{step(folder)}"
+        named = re.fullmatch(r"\w+", said["identity"]) and folder.name == f"checkpoint-{step(folder)}"
         if named and STATE in said["files"]:
             if all(sha256(folder / name) == digest for name, digest in said["files"].items()):
                 return said["identity"], float(said["seconds"])
