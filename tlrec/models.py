@@ -152,16 +152,20 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
     here = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **here)
-        how = {"dtype": compute, "local_files_only": True, **placement, **quantization}
+        how = {"dtype": compute, "local_files_only": True, "output_loading_info": True, **placement, **quantization}
         if quantization and device == "cpu" and any(base.glob("*.safetensors")):
             config = AutoConfig.from_pretrained(base, **here)
-            model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
+            model, found = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
                 None, config=config, state_dict=_unmapped(base), **how)
             model.name_or_path = model.config.name_or_path = str(base)  # adapters write down what they belong to
         else:
-            model = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **how)
+            model, found = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **how)
     except Exception as error:  # the loaders raise many kinds for a bad folder
         raise InputError(f"{base}: cannot be loaded as a causal language model ({error})") from None
+    missing = sorted(found["missing_keys"])  # a tied output layer is not among them
+    if missing:
+        raise InputError(f"{base}: its files lack {len(missing)} of the weights that config.json asks for, "
+                         f"{missing[0]} among them; fetch the model again")  # random ones would stand in
     for layer in model.modules():  # bitsandbytes repacks 4-bit weights when they are evaluated: no gradient after that
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False

@@ -133,6 +133,12 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
     if stage.start:
         start = models.inspect_adapter(stage.start, base)
         lora.check_same_lora(start, settings.lora_r, settings.lora_alpha, settings.lora_target_modules)
+    output = Path(settings.output_dir).resolve()
+    if output == base:
+        raise InputError(f"--output_dir {settings.output_dir}: is the base model's folder; give the adapter its own")
+    if start and start.folder.resolve().is_relative_to(output):
+        raise InputError(f"--output_dir {settings.output_dir}: holds the starting adapter {start.folder}; give the new "
+                         "one its own folder")
     return base, start
 
 
