@@ -163,6 +163,7 @@ def request(settings: Settings, stage: Stage, base: Path, start: models.Adapter 
         "settings": chosen,
         "base_model": models.fingerprint(base),
         "start": models.adapter_hash(start) if start else None,
+        "start_settings": models.adapter_settings_hash(start) if start else None,
         "train": _content_hash(stage.train),
         "valid": _content_hash(stage.valid) if stage.valid else None,
     }
@@ -176,7 +177,11 @@ def finished(output: Path, request: dict) -> bool:
     """Whether the folder holds the whole result of this very request."""
     try:
         manifest = json.loads((output / models.MANIFEST).read_text())
-        whole = samples.sha256(output / models.WEIGHTS[0]) == manifest["adapter_sha256"]
-    except (OSError, ValueError, KeyError):
+        return manifest["request"] == request and manifest["files"] == hashes(output)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return whole and manifest.get("request") == request
+
+
+def hashes(output: Path) -> dict[str, str]:
+    """sha256 of each file of an adapter that tuning has written, by name."""
+    return {name: samples.sha256(output / name) for name in ("adapter_config.json", models.WEIGHTS[0])}

@@ -78,7 +78,7 @@ def _tune(settings: Settings, stage: Stage, base: Path, start: models.Adapter | 
         "peak_memory_gib": results.peak_memory_gib(),
         **results.environment(),
         "arguments": {**dataclasses.asdict(settings), **stages.arguments(stage)},
-        "adapter_sha256": samples.sha256(output / models.WEIGHTS[0]),
+        "files": stages.hashes(output),
     }
     write_atomically(output / models.MANIFEST, json.dumps(manifest, indent=2))
     print(f"adapter saved in {output} ({finished.global_step} steps, {manifest['seconds']} s)")
