@@ -96,7 +96,7 @@ def test_the_same_command_gives_the_same_adapter_and_a_finished_one_is_reused(ho
     config = (twin / "adapter_config.json").read_text()
     (twin / "adapter_config.json").write_text(config.replace('"lora_alpha": 16', '"lora_alpha": 1600'))
     assert "adapter saved" in instruction_tune(home, tiny_llama, twin)
-    assert (twin / "adapter_config.json").read_text() == config
+    assert json.loads((twin / "adapter_config.json").read_text())["lora_alpha"] == 16
     (twin / "adapter_config.json").unlink()
     assert "adapter saved" in instruction_tune(home, tiny_llama, twin)
     instruction_tune(home, tiny_llama, twin, "--seed", "1")  # nor does one of other settings
