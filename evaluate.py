@@ -76,6 +76,7 @@ def main(
         "test_rows": len(rows),
         "base_model": models.fingerprint(base) if base else None,
         "adapter_sha256": models.adapter_hash(adapter) if adapter else None,
+        **({"adapter_settings_sha256": models.adapter_settings_hash(adapter)} if adapter else {}),
         "load_in_8bit": load_in_8bit,
         "dtype": dtype,
         "prompt_template": prompt_template,

@@ -196,7 +196,7 @@ def _known(recorded: Path, base: Path) -> list[float] | str:
     if not recorded.is_file():
         return f"{recorded.name} is missing"
     said = json.loads(recorded.read_text())
-    return said["p_yes"] if said["fingerprint"] == models.fingerprint(base) else "none recorded for these weights"
+    return said["p_yes"] if models.made_on(said["fingerprint"], base) else "none recorded for these weights"
 
 
 def _record(bench: Bench, base: Path, recorded: Path) -> None:

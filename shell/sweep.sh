@@ -44,27 +44,32 @@ mkdir -p "$LOCKS"
 if [ "$TARGET" = movie ]; then export SOURCE=${SOURCE:-netflix}; else export SOURCE=${SOURCE:-amazon-book}; fi
 
 chain() { # chain GPU: what all cells of tlrec start from, made by one process while the others wait
-    (
+    local code=0
+    {
         flock 8
-        [ ! -e "$OUTCOMES/chain" ] || exit 0
-        # shellcheck disable=SC2086 # a list of words
-        bash "$ROOT/shell/zero_shot.sh" "$1" "$TARGET" "$SOURCE" ${CHAIN_FLAGS:-} && touch "$OUTCOMES/chain"
-    ) 8>"$LOCKS/chain.lock"
+        if [ ! -e "$OUTCOMES/chain" ]; then
+            # shellcheck disable=SC2086 # a list of words
+            as_child bash "$ROOT/shell/zero_shot.sh" "$1" "$TARGET" "$SOURCE" ${CHAIN_FLAGS:-} || code=$?
+            [ $code -ne 0 ] || touch "$OUTCOMES/chain"
+        fi
+    } 8>"$LOCKS/chain.lock"
+    return $code
 }
 
 run_cell() { # run_cell GPU SYSTEM SHOTS SEED
     # shellcheck disable=SC2086 # lists of words
     case $2 in
-        tlrec) chain "$1" && SHOTS=$3 bash "$ROOT/shell/few_shot.sh" "$1" "$4" "$TARGET" ${LLM_FLAGS:-} ;;
-        tallrec) SHOTS=$3 bash "$ROOT/shell/instruct_7B.sh" "$1" "$4" ${LLM_FLAGS:-} ;;
-        *) SHOTS=$3 bash "$ROOT/shell/baselines.sh" "$1" "$4" "$TARGET" --system "$2" ${BASELINE_FLAGS:-} ;;
+        tlrec) chain "$1" && SHOTS=$3 as_child bash "$ROOT/shell/few_shot.sh" "$1" "$4" "$TARGET" ${LLM_FLAGS:-} ;;
+        tallrec) SHOTS=$3 as_child bash "$ROOT/shell/instruct_7B.sh" "$1" "$4" ${LLM_FLAGS:-} ;;
+        *) SHOTS=$3 as_child bash "$ROOT/shell/baselines.sh" "$1" "$4" "$TARGET" --system "$2" ${BASELINE_FLAGS:-} ;;
     esac
 }
 
-# try_cell GPU SYSTEM SHOTS SEED [-n]: run it, unless this sweep has; with -n, not while another process has its lock
+# try_cell GPU SYSTEM SHOTS SEED [-n]: run it, unless this sweep has; with -n, not while another process has its lock.
+# A child of its worker's, since it ends with `exit`.
 try_cell() {
     local cell=$2-$3-$4
-    (
+    {
         flock ${5:-} 9 || exit 0
         [ ! -e "$OUTCOMES/$cell.done" ] && [ ! -e "$OUTCOMES/$cell.failed" ] || exit 0
         note "$cell: on $1"
@@ -74,7 +79,7 @@ try_cell() {
             touch "$OUTCOMES/$cell.failed"
             note "$cell: FAILED, see $LOCKS/$cell.log"
         fi
-    ) 9>"$LOCKS/$cell.lock"
+    } 9>"$LOCKS/$cell.lock"
 }
 
 worker() { # worker GPU: first the cells that nobody runs, then those that somebody did: recorded by now, or given up
@@ -82,14 +87,17 @@ worker() { # worker GPU: first the cells that nobody runs, then those that someb
     for again in -n ""; do
         for seed in "${SEEDS[@]}"; do
             for system in "${SYSTEMS[@]}"; do
-                for shots in "${SHOTS[@]}"; do try_cell "$1" "$system" "$shots" "$seed" $again; done
+                for shots in "${SHOTS[@]}"; do as_child try_cell "$1" "$system" "$shots" "$seed" $again; done
             done
         done
     done
 }
 
-for gpu in "${GPUS[@]}"; do worker "$gpu" & done
-wait
+WORKERS=()
+for gpu in "${GPUS[@]}"; do worker "$gpu" & WORKERS+=($!); done
+trap 'STOPPED=yes; kill -TERM "${WORKERS[@]}" 2>/dev/null || true' TERM INT HUP
+while [ -n "$(jobs -pr)" ]; do wait "${WORKERS[@]}" || true; done # a signal interrupts `wait`
+[ -z "${STOPPED:-}" ] || { note "stopped; the same command goes on"; exit 143; }
 FAILED=()
 for file in "$OUTCOMES"/*.failed; do [ ! -e "$file" ] || FAILED+=("$(basename "$file" .failed)"); done
 FINISHED=$(find "$OUTCOMES" -name '*.done' | wc -l)

@@ -75,6 +75,11 @@ CASES = [  # what is typed, and what the line has to say besides
     (LLM + "{home}/wide-tokenizer", r"the tokenizer has \d+ tokens, the model \d+; they do not belong together"),
     (LLM + "{home}/wide-config", "wide-config: cannot be loaded as a causal language model"),
     (LLM + "{home}/no-yes", "the tokenizer has no single token for 'Yes' after the prompt"),
+    (LLM + "{home}/lacks-layer", r"lack \d+ of the weights that config.json asks for, model.layers.1.*fetch the model"),
+    (LLM + "{home}/lacks-layer --load_in_8bit True", r"lack \d+ of the weights that config.json asks for"),
+    (LLM + "{home}/lacks-layer --load_in_4bit True", r"lack \d+ of the weights that config.json asks for"),
+    (LLM + "{home}/bert", r"lack \d+ of the weights that config.json asks for, bert"),
+    (LLM + "{home}/with-adapter", r"with-adapter: holds an adapter \(adapter_config.json\) beside the base model"),
     (LLM + "{tiny} --lora_weights {home}/nan-adapter", "holds NaN or infinity; tune it again"),
     (LLM + "{tiny} --lora_weights {home}/rank-adapter", r"is 8x\d+, the base model needs 4x\d+; the adapter"),
     (LLM + "{tiny} --lora_weights {home}/target-adapter", "the adapter is of another base model or of other LoRA"),
@@ -82,6 +87,10 @@ CASES = [  # what is typed, and what the line has to say besides
     (LLM + "{tiny} --lora_weights {home}/list-manifest", "tlrec.json: not as tuning writes it"),
     (TUNE + "good.json --lora_r 4 --resume_from_checkpoint {home}/adapter",
      "the starting adapter has other LoRA settings; give --lora_r 8"),
+    ("rec_tuning --base_model {home}/no-yes --output_dir {home}/no-yes --select_by none --train_data_path "
+     "{bad}/good.json", "no-yes: is the base model's folder; give the adapter its own"),
+    ("rec_tuning --base_model {tiny} --output_dir {home} --select_by none --train_data_path {bad}/good.json "
+     "--resume_from_checkpoint {home}/adapter", "holds the starting adapter .*; give the new one its own folder"),
     (TUNE + "good.json --use_liger_kernel", "--use_liger_kernel needs .*; pip install liger-kernel"),
 ]
 
@@ -113,8 +122,11 @@ def home(tmp_path_factory, tiny_llama):
 
 
 def make_models(place: Path, tiny: Path) -> None:
-    for name in ("truncated-model", "wide-tokenizer", "wide-config", "no-yes"):
+    for name in ("truncated-model", "wide-tokenizer", "wide-config", "no-yes", "lacks-layer", "bert", "with-adapter"):
         shutil.copytree(tiny, place / name)
+    whole = load_file(tiny / "model.safetensors")
+    save_file({name: tensor for name, tensor in whole.items() if ".layers.1." not in name},
+              place / "lacks-layer" / "model.safetensors", metadata={"format": "pt"})
     weights = place / "truncated-model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     tokenizer = AutoTokenizer.from_pretrained(tiny)
@@ -122,6 +134,7 @@ def make_models(place: Path, tiny: Path) -> None:
     tokenizer.save_pretrained(place / "wide-tokenizer")
     config = json.loads((tiny / "config.json").read_text())
     (place / "wide-config" / "config.json").write_text(json.dumps({**config, "vocab_size": config["vocab_size"] + 64}))
+    (place / "bert" / "config.json").write_text(json.dumps({**config, "model_type": "bert", "is_decoder": True}))
     said = json.loads((tiny / "tokenizer.json").read_text())
     said["model"]["merges"] = [pair for pair in said["model"]["merges"] if "".join(pair) not in ("Yes", "es")]
     (place / "no-yes" / "tokenizer.json").write_text(json.dumps(said))
@@ -131,6 +144,7 @@ def make_models(place: Path, tiny: Path) -> None:
     for name in ("nan", "rank", "target", "base"):
         shutil.copytree(place / "adapter", place / f"{name}-adapter")
     shutil.copytree(place / "adapter", place / "list-manifest")
+    shutil.copytree(place / "adapter", place / "with-adapter", dirs_exist_ok=True)
     (place / "list-manifest" / "tlrec.json").write_text("[1]")
     (place / "base-adapter" / "tlrec.json").write_text('{"base_model": {"name": "another", "fingerprint": "0"}}')
     weights = load_file(place / "adapter" / "adapter_model.safetensors")

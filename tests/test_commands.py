@@ -74,6 +74,12 @@ def test_few_shot_chain_to_a_recorded_auc(home, tiny_llama, source_adapter):
     assert roc_auc_score(predictions["label"], predictions["p_yes"]) == pytest.approx(record["metrics"]["auc"])
     again, _ = evaluate(home, tiny_llama, "--lora_weights", output, "--skip_recorded")
     assert f"already recorded as {record['run_id']}" in again and again.splitlines()[-1] == text.splitlines()[-1]
+    config = output / "adapter_config.json"
+    said = config.read_text()
+    config.write_text(json.dumps({**json.loads(said), "lora_alpha": 1600}))  # the same weights, another adapter
+    again, scaled = evaluate(home, tiny_llama, "--lora_weights", output, "--skip_recorded")
+    config.write_text(said)
+    assert "already recorded" not in again and scaled["metrics"]["log_loss"] != record["metrics"]["log_loss"]
 
 
 def test_the_same_command_gives_the_same_adapter_and_a_finished_one_is_reused(home, tiny_llama, source_adapter):
@@ -87,6 +93,12 @@ def test_the_same_command_gives_the_same_adapter_and_a_finished_one_is_reused(ho
     (twin / weights).write_bytes(b"")  # a damaged result does not count as finished
     assert "adapter saved" in instruction_tune(home, tiny_llama, twin)
     assert samples.sha256(twin / weights) == samples.sha256(source_adapter / weights)
+    config = (twin / "adapter_config.json").read_text()
+    (twin / "adapter_config.json").write_text(config.replace('"lora_alpha": 16', '"lora_alpha": 1600'))
+    assert "adapter saved" in instruction_tune(home, tiny_llama, twin)
+    assert json.loads((twin / "adapter_config.json").read_text())["lora_alpha"] == 16
+    (twin / "adapter_config.json").unlink()
+    assert "adapter saved" in instruction_tune(home, tiny_llama, twin)
     instruction_tune(home, tiny_llama, twin, "--seed", "1")  # nor does one of other settings
     assert samples.sha256(twin / weights) != samples.sha256(source_adapter / weights)
     assert sorted(path.name for path in twin.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]

@@ -119,6 +119,58 @@ def test_another_base_model_is_refused(tiny_llama, adapter, tmp_path):
         models.inspect_adapter(adapter, other)
 
 
+def test_the_tokenizer_and_every_weight_make_a_base_model_what_it_is(tiny_llama, tmp_path, monkeypatch):
+    other = tmp_path / "other-llama"
+    shutil.copytree(tiny_llama, other)
+    (other / "README.md").write_text("Notes do not count.")
+    known = {models.fingerprint(tiny_llama)}
+    assert models.fingerprint(other) in known
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json"):
+        before = (other / name).read_bytes() if (other / name).exists() else None
+        (other / name).write_bytes((before or b"") + b"\n")
+        known.add(models.fingerprint(other))
+        (other / name).write_bytes(before) if before is not None else (other / name).unlink()
+    assert len(known) == 5 and models.fingerprint(other) in known
+    weights = other / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    assert len(content) > 3 * models._SAMPLED_BYTES
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    assert models.fingerprint(other) not in known
+
+    monkeypatch.setattr(models, "_HASHED_WHOLE", 0)  # as for a large model: blocks of it
+    monkeypatch.setattr(models, "_BLOCK", 1 << 16)
+    monkeypatch.setattr(models, "_BLOCK_EVERY", 1 << 17)
+    seen = {models.fingerprint(other)}
+    for place, counts in ((2 << 17, True), ((5 << 16) + 7, False)):  # in a block, and between two
+        changed = bytearray(content)
+        changed[place] ^= 1
+        weights.write_bytes(changed)
+        assert (models.fingerprint(other) not in seen) == counts
+
+
+def test_an_adapter_from_before_there_was_the_second_hash_is_judged_by_the_first(tiny_llama, adapter, tmp_path):
+    first = models.fingerprint(tiny_llama).partition("-")[0]
+    for said, fits in ((first, True), (first[::-1], False), (f"{first}-{first}", False)):
+        (adapter / models.MANIFEST).write_text(json.dumps({"base_model": {"name": "tiny", "fingerprint": said}}))
+        if fits:
+            models.inspect_adapter(adapter, tiny_llama)
+        else:
+            with pytest.raises(InputError, match="tuned on base model tiny, not on"):
+                models.inspect_adapter(adapter, tiny_llama)
+
+
+def test_what_adapter_config_says_of_the_computation_is_part_of_an_adapter(tiny_llama, adapter):
+    said = json.loads((adapter / "adapter_config.json").read_text())
+
+    def settings(**changes):
+        (adapter / "adapter_config.json").write_text(json.dumps(said | changes))
+        return models.adapter_settings_hash(models.inspect_adapter(adapter, tiny_llama))
+
+    assert settings() == settings(base_model_name_or_path="moved", target_modules=["v_proj", "q_proj"], new=None)
+    assert len({settings(), settings(lora_alpha=1600), settings(r=4), settings(use_rslora=True)}) == 4
+
+
 def test_unusable_model_folders(tmp_path, tiny_llama):
     with pytest.raises(InputError, match="no such model folder"):
         models.base_folder(str(tmp_path / "none"))

@@ -79,6 +79,15 @@ def test_a_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(small_data
     assert "12 cannot be shared by 2 processes with --micro_batch_size 4: 12 is no multiple of 8" in text
 
 
+def test_a_folder_that_another_run_has_is_refused_by_all_of_them(small_data, tiny_llama, tmp_path):
+    (tmp_path / "adapter").mkdir()
+    with checkpoints.only_run(tmp_path / "adapter"):
+        (tmp_path / "adapter" / "theirs").touch()
+        text = tuned(small_data, tiny_llama, tmp_path / "adapter", launch=LAUNCH, code=1)  # and none of them waits
+    assert text.count("another run is tuning into this folder") >= 1
+    assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["theirs"]
+
+
 def test_when_one_process_dies_the_other_ends_and_a_restart_goes_on(pair, small_data, tiny_llama, tmp_path):
     """The launcher ends the survivors within a minute; the same command goes on from the last whole checkpoint."""
     for part in ("rec_data", "instruction_data"):

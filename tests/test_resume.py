@@ -136,8 +136,23 @@ def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(undisturbed, small
     assert same(undisturbed[0], output)
 
 
+@pytest.mark.parametrize(("apart", "code"), [(0.0, 0), (0.3, -signal.SIGTERM)])
+def test_ctrl_c_that_a_launcher_passes_on_is_one_wish_and_a_second_stops_at_once(apart, code):
+    said = subprocess.run([sys.executable, "-c", f"""
+import os, signal, time
+from tlrec import interruption
+interruption.SAME_WISH = 0.2
+with interruption.Interruption() as wish:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep({apart})
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(wish.number)
+"""], capture_output=True, text=True)
+    assert said.returncode == code and said.stdout == ("" if code else "2\n"), said
+
+
 def steps_of(output: Path) -> list[int]:
-    return [checkpoints.step(folder) for folder in output.glob("checkpoint-*")]
+    return [checkpoints.step(folder) for folder in checkpoints.numbered(output)]
 
 
 def test_half_written_and_foreign_checkpoints_are_never_loaded(undisturbed, small_data, tiny_llama, tmp_path):
@@ -157,6 +172,55 @@ def test_half_written_and_foreign_checkpoints_are_never_loaded(undisturbed, smal
     (output / "tlrec.json").unlink()
     run = Tuning(words(small_data, tiny_llama, output, "--seed", 1, epochs=1), tmp_path / "log")
     assert run.end() == 0 and "goes on from it" not in run.log.read_text()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_refused_command_changes_nothing_of_a_finished_run(undisturbed, small_data, tiny_llama, tmp_path):
+    output = tmp_path / "adapter"
+    shutil.copytree(undisturbed[0], output)
+    before = content(output)
+    run = Tuning(words(small_data, tiny_llama, output, "--lora_target_modules", "[q_pro]"), tmp_path / "log")
+    assert run.end() == 2 and "LoRA cannot be attached" in run.log.read_text()
+    assert content(output) == before
+    run = Tuning(words(small_data, tiny_llama, tmp_path / "none", "--lora_target_modules", "[q_pro]"), tmp_path / "log")
+    assert run.end() == 2 and not (tmp_path / "none").exists()
+
+
+def test_another_runs_checkpoints_wait_until_its_command_is_given_again(undisturbed, small_data, tiny_llama, tmp_path):
+    output = tmp_path / "adapter"
+    shutil.copytree(undisturbed[0], output)
+    (output / "tlrec.json").unlink()
+    others = ("checkpoint-8-mine", "checkpoint-best")
+    for name in others:
+        (output / name).mkdir()
+        (output / name / "notes.txt").write_text("mine")
+    whole = {step: content(output / f"checkpoint-{step}") for step in steps_of(output)}
+    run = Tuning(words(small_data, tiny_llama, output, "--seed", 1, "--keep_checkpoints", 1, epochs=1),
+                 tmp_path / "log")
+    assert run.end() == 0, run.log.read_text()
+    (place,) = (output / checkpoints.EARLIER).iterdir()
+    assert str(place) in run.log.read_text()
+    assert {checkpoints.step(folder): content(folder) for folder in place.iterdir()} == whole
+    assert all((output / name / "notes.txt").exists() for name in others)
+    again = [max(whole)]  # and the number of checkpoints to keep makes no other run
+    assert killed_until_done(small_data, tiny_llama, output, [], "--keep_checkpoints", 9) == (0, again)
+    assert same(undisturbed[0], output) and sorted(steps_of(output)) == sorted(whole)
+    (kept,) = (output / checkpoints.EARLIER).glob("*/checkpoint-*")
+    assert kept.parent != place
+
+
+def test_one_run_at_a_time_tunes_into_a_folder(undisturbed, small_data, tiny_llama, tmp_path):
+    output = tmp_path / "adapter"
+    run = Tuning(words(small_data, tiny_llama, output), tmp_path / "log")
+    run.wait_for("samples for tuning")
+    other = Tuning(words(small_data, tiny_llama, output, "--seed", 1), tmp_path / "other")
+    assert other.end() == 2, other.log.read_text()
+    assert f"{output}: another run is tuning into this folder; wait for it or stop it" in other.log.read_text()
+    assert run.end() == 0, run.log.read_text()
+    assert same(undisturbed[0], output) and not (output / checkpoints.LOCK).exists()
 
 
 def test_a_run_killed_at_its_end_only_chooses_and_saves(undisturbed, small_data, tiny_llama, tmp_path):

@@ -11,10 +11,11 @@ import time
 import pytest
 from conftest import command, make_rows
 
-from tlrec import histories, paths, samples
+from tlrec import checkpoints, histories, paths, samples
 
 FLAGS = ["--batch_size", "8", "--learning_rate", "0.01", "--warmup_steps", "0", "--dtype", "float32", "--num_epochs",
          "8", "--eval_steps", "1", "--select_on", "none"]
+ZERO_SHOT = ["shell/zero_shot.sh", "cpu", "movie", "movielens", *FLAGS]
 CHOICES = {"ALPACA": "skip", "SOURCE": "movielens", "SHOTS": "8"}
 COT, LAST, FEW = "stage123", "stage123_movielens", "stage123_movielens/0_8"
 
@@ -35,19 +36,23 @@ def adapter(home, name):
     return home / stage / "llama-7b/movie" / name
 
 
-def kill_when(home, condition, log) -> None:
-    """Start zero_shot.sh, and kill it with all that it started as soon as the condition holds."""
+def kill_when(home, condition, log, words=ZERO_SHOT, kill=os.killpg, number=signal.SIGKILL) -> int:
+    """Start a wrapper, and kill it with all that it started as soon as the condition holds; its exit code."""
     environment = {**os.environ, "TLREC_HOME": str(home), "PYTHON": sys.executable, **CHOICES}
     environment.pop("TLREC_MIRROR", None)
     with open(log, "w") as file:
-        run = subprocess.Popen(["bash", "shell/zero_shot.sh", "cpu", "movie", "movielens", *FLAGS], cwd=paths.ROOT,
-                               env=environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
-                               start_new_session=True)
+        run = subprocess.Popen(["bash", *words], cwd=paths.ROOT, env=environment, stdout=file, stderr=file,
+                               stdin=subprocess.DEVNULL, start_new_session=True)
         while not condition():
             assert run.poll() is None, log.read_text()
             time.sleep(0.005)
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        kill(run.pid, number)
+        run.wait(60)
+        left = time.time() + 20
+        while subprocess.run(["pgrep", "-s", str(run.pid)], stdout=subprocess.DEVNULL).returncode == 0:
+            assert time.time() < left, "what the wrapper started goes on without it"
+            time.sleep(0.05)
+        return run.returncode
 
 
 def hashes(home, *names):
@@ -73,6 +78,29 @@ def test_killed_between_and_inside_stages_it_goes_on_where_it_was(home, killed_t
     assert manifest["chain"] == ["stage123", "movielens"] and manifest["steps"] == 24
     record_property("figure", "zero_shot.sh killed between two stages and inside one: 1 stage and its AUC "
                               "reused, 1 gone on with")
+
+
+def test_signals_to_a_wrapper_end_its_tuning_saved(home, tmp_path, record_property):
+    """TERM and -9 to the wrapper alone, Ctrl-C to all of them; the next start goes on from where the last one was."""
+    words = ["shell/alpaca.sh", "cpu", "book", *FLAGS[:-6], "--eval_steps", "1", "--select_by", "none", "--num_epochs",
+             "60", "--train_data_path", str(home / "instruction_data/movielens/train.json"), "--val_set_size", "0"]
+    folder, log, reached = home / "instruction_model/llama-7b/book/alpaca", tmp_path / "log", [0]
+
+    def further():
+        return max(map(checkpoints.step, checkpoints.numbered(folder)), default=0) > reached[-1]
+
+    for kill, number, code in ((os.kill, signal.SIGTERM, 143), (os.killpg, signal.SIGINT, 130),
+                               (os.kill, signal.SIGKILL, -signal.SIGKILL)):
+        assert kill_when(home, further, log, words, kill, number) == code, log.read_text()
+        text = log.read_text()
+        assert "finishing this step, then saving" in text and "; the same command goes on there" in text, text
+        assert not (folder / "tlrec.json").exists()
+        if len(reached) > 1:
+            assert f"checkpoint-{reached[-1]}: whole and of this run; tuning goes on from it" in text
+        reached.append(int(text.split("stopped after step ")[1].split()[0]))
+        assert (folder / f"checkpoint-{reached[-1]}" / checkpoints.SEAL).exists()
+    assert sorted(set(reached)) == reached
+    record_property("figure", "TERM and kill -9 of a wrapper alone, and Ctrl-C: each ended its tuning, saved")
 
 
 @pytest.mark.long

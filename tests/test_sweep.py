@@ -64,6 +64,21 @@ def test_a_killed_sweep_leaves_no_lock_behind(home):
         time.sleep(0.05)
 
 
+def test_a_stopped_sweep_leaves_nothing_running_and_starts_nothing_more(home):
+    sweep = start(home, SYSTEMS="GRU4Rec SASRec", BASELINE_FLAGS="--max_epochs 100000 --weight_decay 0")
+    log = home / "results/sweep/movie/GRU4Rec-8-0.log"
+    while not (log.exists() and "+ python -m baselines.train" in log.read_text()):
+        assert sweep.poll() is None
+        time.sleep(0.02)
+    sweep.terminate()
+    text, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 143 and "FAILED" not in text and "SASRec" not in text.split("GRU4Rec-8-0: on cpu")[1]
+    deadline = time.time() + 5
+    while subprocess.run(["pgrep", "-s", str(sweep.pid)], stdout=subprocess.DEVNULL).returncode == 0:
+        assert time.time() < deadline
+        time.sleep(0.1)
+
+
 def held(lock) -> bool:
     if not lock.exists():
         return False

@@ -1,18 +1,66 @@
 """Training checkpoints that can be trusted: sealed when whole, bound to one request, looked at before they are loaded.
 
-A checkpoint without its seal was never finished; one with another request belongs to another run.
+A checkpoint without its seal was never finished; one with another request belongs to another run, whose checkpoints
+wait in EARLIER/ until its command is given again. Only folders named checkpoint-NUMBER are looked at.
 """
 
+import contextlib
+import fcntl
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from tlrec import paths, processes
+from tlrec.errors import InputError
 from tlrec.histories import write_atomically
 from tlrec.samples import sha256
 
 SEAL = "complete.json"  # written last: the run's identity, its seconds so far, and the hash of every file
 STATE = "trainer_state.json"
+LOCK = ".lock"
+EARLIER = "earlier"  # in the output folder: EARLIER/START_OF_THE_IDENTITY/checkpoint-NUMBER
+
+
+@contextlib.contextmanager
+def only_run(output: Path) -> Iterator[None]:
+    """Holds the output folder for this run, of whose processes the first one has the lock; InputError in all of them
+    where another run has it. The kernel frees the lock when the process ends, however it ends.
+
+    The folder is made where it is missing, and goes with the lock's file where nothing was written into it.
+    """
+    made, file, refused = not output.exists(), None, None
+    if processes.first():
+        try:
+            file = _locked(paths.writable_directory(output) / LOCK)
+        except InputError as error:
+            refused = str(error)
+    refused = processes.gather([refused])[0]
+    if refused:
+        raise InputError(refused)
+    try:
+        yield
+    finally:
+        if file is not None:
+            (output / LOCK).unlink(missing_ok=True)
+            os.close(file)
+            with contextlib.suppress(OSError):  # something was written
+                made and output.rmdir()
+
+
+def _locked(path: Path) -> int:
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            raise InputError(f"{path.parent}: another run is tuning into this folder; wait for it or stop it") from None
+        if os.fstat(file).st_nlink:
+            return file
+        os.close(file)  # its holder has ended and removed it in between
 
 
 def seal(folder: Path, identity: str, seconds: float) -> None:
@@ -28,17 +76,50 @@ def seal(folder: Path, identity: str, seconds: float) -> None:
 def latest(output: Path, identity: str) -> tuple[Path | None, float]:
     """The last whole checkpoint of this very run with the seconds that it took to get there, or (None, 0).
 
-    Removes every other run's checkpoints, and half-written ones: their numbers would mix with this run's.
+    Another run's whole checkpoints are set aside, since their numbers would mix with this run's; this run's are taken
+    back from there. Half-written ones are removed.
     """
-    whole = {}
-    for folder in output.glob("checkpoint-*"):
-        seconds = _seconds(folder, identity)
-        if seconds is None:
-            print(f"{folder}: half-written, or of another run; removed")
+    whole, moved = {}, {}
+    for folder in numbered(output):
+        owner, seconds = _owner(folder)
+        if owner is None:
+            print(f"{folder}: half-written; removed")
             shutil.rmtree(folder)
+        elif owner != identity:
+            place = output / EARLIER / owner[:16]
+            _move(folder, place)
+            moved.setdefault(place, []).append(folder.name)
         else:
             whole[step(folder)] = folder, seconds
+    for place, names in moved.items():
+        print(f"{output}: {', '.join(names)} of a run with other settings or data: set aside in {place}; the command "
+              "that made them goes on from there, or remove them")
+    for folder in numbered(output / EARLIER / identity[:16]):
+        owner, seconds = _owner(folder)
+        if owner == identity and step(folder) not in whole:
+            _move(folder, output)
+            whole[step(folder)] = output / folder.name, seconds
     return whole[max(whole)] if whole else (None, 0.0)
+
+
+def rotate(output: Path, keep: int, best: str | None) -> None:
+    """Remove the oldest checkpoints, until `keep` are left; the last one and the best one stay in any case."""
+    found = numbered(output)
+    spare = [folder for folder in found[:-1] if str(folder) != best]
+    for folder in spare[: max(len(found) - max(keep, 1), 0)]:
+        shutil.rmtree(folder)
+
+
+def numbered(output: Path) -> list[Path]:
+    """The folders checkpoint-NUMBER, lowest first."""
+    found = [path for path in output.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted((path for path in found if path.is_dir() and not path.is_symlink()), key=step)
+
+
+def _move(folder: Path, place: Path) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place / folder.name, ignore_errors=True)  # of the same run and the same step
+    folder.replace(place / folder.name)
 
 
 def step(folder: Path) -> int:
@@ -49,13 +130,14 @@ def state(folder: Path) -> dict:
     return json.loads((folder / STATE).read_text())
 
 
-def _seconds(folder: Path, identity: str) -> float | None:
-    """Seconds of a whole checkpoint of this run; None for any other."""
+def _owner(folder: Path) -> tuple[str | None, float]:
+    """Identity of the run whose whole checkpoint this is, and its seconds; (None, 0) where it is not whole."""
     try:
         said = json.loads((folder / SEAL).read_text())
-        whole = said["identity"] == identity and STATE in said["files"] and folder.name == f"checkpoint-{step(folder)}"
-        if whole and all(sha256(folder / name) == digest for name, digest in said["files"].items()):
-            return float(said["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
+        named = re.fullmatch(r"\w+", said["identity"]) and folder.name == f"checkpoint-{step(folder)}"
+        if named and STATE in said["files"]:
+            if all(sha256(folder / name) == digest for name, digest in said["files"].items()):
+                return said["identity"], float(said["seconds"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
-    return None
+    return None, 0.0

@@ -3,7 +3,9 @@
 Everything that can be wrong with a folder is found before torch is imported.
 """
 
+import functools
 import hashlib
+import json
 import logging
 import warnings
 from dataclasses import dataclass
@@ -16,7 +18,11 @@ from tlrec.vetting import check_base_files, check_manifest, read_json, safetenso
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 MANIFEST = "tlrec.json"  # written beside an adapter, after everything else
+_TOKENIZER = ("tokenizer*", "vocab*", "merges*", "special_tokens_map.json", "added_tokens.json", "chat_template*",
+              "*.model")
 _SAMPLED_BYTES = 1 << 16
+_HASHED_WHOLE = 2 << 30  # bytes of weights
+_BLOCK, _BLOCK_EVERY = 1 << 18, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -59,16 +65,48 @@ def base_folder(base_model: str) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """A base model's identity: sha256 over its config and, per weights file, name, size, first and last 64 KiB."""
+    """A base model's identity, two hashes with a dash between them.
+
+    The first is over config.json and, per weights file, name, size, first and last 64 KiB. The second is over the files
+    of the tokenizer (with its chat template) and over the weights: all of them where they are less than 2 GiB, else 256
+    KiB of every 16 MiB. There, a change between those blocks is not seen; a tensor of 16 MiB or more is never between.
+    """
     digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
+    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+    for path in weights:
         size = path.stat().st_size
         digest.update(f"{path.name} {size}".encode())
         with open(path, "rb") as file:
             digest.update(file.read(_SAMPLED_BYTES))
             file.seek(max(size - _SAMPLED_BYTES, 0))
             digest.update(file.read(_SAMPLED_BYTES))
+    whole = sum(path.stat().st_size for path in weights) < _HASHED_WHOLE
+    words = sorted({path for pattern in _TOKENIZER for path in folder.glob(pattern) if path.is_file()})
+    rest = hashlib.sha256()
+    for path in [*words, *weights]:
+        said = path.stat()
+        rest.update(f"{path.name} {_content(path, whole or path in words, said.st_size, said.st_mtime_ns)}".encode())
+    return f"{digest.hexdigest()}-{rest.hexdigest()}"
+
+
+@functools.cache
+def _content(path: Path, whole: bool, size: int, _changed: int) -> str:
+    """Hash of a file, or of a block of it now and then."""
+    if whole:
+        return sha256(path)
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for place in range(0, size, _BLOCK_EVERY):
+            file.seek(place)
+            digest.update(file.read(_BLOCK))
     return digest.hexdigest()
+
+
+def made_on(recorded: object, base: Path) -> bool:
+    """Whether a recorded fingerprint can be this base model's; of those from before there was a second hash, only the
+    first is there to compare. Without a record there is nothing to say against it."""
+    now = fingerprint(base)
+    return recorded in (None, now, now.partition("-")[0])
 
 
 def inspect_adapter(folder: str | Path, base: Path) -> Adapter:
@@ -89,9 +127,10 @@ def inspect_adapter(folder: str | Path, base: Path) -> Adapter:
         raise InputError(f"{weights}: an empty adapter (old PEFT versions saved such files); tune it again")
     manifest = read_json(folder / MANIFEST, "") if (folder / MANIFEST).exists() else {}
     check_manifest(folder / MANIFEST, manifest)
-    made_on = manifest.get("base_model", {})
-    if made_on.get("fingerprint") not in (None, fingerprint(base)):
-        raise InputError(f"{folder}: tuned on base model {made_on.get('name')}, not on {base.name} as it is in {base}")
+    before = manifest.get("base_model", {})
+    if not made_on(before.get("fingerprint"), base):
+        raise InputError(f"{folder}: tuned on base model {before.get('name')}, not on {base.name} as it is in {base} "
+                         "(weights, config.json and tokenizer count)")
     return Adapter(folder, weights, config, manifest)
 
 
@@ -152,16 +191,20 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
     here = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **here)
-        how = {"dtype": compute, "local_files_only": True, **placement, **quantization}
+        how = {"dtype": compute, "local_files_only": True, "output_loading_info": True, **placement, **quantization}
         if quantization and device == "cpu" and any(base.glob("*.safetensors")):
             config = AutoConfig.from_pretrained(base, **here)
-            model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
+            model, found = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
                 None, config=config, state_dict=_unmapped(base), **how)
             model.name_or_path = model.config.name_or_path = str(base)  # adapters write down what they belong to
         else:
-            model = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **how)
+            model, found = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **how)
     except Exception as error:  # the loaders raise many kinds for a bad folder
         raise InputError(f"{base}: cannot be loaded as a causal language model ({error})") from None
+    missing = sorted(found["missing_keys"])  # a tied output layer is not among them
+    if missing:
+        raise InputError(f"{base}: its files lack {len(missing)} of the weights that config.json asks for, "
+                         f"{missing[0]} among them; fetch the model again")  # random ones would stand in
     for layer in model.modules():  # bitsandbytes repacks 4-bit weights when they are evaluated: no gradient after that
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
@@ -246,3 +289,15 @@ def _shape(shapes: dict, name: str) -> str:
 
 def adapter_hash(adapter: Adapter) -> str:
     return sha256(adapter.weights)
+
+
+def adapter_settings_hash(adapter: Adapter) -> str:
+    """Hash of what adapter_config.json says about the computation: its weights are half of what an adapter is.
+
+    Left out are what is empty, and notes such as where the base model was; the order of layer names says nothing.
+    """
+    from tlrec.lora import NOTES  # it imports this module
+
+    said = {name: sorted(value, key=str) if isinstance(value, list) else value
+            for name, value in adapter.config.items() if value and name not in NOTES}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import lora, models, paths, processes, prompts, samples
+from tlrec import lora, models, processes, prompts, samples
 from tlrec.errors import InputError
 
 SELECTION = ("auc", "loss", "none")
@@ -142,7 +142,12 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
     if stage.start:
         start = models.inspect_adapter(stage.start, base)
         lora.check_same_lora(start, settings.lora_r, settings.lora_alpha, settings.lora_target_modules)
-    paths.writable_directory(settings.output_dir)
+    output = Path(settings.output_dir).resolve()
+    if output == base:
+        raise InputError(f"--output_dir {settings.output_dir}: is the base model's folder; give the adapter its own")
+    if start and start.folder.resolve().is_relative_to(output):
+        raise InputError(f"--output_dir {settings.output_dir}: holds the starting adapter {start.folder}; give the new "
+                         "one its own folder")
     return base, start
 
 
@@ -161,12 +166,13 @@ def request(settings: Settings, stage: Stage, base: Path, start: models.Adapter 
             chosen.pop(flag)  # adapters from before there was the flag stay finished
     chosen |= prompts.chat_template_record(base, settings.prompt_template)
     for name, value in arguments(stage).items():
-        if name not in ("train_path", "valid_path", "start"):
+        if name not in ("train_path", "valid_path", "start", "keep_checkpoints"):
             chosen[name] = value
     return {
         "settings": chosen,
         "base_model": models.fingerprint(base),
         "start": models.adapter_hash(start) if start else None,
+        "start_settings": models.adapter_settings_hash(start) if start else None,
         "train": _content_hash(stage.train),
         "valid": _content_hash(stage.valid) if stage.valid else None,
     }
@@ -180,7 +186,11 @@ def finished(output: Path, request: dict) -> bool:
     """Whether the folder holds the whole result of this very request."""
     try:
         manifest = json.loads((output / models.MANIFEST).read_text())
-        whole = samples.sha256(output / models.WEIGHTS[0]) == manifest["adapter_sha256"]
-    except (OSError, ValueError, KeyError):
+        return manifest["request"] == request and manifest["files"] == hashes(output)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return whole and manifest.get("request") == request
+
+
+def hashes(output: Path) -> dict[str, str]:
+    """sha256 of each file of an adapter that tuning has written, by name."""
+    return {name: samples.sha256(output / name) for name in ("adapter_config.json", models.WEIGHTS[0])}

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors.torch import load_file
-from transformers.trainer_utils import rotate_checkpoints
 
 from tlrec import checkpoints, metrics, models, processes, scoring
 from tlrec.answers import IGNORED, Encoder
@@ -141,7 +140,7 @@ class RecTrainer(transformers.Trainer):
             if processes.first():
                 self._check_finite(folder)
                 checkpoints.seal(folder, self.identity, self.seconds)
-                rotate_checkpoints(str(folder.parent), self.keep, self.state.best_model_checkpoint)
+                checkpoints.rotate(folder.parent, self.keep, self.state.best_model_checkpoint)
         except InputError:
             raise
         except Exception as error:  # of the disk: OSError, or what torch and safetensors make of it

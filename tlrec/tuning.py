@@ -35,14 +35,19 @@ def tune(settings: Settings, stage: Stage) -> None:
         print(f"{output}: already tuned with these data and settings; reused")
         return
     processes.join()
-    if processes.first():
-        (output / models.MANIFEST).unlink(missing_ok=True)  # from here on the folder does not count as finished
+    with checkpoints.only_run(output):
+        _tune(settings, stage, base, start, request)
+
+
+def _tune(settings: Settings, stage: Stage, base: Path, start: models.Adapter | None, request: dict) -> None:
+    output = Path(settings.output_dir)
     identity = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+    trainer, cuts, before = _trainer(settings, stage, base, start, identity)
+    # nothing is refused any more, so that checkpoints of another run may make room
     checkpoint, seconds = checkpoints.latest(output, identity) if processes.first() else (None, 0.0)
     checkpoint, seconds = processes.gather([(checkpoint, seconds)])[0]
     if checkpoint:
         print(f"{checkpoint}: whole and of this run; tuning goes on from it")
-    trainer, cuts, before = _trainer(settings, stage, base, start, identity)
     finished = trainer.train(checkpoint, seconds)
     if trainer.interruption.number:
         print(f"stopped after step {finished.global_step} of {trainer.state.max_steps}; the same command goes on there")
@@ -73,7 +78,7 @@ def tune(settings: Settings, stage: Stage) -> None:
         "peak_memory_gib": results.peak_memory_gib(),
         **results.environment(),
         "arguments": {**dataclasses.asdict(settings), **stages.arguments(stage)},
-        "adapter_sha256": samples.sha256(output / models.WEIGHTS[0]),
+        "files": stages.hashes(output),
     }
     write_atomically(output / models.MANIFEST, json.dumps(manifest, indent=2))
     print(f"adapter saved in {output} ({finished.global_step} steps, {manifest['seconds']} s)")
@@ -204,6 +209,7 @@ def _save(trainer, output: Path, before: dict) -> None:
                          "the first of the warm-up steps: tune for more steps, or lower --warmup_steps)")
     if not all(torch.isfinite(tensor).all() for tensor in after.values()):
         raise InputError("tuning ended in NaN or infinite weights; nothing saved (lower the learning rate)")
+    (output / models.MANIFEST).unlink(missing_ok=True)  # an earlier run's adapter counts as finished until here
     for name in ADAPTER_FILES:
         (partial / name).replace(output / name)
     shutil.rmtree(partial)

@@ -17,7 +17,11 @@ def read_json(path: Path, need: str) -> object:
 
 
 def check_base_files(folder: Path) -> None:
-    """InputError for a model folder that wants code of its own to run, weights from outside it, or has broken ones."""
+    """InputError for a model folder that wants code of its own to run, weights from outside it, or has broken ones, and
+    for one with an adapter in it, which transformers would put on the model by itself."""
+    if (folder / "adapter_config.json").exists():
+        raise InputError(f"{folder}: holds an adapter (adapter_config.json) beside the base model; move the adapter to "
+                         "a folder of its own, and name that where an adapter is wanted")
     for path in sorted(folder.glob("*.safetensors")):
         safetensors_names(path)
     for path in sorted(folder.glob("*.json")):
