@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,9 @@ TUNING = ["--batch_size", "8", "--micro_batch_size", "4", "--learning_rate", "0.
           "float32", "--lora_dropout", "0", "--train_on_inputs", "False", "--eval_steps", "2"]
 
 
-def tuned(home, model, output, *more, launch=(), script="rec_tuning.py", **options):
+def tuned(home, model, output, *more, launch=(), script=("rec_tuning.py",), **options):
     # 20 shots in batches of 8: the last batch is short, and one of the processes has no row in it
-    return command(*launch, script, "--base_model", model, "--train_data_path", home / "rec_data/movie/train.json",
+    return command(*launch, *script, "--base_model", model, "--train_data_path", home / "rec_data/movie/train.json",
                    "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output, "--sample", "20",
                    "--num_epochs", "3", *TUNING, *more, home=home, OMP_NUM_THREADS="1", **options)
 
@@ -69,6 +70,40 @@ def test_the_same_predictions_and_one_record(pair):
                             encoding="utf-8") for home, found in zip(pair, records, strict=True)]
     assert (tables[0]["row"] == tables[1]["row"]).all()
     assert np.allclose(tables[0]["p_yes"], tables[1]["p_yes"], atol=1e-6)
+
+
+LAGGING = """
+import sys, time
+import evaluate, rec_tuning
+from tlrec import cli, processes, results, stages
+find, finished = results.find, stages.finished
+def slow_find(request):
+    found = find(request)
+    time.sleep(5)  # each of them has looked before one writes
+    return found
+def find_it_late(*request):
+    if not processes.first():
+        sys.exit("this process does not see the files of the first one yet")
+    return finished(*request)
+results.find, stages.finished = slow_find, find_it_late
+script = {"evaluate": evaluate, "rec_tuning": rec_tuning}[sys.argv.pop(1)]
+cli.run(script.main)
+"""
+
+
+def test_what_is_done_is_found_by_the_first_process_for_all(pair, small_data, tiny_llama, tmp_path):
+    (tmp_path / "lagging.py").write_text(LAGGING)
+    home = tmp_path / "home"
+    shutil.copytree(pair[1], home, symlinks=True)
+    text = command(
+        *LAUNCH, tmp_path / "lagging.py", "evaluate", "--base_model", tiny_llama, "--lora_weights", home / "adapter",
+        "--test_data_path", home / "rec_data/movie/test.json", "--dtype", "float32", "--scoring_batch_size", "3",
+        "--skip_recorded", "True", "--experiment", "another", home=home)
+    assert text.count("already recorded as") == 1
+    assert [run["experiment"] for run in results.read(home / "results/runs.jsonl")] == ["", "another"]
+    text = tuned(home, tiny_llama, home / "adapter", launch=LAUNCH,
+                 script=(tmp_path / "lagging.py", "rec_tuning"))
+    assert "already tuned with these data and settings; reused" in text
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(small_data, tiny_llama, tmp_path):

@@ -31,10 +31,10 @@ def tune(settings: Settings, stage: Stage) -> None:
           f"{stage.train_path}, seed {stage.seed}; validation on {validated} rows"
           f"{f' of {stage.valid_path}' if stage.valid else ''}, checkpoint selected by {stage.select_by}")
     request = stages.request(settings, stage, base, start)
-    if stages.finished(output, request):
+    processes.join()
+    if processes.of_first(lambda: stages.finished(output, request)):
         print(f"{output}: already tuned with these data and settings; reused")
         return
-    processes.join()
     if processes.first():
         (output / models.MANIFEST).unlink(missing_ok=True)  # from here on the folder does not count as finished
     identity = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
