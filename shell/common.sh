@@ -214,14 +214,36 @@ flags_for() {
     rm -f "$file"
 }
 
+# as_child COMMAND...: runs it, and does not leave it behind. TERM, INT and HUP are passed on, its end is awaited, and this
+# shell ends then, with its exit code. Where the script was killed with -9, it is ended within a second.
+as_child() {
+    local child watcher before passed= code=0
+    kill -0 $$ 2>/dev/null || exit 143 # what is left of a killed script starts nothing more
+    before=$(trap -p TERM INT HUP)
+    "$@" <&0 & # in the foreground, a signal would wait for its end
+    child=$!
+    trap 'passed=yes; kill -TERM $child 2>/dev/null || true' TERM INT HUP # a background command ignores INT
+    (while kill -0 $$ && kill -0 $child; do sleep 0.5; done; kill -0 $$ || kill -TERM $child) \
+        &>/dev/null </dev/null 8>&- 9>&- & # without the locks of a sweep
+    watcher=$!
+    while kill -0 $child 2>/dev/null; do wait $child 2>/dev/null || true; done # a signal interrupts `wait`
+    wait $child 2>/dev/null || code=$?
+    kill $watcher 2>/dev/null || true
+    wait $watcher 2>/dev/null || true
+    trap - TERM INT HUP
+    eval "$before"
+    [ -z "$passed" ] || exit $((code > 0 ? code : 143))
+    return $code
+}
+
 run() { # run SCRIPT|-m MODULE ARGUMENTS...: prints the command, then runs it with the Python of set_up
     printf '+ python'; printf ' %q' "$@"; printf '\n'
     if [ "$1" = -m ]; then
-        "$PYTHON" "$@"
+        as_child "$PYTHON" "$@"
     elif [ "${PROCESSES:-1}" -gt 1 ] && [[ $1 =~ ^(ins_tuning|rec_tuning|evaluate)\.py$ ]]; then
-        "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node "$PROCESSES" "$ROOT/$1" "${@:2}"
+        as_child "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node "$PROCESSES" "$ROOT/$1" "${@:2}"
     else
-        "$PYTHON" "$ROOT/$1" "${@:2}"
+        as_child "$PYTHON" "$ROOT/$1" "${@:2}"
     fi
 }
 
@@ -234,7 +256,7 @@ few_shots() {
         say "rec-tuning: $shots shots, seed $SEED -> $adapter"
         split_flags rec_tuning,evaluate --val_data_path "$TLREC_HOME/rec_data/$TARGET/valid.json" "$@"
         run rec_tuning.py --base_model "$BASE_MODEL" --train_data_path "$TLREC_HOME/rec_data/$TARGET/train.json" \
-            --output_dir "$adapter" --sample "$shots" --seed "$SEED" \
+            --output_dir "$adapter" --sample "${shots/all/-1}" --seed "$SEED" \
             ${START:+--resume_from_checkpoint "$START"} ${FLAGS[@]+"${FLAGS[@]}"}
         say "AUC: $shots shots, seed $SEED"
         flags_for evaluate

@@ -42,7 +42,7 @@ else
         mapfile -t CHAIN_WORDS <"$START/zero_shot_flags"
     fi
     say "the zero-shot chain, $START: what is finished with these settings and data is reused"
-    BASE_MODEL=$BASE_MODEL PYTHON=$PYTHON bash "$ROOT/shell/zero_shot.sh" "$GPU" "$TARGET" "$SOURCE" \
+    BASE_MODEL=$BASE_MODEL PYTHON=$PYTHON as_child bash "$ROOT/shell/zero_shot.sh" "$GPU" "$TARGET" "$SOURCE" \
         ${CHAIN_WORDS[@]+"${CHAIN_WORDS[@]}"}
 fi
 few_shots "$@"
