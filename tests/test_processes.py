@@ -114,6 +114,14 @@ def test_a_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(small_data
     assert "12 cannot be shared by 2 processes with --micro_batch_size 4: 12 is no multiple of 8" in text
 
 
+def test_sharding_takes_no_quantised_weights(small_data, tiny_llama, tmp_path):
+    words = ["--base_model", tiny_llama, "--train_data_path", small_data / "rec_data/movie/train.json", "--output_dir",
+             tmp_path / "adapter", "--select_by", "none"]
+    for more in ([], ["--load_in_8bit", "True"], ["--load_in_8bit", "False", "--load_in_4bit", "True"]):
+        text = command("rec_tuning.py", *words, *more, home=tmp_path, code=2, ACCELERATE_USE_FSDP="true")
+        assert "give --load_in_8bit False and no --load_in_4bit" in text and not (tmp_path / "adapter").exists()
+
+
 def test_when_one_process_dies_the_other_ends_and_a_restart_goes_on(pair, small_data, tiny_llama, tmp_path):
     """The launcher ends the survivors within a minute; the same command goes on from the last whole checkpoint."""
     for part in ("rec_data", "instruction_data"):

@@ -26,6 +26,11 @@ def first() -> bool:
     return rank() == 0
 
 
+def sharded() -> bool:
+    """Whether `accelerate launch` was asked to spread the weights over the processes (FSDP)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+
 def join() -> None:
     """Meet the other processes (gloo on a CPU, NCCL on CUDA); nothing to do for one alone."""
     if count() > 1:

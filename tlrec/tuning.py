@@ -100,7 +100,7 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
     share = settings.batch_size // processes.count()  # of an optimiser step's samples
     micro_batch = math.gcd(share, micro_batch)
     transformers.set_seed(stage.seed)
-    model, tokenizer = models.load(base, in_8bit, settings.dtype, device, settings.load_in_4bit)
+    model, tokenizer = models.load(base, in_8bit, settings.dtype, device, settings.load_in_4bit, processes.sharded())
     encoder = Encoder(tokenizer, settings.prompt_template)
     train = [
         _features(encoder, row, settings, f"{stage.train_path}: record {number}") | {"row": number}
