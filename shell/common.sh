@@ -15,6 +15,7 @@ export TLREC_HOME=${TLREC_HOME:-$ROOT}
 export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
 export TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1}
 [ -t 2 ] || export TQDM_MININTERVAL=${TQDM_MININTERVAL:-15} # a progress line now and then in a log
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-600} # seconds torchrun waits for a step's end
 EMBEDDED=smollm2-135m
 
 say() { printf '\n== %s\n' "$*"; }
@@ -214,17 +215,17 @@ flags_for() {
     rm -f "$file"
 }
 
-# as_child COMMAND...: runs it, and does not leave it behind. TERM, INT and HUP are passed on, its end is awaited, and this
-# shell ends then, with its exit code. Where the script was killed with -9, it is ended within a second.
+# as_child COMMAND...: runs it, and does not leave it behind. TERM, INT and HUP are passed on, its end is awaited, and
+# this shell ends then, with its exit code. Where the script was killed with -9, it is ended within a second.
 as_child() {
-    local child watcher before passed= code=0
+    local child= watcher before passed= code=0
     kill -0 $$ 2>/dev/null || exit 143 # what is left of a killed script starts nothing more
     before=$(trap -p TERM INT HUP)
+    trap 'passed=yes; kill -TERM $child 2>/dev/null || true' TERM INT HUP # a background command ignores INT
     "$@" <&0 & # in the foreground, a signal would wait for its end
     child=$!
-    trap 'passed=yes; kill -TERM $child 2>/dev/null || true' TERM INT HUP # a background command ignores INT
-    (while kill -0 $$ && kill -0 $child; do sleep 0.5; done; kill -0 $$ || kill -TERM $child) \
-        &>/dev/null </dev/null 8>&- 9>&- & # without the locks of a sweep
+    [ -z "$passed" ] || kill -TERM $child 2>/dev/null || true
+    (while kill -0 $$ && kill -0 $child; do sleep 0.5; done; kill -0 $$ || kill -TERM $child) &>/dev/null </dev/null &
     watcher=$!
     while kill -0 $child 2>/dev/null; do wait $child 2>/dev/null || true; done # a signal interrupts `wait`
     wait $child 2>/dev/null || code=$?

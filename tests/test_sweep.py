@@ -84,7 +84,6 @@ def test_a_signal_ends_the_running_cells_and_the_sweep_waits_for_them(home, tiny
     assert "the same command goes on" in text and "touch" not in text and "FAILED" not in text
     assert subprocess.run(["pgrep", "-s", str(sweep.pid), "python"], capture_output=True).stdout == b""
     for log in logs:
-        assert not held(log.with_suffix(".lock"))
         assert system != "tallrec" or "stopped after step" in log.read_text()  # and saved
 
 

@@ -2,13 +2,17 @@
 
 import os
 import signal
+import time
+
+SAME_WISH = 2.0  # seconds: Ctrl-C goes to a wrapper or launcher too, which passes it on
 
 
 class Interruption:
-    """Context in which the first SIGTERM or SIGINT is only noted, in `number`."""
+    """Context in which the first SIGTERM or SIGINT is only noted, in `number`, and others within SAME_WISH are not."""
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._noted = 0.0
         self._before: dict = {}
 
     def __enter__(self) -> "Interruption":
@@ -19,8 +23,13 @@ class Interruption:
         self._restore()
 
     def _note(self, number: int, _frame: object) -> None:
-        self.number = number
-        self._restore()
+        if self.number is not None:
+            if time.monotonic() - self._noted > SAME_WISH:
+                self._restore()
+                signal.signal(number, signal.SIG_DFL)  # a wrapper's child may have been started to ignore Ctrl-C
+                os.kill(os.getpid(), number)
+            return
+        self.number, self._noted = number, time.monotonic()
         said = f"\n{signal.Signals(number).name}: finishing this step, then saving; once more stops at once\n"
         os.write(2, said.encode())  # print may have been interrupted itself, and is not reentrant
 
