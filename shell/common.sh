@@ -216,7 +216,7 @@ flags_for() {
 }
 
 # as_child COMMAND...: runs it, and does not leave it behind. TERM, INT and HUP are passed on, its end is awaited, and
-# this shell ends then, with its exit code. Where the script was killed with -9, it is ended within a second.
+# this shell ends then, with its exit code. Where the script was killed with -9, it gets TERM within a second.
 as_child() {
     local child= watcher before passed= code=0
     kill -0 $$ 2>/dev/null || exit 143 # what is left of a killed script starts nothing more

@@ -143,7 +143,7 @@ def test_a_signal_that_arrives_twice_is_one_wish(small_data, tiny_llama, tmp_pat
     running, children = started(tmp_path, tiny_llama, tmp_path / "log", epochs=1000)
     for process in [*children, *children, running.pid]:
         os.kill(process, signal.SIGINT)
-    assert running.wait(timeout=60) == 1
+    assert running.wait(timeout=300) == 1
     text = (tmp_path / "log").read_text()
     reached = int(text.split("stopped after step ")[1].split()[0])
     assert "SignalException" in text and (tmp_path / f"adapter/checkpoint-{reached}" / checkpoints.SEAL).exists()

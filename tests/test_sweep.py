@@ -79,7 +79,7 @@ def test_a_signal_ends_the_running_cells_and_the_sweep_waits_for_them(home, tiny
         assert sweep.poll() is None, sweep.communicate()[0]
         time.sleep(0.05)
     send(sweep.pid, number)
-    text, _ = sweep.communicate(timeout=60)
+    text, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == code, text
     assert "the same command goes on" in text and "touch" not in text and "FAILED" not in text
     assert subprocess.run(["pgrep", "-s", str(sweep.pid), "python"], capture_output=True).stdout == b""
