@@ -85,10 +85,11 @@ def main(
         **(prompts.chat_template_record(base, prompt_template) if base else {}),
     }
     system = _system(method, base, adapter)
-    recorded = results.find(request) if skip_recorded else None
+    processes.join()
+    recorded = processes.of_first(lambda: results.find(request)) if skip_recorded else None
     if recorded:
         print(f"{system}: already recorded as {recorded['run_id']}; reused")
-        if recorded["experiment"] != experiment:
+        if processes.first() and recorded["experiment"] != experiment:
             results.append({**recorded, "experiment": experiment, "reused_from": recorded["run_id"]})
         _print_figures(recorded["metrics"])
         return
@@ -97,7 +98,6 @@ def main(
     if adapter and tuned_with != prompt_template:
         print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with {prompt_template}")
     folder = paths.writable_directory(paths.results())
-    processes.join()
     began = time.time()
     if method == "llm":
         bits = (load_in_8bit, load_in_4bit)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ ROWS = 16  # the first of movie/test
 LLAMA = "llama-7b"
 RECORDED = paths.ROOT / "results" / "reference" / "cpu_scores.json"
 TOLERANCE = {"float32": 1e-3, "8-bit": 0.05}  # of P(Yes); 8-bit rounds the weights, so it may differ more
+LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 LIMIT = 1800  # seconds that one command may take
 
 
@@ -99,10 +101,10 @@ class Bench:
             raise Failed(f"exit code {finished.returncode}: {said[-1] if said else 'no output'}")
         return time.time() - began
 
-    def scores(self, base: Path, *words) -> tuple[list[float], dict]:
+    def scores(self, base: Path, *words, launcher: Sequence = ()) -> tuple[list[float], dict]:
         """P(Yes) of each row, and the record of the run."""
-        self.run("evaluate.py", "--base_model", base, "--test_data_path", self.home / "rec_data/movie/test.json",
-                 "--scoring_batch_size", 4, *words)
+        self.run(*launcher, "evaluate.py", "--base_model", base, "--test_data_path",
+                 self.home / "rec_data/movie/test.json", "--scoring_batch_size", 4, *words)
         record = [json.loads(line) for line in (self.home / "results/runs.jsonl").read_text().splitlines()][-1]
         with open(self.home / "results" / record["predictions"]) as file:
             return [float(row["p_yes"]) for row in csv.DictReader(file)], record
@@ -119,8 +121,6 @@ class Bench:
 def _model(bench: Bench, base: Path, recorded: Path | None) -> list[Check]:
     """Scores against the recorded ones in fp32 and 8-bit, two steps, the adapter reloaded. All in one table."""
     checks = []
-    known = _known(recorded, base) if recorded else "no scores are recorded for it"
-
     def attempt(what: str, work) -> object:
         began = time.time()
         try:
@@ -131,12 +131,13 @@ def _model(bench: Bench, base: Path, recorded: Path | None) -> list[Check]:
         return value
 
     def compared(kind: str, *words):
+        known = _known(recorded, base) if recorded else "no scores are recorded for it"
         found, record = bench.scores(base, *words)
         told = f"{ROWS / record['seconds']:.1f} rows/s with loading, {_memory(record)}"
         if isinstance(known, str):
             finite = all(0 <= score <= 1 for score in found)
             return ("pass" if finite else "FAIL"), f"scores are finite ({known}); {told}", found
-        most = max(abs(a - b) for a, b in zip(found, known, strict=True))
+        most = _most_apart(found, known)
         outcome = "pass" if most <= TOLERANCE[kind] else "FAIL"
         return outcome, f"at most {most:.2g} from the CPU's (tolerance {TOLERANCE[kind]}); {told}", found
 
@@ -153,7 +154,7 @@ def _model(bench: Bench, base: Path, recorded: Path | None) -> list[Check]:
 
     def reloaded():
         found, _ = bench.scores(base, "--lora_weights", output, *words)
-        moved = max(abs(a - b) for a, b in zip(found, before, strict=True))
+        moved = _most_apart(found, before)
         return ("pass" if 0 < moved <= 1 else "FAIL"), f"scores moved by at most {moved:.2g}", found
 
     if attempt("two tuning steps", tuned) and before:
@@ -183,20 +184,31 @@ def _two_processes(bench: Bench, base: Path) -> Check:
         return Check("two GPUs", "skipped", f"{torch.cuda.device_count()} visible")
     began, output = time.time(), bench.home / "output_model" / "two"
     try:
-        launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-                  "--mixed_precision", "no", "--dynamo_backend", "no"]
-        made = bench.tune(base, output, *launch)
-        return Check("two GPUs", "pass", f"accelerate launch, {made['steps']} steps", time.time() - began)
+        made = bench.tune(base, output, *LAUNCH)
+        alone, together = (bench.scores(base, "--dtype", "float32", launcher=launcher)[0] for launcher in ((), LAUNCH))
+        most = _most_apart(alone, together)
+        outcome = "pass" if most <= TOLERANCE["float32"] else "FAIL"
+        detail = f"{made['steps']} steps; scores at most {most:.2g} from one GPU's (tolerance {TOLERANCE['float32']})"
+        return Check("two GPUs", outcome, detail, time.time() - began)
     except (Failed, OSError, ValueError) as error:
         return Check("two GPUs", "FAIL", str(error).replace("|", "/"), time.time() - began)
 
 
 def _known(recorded: Path, base: Path) -> list[float] | str:
-    """The recorded scores, or why there are none for this model."""
+    """The recorded scores, or why there are none for this model. Raises Failed where there should be some."""
+    cure = "restore it, or make it on a CPU: `python -m benchmarks.check_gpu --record True`"
     if not recorded.is_file():
-        return f"{recorded.name} is missing"
+        raise Failed(f"{recorded} is missing; {cure}")
     said = json.loads(recorded.read_text())
-    return said["p_yes"] if models.made_on(said["fingerprint"], base) else "none recorded for these weights"
+    if models.made_on(said["fingerprint"], base):
+        return said["p_yes"]
+    if said["base_model"] == base.name:
+        raise Failed(f"{recorded} is of other weights of {base.name}; prepare the model again, or {cure}")
+    return "none recorded for these weights"
+
+
+def _most_apart(scores: list[float], others: list[float]) -> float:
+    return max(abs(a - b) for a, b in zip(scores, others, strict=True))
 
 
 def _record(bench: Bench, base: Path, recorded: Path) -> None:

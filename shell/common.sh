@@ -15,6 +15,7 @@ export TLREC_HOME=${TLREC_HOME:-$ROOT}
 export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
 export TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1}
 [ -t 2 ] || export TQDM_MININTERVAL=${TQDM_MININTERVAL:-15} # a progress line now and then in a log
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-600} # seconds torchrun waits for a step's end
 EMBEDDED=smollm2-135m
 
 say() { printf '\n== %s\n' "$*"; }
@@ -256,7 +257,7 @@ few_shots() {
         say "rec-tuning: $shots shots, seed $SEED -> $adapter"
         split_flags rec_tuning,evaluate --val_data_path "$TLREC_HOME/rec_data/$TARGET/valid.json" "$@"
         run rec_tuning.py --base_model "$BASE_MODEL" --train_data_path "$TLREC_HOME/rec_data/$TARGET/train.json" \
-            --output_dir "$adapter" --sample "$shots" --seed "$SEED" \
+            --output_dir "$adapter" --sample "${shots/all/-1}" --seed "$SEED" \
             ${START:+--resume_from_checkpoint "$START"} ${FLAGS[@]+"${FLAGS[@]}"}
         say "AUC: $shots shots, seed $SEED"
         flags_for evaluate

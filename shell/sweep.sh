@@ -16,6 +16,7 @@
 # locked (flock on a file in results/sweep/TARGET) while it runs, and the kernel frees the lock when its processes end,
 # in a crash too. Between machines this needs a file system that carries flock, as NFS does unless mounted nolock or
 # local_lock. Each cell's output is results/sweep/TARGET/CELL.log. Failed cells are listed at the end, with exit code 1.
+# Ctrl-C and SIGTERM end the running cells, a tuning after its step, saved; exit code 130 or 143.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 usage 1 "$@"
 TARGET=$1
@@ -23,10 +24,19 @@ TARGET=$1
 one_of TARGET "$TARGET" movie book
 command -v flock >/dev/null || die "flock is missing; install util-linux"
 read -ra GPUS <<<"${GPUS:-gpu}"
-read -ra SYSTEMS <<<"${SYSTEMS:-tlrec tallrec GRU4Rec Caser SASRec DROS GRU-BERT DROS-BERT}"
-read -ra SHOTS <<<"${SHOTS:-16 64 256}"
-read -ra SEEDS <<<"${SEEDS:-0 1 2 3 4}"
+read_once() { # read_once NAME WORDS: the array NAME, each word once
+    local -n list=$1
+    local word words
+    read -ra words <<<"$2"
+    list=()
+    for word in "${words[@]}"; do [[ " ${list[*]-} " == *" $word "* ]] || list+=("$word"); done
+}
+read_once SYSTEMS "${SYSTEMS:-tlrec tallrec GRU4Rec Caser SASRec DROS GRU-BERT DROS-BERT}"
+read_once SHOTS "${SHOTS:-16 64 256}"
+read_once SEEDS "${SEEDS:-0 1 2 3 4}"
 for gpu in "${GPUS[@]}"; do [[ $gpu =~ ^(cpu|gpu|[0-9]+)$ ]] || die "GPU '$gpu' is unknown; give device numbers, gpu or cpu"; done
+for system in "${SYSTEMS[@]}"; do one_of SYSTEMS "$system" tlrec tallrec GRU GRU4Rec Caser SASRec DROS GRU-BERT DROS-BERT; done
+for shots in "${SHOTS[@]}"; do [[ $shots =~ ^([1-9][0-9]*|all)$ ]] || die "shot count '$shots' is no number, nor all"; done
 for seed in "${SEEDS[@]}"; do [[ $seed =~ ^[0-9]+$ ]] || die "seed '$seed' is not a whole number"; done
 
 say "sweep: $TARGET, ${#SYSTEMS[@]} systems x ${#SHOTS[@]} shot counts x ${#SEEDS[@]} seeds on ${GPUS[*]}"
@@ -46,7 +56,7 @@ if [ "$TARGET" = movie ]; then export SOURCE=${SOURCE:-netflix}; else export SOU
 chain() { # chain GPU: what all cells of tlrec start from, made by one process while the others wait
     local code=0
     {
-        flock 8
+        as_child flock 8
         if [ ! -e "$OUTCOMES/chain" ]; then
             # shellcheck disable=SC2086 # a list of words
             as_child bash "$ROOT/shell/zero_shot.sh" "$1" "$TARGET" "$SOURCE" ${CHAIN_FLAGS:-} || code=$?
@@ -70,7 +80,7 @@ run_cell() { # run_cell GPU SYSTEM SHOTS SEED
 try_cell() {
     local cell=$2-$3-$4
     {
-        flock ${5:-} 9 || exit 0
+        as_child flock ${5:-} 9 || exit 0
         [ ! -e "$OUTCOMES/$cell.done" ] && [ ! -e "$OUTCOMES/$cell.failed" ] || exit 0
         note "$cell: on $1"
         if run_cell "$1" "$2" "$3" "$4" >"$LOCKS/$cell.log" 2>&1 </dev/null; then
@@ -84,6 +94,7 @@ try_cell() {
 
 worker() { # worker GPU: first the cells that nobody runs, then those that somebody did: recorded by now, or given up
     local again system shots seed
+    trap - INT TERM HUP
     for again in -n ""; do
         for seed in "${SEEDS[@]}"; do
             for system in "${SYSTEMS[@]}"; do
@@ -93,14 +104,28 @@ worker() { # worker GPU: first the cells that nobody runs, then those that someb
     done
 }
 
-WORKERS=()
-for gpu in "${GPUS[@]}"; do worker "$gpu" & WORKERS+=($!); done
-trap 'STOPPED=yes; kill -TERM "${WORKERS[@]}" 2>/dev/null || true' TERM INT HUP
-while [ -n "$(jobs -pr)" ]; do wait "${WORKERS[@]}" || true; done # a signal interrupts `wait`
-[ -z "${STOPPED:-}" ] || { note "stopped; the same command goes on"; exit 143; }
+stop() { # stop CODE: pass the wish on; a second one too
+    [ -n "$STOPPED" ] || say "sweep: stopping; running cells end, a tuning after its step, and the same command goes on there"
+    STOPPED=${STOPPED:-$1}
+    kill -TERM ${WORKERS[@]+"${WORKERS[@]}"} 2>/dev/null || true
+}
+
+WORKERS=() STOPPED=
+trap 'stop 130' INT
+trap 'stop 143' TERM HUP
+for gpu in "${GPUS[@]}"; do
+    worker "$gpu" &
+    WORKERS+=($!)
+done
+for worker in "${WORKERS[@]}"; do
+    while kill -0 "$worker" 2>/dev/null; do wait "$worker" || true; done # a signal interrupts `wait`
+done
+[ -z "$STOPPED" ] || exit "$STOPPED"
 FAILED=()
 for file in "$OUTCOMES"/*.failed; do [ ! -e "$file" ] || FAILED+=("$(basename "$file" .failed)"); done
 FINISHED=$(find "$OUTCOMES" -name '*.done' | wc -l)
+MISSING=$((${#SYSTEMS[@]} * ${#SHOTS[@]} * ${#SEEDS[@]} - FINISHED - ${#FAILED[@]}))
 say "sweep: $FINISHED cells finished or recorded before, ${#FAILED[@]} failed"
+[ $MISSING -eq 0 ] || note "$MISSING cells have no outcome: a worker ended early; the same command goes on there"
 for cell in ${FAILED[@]+"${FAILED[@]}"}; do note "$cell: $LOCKS/$cell.log: $(tail -n 1 "$LOCKS/$cell.log")"; done
-[ ${#FAILED[@]} -eq 0 ] && [ "$FINISHED" -eq $((${#SYSTEMS[@]} * ${#SHOTS[@]} * ${#SEEDS[@]})) ]
+[ ${#FAILED[@]} -eq 0 ] && [ $MISSING -eq 0 ]

@@ -4,6 +4,7 @@ import pytest
 from conftest import command
 
 from benchmarks import check_gpu
+from tlrec import models, samples
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +39,33 @@ def test_wrong_scores_and_a_missing_gpu_fail(tiny_llama, small_data, recorded, t
                            "--load_in_8bit", "False")
     assert outcomes["CUDA device"] == outcomes["tiny-llama: scores in fp32"] == "FAIL"
     assert outcomes["tiny-llama: two tuning steps"] == "pass" and text.strip().endswith("3 failed")
+
+
+def test_scores_that_should_be_there_and_are_not_fail_with_the_cure(tiny_llama, recorded, tmp_path):
+    assert check_gpu._known(recorded, tiny_llama) == json.loads(recorded.read_text())["p_yes"]
+    with pytest.raises(check_gpu.Failed, match="is missing; restore it, or make it on a CPU: `python -m benchmarks"):
+        check_gpu._known(tmp_path / "none.json", tiny_llama)
+    other = json.loads(recorded.read_text()) | {"fingerprint": "another"}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    with pytest.raises(check_gpu.Failed, match="other weights of tiny-llama"):
+        check_gpu._known(tmp_path / "other.json", tiny_llama)
+
+
+def test_the_committed_scores_are_of_the_embedded_model(embedded):
+    said = json.loads(check_gpu.RECORDED.read_text())
+    assert said["fingerprint"] == models.fingerprint(embedded) and len(said["p_yes"]) == check_gpu.ROWS
+
+
+def test_two_processes_tune_and_score_as_one(tiny_llama, small_data, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    rows = samples.read_records(small_data / "rec_data/movie/test.json")[: check_gpu.ROWS]
+    bench = check_gpu.Bench(tmp_path, rows, ["--load_in_8bit", "False"])
+    check = check_gpu._two_processes(bench, tiny_llama)
+    assert check.outcome == "pass" and "2 steps; scores at most" in check.detail
+
+    def scores(base, *words, launcher=()):
+        return [0.5, 0.6 if launcher else 0.5], {}
+
+    monkeypatch.setattr(bench, "scores", scores)
+    monkeypatch.setattr(bench, "tune", lambda *_: {"steps": 2})
+    assert check_gpu._two_processes(bench, tiny_llama).outcome == "FAIL"

@@ -5,6 +5,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from tlrec import lora, models
 from tlrec.errors import InputError
@@ -23,6 +24,19 @@ def adapter(tiny_llama, tmp_path):
             parameter.data.normal_()
     wrapped.save_pretrained(tmp_path / "adapter")
     return tmp_path / "adapter"
+
+
+def test_a_model_to_be_sharded_is_not_put_on_one_device(tiny_llama, monkeypatch):
+    load, placed = AutoModelForCausalLM.from_pretrained, []
+
+    def noted(*words, device_map=None, **how):
+        placed.append(device_map)
+        return load(*words, **how)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", noted)
+    for shard in (False, True):
+        models.load(tiny_llama, False, "float32", "cuda", shard=shard)
+    assert placed == [{"": "cuda"}, None]
 
 
 def attached(tiny_llama, folder, **changes):
@@ -246,3 +260,14 @@ def test_4bit_weights_keep_their_gradient_after_an_evaluation(tiny_llama, monkey
     moved = {name: float(weight.grad.abs().max()) for name, weight in model.named_parameters() if weight.requires_grad}
     assert all(value > 0 for name, value in moved.items() if "lora_B" in name)
     assert torch.equal(logits(model), before)
+
+
+def test_auto_on_an_unknown_architecture_names_the_models_own_layers(tmp_path):
+    block = {"self_attn.qkv_proj": (6, 2), "self_attn.o_proj": (2, 2), "mlp.gate_up_proj": (8, 2),
+             "mlp.down_proj": (2, 4), "input_layernorm": (2,)}
+    weights = {f"model.layers.0.{name}.weight": torch.zeros(shape, dtype=torch.bfloat16)
+               for name, shape in block.items()}
+    save_file(weights | {"model.embed_tokens.weight": torch.zeros(4, 2)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "phi3"}))
+    with pytest.raises(InputError, match="from down_proj, gate_up_proj, o_proj, qkv_proj$"):
+        lora.lora_targets(tmp_path, ["auto"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,9 @@ TUNING = ["--batch_size", "8", "--micro_batch_size", "4", "--learning_rate", "0.
           "float32", "--lora_dropout", "0", "--train_on_inputs", "False", "--eval_steps", "2"]
 
 
-def tuned(home, model, output, *more, launch=(), script="rec_tuning.py", **options):
+def tuned(home, model, output, *more, launch=(), script=("rec_tuning.py",), **options):
     # 20 shots in batches of 8: the last batch is short, and one of the processes has no row in it
-    return command(*launch, script, "--base_model", model, "--train_data_path", home / "rec_data/movie/train.json",
+    return command(*launch, *script, "--base_model", model, "--train_data_path", home / "rec_data/movie/train.json",
                    "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output, "--sample", "20",
                    "--num_epochs", "3", *TUNING, *more, home=home, OMP_NUM_THREADS="1", **options)
 
@@ -71,6 +72,40 @@ def test_the_same_predictions_and_one_record(pair):
     assert np.allclose(tables[0]["p_yes"], tables[1]["p_yes"], atol=1e-6)
 
 
+LAGGING = """
+import sys, time
+import evaluate, rec_tuning
+from tlrec import cli, processes, results, stages
+find, finished = results.find, stages.finished
+def slow_find(request):
+    found = find(request)
+    time.sleep(5)  # each of them has looked before one writes
+    return found
+def find_it_late(*request):
+    if not processes.first():
+        sys.exit("this process does not see the files of the first one yet")
+    return finished(*request)
+results.find, stages.finished = slow_find, find_it_late
+script = {"evaluate": evaluate, "rec_tuning": rec_tuning}[sys.argv.pop(1)]
+cli.run(script.main)
+"""
+
+
+def test_what_is_done_is_found_by_the_first_process_for_all(pair, small_data, tiny_llama, tmp_path):
+    (tmp_path / "lagging.py").write_text(LAGGING)
+    home = tmp_path / "home"
+    shutil.copytree(pair[1], home, symlinks=True)
+    text = command(
+        *LAUNCH, tmp_path / "lagging.py", "evaluate", "--base_model", tiny_llama, "--lora_weights", home / "adapter",
+        "--test_data_path", home / "rec_data/movie/test.json", "--dtype", "float32", "--scoring_batch_size", "3",
+        "--skip_recorded", "True", "--experiment", "another", home=home)
+    assert text.count("already recorded as") == 1
+    assert [run["experiment"] for run in results.read(home / "results/runs.jsonl")] == ["", "another"]
+    text = tuned(home, tiny_llama, home / "adapter", launch=LAUNCH,
+                 script=(tmp_path / "lagging.py", "rec_tuning"))
+    assert "already tuned with these data and settings; reused" in text
+
+
 def test_a_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(small_data, tiny_llama, tmp_path):
     text = command(
         *LAUNCH, "rec_tuning.py", "--base_model", tiny_llama, "--train_data_path",
@@ -88,24 +123,49 @@ def test_a_folder_that_another_run_has_is_refused_by_all_of_them(small_data, tin
     assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["theirs"]
 
 
+def test_sharding_takes_no_quantised_weights(small_data, tiny_llama, tmp_path):
+    words = ["--base_model", tiny_llama, "--train_data_path", small_data / "rec_data/movie/train.json", "--output_dir",
+             tmp_path / "adapter", "--select_by", "none"]
+    for more in ([], ["--load_in_8bit", "True"], ["--load_in_8bit", "False", "--load_in_4bit", "True"]):
+        text = command("rec_tuning.py", *words, *more, home=tmp_path, code=2, ACCELERATE_USE_FSDP="true")
+        assert "give --load_in_8bit False and no --load_in_4bit" in text and not (tmp_path / "adapter").exists()
+
+
+def started(home, model, log, epochs):
+    """(launcher, process ids of its two) of a tuning that has just sealed its first checkpoint."""
+    words = [sys.executable, *LAUNCH, "rec_tuning.py", "--base_model", model, "--train_data_path",
+             home / "rec_data/movie/train.json", "--val_data_path", home / "rec_data/movie/valid.json",
+             "--output_dir", home / "adapter", "--sample", 20, "--num_epochs", epochs, *TUNING]
+    environment = {**os.environ, "TLREC_HOME": str(home), "PYTHONPATH": str(paths.ROOT), "OMP_NUM_THREADS": "1"}
+    with open(log, "w") as file:
+        running = subprocess.Popen(list(map(str, words)), cwd=paths.ROOT, env=environment, stdout=file, stderr=file)
+    while not (home / "adapter/checkpoint-2" / checkpoints.SEAL).exists():
+        assert running.poll() is None, log.read_text()
+        time.sleep(0.01)
+    children = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True).stdout.split()
+    return running, list(map(int, children))
+
+
+def test_a_signal_that_arrives_twice_is_one_wish(small_data, tiny_llama, tmp_path):
+    """Ctrl-C goes to the processes, and once more by way of their launcher: the tuning still ends saved."""
+    (tmp_path / "rec_data").symlink_to(small_data / "rec_data")
+    running, children = started(tmp_path, tiny_llama, tmp_path / "log", epochs=1000)
+    for process in [*children, *children, running.pid]:
+        os.kill(process, signal.SIGINT)
+    assert running.wait(timeout=300) == 1
+    text = (tmp_path / "log").read_text()
+    reached = int(text.split("stopped after step ")[1].split()[0])
+    assert "SignalException" in text and (tmp_path / f"adapter/checkpoint-{reached}" / checkpoints.SEAL).exists()
+
+
 def test_when_one_process_dies_the_other_ends_and_a_restart_goes_on(pair, small_data, tiny_llama, tmp_path):
     """The launcher ends the survivors within a minute; the same command goes on from the last whole checkpoint."""
     for part in ("rec_data", "instruction_data"):
         (tmp_path / part).symlink_to(small_data / part)
     log = tmp_path / "log"
-    words = [sys.executable, *LAUNCH, "rec_tuning.py", "--base_model", tiny_llama, "--train_data_path",
-             tmp_path / "rec_data/movie/train.json", "--val_data_path", tmp_path / "rec_data/movie/valid.json",
-             "--output_dir", tmp_path / "adapter", "--sample", 20, "--num_epochs", 3, *TUNING]
-    environment = {**os.environ, "TLREC_HOME": str(tmp_path), "PYTHONPATH": str(paths.ROOT), "OMP_NUM_THREADS": "1"}
-    with open(log, "w") as file:
-        running = subprocess.Popen(list(map(str, words)), cwd=paths.ROOT, env=environment, stdout=file, stderr=file)
-        while not (tmp_path / "adapter/checkpoint-2" / checkpoints.SEAL).exists():
-            assert running.poll() is None, log.read_text()
-            time.sleep(0.01)
-        children = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True).stdout.split()
-        os.kill(int(children[-1]), signal.SIGKILL)
-        began = time.time()
-        assert running.wait(timeout=60) != 0 and time.time() - began < 60
+    running, children = started(tmp_path, tiny_llama, log, epochs=3)
+    os.kill(children[-1], signal.SIGKILL)
+    assert running.wait(timeout=60) != 0
     assert "SIGKILL" in log.read_text() or "Signal 9" in log.read_text()
     text = tuned(tmp_path, tiny_llama, tmp_path / "adapter", launch=LAUNCH)
     assert "tuning goes on from it" in text

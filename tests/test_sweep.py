@@ -79,6 +79,35 @@ def test_a_stopped_sweep_leaves_nothing_running_and_starts_nothing_more(home):
         time.sleep(0.1)
 
 
+@pytest.mark.parametrize(
+    ("send", "number", "code", "system", "reached"),
+    [(os.killpg, signal.SIGINT, 130, "GRU4Rec", "items in the training catalogue"),
+     (os.kill, signal.SIGTERM, 143, "tallrec", "'eval_auc'")],
+    ids=["ctrl-c", "term"])
+def test_a_signal_ends_the_running_cells_and_the_sweep_waits_for_them(home, tiny_llama, send, number, code, system,
+                                                                      reached):
+    sweep = start(home, SYSTEMS=system, SHOTS="8 16", GPUS="cpu cpu", BASE_MODEL=str(tiny_llama), ALPACA="skip",
+                  BASELINE_FLAGS="--max_epochs 1000000 --patience 1000000 --weight_decay 0",
+                  LLM_FLAGS="--batch_size 8 --num_epochs 100000 --early_stopping 100000 --eval_steps 5 --dtype float32")
+    logs = [home / f"results/sweep/movie/{system}-{shots}-0.log" for shots in (8, 16)]
+    while not all(log.exists() and reached in log.read_text() for log in logs):
+        assert sweep.poll() is None, sweep.communicate()[0]
+        time.sleep(0.05)
+    send(sweep.pid, number)
+    text, _ = sweep.communicate(timeout=300)
+    assert sweep.returncode == code, text
+    assert "the same command goes on" in text and "touch" not in text and "FAILED" not in text
+    assert subprocess.run(["pgrep", "-s", str(sweep.pid), "python"], capture_output=True).stdout == b""
+    for log in logs:
+        assert system != "tallrec" or "stopped after step" in log.read_text()  # and saved
+
+
+def test_a_grid_that_names_something_twice(home):
+    text = command("shell/sweep.sh", "movie", home=home, shell=True, GPUS="cpu", SEEDS="0 0", SHOTS="8 all 8",
+                   SYSTEMS="GRU4Rec GRU4Rec", BASELINE_FLAGS=QUICK)
+    assert "2 cells finished or recorded before, 0 failed" in text
+
+
 def held(lock) -> bool:
     if not lock.exists():
         return False
@@ -95,6 +124,8 @@ def test_wrong_arguments(tmp_path):
         (["music"], {}, "choose from: movie book"),
         (["movie"], {"GPUS": "0 one"}, "GPU 'one' is unknown"),
         (["movie"], {"SEEDS": "0 x"}, "seed 'x' is not a whole number"),
+        (["movie"], {"SHOTS": "8 few"}, "shot count 'few' is no number"),
+        (["movie"], {"SYSTEMS": "GRU4Rec Casser"}, "SYSTEMS 'Casser' is unknown; choose from: tlrec tallrec"),
         (["movie", "--seed", "1"], {}, "takes no flags"),
         ([], {}, "GPUS"),
     ):

@@ -1,6 +1,7 @@
 """LoRA settings: which layers, and whether a starting adapter has the settings that tuning was asked for."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 from tlrec import models
@@ -71,6 +72,19 @@ def lora_targets(base: Path, names: list[str]) -> list[str] | str:
 
     kind = models.read_json(base / "config.json", "")["model_type"]
     if kind not in KNOWN:
+        named = ", ".join(_linear_layers(base)) or "the config's architecture in transformers"
         raise InputError(f"{base / 'config.json'}: --lora_target_modules auto knows no layers for model_type {kind!r}; "
-                         "name them, as '[q_proj,v_proj]'")
+                         f"name some as '[NAME,NAME]', from {named}")
     return KNOWN[kind]
+
+
+def _linear_layers(base: Path) -> list[str]:
+    """Names of what has a matrix of weights in the model's blocks, by its safetensors files' headers."""
+    from safetensors import safe_open
+
+    names = set()
+    for path in base.glob("*.safetensors"):
+        with safe_open(path, framework="np") as file:
+            names |= {name.split(".")[-2] for name in file.keys() if re.search(r"\.\d+\..+\.weight$", name)
+                      and len(file.get_slice(name).get_shape()) == 2}
+    return sorted(names)

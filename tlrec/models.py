@@ -164,10 +164,11 @@ def check_quantization(load_in_8bit: bool | None, load_in_4bit: bool) -> None:
         raise InputError("--load_in_8bit and --load_in_4bit exclude each other; give one")
 
 
-def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: bool = False):
+def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: bool = False, shard: bool = False):
     """(model, tokenizer) of a base model folder. InputError where the folder cannot be loaded.
 
-    4-bit is QLoRA's: NF4 with quantised scales, computing in `dtype`.
+    4-bit is QLoRA's: NF4 with quantised scales, computing in `dtype`. shard: the weights stay in host memory, and the
+    Trainer spreads them over the processes' devices.
     """
     from transformers import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -187,7 +188,7 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
         quantization["quantization_config"] = BitsAndBytesConfig(
             load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute)
-    placement = {"device_map": {"": device}} if quantization or device == "cuda" else {}
+    placement = {"device_map": {"": device}} if quantization or device == "cuda" and not shard else {}
     here = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **here)

@@ -4,7 +4,10 @@ The first process prints and writes; all of them compute.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
 
 
 def rank() -> int:
@@ -21,6 +24,11 @@ def local_rank() -> int:
 
 def first() -> bool:
     return rank() == 0
+
+
+def sharded() -> bool:
+    """Whether `accelerate launch` was asked to spread the weights over the processes (FSDP)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
 def join() -> None:
@@ -47,6 +55,11 @@ def gather(values: Iterable) -> list:
     from accelerate.utils import gather_object
 
     return gather_object(list(values))
+
+
+def of_first(ask: Callable[[], Answer]) -> Answer:
+    """What the first process finds, for all of them: of a file that is being written each might see something else."""
+    return gather([ask() if first() else None])[0]
 
 
 def largest(value: int) -> int:

@@ -133,6 +133,9 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
     if settings.max_steps == 0 or settings.max_steps < -1 or stage.num_epochs <= 0:
         raise InputError("--max_steps and --num_epochs must be positive (--max_steps -1: as many as the epochs make)")
     models.check_quantization(settings.load_in_8bit, settings.load_in_4bit)
+    if processes.sharded() and (settings.load_in_8bit is not False or settings.load_in_4bit):
+        raise InputError("quantised weights cannot be sharded (FSDP), and 8-bit is the default on CUDA; give "
+                         "--load_in_8bit False and no --load_in_4bit, or launch without FSDP")
     if settings.use_liger_kernel and importlib.util.find_spec("liger_kernel") is None:
         raise InputError("--use_liger_kernel needs a package that is not here; pip install liger-kernel, on CUDA")
     base = models.base_folder(settings.base_model)

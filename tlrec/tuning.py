@@ -31,10 +31,10 @@ def tune(settings: Settings, stage: Stage) -> None:
           f"{stage.train_path}, seed {stage.seed}; validation on {validated} rows"
           f"{f' of {stage.valid_path}' if stage.valid else ''}, checkpoint selected by {stage.select_by}")
     request = stages.request(settings, stage, base, start)
-    if stages.finished(output, request):
+    processes.join()
+    if processes.of_first(lambda: stages.finished(output, request)):
         print(f"{output}: already tuned with these data and settings; reused")
         return
-    processes.join()
     with checkpoints.only_run(output):
         _tune(settings, stage, base, start, request)
 
@@ -105,7 +105,7 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
     share = settings.batch_size // processes.count()  # of an optimiser step's samples
     micro_batch = math.gcd(share, micro_batch)
     transformers.set_seed(stage.seed)
-    model, tokenizer = models.load(base, in_8bit, settings.dtype, device, settings.load_in_4bit)
+    model, tokenizer = models.load(base, in_8bit, settings.dtype, device, settings.load_in_4bit, processes.sharded())
     encoder = Encoder(tokenizer, settings.prompt_template)
     train = [
         _features(encoder, row, settings, f"{stage.train_path}: record {number}") | {"row": number}

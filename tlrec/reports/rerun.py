@@ -86,8 +86,9 @@ def changed(record: dict) -> list[str]:
     for split in ("test", "train", "valid"):
         place = arguments.get(f"{split}_data_path") or str(data.with_name(f"{split}.json"))
         check(f"{split} data", place, request.get(f"{split}_sha256"), samples.sha256)
-    check("base model", arguments.get("base_model"), request.get("base_model"),
-          lambda path: models.fingerprint(models.base_folder(arguments["base_model"])))
+    made_on = request.get("base_model")
+    check("base model", arguments.get("base_model"), made_on,
+          lambda path: made_on if models.made_on(made_on, models.base_folder(arguments["base_model"])) else "")
     check("adapter", arguments.get("lora_weights"), request.get("adapter_sha256"),
           lambda path: samples.sha256(next((path / n for n in models.WEIGHTS if (path / n).is_file()), path / "")))
     return found
