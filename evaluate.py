@@ -5,6 +5,7 @@
     python evaluate.py --method liked-ratio --test_data_path rec_data/movie/test.json
 """
 
+import os
 import time
 from pathlib import Path
 
@@ -101,7 +102,8 @@ def main(
     began = time.time()
     if method == "llm":
         bits = (load_in_8bit, load_in_4bit)
-        scores = _llm_scores(base, adapter, rows, bits, dtype, prompt_template, scoring_batch_size)
+        scores = _llm_scores(base, adapter, rows, bits, dtype, prompt_template, scoring_batch_size,
+                             lambda row: f"{test_path}: record {picked[row]}")
         probabilities, columns = scores.p_yes, scores._asdict()
     else:
         probabilities = samples.liked_ratio(counts)
@@ -118,12 +120,13 @@ def main(
         "method": method,
         "base_model": base.name if base else None,
         **(_adapter_record(adapter) if adapter else {}),
-        "test_data": {"path": str(test_path), "sha256": request["test_sha256"], "rows": len(rows),
+        "test_data": {"path": os.path.abspath(test_path), "sha256": request["test_sha256"], "rows": len(rows),
                       "sampled_with_seed": SAMPLE_SEED if sampled else None},
         "metrics": figures,
         "seconds": round(time.time() - began, 2),
         "arguments": {name: value for name, value in request.items() if not name.endswith("sha256")}
-        | {"base_model": base_model, "lora_weights": lora_weights, "test_data_path": test_data_path,
+        | {"base_model": base_model, "lora_weights": lora_weights and os.path.abspath(lora_weights),
+           "test_data_path": os.path.abspath(test_path),
            "experiment": experiment},
         "request": request,
     }
@@ -142,7 +145,7 @@ def _title_counts(method: str, rows: list[samples.Sample], path: Path) -> np.nda
         return None
 
 
-def _llm_scores(base, adapter, rows, bits, dtype, template, batch_size):
+def _llm_scores(base, adapter, rows, bits, dtype, template, batch_size, named):
     device = models.describe_device()
     from tlrec import scoring
     from tlrec.answers import Encoder
@@ -150,7 +153,7 @@ def _llm_scores(base, adapter, rows, bits, dtype, template, batch_size):
     model, tokenizer = models.load(base, bits[0], dtype, device, load_in_4bit=bits[1])
     if adapter:
         model = models.attach(model, lora.of_adapter(adapter), adapter)
-    return scoring.score(model, Encoder(tokenizer, template), rows, batch_size, progress="scoring")
+    return scoring.score(model, Encoder(tokenizer, template), rows, batch_size, "scoring", named)
 
 
 def _system(method: str, base: Path | None, adapter: models.Adapter | None) -> str:

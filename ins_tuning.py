@@ -7,6 +7,7 @@
 from pathlib import Path
 
 from tlrec import cli, samples
+from tlrec.errors import InputError
 from tlrec.stages import Settings, Stage
 from tlrec.tuning import tune
 
@@ -46,7 +47,9 @@ def main(
     train = samples.read_samples(train_path, answers_only=False)
     valid_path = Path(val_data_path) if val_data_path else None
     valid = samples.read_samples(valid_path, answers_only=select_by == "auc") if valid_path else []
-    if val_set_size and not valid:
+    if val_set_size and valid_path:
+        raise InputError("--val_set_size and --val_data_path exclude each other; give one")
+    if val_set_size:
         valid_path = train_path
         rows, held_out = samples.hold_out(train_path, len(train), val_set_size)
         valid = [train[row] for row in held_out]
@@ -59,6 +62,7 @@ def main(
         train_path=train_path, train=[train[row] for row in rows], train_rows=rows, valid_path=valid_path, valid=valid,
         shots=None, seed=seed, start=resume_from_checkpoint, learning_rate=learning_rate, num_epochs=num_epochs,
         group_by_length=group_by_length, select_by=select_by, eval_steps=eval_steps, keep_checkpoints=keep_checkpoints,
+        sample=sample, val_set_size=val_set_size,
     ))
 
 

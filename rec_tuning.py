@@ -53,7 +53,7 @@ def main(
     tune(settings, Stage(
         train_path=train_path, train=[train[row] for row in rows], train_rows=rows, valid_path=valid_path, valid=valid,
         shots=shots, seed=seed, start=resume_from_checkpoint, learning_rate=learning_rate, num_epochs=num_epochs,
-        group_by_length=group_by_length, select_by=select_by, keep_checkpoints=keep_checkpoints,
+        group_by_length=group_by_length, select_by=select_by, keep_checkpoints=keep_checkpoints, sample=sample,
         eval_steps=eval_steps or (10 if shots <= 128 else 5 * shots // 128),
     ))
 

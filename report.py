@@ -115,8 +115,9 @@ def rerun(run: str, runs: list[str] | None = None) -> None:
     from tlrec.reports import rerun as commands
 
     record = compare.find(records.read(runs), run)
-    print(f"# {record['system']}: commit {record['commit']}, torch {record['versions']['torch']}, {record['time']}; "
-          f"in {paths.home()}")
+    said = (f"{record['system']}: commit {record.get('commit')}, torch {record['versions'].get('torch')}, "
+            f"{record['time']}; in {paths.home()}")
+    print("#", " ".join(said.split()))  # one line, whatever the record holds
     print(*commands.commands(record), sep="\n")
     changed = commands.changed(record)
     if changed:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.reliability                 the bounded tests, as CI runs them
     python -m benchmarks.reliability --long True     the long versions too: minutes more
+    bash shell/test.sh --junitxml report.xml && python -m benchmarks.reliability --reports report.xml
 
 A test reports a figure through pytest's record_property("figure", "20 kills, ..."), or counts with its siblings through
 record_property("count", "bad inputs refused"). A promise whose tests did not all pass fails the command.
@@ -40,25 +41,40 @@ PROMISES = {
 }
 
 
-def ran(long: bool) -> list[tuple[str, dict[str, list[str]]]]:
-    """(module.test[parameters], its properties) of every passed test. InputError where one fails."""
+Cases = list[tuple[str, dict[str, list[str]]]]
+
+
+def ran(long: bool) -> Cases:
+    """Runs the tests. InputError where one fails."""
     files = sorted({f"tests/{selector.split('.')[0]}.py" for selector in PROMISES.values()})
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "junit.xml"
         marker = ["-m", "long or not long"] if long else []
-        ended = subprocess.run([sys.executable, "-m", "pytest", *files, *marker, "-q", f"--junitxml={report}"],
+        ended = subprocess.run([sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *files, *marker, "-q",
+                                f"--junitxml={report}"],
                                cwd=paths.ROOT)
         if ended.returncode:
             raise InputError("a test failed, see above; RELIABILITY.md stays as it was")
-        cases = ElementTree.parse(report).iter("testcase")
-        found = []
-        for case in cases:
-            said: dict[str, list[str]] = {"figure": [], "count": []}
-            for item in case.iter("property"):
-                said.setdefault(item.get("name"), []).append(item.get("value"))
-            if case.find("skipped") is None:
-                found.append((f"{case.get('classname').rpartition('.')[2]}.{case.get('name')}", said))
-        return found
+        return passed(report)
+
+
+def passed(report: Path) -> Cases:
+    """(module.test[parameters], its properties) of every test in pytest's JUnit report. InputError where one failed."""
+    found = []
+    try:
+        cases = list(ElementTree.parse(report).iter("testcase"))
+    except (OSError, ElementTree.ParseError) as error:
+        raise InputError(f"{report}: no report of pytest's ({error}); make it with --junitxml") from None
+    for case in cases:
+        name = f"{case.get('classname').rpartition('.')[2]}.{case.get('name')}"
+        if case.find("failure") is not None or case.find("error") is not None:
+            raise InputError(f"{report}: {name} failed; RELIABILITY.md stays as it was")
+        said: dict[str, list[str]] = {"figure": [], "count": []}
+        for item in case.iter("property"):
+            said.setdefault(item.get("name"), []).append(item.get("value"))
+        if case.find("skipped") is None:
+            found.append((name, said))
+    return found
 
 
 def row(promise: str, selector: str, cases: list[tuple[str, dict[str, list[str]]]]) -> str:
@@ -74,14 +90,16 @@ def row(promise: str, selector: str, cases: list[tuple[str, dict[str, list[str]]
     return f"| {promise} | `tests/{module}.py{f'::{test}*' if test else ''}` | {'; '.join(figures)} |"
 
 
-def main(long: bool = False) -> None:
+def main(long: bool = False, reports: list[str] = []) -> None:  # noqa: B006
     """Run the tests and write RELIABILITY.md.
 
     Args:
         long: run the long versions too
+        reports: take these JUnit reports of pytest instead of running anything
     """
-    cases = ran(long)
+    cases = [case for report in reports for case in passed(Path(report))] or ran(long)
     command = "python -m benchmarks.reliability" + " --long True" * long
+    command += f" --reports {','.join(reports)}" * bool(reports)
     lines = ["# Reliability", "", f"Written by `{command}` at commit {results.commit()}: {len(cases)} tests passed.",
              "", "| promise | tests | figures |", "|---|---|---|"]
     lines += [row(promise, selector, cases) for promise, selector in PROMISES.items()]

@@ -11,7 +11,6 @@ again with the same flags, the run goes on where it was, however it ended; other
 
 import asyncio
 import json
-import math
 import re
 from itertools import islice
 from pathlib import Path
@@ -124,10 +123,10 @@ def main(
             raise InputError(f"--{flag} {value}: must be at least 1")
     for flag, value in {"temperature": temperature, "top_p": top_p, "max_cost": max_cost or 0, "price_in": price_in,
                         "price_out": price_out, "timeout": timeout, "pause": pause}.items():
-        if not 0 <= value < math.inf:
-            raise InputError(f"--{flag} {value}: must be a number, and at least 0")
-    if timeout <= 0 or pause < 0 or min(price_in, price_out) < 0 or max_samples < -1 or max_samples == 0:
-        raise InputError("--timeout must be above 0, --pause and the prices at least 0, --max_samples above 0 or -1")
+        if value < 0:
+            raise InputError(f"--{flag} {value}: must be at least 0")
+    if timeout == 0 or max_samples < -1 or max_samples == 0:
+        raise InputError("--timeout must be above 0, and --max_samples above 0 or -1")
     if max_cost is not None and not (price_in or price_out):
         raise InputError("--max_cost needs --price_in and --price_out, in dollars for a million tokens")
     path, name = source_file(source)

@@ -92,6 +92,24 @@ CASES = [  # what is typed, and what the line has to say besides
     ("rec_tuning --base_model {tiny} --output_dir {home} --select_by none --train_data_path {bad}/good.json "
      "--resume_from_checkpoint {home}/adapter", "holds the starting adapter .*; give the new one its own folder"),
     (TUNE + "good.json --use_liger_kernel", "--use_liger_kernel needs .*; pip install liger-kernel"),
+    (INSTRUCT + "good.json --seed -1", "--seed -1: give a whole number from 0"),
+    (INSTRUCT + "good.json --learning_rate nan", "--learning_rate takes a number, not 'nan'"),
+    (INSTRUCT + "good.json --learning_rate -1", "--learning_rate -1.0: must be at least 1e-12 and at most 1000"),
+    (INSTRUCT + "good.json --warmup_steps -5", "--warmup_steps -5: must be at least 0"),
+    (INSTRUCT + "good.json --lora_dropout 1", "--lora_dropout 1.0: must be at least 0 and at most 0.99"),
+    (INSTRUCT + "good.json --lora_r 100000000", "--lora_r 100000000: .* at most 4096"),
+    (INSTRUCT + "good.json --keep_checkpoints 0", "--keep_checkpoints 0: must be at least 1"),
+    (INSTRUCT + "good.json --report_to nonsense", "--report_to 'nonsense' is unknown; choose none, tensorboard"),
+    (INSTRUCT + "good.json --report_to clearml", "the package is not here; pip install clearml"),
+    (INSTRUCT + "good.json --val_data_path {bad}/good.json --val_set_size 1", "exclude each other; give one"),
+    (LLM + "{tiny} --lora_weights {home}/alpha-adapter", "adapter_config.json: lora_alpha is 'nan', which LoRA"),
+    (LLM + "{tiny} --lora_weights {home}/r-adapter", "adapter_config.json: r is '0', which LoRA does not take"),
+    (LLM + "{tiny} --lora_weights {home}/regex-adapter", r"adapter_config.json: target_modules is '\['"),
+    (LLM + "{tiny} --lora_weights {home}/pattern-adapter", "adapter_config.json: rank_pattern is "),
+    (LLM + "{tiny} --lora_weights {home}/layer-adapter", "adapter_config.json: LoRA cannot be attached .*; name"),
+    (LLM + "{tiny} --lora_weights {home}/seconds-manifest", "tlrec.json: not as tuning writes it"),
+    (LLM + "{home}/latin1-template --prompt_template chat", "chat_template.jinja: not UTF-8 at byte"),
+    (LLM + "{home}/short-model", "good.json: record 0: a prompt of .* tokens, the model reads 16; shorten its lists"),
 ]
 
 REFUSED: list[str] = []  # the cases that passed
@@ -122,7 +140,8 @@ def home(tmp_path_factory, tiny_llama):
 
 
 def make_models(place: Path, tiny: Path) -> None:
-    for name in ("truncated-model", "wide-tokenizer", "wide-config", "no-yes", "lacks-layer", "bert", "with-adapter"):
+    for name in ("truncated-model", "wide-tokenizer", "wide-config", "no-yes", "lacks-layer", "bert", "with-adapter",
+                 "latin1-template", "short-model"):
         shutil.copytree(tiny, place / name)
     whole = load_file(tiny / "model.safetensors")
     save_file({name: tensor for name, tensor in whole.items() if ".layers.1." not in name},
@@ -133,6 +152,8 @@ def make_models(place: Path, tiny: Path) -> None:
     tokenizer.add_tokens([f"title{number}" for number in range(50)])
     tokenizer.save_pretrained(place / "wide-tokenizer")
     config = json.loads((tiny / "config.json").read_text())
+    (place / "latin1-template" / "chat_template.jinja").write_bytes(b"caf\xe9")
+    (place / "short-model" / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 16}))
     (place / "wide-config" / "config.json").write_text(json.dumps({**config, "vocab_size": config["vocab_size"] + 64}))
     (place / "bert" / "config.json").write_text(json.dumps({**config, "model_type": "bert", "is_decoder": True}))
     said = json.loads((tiny / "tokenizer.json").read_text())
@@ -141,16 +162,21 @@ def make_models(place: Path, tiny: Path) -> None:
     model, _ = models.load(tiny, False, "float32", "cpu")
     wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
     wrapped.save_pretrained(place / "adapter")
-    for name in ("nan", "rank", "target", "base"):
+    changes = {"rank": {"r": 4}, "target": {"target_modules": ["k_proj"]}, "alpha": {"lora_alpha": float("nan")},
+               "r": {"r": 0}, "regex": {"target_modules": "["}, "pattern": {"rank_pattern": {"q_proj": "x"}},
+               "layer": {"target_modules": ["no_proj"]}}
+    for name in ("nan", "base", *changes):
         shutil.copytree(place / "adapter", place / f"{name}-adapter")
     shutil.copytree(place / "adapter", place / "list-manifest")
     shutil.copytree(place / "adapter", place / "with-adapter", dirs_exist_ok=True)
     (place / "list-manifest" / "tlrec.json").write_text("[1]")
+    shutil.copytree(place / "adapter", place / "seconds-manifest")
+    (place / "seconds-manifest" / "tlrec.json").write_text('{"seconds": NaN}')
     (place / "base-adapter" / "tlrec.json").write_text('{"base_model": {"name": "another", "fingerprint": "0"}}')
     weights = load_file(place / "adapter" / "adapter_model.safetensors")
     next(iter(weights.values()))[0, 0] = torch.nan
     save_file(weights, place / "nan-adapter" / "adapter_model.safetensors")
-    for name, change in (("rank", {"r": 4}), ("target", {"target_modules": ["k_proj"]})):
+    for name, change in changes.items():
         config = place / f"{name}-adapter" / "adapter_config.json"
         config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
 

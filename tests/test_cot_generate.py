@@ -202,8 +202,8 @@ def test_wrong_flags(home, here, flags, said):
 
 
 def test_numbers_that_are_none_stop_no_money(home, here):
-    for flags, said in [(["--max_cost", "nan", "--price_in", "1"], "--max_cost nan"),
-                        (["--price_out", "inf"], "--price_out inf"),
+    for flags, said in [(["--max_cost", "nan", "--price_in", "1"], "--max_cost takes a number, not 'nan'"),
+                        (["--price_out", "inf"], "--price_out takes a number, not 'inf'"),
                         (["--max_cost", "-1", "--price_in", "1"], "--max_cost -1")]:
         assert said in here(None, *flags, code=2)
 

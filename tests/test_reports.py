@@ -32,6 +32,7 @@ def record(system, seed=None, shots=None, chain=(), base=None, domain="movie", p
         "test_data": {"path": f"rec_data/{domain}/{path}.json", "sha256": domain, "rows": 120,
                       "sampled_with_seed": None},
         "metrics": metrics.evaluate(LABELS, scores, USERS if domain == "movie" else None, COUNTS), "commit": None,
+        "arguments": {}, "versions": {},
         "request": {"id": name}, "time": f"2026-01-{GENERATOR.integers(1, 28):02}"} | more
 
 
@@ -257,6 +258,40 @@ def test_lines_that_are_no_record_are_named(made, tmp_path):
             records.read([str(path)])
     path.write_text(json.dumps({"kind": "tuning"}) + "\n" + json.dumps(made[1]) + "\n")
     assert len(records.latest(records.read([str(path)]))) == 1  # a run of another kind needs nothing of it
+
+
+@pytest.mark.parametrize("change", [
+    {"metrics": None}, {"metrics": {}}, {"metrics": {"n": 8, "auc": "x"}},
+    {"metrics": {"n": 8, "auc_interval_rows": 5}},
+    {"seconds": "x"}, {"system": None}, {"chain": "movie"}, {"chain": ["a"], "rows_of_chain": [1, 2]},
+    {"test_data": "x"}, {"test_data": {"path": 5, "sha256": ""}}, {"base_model": 1}, {"test_domain": 1}, {"run_id": 1},
+    {"predictions": 1}, {"request": None}, {"arguments": None}, {"versions": None}, {"adapter": "x"},
+    {"adapter": {"path": "x", "data": 1}},
+], ids=str)
+def test_a_record_of_another_form_is_named_in_one_line(made, tmp_path, change):
+    path = tmp_path / "runs.jsonl"
+    path.write_text(json.dumps(made[0]) + "\n" + json.dumps(made[0] | change) + "\n")
+    with pytest.raises(InputError, match="runs.jsonl: line 2 is an evaluation whose .* is not as evaluations write it"):
+        records.read([str(path)])
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"kind": "evaluation", "auc": NaN}'], ids=["deep", "nan"])
+def test_a_line_that_json_has_not_is_none_and_as_a_tail_blocks_nothing(tmp_path, monkeypatch, line):
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path))
+    path = tmp_path / "results" / "runs.jsonl"
+    path.parent.mkdir()
+    path.write_text(line + "\n{}\n")
+    with pytest.raises(InputError, match="line 1 is not a record in JSON"):
+        results.read(path)
+    path.write_text(line)
+    results.append({"kind": "tuning"})
+    assert len(results.read(path)) == 1 and path.with_name("runs.jsonl.torn").read_text() == line + "\n"
+
+
+def test_a_page_that_is_not_utf8(tmp_path):
+    (tmp_path / "PAGE.md").write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match="PAGE.md: not UTF-8 at byte 3"):
+        readme.rewrite(tmp_path / "PAGE.md")
 
 
 def test_a_readmes_blocks_are_rewritten_in_place(file, tmp_path):

@@ -70,5 +70,10 @@ def test_what_changed_is_named(home):
     test.write_bytes(content + b"\n")
     assert f"test data {test}: differs from the recorded one" in rerun(home, record, code=2)
     test.write_bytes(content)
+    train = home / "instruction_data/movielens/train.json"  # of the stage before
+    content = train.read_bytes()
+    train.write_bytes(content + b"\n")
+    assert f"train data of the adapter {train}: differs from the recorded one" in rerun(home, record, code=2)
+    train.write_bytes(content)
     (home / "base_model/tiny/config.json").write_text((home / "base_model/tiny/config.json").read_text() + " ")
     assert "base model" in rerun(home, record, code=2)

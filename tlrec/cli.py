@@ -11,6 +11,7 @@ import difflib
 import errno
 import inspect
 import itertools
+import math
 import os
 import sys
 import types
@@ -199,7 +200,10 @@ def _reader(name: str, hint: object) -> Callable[[str], object]:
             if kind is bool:
                 return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
             if kind in (int, float):
-                return kind(text)
+                number = kind(text)
+                if not math.isfinite(number):
+                    raise ValueError
+                return number
             if typing.get_origin(kind) is list:
                 return [part for part in (p.strip(" '\"") for p in text.strip("[]() ").split(",")) if part]
             return text

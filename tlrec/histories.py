@@ -184,7 +184,8 @@ def write_split(folder: Path, name: str, samples: list[dict[str, str]], rows: li
 
 def write_pairs(folder: Path, name: str, pairs: Iterable[tuple[dict[str, str], list | None]]) -> None:
     """write_split() for (sample, id row) pairs that are made one by one and never stand in memory together."""
-    with _renamed(folder / f"{name}.csv") as table, _renamed(folder / f"{name}.json") as text:
+    # the text comes last: a folder that has it has the ids as well
+    with _renamed(folder / f"{name}.json") as text, _renamed(folder / f"{name}.csv") as table:
         opening, ids, fields = "[", True, ()
         table.write(_csv_line(CSV_HEADER))
         for record, row in pairs:

@@ -30,12 +30,51 @@ def of_adapter(adapter: models.Adapter):
     place = adapter.folder / "adapter_config.json"
     if other:
         raise InputError(f"{place}: sets {other[0]}, which is not supported here; tune the adapter again without it")
-    if not isinstance(adapter.config["r"], int) or not isinstance(asked.get("lora_alpha", 8), int | float):
-        raise InputError(f"{place}: r and lora_alpha have to be numbers; tune or fetch the adapter again")
+    for name, right in _RIGHT.items():
+        if adapter.config.get(name) is not None and not right(adapter.config[name]):
+            said = str(adapter.config[name])[:60]
+            raise InputError(f"{place}: {name} is {said!r}, which LoRA does not take; tune or fetch the adapter again")
     try:
         return LoraConfig(**asked)
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{place}: not usable ({error}); tune or fetch the adapter again") from None
+
+
+def _number(value: object, least: float, most: float) -> bool:
+    return type(value) in (int, float) and least <= value <= most
+
+
+def _names(value: object) -> bool:
+    """A list of layers, or a regular expression over their names."""
+    if isinstance(value, list):
+        return all(isinstance(name, str) for name in value)
+    try:
+        return isinstance(value, str) and re.compile(value) is not None
+    except re.error:
+        return False
+
+
+def _pattern(value: object, most: float) -> bool:
+    return isinstance(value, dict) and all(_names(name) and _number(number, 1, most) for name, number in value.items())
+
+
+def _layers(value: object) -> bool:
+    return type(value) is int or isinstance(value, list) and all(type(number) is int for number in value)
+
+
+_RIGHT = {
+    "r": lambda value: type(value) is int and 1 <= value <= 4096,
+    "lora_alpha": lambda value: _number(value, 1e-6, 1e6),
+    "lora_dropout": lambda value: _number(value, 0, 0.99),
+    "target_modules": _names,
+    "exclude_modules": _names,
+    "layers_pattern": _names,
+    "bias": lambda value: value in ("none", "all", "lora_only"),
+    "rank_pattern": lambda value: _pattern(value, 4096),
+    "alpha_pattern": lambda value: _pattern(value, 1e6),
+    "layers_to_transform": _layers,
+    **dict.fromkeys(("fan_in_fan_out", "use_rslora", "use_dora"), lambda value: isinstance(value, bool)),
+}
 
 
 def check_same_lora(adapter: models.Adapter, rank: int, alpha: int, targets: list[str] | str) -> None:

@@ -17,6 +17,7 @@ from tlrec.samples import sha256
 from tlrec.vetting import check_base_files, check_manifest, read_json, safetensors_names
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+VERY_LONG = 10**9
 MANIFEST = "tlrec.json"  # written beside an adapter, after everything else
 _TOKENIZER = ("tokenizer*", "vocab*", "merges*", "special_tokens_map.json", "added_tokens.json", "chat_template*",
               "*.model")
@@ -201,7 +202,8 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
         else:
             model, found = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **how)
     except Exception as error:  # the loaders raise many kinds for a bad folder
-        raise InputError(f"{base}: cannot be loaded as a causal language model ({error})") from None
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"{base}: cannot be loaded as a causal language model ({said})") from None
     missing = sorted(found["missing_keys"])  # a tied output layer is not among them
     if missing:
         raise InputError(f"{base}: its files lack {len(missing)} of the weights that config.json asks for, "
@@ -214,6 +216,7 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
     if tokenizer.pad_token_id is None:
         # as published: unk, LLaMA's id 0; where there is none, any token will do, since the attention mask hides it
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+    tokenizer.model_max_length = VERY_LONG  # what the model reads is asked of the model
     tokenizer.padding_side = "left"  # the answer's position is the last one in every row
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         raise InputError(f"{base}: the tokenizer has {len(tokenizer)} tokens, the model "
@@ -268,8 +271,11 @@ def attach(model, config, adapter: Adapter | None):
 
     try:
         wrapped = get_peft_model(model, config)
-    except ValueError as error:
-        raise InputError(f"LoRA cannot be attached: {error}") from None
+    except (ValueError, TypeError, RuntimeError) as error:
+        place = f"{adapter.folder / 'adapter_config.json'}" if adapter else "--lora_target_modules"
+        said = str(error).splitlines()[0][:200]
+        raise InputError(f"{place}: LoRA cannot be attached ({said}); name layers that the base model has, or `auto`"
+                         ) from None
     if adapter is not None:
         weights = read_weights(adapter)
         expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(wrapped).items()}

@@ -53,10 +53,17 @@ def chat_template_record(base: Path, template: str) -> dict[str, str]:
         return {}
     found = None
     if (base / "chat_template.jinja").is_file():
-        found = (base / "chat_template.jinja").read_text(encoding="utf-8")
+        try:
+            found = (base / "chat_template.jinja").read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{base / 'chat_template.jinja'}: not UTF-8 at byte {error.start}; fetch the model again"
+                             ) from None
     for name in ("chat_template.json", "tokenizer_config.json"):
         if not found and (base / name).is_file():
-            found = json.dumps(models.read_json(base / name, "").get("chat_template") or "").strip('"')
+            said = models.read_json(base / name, "")
+            if not isinstance(said, dict):
+                raise InputError(f"{base / name}: not a JSON object; fetch the model again")
+            found = json.dumps(said.get("chat_template") or "").strip('"')
     if not found:
         raise InputError(f"{base}: the model has no chat template (chat_template.jinja, or chat_template in "
                          f"tokenizer_config.json); use --prompt_template {DEFAULT_TEMPLATE}")
@@ -76,10 +83,10 @@ def chat(sample: Sample, tokenizer) -> tuple[str, str]:
         request = tokenizer.apply_chat_template([asked], add_generation_prompt=True, **fixed)
         whole = tokenizer.apply_chat_template([asked, {"role": "assistant", "content": _PLACE}], **fixed)
     except Exception as error:  # a template is a program of the model's makers, and raises what it likes
-        raise InputError(f"the model's chat template fails ({str(error).splitlines()[0]}); use --prompt_template "
-                         f"{DEFAULT_TEMPLATE}") from None
+        raise InputError(f"{tokenizer.name_or_path}: the model's chat template fails ({str(error).splitlines()[0]}); "
+                         f"use --prompt_template {DEFAULT_TEMPLATE}") from None
     before, _, after = whole.rpartition(_PLACE)
     if not before.startswith(request):
-        raise InputError("the model's chat template begins an answer otherwise when it asks for one than in a "
-                         f"conversation; use --prompt_template {DEFAULT_TEMPLATE}")
+        raise InputError(f"{tokenizer.name_or_path}: the model's chat template begins an answer otherwise when it asks "
+                         f"for one than in a conversation; use --prompt_template {DEFAULT_TEMPLATE}")
     return before, after.rstrip()

@@ -116,9 +116,13 @@ def _whole_end(path: Path, file: BinaryIO) -> int:
 
 def _is_record(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
+        return isinstance(json.loads(line, parse_constant=_no_number), dict)
+    except (ValueError, RecursionError):
         return False
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number in JSON")
 
 
 def read(path: Path | None = None) -> list[dict]:

@@ -26,13 +26,14 @@ class Scores(NamedTuple):
     logit_no: np.ndarray
 
 
-def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, progress: str = "") -> Scores:
+def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, progress: str = "",
+          named=lambda row: f"sample {row}") -> Scores:
     """Score samples with a causal language model; puts the model in evaluation mode.
 
     batch_size: prompts in a forward pass where they are the longest; of shorter ones as many as make the same number
     of tokens. A batch that does not fit on the device is halved, and so are those after it. What all prompts begin with
     is computed once. Prompts are never cut: InputError where one is longer than the model reads, or alone too long for
-    the device.
+    the device. named: what a message calls a sample, from its number.
     """
     ids = encoder.answer_ids()
     prompts = [encoder.prompt(sample) for sample in samples]
@@ -40,7 +41,8 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
     longest = len(prompts[order[0]])
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit and longest > limit:
-        raise InputError(f"sample {order[0]}: a prompt of {longest} tokens, the model reads {limit}")
+        raise InputError(f"{named(order[0])}: a prompt of {longest} tokens, the model reads {limit}; shorten its "
+                         "lists, or take a model that reads more")
     logits = np.empty((len(samples), 3))  # Yes, No, log of the sum over the vocabulary
     budget = batch_size * longest
     waiting = [rows for rows, _ in processes.share(batches(order, [len(prompt) for prompt in prompts], budget))][::-1]
@@ -59,8 +61,8 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
                 found = _last_logits(model, [prompts[row] for row in rows], ids, common)
             except torch.OutOfMemoryError:
                 if len(rows) == 1:
-                    raise InputError(f"sample {rows[0]}: out of memory with this prompt of {tokens} tokens "
-                                     "alone") from None
+                    raise InputError(f"{named(rows[0])}: out of memory with this prompt of {tokens} tokens alone; "
+                                     "take a smaller --dtype, or --load_in_8bit True") from None
                 budget = min(budget, tokens // 2)
                 waiting += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
             else:
@@ -70,7 +72,8 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
         logits[row] = values
     if not np.isfinite(logits).all():
         row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
-        raise InputError(f"sample {row}: the model answers with NaN or infinity; try --dtype float32")
+        raise InputError(f"{named(row)}: the model answers with NaN or infinity; try --dtype float32, and look at its "
+                         "adapter")
     yes, no, total = logits.T
     published = np.exp(yes - total) - np.exp(no - total)
     return Scores(1 / (1 + np.exp(no - yes)), 1 / (1 + np.exp(-published)), yes, no)

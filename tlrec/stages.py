@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,13 @@ from tlrec import lora, models, processes, prompts, samples
 from tlrec.errors import InputError
 
 SELECTION = ("auc", "loss", "none")
+BOUNDS = {  # of flags: least and most
+    "batch_size": (1, 1e6), "cutoff_len": (1, 1e6), "lora_r": (1, 4096), "lora_alpha": (1, 1e6),
+    "lora_dropout": (0, 0.99),
+    "early_stopping": (1, 1e9), "eval_steps": (1, 1e9), "keep_checkpoints": (1, 1e9), "warmup_steps": (0, 1e9),
+    "weight_decay": (0, 1e3), "learning_rate": (1e-12, 1e3), "num_epochs": (1e-6, 1e6),
+}
+REPORTERS = ("tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "neptune", "swanlab", "trackio")
 
 
 @dataclass
@@ -84,6 +92,8 @@ class Stage:
     select_by: str
     eval_steps: int
     keep_checkpoints: int
+    sample: int = -1  # as asked for, for a rerun
+    val_set_size: int = 0
 
     @property
     def name(self) -> str:
@@ -114,9 +124,14 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
         raise InputError(f"{stage.valid_path}: only one kind of answer, so no AUC; use --select_by loss or none")
     if settings.dtype not in ("auto", "bfloat16", "float16", "float32"):
         raise InputError(f"--dtype {settings.dtype!r} is unknown; choose auto, bfloat16, float16 or float32")
-    for flag in ("batch_size", "cutoff_len", "lora_r", "lora_alpha", "early_stopping"):
-        if getattr(settings, flag) < 1:
-            raise InputError(f"--{flag} {getattr(settings, flag)}: must be at least 1")
+    samples.check_seed(stage.seed)
+    for flag, (least, most) in BOUNDS.items():
+        value = getattr(settings if hasattr(settings, flag) else stage, flag)
+        if not least <= value <= most:
+            raise InputError(f"--{flag} {value}: must be at least {least} and at most {most:g}")
+    check_reporter(settings.report_to)
+    if not settings.output_dir:
+        raise InputError("--output_dir is empty; name the folder that receives the adapter")
     if settings.micro_batch_size < 0 or settings.micro_batch_size and settings.batch_size % settings.micro_batch_size:
         raise InputError(f"--batch_size {settings.batch_size} is no multiple of --micro_batch_size "
                          f"{settings.micro_batch_size}")
@@ -128,8 +143,6 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
     if stage.select_by != "none" and settings.eval_samples != -1 and not 0 < settings.eval_samples <= len(stage.valid):
         raise InputError(f"--eval_samples {settings.eval_samples}: {stage.valid_path} has {len(stage.valid)} rows; "
                          "give fewer, or -1 for all")
-    if stage.eval_steps < 1:
-        raise InputError(f"--eval_steps {stage.eval_steps}: must be at least 1")
     if settings.max_steps == 0 or settings.max_steps < -1 or stage.num_epochs <= 0:
         raise InputError("--max_steps and --num_epochs must be positive (--max_steps -1: as many as the epochs make)")
     models.check_quantization(settings.load_in_8bit, settings.load_in_4bit)
@@ -154,9 +167,19 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
     return base, start
 
 
+def check_reporter(name: str) -> None:
+    """InputError unless the Trainer knows the reporter and its package is here."""
+    if name not in ("none", *REPORTERS):
+        raise InputError(f"--report_to {name!r} is unknown; choose none, {', '.join(REPORTERS)}")
+    if name != "none" and importlib.util.find_spec(name) is None:
+        raise InputError(f"--report_to {name}: the package is not here; pip install {name}, or leave the flag out")
+
+
 def arguments(stage: Stage) -> dict:
+    """The stage's flags, with whole paths."""
     plain = {name: value for name, value in vars(stage).items() if name not in ("train", "train_rows", "valid")}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
+    plain["start"] = stage.start and os.path.abspath(stage.start)
+    return {name: os.path.abspath(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
 
 def request(settings: Settings, stage: Stage, base: Path, start: models.Adapter | None) -> dict:
@@ -169,7 +192,7 @@ def request(settings: Settings, stage: Stage, base: Path, start: models.Adapter 
             chosen.pop(flag)  # adapters from before there was the flag stay finished
     chosen |= prompts.chat_template_record(base, settings.prompt_template)
     for name, value in arguments(stage).items():
-        if name not in ("train_path", "valid_path", "start", "keep_checkpoints"):
+        if name not in ("train_path", "valid_path", "start", "keep_checkpoints", "sample", "val_set_size"):
             chosen[name] = value
     return {
         "settings": chosen,

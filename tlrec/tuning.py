@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -64,8 +65,8 @@ def _tune(settings: Settings, stage: Stage, base: Path, start: models.Adapter | 
         "rows_of_chain": [*(start.rows_of_chain if start else []), len(stage.train)],
         "base_model": {"name": base.name, "fingerprint": request["base_model"]},
         "data": {
-            "train": {"path": str(stage.train_path), "rows": len(stage.train)},
-            "valid": {"path": str(stage.valid_path), "rows": len(stage.valid)} if stage.valid else None,
+            "train": _described(stage.train_path, stage.train),
+            "valid": _described(stage.valid_path, stage.valid) if stage.valid else None,
         },
         "shots": stage.shots,
         "seed": stage.seed,
@@ -178,6 +179,10 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
         keep=stage.keep_checkpoints,
     )
     return trainer, cuts, before
+
+
+def _described(path: Path, rows: list[samples.Sample]) -> dict:
+    return {"path": os.path.abspath(path), "rows": len(rows), "sha256": samples.sha256(path)}
 
 
 def _features(encoder: Encoder, row: samples.Sample, settings: Settings, where: str) -> dict[str, list[int]]:

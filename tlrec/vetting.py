@@ -1,6 +1,7 @@
 """A look at files from strangers, before anything that acts on them is loaded."""
 
 import json
+import math
 import struct
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def check_manifest(path: Path, manifest: object) -> None:
     kinds = {"chain": list, "rows_of_chain": list, "base_model": dict, "arguments": dict, "data": dict}
     form = isinstance(manifest, dict) and all(isinstance(manifest.get(name, kind()), kind)
                                               for name, kind in kinds.items())
+    number = (int, float, type(None))
+    whole = (int, type(None))
+    parts = {"chain": str, "rows_of_chain": whole}
+    values = {"shots": whole, "seed": whole, "seconds": number, "seconds_before": number}
+    form = form and all(isinstance(part, kind) for name, kind in parts.items() for part in manifest.get(name, []))
+    form = form and all(isinstance(manifest.get(name), kind) for name, kind in values.items())
+    form = form and all(math.isfinite(manifest.get(name) or 0) for name in ("seconds", "seconds_before"))
     if not form or len(manifest.get("chain", [])) != len(manifest.get("rows_of_chain", manifest.get("chain", []))):
         raise InputError(f"{path}: not as tuning writes it; tune the adapter again, or remove this file")
 

@@ -34,7 +34,10 @@ def rewrite(path: Path) -> int:
     """Fill every block of the file anew; returns how many there are. Nothing is written where a command fails."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}; convert it to UTF-8") from None
     filled = BLOCK.sub(lambda match: f"<!-- {match['command']} -->\n{printed(match['command'].split())}\n<!-- end -->",
                        text)
     histories.write_atomically(path, filled)

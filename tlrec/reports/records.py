@@ -8,14 +8,13 @@ from pathlib import Path
 
 from tlrec import paths, results
 from tlrec.errors import InputError
+from tlrec.reports import form
 
 CONTROLS = ("liked-ratio", "popularity", "item-mean", "liked-ratio+item-mean", "logistic")
 BASELINES = ("GRU", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")  # the order of the published table
 ALIASES = {"GRU4Rec": "GRU", "GRU4Rec-BERT": "GRU-BERT"}  # ours: the published name of the same system
 GROUPS = ("controls", "baselines", "language models")
 DOMAINS = ("movie", "book")
-ESSENTIAL = ("run_id", "time", "request", "system", "method", "base_model", "chain", "shots", "seed", "test_domain",
-             "test_data", "metrics", "tuning_seconds", "seconds")  # what the reports read of an evaluation
 BLOCKS = {  # of the published figures: the system's name in tables
     "movie, block 'results in the paper'": "TLRec (paper's block)",
     "movie, block 'latest results'": "TLRec (latest block)",
@@ -50,21 +49,13 @@ def read(runs: list[str] | None) -> list[dict]:
     for path in files:
         if not path.is_file():
             raise InputError(f"{path}: no such file; evaluate something first, or name a record with --runs")
-    return [_checked(record, path, number) | {"folder": path.parent}
+    return [form.checked(record, path, number) | {"folder": path.parent}
             for path in files for number, record in enumerate(results.read(path), 1)]
-
-
-def _checked(record: dict, path: Path, number: int) -> dict:
-    """The record; InputError where it is an evaluation that lacks what every one has."""
-    lacking = [name for name in ESSENTIAL if name not in record] if record.get("kind") == "evaluation" else []
-    if lacking:
-        raise InputError(f"{path}: line {number} is an evaluation without {lacking[0]!r}; remove that line")
-    return record
 
 
 def latest(records: list[dict], experiment: str | None = None) -> list[dict]:
     """The evaluations (of one experiment), of each run the latest record."""
-    found, files = {}, ", ".join(sorted({str(record["folder"]) for record in records})) or "the record"
+    found, files = {}, ", ".join(sorted({str(record["folder"]) for record in records})) or "the files read"
     for record in records:
         if record.get("kind") == "evaluation" and experiment in (None, record.get("experiment")):
             found[json.dumps(record["request"], sort_keys=True)] = record

@@ -34,10 +34,11 @@ def _stages(arguments: dict | None, data: dict | None) -> list[str]:
     if not arguments:
         return []
     named = {_OTHER_NAMES.get(name, name): value for name, value in arguments.items()}
+    if "sample" not in named:  # of an adapter from before it was noted
+        named["sample"] = data["train"]["rows"] if named["shots"] is None else named["shots"]
     if named["shots"] is not None:
-        command = _command("rec_tuning.py", rec_tuning.main, named | {"sample": named["shots"]})
+        command = _command("rec_tuning.py", rec_tuning.main, named)
     else:
-        named["sample"] = data["train"]["rows"]
         if data["valid"] and data["valid"]["path"] == data["train"]["path"]:
             named |= {"val_data_path": None, "val_set_size": data["valid"]["rows"]}
         command = _command("ins_tuning.py", ins_tuning.main, named)
@@ -91,4 +92,16 @@ def changed(record: dict) -> list[str]:
           lambda path: made_on if models.made_on(made_on, models.base_folder(arguments["base_model"])) else "")
     check("adapter", arguments.get("lora_weights"), request.get("adapter_sha256"),
           lambda path: samples.sha256(next((path / n for n in models.WEIGHTS if (path / n).is_file()), path / "")))
+    for split, part in _data_of_chain(record.get("adapter")):
+        check(f"{split} data of the adapter", part["path"], part.get("sha256"), samples.sha256)
+    return found
+
+
+def _data_of_chain(adapter: dict | None) -> list[tuple[str, dict]]:
+    """(split, its path and hash) of every tuning behind an adapter whose manifest is at hand, the last one first."""
+    found = []
+    while adapter:
+        found += [(split, part) for split, part in (adapter.get("data") or {}).items() if part]
+        start = (adapter.get("arguments") or {}).get("start")
+        adapter = _manifest(start) if start else None
     return found
