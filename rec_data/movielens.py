@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from rec_data import published
-from tlrec import cli, downloads, histories, provenance, raw
+from tlrec import cli, downloads, histories, paths, provenance, raw, vetting
 from tlrec.errors import InputError
 from tlrec.samples import sha256
 
@@ -37,6 +37,7 @@ RULES = [
     "users in order of first appearance; a user's ratings sorted, stably, by timestamp as text",
     "windows of ten ratings and a target; the last 10,000 of all users, cut 8:1:1",
 ]
+FOLDERS = ("rec_data/movie", "instruction_data/movielens")
 SOURCE_RULE = "of the windows and users that the target domain rec_data/movie leaves out"
 
 
@@ -114,19 +115,59 @@ def build(interactions: pd.DataFrame, titles: dict[str, str]) -> dict[str, tuple
     }
 
 
-def main(raw_dir: str | None = None) -> None:
+def already(folder: str) -> str:
+    """Why a folder is left as it is: all that its dataset.json lists is there, or it is the user's own; else empty."""
+    place = paths.home() / folder
+    known = provenance.owner(place)
+    names = [f"{split}.json" for split in histories.cut(0)]
+    tables = [f"{split}.csv" for split in histories.cut(0)]
+    if any((place / name).is_file() for name in tables) or known and known["made_by"] != "rec_data.published":
+        names += tables  # one without the others is a folder half made
+    if not all((place / name).is_file() for name in names):
+        return ""
+    said = known["splits"] if known else {}
+    hashes = {name: (said.get(Path(name).stem) or {}).get(name.rpartition(".")[2]) or {} for name in names}
+    if known and all(found.get("sha256") == sha256(place / name) for name, found in hashes.items()):
+        return "already here, as its dataset.json says"
+    return "already here; kept as your own data, since no dataset.json describes it as it is"
+
+
+def check_replaceable(folder: str, samples: list[dict]) -> None:
+    """InputError where a split is there that would be replaced by other samples, in a folder that is not whole."""
+    for split, part in histories.cut(len(samples)).items():
+        path = paths.home() / folder / f"{split}.json"
+        if path.exists() and vetting.read_json(path, "") != samples[part]:
+            raise InputError(f"{path}: not the data of MovieLens-100K, in a folder that lacks files; complete your own "
+                             "data, or move the folder away to have it made")
+
+
+def main(raw_dir: str | None = None, folder: str | None = None) -> None:
     """Build the movie target domain and the in-domain source from raw MovieLens-100K.
 
     Args:
-        raw_dir: GroupLens' ml-100k.zip, or the folder with u.data and u.item; without it the data is downloaded
+        raw_dir: GroupLens' ml-100k.zip, or the folder with u.data and u.item; without it the data is downloaded, and
+            what is there already is kept
+        folder: rec_data/movie or instruction_data/movielens; without it both
     """
+    if folder not in (None, *FOLDERS):
+        raise InputError(f"--folder {folder!r} is unknown; choose from {', '.join(FOLDERS)}")
+    wanted = []
+    for name in FOLDERS if folder is None else [folder]:
+        if said := "" if raw_dir else already(name):
+            print(f"{name}: {said}")
+        else:
+            wanted.append(name)
+    if not wanted:
+        return
     interactions, titles, sources = load(raw_dir)
-    built = build(interactions, titles)
+    built = {name: made for name, made in build(interactions, titles).items() if name in wanted}
     origin = ", ".join(sources)
     print(f"{len(interactions):,} ratings from {origin}")
     for folder, (samples, _) in built.items():
         if len(samples) < SPLIT_ROWS:
             raise InputError(f"{origin}: {len(samples)} windows for {folder}, {SPLIT_ROWS} needed; is it whole?")
+        if not raw_dir:
+            check_replaceable(folder, samples)
     for folder, (samples, rows) in built.items():
         splits = provenance.cut(samples, rows)
         rules = [*RULES, SOURCE_RULE] if folder == "instruction_data/movielens" else RULES

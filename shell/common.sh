@@ -109,7 +109,7 @@ pick_base_model() { # sets BASE_MODEL and BASE (its name)
 
 need_target_data() { # need_target_data movie|book
     if [ "$1" = movie ]; then
-        need_movielens rec_data/movie train valid test
+        need_movielens rec_data/movie
     else
         run -m rec_data.published rec_data/book/train.json rec_data/book/valid.json rec_data/book/test.json
     fi
@@ -119,24 +119,14 @@ need_source_data() { # need_source_data SOURCE [SPLIT...]
     local source=$1 split files=()
     shift
     if [ "$source" = movielens ]; then
-        need_movielens instruction_data/movielens train "$@"
+        need_movielens instruction_data/movielens
         return
     fi
     for split in train "$@"; do files+=("instruction_data/$source/$split.json"); done
     run -m rec_data.published "${files[@]}"
 }
 
-need_movielens() { # need_movielens FOLDER SPLIT...: made where a split is missing, or its ids where they were made
-    local place=$TLREC_HOME/$1 split ids=.json
-    [ ! -f "$place/dataset.json" ] || ids=.csv
-    for split in "${@:2}"; do
-        if [ ! -f "$place/$split.json" ] || [ ! -f "$place/$split$ids" ]; then
-            run -m rec_data.movielens
-            return
-        fi
-    done
-    note "$1: already here"
-}
+need_movielens() { run -m rec_data.movielens --folder "$1"; } # makes what is missing; your own data is kept
 
 # start_of_chain TARGET: sets START (adapter or empty) and CHAIN (its name or empty)
 start_of_chain() {

@@ -157,7 +157,7 @@ def teacher(**settings):
 
 
 def source(folder: Path, count: int, seed: int = 0) -> Path:
-    """A train.json of liked and disliked samples over forty films."""
+    """A train.json of liked and disliked samples over forty films, in a folder that the wrappers take for complete."""
     generator = np.random.default_rng(seed)
     rows = []
     for number in range(count):
@@ -166,5 +166,6 @@ def source(folder: Path, count: int, seed: int = 0) -> Path:
         rows.append(histories.sample("movie", entries[:10], likes, f"{entries[10]}?", int(number % 5 > 0)))
     path = folder / "instruction_data" / "movielens" / "train.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows))
+    for name, content in (("train", rows), ("valid", []), ("test", [])):
+        path.with_name(f"{name}.json").write_text(json.dumps(content))
     return path

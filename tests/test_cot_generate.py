@@ -24,7 +24,7 @@ FAST = ["--source", "movielens", "--pause", "0.01", "--timeout", "30", "--concur
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home of cot")
-    source(folder, 420).with_name("test.json").write_text("[]")  # the wrapper takes the folder for complete
+    source(folder, 420)
     return folder
 
 

@@ -23,7 +23,6 @@ def home(tmp_path, tiny_llama, embedded):
     (folder / "base_model").mkdir()
     (folder / "base_model/tiny").symlink_to(tiny_llama)
     (folder / "base_model/smollm2-135m").symlink_to(embedded)
-    (folder / "instruction_data/movielens/test.json").write_text("[]")  # made already
     return folder
 
 

@@ -215,7 +215,7 @@ def test_target_modules_by_architecture(tmp_path, kind, names):
 
 def test_target_modules_of_an_unknown_architecture_must_be_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "abacus"}))
-    with pytest.raises(InputError, match="knows no layers for model_type 'abacus'; name them"):
+    with pytest.raises(InputError, match="knows no layers for model_type 'abacus'; name some as"):
         lora.lora_targets(tmp_path, ["auto"])
 
 

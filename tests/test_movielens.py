@@ -45,6 +45,35 @@ def test_two_domains_that_share_no_user_and_a_record_of_each(home, tmp_path, cap
     assert '"Film, The ' in json.loads((home / "rec_data/movie/test.json").read_text())[0]["input"]
 
 
+def test_what_is_there_is_kept_and_what_is_missing_is_made(home, tmp_path, capsys, monkeypatch):
+    raw_dir = str(put(tmp_path / "raw"))
+    loaded = movielens.load(raw_dir)
+    monkeypatch.setattr(movielens, "load", lambda given: loaded)
+    folder = home / "rec_data/movie"
+    movielens.main(folder="rec_data/movie")
+    assert not (home / "instruction_data").exists()
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for missing in (["test.csv", "dataset.json"], ["test.csv", "valid.json", "dataset.json"], ["train.json"]):
+        for name in missing:
+            (folder / name).unlink()
+        movielens.main(folder="rec_data/movie")
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    monkeypatch.setattr(movielens, "load", lambda given: pytest.fail("not needed"))
+    movielens.main(folder="rec_data/movie")
+    assert "rec_data/movie: already here, as its dataset.json says" in capsys.readouterr().out
+    mine = json.dumps(json.loads(whole["test.json"])[:5])
+    (folder / "test.json").write_text(mine)
+    movielens.main(folder="rec_data/movie")
+    (folder / "dataset.json").unlink()
+    movielens.main(folder="rec_data/movie")
+    assert capsys.readouterr().out.count("kept as your own data") == 2
+    monkeypatch.setattr(movielens, "load", lambda given: loaded)
+    (folder / "valid.json").unlink()
+    with pytest.raises(InputError, match="test.json: not the data of MovieLens-100K.*complete your own data, or move"):
+        movielens.main(folder="rec_data/movie")
+    assert (folder / "test.json").read_text() == mine and not (folder / "valid.json").exists()
+
+
 def test_recboles_titles_get_their_year_back():
     data = io.StringIO("user_id:token\titem_id:token\trating:float\ttimestamp:float\n7\t1\t4\t5\n")
     items = io.StringIO("item_id\tmovie_title\trelease_year\tclass\n1\tFilm, The\t1990\tDrama\n2\tunknown\t\tx\n")

@@ -1,9 +1,7 @@
 """The published interfaces, from arguments to AUC, with a two-layer LLaMA and small data."""
 
 import json
-import os
 import shutil
-import subprocess
 
 import pytest
 from conftest import command, make_rows
@@ -80,6 +78,7 @@ def test_chain_of_thought_data_without_a_language_model(tmp_path):
     (tmp_path / "instruction_data/movielens").mkdir(parents=True)
     histories.write_split(tmp_path / "instruction_data/movielens", "test", *make_rows(1, 0))
     histories.write_split(tmp_path / "instruction_data/movielens", "train", *make_rows(300, 1))
+    histories.write_split(tmp_path / "instruction_data/movielens", "valid", *make_rows(1, 2))
     text = wrapper("generate_cot_data", "--teacher", "rules", home=tmp_path, SOURCE="movielens")
     assert "no language model" in text
     made = json.loads((tmp_path / "cot_data/stage123.json").read_text())
@@ -146,19 +145,6 @@ def test_missing_source_data_is_named_with_its_cures(home):
     assert "instruction_data/netflix/train.json: missing" in last
     for cure in ("python -m rec_data.published", "TLREC_MIRROR", "python -m instruction_data.netflix --raw_dir"):
         assert cure in last
-
-
-def test_half_made_movie_data_is_made_again_and_a_users_own_is_kept(home, tmp_path):
-    for missing, made_by_command in (("valid.json", True), ("test.csv", True), ("test.csv", False)):
-        place = tmp_path / f"{missing}{made_by_command}" / "rec_data" / "movie"
-        shutil.copytree(home / "rec_data/movie", place)
-        (place / missing).unlink()
-        if made_by_command:
-            (place / "dataset.json").write_text("{}")
-        code = f"source shell/common.sh; run() {{ echo made again: $*; }}; need_target_data movie; TLREC_HOME={place}"
-        environment = os.environ | {"TLREC_HOME": str(place.parents[1])}
-        said = subprocess.run(["bash", "-c", code], cwd=paths.ROOT, env=environment, capture_output=True, text=True)
-        assert ("made again: -m rec_data.movielens" in said.stdout) == made_by_command, said
 
 
 def test_the_lock_holds_what_the_requirements_pin_with_hashes():

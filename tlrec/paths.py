@@ -39,6 +39,15 @@ def portable(value: object) -> object:
     return value.removeprefix(f"{home()}{os.sep}") if isinstance(value, str) else value
 
 
+def check_place(folder: str | Path) -> None:
+    """InputError where `folder` cannot be made or written to, as far as its nearest existing parent tells."""
+    folder = Path(os.path.abspath(folder))
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        reason = "no folder" if not existing.is_dir() else "no permission"
+        raise InputError(f"{folder}: cannot be written to ({existing}: {reason}); choose another folder")
+
+
 def writable_directory(folder: str | Path) -> Path:
     """Make `folder` and prove that it can be written to; InputError with the reason otherwise."""
     folder = Path(folder)

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import lora, models, processes, prompts, samples
+from tlrec import lora, models, paths, processes, prompts, samples
 from tlrec.errors import InputError
 
 SELECTION = ("auc", "loss", "none")
@@ -158,6 +158,7 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
     if stage.start:
         start = models.inspect_adapter(stage.start, base)
         lora.check_same_lora(start, settings.lora_r, settings.lora_alpha, settings.lora_target_modules)
+    paths.check_place(settings.output_dir)
     output = Path(settings.output_dir).resolve()
     if output == base:
         raise InputError(f"--output_dir {settings.output_dir}: is the base model's folder; give the adapter its own")

@@ -13,7 +13,8 @@ def _number(value: object) -> bool:
 
 
 def _pair(value: object) -> bool:
-    return value is None or isinstance(value, list) and len(value) == 2 and all(type(one) is float for one in value)
+    return value is None or isinstance(value, list) and len(value) == 2 and all(one is not None and _number(one)
+                                                                                for one in value)
 
 
 def _text(value: object) -> bool:
@@ -28,18 +29,29 @@ def _text_or_none(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _list_or_none(value: object) -> bool:
-    return value is None or isinstance(value, list)
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+def _counts_or_none(value: object) -> bool:
+    return value is None or isinstance(value, list) and all(one is None or type(one) is int for one in value)
+
+
+def _adapter(value: object) -> bool:
+    arguments = (value.get("arguments") if isinstance(value, dict) else None) or {}
+    return value is None or isinstance(value, dict) and _text(value.get("path")) and isinstance(arguments, dict) and (
+        isinstance(value.get("data"), dict | None) and (not arguments or "shots" in arguments))
 
 
 KINDS = {  # of an evaluation's fields
     **dict.fromkeys(("run_id", "time", "system", "method", "test_domain"), _text),
     **dict.fromkeys(("base_model", "experiment", "predictions", "commit"), _text_or_none),
     **dict.fromkeys(("request", "metrics", "test_data", "arguments", "versions"), _object),
-    **dict.fromkeys(("seconds", "tuning_seconds", "shots", "seed"), _number),
-    **dict.fromkeys(("chain", "rows_of_chain"), _list_or_none),
-    "adapter": lambda value: value is None or isinstance(value, dict) and isinstance(value.get("path"), str) and all(
-        isinstance(value.get(name), dict | None) for name in ("arguments", "data")),
+    **dict.fromkeys(("seconds", "tuning_seconds"), lambda value: value is not None and _number(value)),
+    **dict.fromkeys(("shots", "seed"), _number),
+    "chain": _texts,
+    "rows_of_chain": _counts_or_none,
+    "adapter": _adapter,
 }
 METRICS = {
     **dict.fromkeys(("auc", "uauc", "stratified_auc", "spearman_liked_ratio"), _number),

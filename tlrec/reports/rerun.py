@@ -33,9 +33,10 @@ def commands(record: dict) -> list[str]:
 def _stages(arguments: dict | None, data: dict | None) -> list[str]:
     if not arguments:
         return []
-    named = {_OTHER_NAMES.get(name, name): value for name, value in arguments.items()}
+    named, notes = {_OTHER_NAMES.get(name, name): value for name, value in arguments.items()}, []
     if "sample" not in named:  # of an adapter from before it was noted
         named["sample"] = data["train"]["rows"] if named["shots"] is None else named["shots"]
+        notes = ["# --sample is the number of rows tuned on: this adapter is older than the note of what was asked for"]
     if named["shots"] is not None:
         command = _command("rec_tuning.py", rec_tuning.main, named)
     else:
@@ -43,11 +44,12 @@ def _stages(arguments: dict | None, data: dict | None) -> list[str]:
             named |= {"val_data_path": None, "val_set_size": data["valid"]["rows"]}
         command = _command("ins_tuning.py", ins_tuning.main, named)
     if not named["resume_from_checkpoint"]:
-        return [command]
+        return [*notes, command]
     manifest = _manifest(named["resume_from_checkpoint"])
     if manifest is None:
-        return [f"# {named['resume_from_checkpoint']}: its manifest is not here; bring this adapter", command]
-    return [*_stages(manifest["arguments"], manifest["data"]), command]
+        place = " ".join(str(named["resume_from_checkpoint"]).split())  # one line, whatever it holds
+        return [f"# {place}: its manifest is not here; bring this adapter", command]
+    return [*_stages(manifest["arguments"], manifest["data"]), *notes, command]
 
 
 def _manifest(folder: str) -> dict | None:
@@ -100,7 +102,7 @@ def changed(record: dict) -> list[str]:
 def _data_of_chain(adapter: dict | None) -> list[tuple[str, dict]]:
     """(split, its path and hash) of every tuning behind an adapter whose manifest is at hand, the last one first."""
     found = []
-    while adapter:
+    while adapter and len(found) < 100:  # a chain that starts from itself would not end
         found += [(split, part) for split, part in (adapter.get("data") or {}).items() if part]
         start = (adapter.get("arguments") or {}).get("start")
         adapter = _manifest(start) if start else None
