@@ -21,9 +21,9 @@ SCORES = "validation_scores.json"
 
 
 def scores(folder: Path, base: Path, rows: list[samples.Sample], digest: str) -> tuple[np.ndarray, float]:
-    """P(Yes) of the rows under a checkpoint, shape (n,), and the seconds that it took."""
+    """P(Yes) of the rows, which `digest` stands for, under a checkpoint, shape (n,), and the seconds that it took."""
     path = folder / SCORES
-    if path.exists() and (said := models.read_json(path, "remove it"))["rows_sha256"] == digest:
+    if path.exists() and (said := models.read_json(path, "remove it"))["rows"] == digest:
         return np.array(said["p_yes"]), said["seconds"]
     from peft import LoraConfig
 
@@ -35,7 +35,7 @@ def scores(folder: Path, base: Path, rows: list[samples.Sample], digest: str) ->
     model = models.attach(model, LoraConfig.from_pretrained(folder), adapter)
     began = time.time()
     found = scoring.score(model, Encoder(tokenizer), rows, progress=folder.name).p_yes
-    said = {"rows_sha256": digest, "p_yes": found.tolist(), "seconds": round(time.time() - began, 1)}
+    said = {"rows": digest, "p_yes": found.tolist(), "seconds": round(time.time() - began, 1)}
     histories.write_atomically(path, json.dumps(said))
     return found, said["seconds"]
 
@@ -58,7 +58,8 @@ def main(
     tuned: str,
     base_model: str = "smollm2-135m",
     data: str = "rec_data/movie/valid.json",
-    counts: list[str] = ["100", "200", "400"],  # noqa: B006
+    rows: int = -1,
+    counts: list[str] = ["50", "100", "200"],  # noqa: B006
     draws: int = 200,
     name: str = "eval_samples",
 ) -> None:
@@ -68,6 +69,7 @@ def main(
         tuned: output folder of a tuning run that kept its checkpoints
         base_model: model folder, or its name under base_model/
         data: validation rows
+        rows: take so many of them, drawn with seed 0, for all; -1 is all
         counts: numbers of rows that --eval_samples draws
         draws: seeds of each number
         name: of the results
@@ -76,18 +78,19 @@ def main(
     folders = sorted(Path(tuned).glob("checkpoint-*"), key=checkpoints.step)
     if len(folders) < 2:
         raise InputError(f"{tuned}: fewer than two checkpoints; tune with --eval_steps and --keep_checkpoints 99")
-    rows = samples.read_samples(data, answers_only=True)
-    if too_many := [count for count in counts if not 1 < int(count) < len(rows)]:
-        raise InputError(f"--counts {too_many[0]}: {data} has {len(rows)} rows; give fewer than that")
-    taken = [scores(folder, base, rows, samples.sha256(data)) for folder in folders]
+    read = samples.stratified(samples.read_samples(data, answers_only=True), rows, 0)
+    if too_many := [count for count in counts if not 1 < int(count) < len(read)]:
+        raise InputError(f"--counts {too_many[0]}: there are {len(read)} rows of {data}; give fewer than that")
+    digest = f"{samples.sha256(data)}, {len(read)} rows"
+    taken = [scores(folder, base, read, digest) for folder in folders]
     found = np.array([one for one, _ in taken])
-    labels = np.array([row.label for row in rows])
+    labels = np.array([row.label for row in read])
     full = {checkpoints.step(folder): metrics.auc(labels, one) for folder, one in zip(folders, found, strict=True)}
     seconds = float(np.median([spent for _, spent in taken]))
-    measured = [drawn(rows, found, int(count), draws) for count in counts]
+    measured = [drawn(read, found, int(count), draws) for count in counts]
     lines = ["| validation rows | seconds a validation | same checkpoint | lost in AUC: mean | at most |",
-             "|---|---|---|---|---|", f"| all {len(rows):,} (default) | {seconds:.0f} | 100% | 0 | 0 |"]
-    lines += [f"| {row['eval_samples']} | {seconds * row['eval_samples'] / len(rows):.0f} "
+             "|---|---|---|---|---|", f"| all {len(read):,} | {seconds:.0f} | 100% | 0 | 0 |"]
+    lines += [f"| {row['eval_samples']} | {seconds * row['eval_samples'] / len(read):.0f} "
               f"| {row['same_checkpoint']:.0%} | {row['mean_loss']:.4f} | {row['largest_loss']:.4f} |"
               for row in measured]
     said = ", ".join(f"{step}: {value:.4f}" for step, value in full.items())
