@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlrec import cli, lora, metrics, models, paths, processes, prompts, results, samples
+from tlrec import cli, identity, lora, metrics, models, paths, processes, prompts, results, samples
 from tlrec.errors import InputError
 
 METHODS = ("llm", "liked-ratio")
@@ -75,7 +75,7 @@ def main(
         "method": method,
         "test_sha256": samples.sha256(test_path),
         "test_rows": len(rows),
-        "base_model": models.fingerprint(base) if base else None,
+        "base_model": identity.fingerprint(base) if base else None,
         "adapter_sha256": models.adapter_hash(adapter) if adapter else None,
         **({"adapter_settings_sha256": models.adapter_settings_hash(adapter)} if adapter else {}),
         "load_in_8bit": load_in_8bit,

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tlrec import cli, lora, models, paths, results
+from tlrec import cli, identity, lora, models, paths, results
 from tlrec.errors import InputError
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
@@ -52,7 +52,7 @@ def merge(base: Path, adapter: models.Adapter, output: Path, dtype: str) -> None
         raise InputError(f"{adapter.folder}: cannot be merged in {dtype} ({error}); try --dtype float32") from None
     words = AutoTokenizer.from_pretrained(base, local_files_only=True)  # without the padding that load() gives it
     note = {
-        "base_model": {"name": base.name, "fingerprint": models.fingerprint(base)},
+        "base_model": {"name": base.name, "fingerprint": identity.fingerprint(base)},
         "adapter": {"path": paths.portable(str(adapter.folder.resolve())), "sha256": models.adapter_hash(adapter),
                     "chain": adapter.chain, "rows_of_chain": adapter.rows_of_chain,
                     "prompt_template": adapter.manifest.get("arguments", {}).get("prompt_template")},

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import cli, models, paths, results, samples
+from tlrec import cli, identity, models, paths, results, samples
 from tlrec.errors import InputError
 
 ROWS = 16  # the first of movie/test
@@ -200,7 +200,7 @@ def _known(recorded: Path, base: Path) -> list[float] | str:
     if not recorded.is_file():
         raise Failed(f"{recorded} is missing; {cure}")
     said = json.loads(recorded.read_text())
-    if models.made_on(said["fingerprint"], base):
+    if identity.made_on(said["fingerprint"], base):
         return said["p_yes"]
     if said["base_model"] == base.name:
         raise Failed(f"{recorded} is of other weights of {base.name}; prepare the model again, or {cure}")
@@ -215,7 +215,7 @@ def _record(bench: Bench, base: Path, recorded: Path) -> None:
     scores, record = bench.scores(base, "--dtype", "float32")
     said = {
         "command": "python -m benchmarks.check_gpu --record True", "base_model": base.name,
-        "fingerprint": models.fingerprint(base), "rows": f"the first {ROWS} of rec_data/movie/test.json",
+        "fingerprint": identity.fingerprint(base), "rows": f"the first {ROWS} of rec_data/movie/test.json",
         "dtype": "float32", "p_yes": scores, "commit": record["commit"], "versions": record["versions"],
     }
     recorded.write_text(json.dumps(said, indent=2) + "\n")

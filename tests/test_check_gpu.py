@@ -4,7 +4,7 @@ import pytest
 from conftest import command
 
 from benchmarks import check_gpu
-from tlrec import models, samples
+from tlrec import identity, samples
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_scores_that_should_be_there_and_are_not_fail_with_the_cure(tiny_llama, 
 
 def test_the_committed_scores_are_of_the_embedded_model(embedded):
     said = json.loads(check_gpu.RECORDED.read_text())
-    assert said["fingerprint"] == models.fingerprint(embedded) and len(said["p_yes"]) == check_gpu.ROWS
+    assert said["fingerprint"] == identity.fingerprint(embedded) and len(said["p_yes"]) == check_gpu.ROWS
 
 
 def test_two_processes_tune_and_score_as_one(tiny_llama, small_data, tmp_path, monkeypatch):

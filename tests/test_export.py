@@ -7,7 +7,7 @@ from conftest import command, make_rows
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tlrec import models, samples, scoring
+from tlrec import identity, models, samples, scoring
 from tlrec.answers import Encoder
 
 ROWS = [samples.Sample(**sample) for sample in make_rows(8, 3)[0]]
@@ -40,7 +40,7 @@ def test_the_merged_model_scores_as_base_and_adapter_do(tiny_llama, adapter, tmp
     words = [AutoTokenizer.from_pretrained(folder)("Yes.")["input_ids"] for folder in (tmp_path / "merged", tiny_llama)]
     assert words[0] == words[1]
     note = json.loads((tmp_path / "merged" / "export.json").read_text())
-    assert note["base_model"]["fingerprint"] == models.fingerprint(tiny_llama)
+    assert note["base_model"]["fingerprint"] == identity.fingerprint(tiny_llama)
     assert note["adapter"]["sha256"] == models.adapter_hash(found) and note["adapter"]["chain"] == ["movie"]
 
 

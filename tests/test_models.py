@@ -7,7 +7,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from tlrec import lora, models
+from tlrec import identity, lora, models
 from tlrec.errors import InputError
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
@@ -124,7 +124,7 @@ def test_another_base_model_is_refused(tiny_llama, adapter, tmp_path):
     other = tmp_path / "other-llama"
     shutil.copytree(tiny_llama, other)
     (adapter / models.MANIFEST).write_text(json.dumps(
-        {"base_model": {"name": "tiny-llama", "fingerprint": models.fingerprint(tiny_llama)}}))
+        {"base_model": {"name": "tiny-llama", "fingerprint": identity.fingerprint(tiny_llama)}}))
     models.inspect_adapter(adapter, other)  # a copy under another name is the same model
     weights = load_file(other / "model.safetensors")
     next(iter(weights.values())).mul_(2)
@@ -137,34 +137,34 @@ def test_the_tokenizer_and_every_weight_make_a_base_model_what_it_is(tiny_llama,
     other = tmp_path / "other-llama"
     shutil.copytree(tiny_llama, other)
     (other / "README.md").write_text("Notes do not count.")
-    known = {models.fingerprint(tiny_llama)}
-    assert models.fingerprint(other) in known
+    known = {identity.fingerprint(tiny_llama)}
+    assert identity.fingerprint(other) in known
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json"):
         before = (other / name).read_bytes() if (other / name).exists() else None
         (other / name).write_bytes((before or b"") + b"\n")
-        known.add(models.fingerprint(other))
+        known.add(identity.fingerprint(other))
         (other / name).write_bytes(before) if before is not None else (other / name).unlink()
-    assert len(known) == 5 and models.fingerprint(other) in known
+    assert len(known) == 5 and identity.fingerprint(other) in known
     weights = other / "model.safetensors"
     content = bytearray(weights.read_bytes())
-    assert len(content) > 3 * models._SAMPLED_BYTES
+    assert len(content) > 3 * identity._SAMPLED_BYTES
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
-    assert models.fingerprint(other) not in known
+    assert identity.fingerprint(other) not in known
 
-    monkeypatch.setattr(models, "_HASHED_WHOLE", 0)  # as for a large model: blocks of it
-    monkeypatch.setattr(models, "_BLOCK", 1 << 16)
-    monkeypatch.setattr(models, "_BLOCK_EVERY", 1 << 17)
-    seen = {models.fingerprint(other)}
+    monkeypatch.setattr(identity, "_HASHED_WHOLE", 0)  # as for a large model: blocks of it
+    monkeypatch.setattr(identity, "_BLOCK", 1 << 16)
+    monkeypatch.setattr(identity, "_BLOCK_EVERY", 1 << 17)
+    seen = {identity.fingerprint(other)}
     for place, counts in ((2 << 17, True), ((5 << 16) + 7, False)):  # in a block, and between two
         changed = bytearray(content)
         changed[place] ^= 1
         weights.write_bytes(changed)
-        assert (models.fingerprint(other) not in seen) == counts
+        assert (identity.fingerprint(other) not in seen) == counts
 
 
 def test_an_adapter_from_before_there_was_the_second_hash_is_judged_by_the_first(tiny_llama, adapter, tmp_path):
-    first = models.fingerprint(tiny_llama).partition("-")[0]
+    first = identity.fingerprint(tiny_llama).partition("-")[0]
     for said, fits in ((first, True), (first[::-1], False), (f"{first}-{first}", False)):
         (adapter / models.MANIFEST).write_text(json.dumps({"base_model": {"name": "tiny", "fingerprint": said}}))
         if fits:

@@ -9,7 +9,7 @@ from conftest import command
 from safetensors.torch import load_file
 
 from base_model import random_llama
-from tlrec import models
+from tlrec import identity, models
 from tlrec.answers import Encoder
 from tlrec.errors import InputError
 
@@ -33,8 +33,8 @@ def made(home, name, monkeypatch, seed=0, tokenizer=""):
 
 def test_shards_hold_every_weight_and_the_seed_decides_them(home, monkeypatch):
     a, b, c = (made(home, name, monkeypatch, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
-    assert len(list(a.glob("model-*.safetensors"))) > 3 and models.fingerprint(a) == models.fingerprint(b)
-    assert models.fingerprint(a) != models.fingerprint(c)
+    assert len(list(a.glob("model-*.safetensors"))) > 3 and identity.fingerprint(a) == identity.fingerprint(b)
+    assert identity.fingerprint(a) != identity.fingerprint(c)
     weights = {name: tensor for path in a.glob("*.safetensors") for name, tensor in load_file(path).items()}
     index = json.loads((a / "model.safetensors.index.json").read_text())
     assert index["weight_map"].keys() == weights.keys()

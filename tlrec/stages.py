@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import lora, models, paths, processes, prompts, samples
+from tlrec import identity, lora, models, paths, processes, prompts, samples
 from tlrec.errors import InputError
 
 SELECTION = ("auc", "loss", "none")
@@ -197,7 +197,7 @@ def request(settings: Settings, stage: Stage, base: Path, start: models.Adapter 
             chosen[name] = value
     return {
         "settings": chosen,
-        "base_model": models.fingerprint(base),
+        "base_model": identity.fingerprint(base),
         "start": models.adapter_hash(start) if start else None,
         "start_settings": models.adapter_settings_hash(start) if start else None,
         "train": _content_hash(stage.train),

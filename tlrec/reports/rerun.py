@@ -9,7 +9,7 @@ import evaluate
 import ins_tuning
 import rec_tuning
 from baselines import controls, train
-from tlrec import cli, models, paths, samples
+from tlrec import cli, identity, models, paths, samples
 from tlrec.errors import InputError
 
 _OTHER_NAMES = {"train_path": "train_data_path", "valid_path": "val_data_path", "start": "resume_from_checkpoint"}
@@ -91,7 +91,7 @@ def changed(record: dict) -> list[str]:
         check(f"{split} data", place, request.get(f"{split}_sha256"), samples.sha256)
     made_on = request.get("base_model")
     check("base model", arguments.get("base_model"), made_on,
-          lambda path: made_on if models.made_on(made_on, models.base_folder(arguments["base_model"])) else "")
+          lambda path: made_on if identity.made_on(made_on, models.base_folder(arguments["base_model"])) else "")
     check("adapter", arguments.get("lora_weights"), request.get("adapter_sha256"),
           lambda path: samples.sha256(next((path / n for n in models.WEIGHTS if (path / n).is_file()), path / "")))
     for split, part in _data_of_chain(record.get("adapter")):
