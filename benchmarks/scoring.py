@@ -94,8 +94,8 @@ class _Stretched:
 def compare(settings: dict, ways: list[str], rounds: int) -> tuple[list[dict], float]:
     calls = {way: f"scoring.worker({way!r}, **{settings!r})" for way in ways}
     dtype = settings["dtype"]
-    taken = side_by_side.take_turns(calls | {"ceiling": f"side_by_side.ceiling({dtype!r})"}, rounds)
-    ceiling = taken.pop("ceiling")["flops_a_second"]
+    taken = side_by_side.take_turns(calls | {side_by_side.CEILING: f"side_by_side.ceiling({dtype!r})"}, rounds)
+    ceiling = taken.pop(side_by_side.CEILING)["flops_a_second"]
     rows = []
     for way, found in taken.items():
         speed = {other: settings["rows"] / taken[other]["seconds"] for other in taken}
@@ -123,7 +123,7 @@ def table(rows: list[dict]) -> str:
 
     lines = [f"| {row['rows']:,} | {row['length'] or 'as they are'} | {row['batch']} | {row['way']} "
              f"| {row['samples_per_second']:.2f} | {shown(row['of_published'], '.2f')} "
-             f"| {shown(row['of_plain'], '.2f')} | {row['gflops']:.0f} | {row['of_ceiling']:.0%} "
+             f"| {shown(row['of_plain'], '.2f')} | {row['gflops']:.0f} | {shown(row['of_ceiling'], '.0%')} "
              f"| {row['peak_gib']:.2f} | {shown(row.get('max_difference'), '.1e')} "
              f"| {shown(row.get('auc'), '.4f')} |\n" for row in rows]
     return COLUMNS + "".join(lines)

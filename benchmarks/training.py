@@ -146,8 +146,8 @@ def main(
                 "dtype": dtype, "lora_dropout": lora_dropout, "learning_rate": learning_rate,
                 "warmup_steps": warmup_steps, "auc_rows": auc_rows, "auc_data": auc_data, "seed": seed}
     calls = {way: f"training.worker({way!r}, **{settings!r})" for way in WAYS}
-    taken = side_by_side.take_turns(calls | {"ceiling": f"side_by_side.ceiling({dtype!r})"}, steps)
-    ceiling = taken.pop("ceiling")["flops_a_second"]
+    taken = side_by_side.take_turns(calls | {side_by_side.CEILING: f"side_by_side.ceiling({dtype!r})"}, steps)
+    ceiling = taken.pop(side_by_side.CEILING)["flops_a_second"]
     measured = []
     for way, found in taken.items():
         of_whole = way == "ours, whole sequence"
