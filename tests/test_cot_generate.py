@@ -72,7 +72,7 @@ def the_key_is_nowhere(home):
             assert KEY.encode() not in content and b"127.0.0.1" not in content, path
 
 
-def test_two_hundred_samples_with_every_fault_equal_a_faultless_run(home):
+def test_two_hundred_samples_with_every_fault_equal_a_faultless_run(home, record_property):
     with teacher() as calm:
         text = generate(home, calm, "--max_samples", "200", out="calm")
     assert calm.requests == 600 and "200 of 200 samples" in text and 1 < calm.most_at_once <= 16
@@ -84,12 +84,14 @@ def test_two_hundred_samples_with_every_fault_equal_a_faultless_run(home):
     kept = answers(home, "faulty")
     assert len({record["request"] for record in kept}) == len(kept) == 600
     assert set(server.answered.values()) == {1}  # no answer was paid for twice
+    record_property("figure", f"{server.requests - 600} faults of 9 kinds among {server.requests} requests: 600 answers, "
+                    "each once, the same file")
     assert KEY not in text
     the_key_is_nowhere(home)
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.long)])
-def test_killed_at_random_moments(home, kills):
+def test_killed_at_random_moments(home, kills, record_property):
     calm_run, killed_run = f"undisturbed{kills}", f"killed{kills}"
     with teacher() as calm:
         generate(home, calm, "--max_samples", "120", out=calm_run)
@@ -117,6 +119,8 @@ def test_killed_at_random_moments(home, kills):
         generate(home, server, "--max_samples", "120", out=killed_run)
         assert {place: server.seen[prompts[place]] for place in kept} == kept  # nor asked again
         assert 360 <= server.requests <= 360 + 16 * kills  # at most the requests in flight are repeated
+        record_property("figure", f"{kills} kills: {len(kept)} answers on the disk by then, none asked again; "
+                        f"{server.requests - 360} requests in flight repeated; the same file")
     assert result(home, killed_run) == result(home, calm_run)
     lines = answers(home, killed_run)
     assert len({record["request"] for record in lines}) == len(lines) == 360
