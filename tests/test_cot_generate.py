@@ -84,7 +84,7 @@ def test_two_hundred_samples_with_every_fault_equal_a_faultless_run(home, record
     kept = answers(home, "faulty")
     assert len({record["request"] for record in kept}) == len(kept) == 600
     assert set(server.answered.values()) == {1}  # no answer was paid for twice
-    record_property("figure", f"{server.requests - 600} faults of 9 kinds among {server.requests} requests: 600 answers, "
+    record_property("figure", f"{server.requests - 600} faults of 9 kinds in {server.requests} requests: 600 answers, "
                     "each once, the same file")
     assert KEY not in text
     the_key_is_nowhere(home)
