@@ -83,6 +83,8 @@ def killed_until_done(small_data, model, output, moments, *more) -> tuple[int, l
     """(kills that hit a living run, steps from which runs went on); the last run is left alone."""
     kills, continued = 0, []
     for moment in [*moments, None]:
+        if moment is not None and (output / "tlrec.json").exists():
+            shutil.rmtree(output)  # it came to its end before a kill: the next ones meet a new run
         run = Tuning(words(small_data, model, output, *more), output.parent / "log")
         if moment is not None:
             run.wait_for("samples for tuning")
