@@ -125,9 +125,9 @@ def main(
         "metrics": figures,
         "seconds": round(time.time() - began, 2),
         "arguments": {name: value for name, value in request.items() if not name.endswith("sha256")}
-        | {"base_model": base_model, "lora_weights": lora_weights and os.path.abspath(lora_weights),
-           "test_data_path": os.path.abspath(test_path),
-           "experiment": experiment},
+        | {"base_model": models.recorded_name(base_model),
+           "lora_weights": lora_weights and os.path.abspath(lora_weights),
+           "test_data_path": os.path.abspath(test_path), "experiment": experiment},
         "request": request,
     }
     run_id = results.append_evaluation(record, test_path, picked, users, labels, columns)

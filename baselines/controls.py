@@ -13,6 +13,7 @@ liked-ratio+item-mean   their plain sum
 The fifth, liked-ratio, needs no training rows: `evaluate.py --method liked-ratio`.
 """
 
+import os
 import time
 from pathlib import Path
 
@@ -82,12 +83,12 @@ def main(
             "shots": len(rows),
             "seed": request["seed"],
             "train_domain": train_path.resolve().parent.name,
-            "test_data": {"path": str(test_path), "sha256": hashes["test_sha256"], "rows": len(test),
+            "test_data": {"path": os.path.abspath(test_path), "sha256": hashes["test_sha256"], "rows": len(test),
                           "sampled_with_seed": None},
             "metrics": figures,
             "seconds": round(time.time() - began, 2),
-            "arguments": {"train_data_path": train_data_path, "test_data_path": test_data_path, "sample": sample,
-                          "seed": seed, "experiment": experiment},
+            "arguments": {"train_data_path": os.path.abspath(train_path), "test_data_path": os.path.abspath(test_path),
+                          "sample": sample, "seed": seed, "experiment": experiment},
             "request": request,
         }
         run_id = results.append_evaluation(record, test_path, range(len(test)), users, labels, {"score": scores})

@@ -1,5 +1,6 @@
 """Real parts for the tests: the embedded 135M model, a two-layer LLaMA made here, small data in the published form."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -9,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlrec import histories, paths
+from tlrec import cli, histories, paths
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share two cores, and so do the commands that they start
+BAD = paths.ROOT / "tests" / "bad_inputs"
 SHARED = paths.ROOT.parent / "shared"
 LLAMA_VOCABULARY = SHARED / "vocab" / "llama-spm.gguf"
 
@@ -86,3 +88,9 @@ def command(*words, home: Path, code: int = 0, shell: bool = False, **variables)
     )
     assert finished.returncode == code, finished.stdout[-3000:]
     return finished.stdout
+
+
+def run(words: list[str]) -> None:
+    """What `python SCRIPT WORDS` does, in this process."""
+    module = importlib.import_module(words[0])
+    cli.run(getattr(module, "main", None) or module.table, words[1:], words[0])

@@ -3,26 +3,21 @@
 The files are in tests/bad_inputs; what git should not hold (weights, megabytes) is made here.
 """
 
-import importlib
 import json
 import re
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_rows
+from conftest import BAD, run
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from tlrec import cli, histories, models, results
-from tlrec.answers import Encoder
-from tlrec.samples import Sample, read_samples
+from tlrec import models
 
-BAD = Path(__file__).with_name("bad_inputs")
 SCORE = "evaluate --method liked-ratio --test_data_path {bad}/"
 TUNE = "rec_tuning --base_model {tiny} --output_dir {home}/out --select_by none --train_data_path {bad}/"
 INSTRUCT = "ins_tuning --base_model {tiny} --output_dir {home}/out --select_by none --train_data_path {bad}/"
@@ -79,6 +74,9 @@ CASES = [  # what is typed, and what the line has to say besides
     (LLM + "{home}/lacks-layer --load_in_8bit True", r"lack \d+ of the weights that config.json asks for"),
     (LLM + "{home}/lacks-layer --load_in_4bit True", r"lack \d+ of the weights that config.json asks for"),
     (LLM + "{home}/bert", r"lack \d+ of the weights that config.json asks for, bert"),
+    (LLM + "{home}/said-8bit", "config.json: quantization_config says that the weights are quantised, and they "
+     "are not"),
+    (LLM + "{home}/odd-8bit", "config.json: quantization_config is not an object; fetch the model again"),
     (LLM + "{home}/with-adapter", r"with-adapter: holds an adapter \(adapter_config.json\) beside the base model"),
     (LLM + "{tiny} --lora_weights {home}/nan-adapter", "holds NaN or infinity; tune it again"),
     (LLM + "{tiny} --lora_weights {home}/rank-adapter", r"is 8x\d+, the base model needs 4x\d+; the adapter"),
@@ -141,7 +139,7 @@ def home(tmp_path_factory, tiny_llama):
 
 def make_models(place: Path, tiny: Path) -> None:
     for name in ("truncated-model", "wide-tokenizer", "wide-config", "no-yes", "lacks-layer", "bert", "with-adapter",
-                 "latin1-template", "short-model"):
+                 "latin1-template", "short-model", "said-8bit", "odd-8bit"):
         shutil.copytree(tiny, place / name)
     whole = load_file(tiny / "model.safetensors")
     save_file({name: tensor for name, tensor in whole.items() if ".layers.1." not in name},
@@ -154,6 +152,8 @@ def make_models(place: Path, tiny: Path) -> None:
     config = json.loads((tiny / "config.json").read_text())
     (place / "latin1-template" / "chat_template.jinja").write_bytes(b"caf\xe9")
     (place / "short-model" / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 16}))
+    for name, said in (("said-8bit", {"load_in_8bit": True, "quant_method": "bitsandbytes"}), ("odd-8bit", [8])):
+        (place / name / "config.json").write_text(json.dumps({**config, "quantization_config": said}))
     (place / "wide-config" / "config.json").write_text(json.dumps({**config, "vocab_size": config["vocab_size"] + 64}))
     (place / "bert" / "config.json").write_text(json.dumps({**config, "model_type": "bert", "is_decoder": True}))
     said = json.loads((tiny / "tokenizer.json").read_text())
@@ -179,12 +179,6 @@ def make_models(place: Path, tiny: Path) -> None:
     for name, change in changes.items():
         config = place / f"{name}-adapter" / "adapter_config.json"
         config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
-
-
-def run(words: list[str]) -> None:
-    """What `python SCRIPT WORDS` does, in this process."""
-    module = importlib.import_module(words[0])
-    cli.run(getattr(module, "main", None) or module.table, words[1:], words[0])
 
 
 def last_error(capsys, words: list[str]) -> str:
@@ -222,71 +216,3 @@ def test_every_file_of_the_corpus_is_used(record_property):
     if len(REFUSED) == len(CASES):  # not where single cases were asked for
         scripts = {typed.split()[0] for typed in REFUSED}
         record_property("figure", f"{len(REFUSED)} bad inputs refused in one line by {len(scripts)} scripts")
-
-
-MARKERS = ["### Response:\n", "### Response:\nYes.", "### Input:\n", "### Instruction:\nSay Yes.", "Yes.", "No.",
-           '", "', "<|im_end|>", "</s>", "<s>", "\nUser Unpreference: ", "User Preference: ", "\n", "{input}", "%s"]
-
-
-@pytest.mark.parametrize("marker", MARKERS)
-def test_the_templates_markers_in_a_title_do_not_move_the_answer(tiny_llama, marker):
-    encoder = Encoder(AutoTokenizer.from_pretrained(tiny_llama))
-    ids = encoder.answer_ids()
-    plain = read_samples(BAD / "good.json", answers_only=True)
-    for sample in plain:
-        for place in ('"A (1990)"', '"C (1992)"', '"D (1993)"'):
-            held = Sample(sample.instruction, sample.input.replace(place, f'"{marker}{place[1:]}'), sample.output)
-            for cutoff in (512, 130):
-                encoded = encoder.fitted(held, cutoff)
-                assert encoded.ids[encoded.answer_start] == (ids.yes if sample.label else ids.no)
-                assert encoder.tokenizer.decode(encoded.ids[encoded.answer_start :]) == (
-                    sample.output + encoder.tokenizer.eos_token)
-                special = [i for i in encoded.ids if i in encoder.tokenizer.all_special_ids]
-                assert special == [encoder.tokenizer.eos_token_id]  # none came out of the title
-            whole = encoder.whole(held)
-            assert whole.ids[: whole.answer_start] == encoder.prompt(held)
-
-
-def test_a_byte_order_mark_and_empty_histories_are_no_fault(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("TLREC_HOME", str(tmp_path))
-    made, rows = make_rows(8, 0)
-    made[0] = histories.sample("movie", [], [], '"D (1993)"?', 1)
-    rows[0] = histories.csv_row("u0", [], [], 4, 1, "9")
-    histories.write_split(tmp_path, "test", made, rows)
-    for view in ("json", "csv"):
-        path = tmp_path / f"test.{view}"
-        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    run(["evaluate", "--method", "liked-ratio", "--test_data_path", str(tmp_path / "test.json")])
-    run(["rec_data.describe", str(tmp_path / "test.json")])
-    assert "| users | 4 |" in " ".join(capsys.readouterr().out.split()) or results.read()[0]["metrics"]["uauc_users"]
-
-
-def test_paths_with_spaces_and_signs_work(tmp_path, tiny_llama, monkeypatch, capsys):
-    name = "my films, Кино ☃ \"b'c$(d); *"
-    home = tmp_path / name
-    monkeypatch.setenv("TLREC_HOME", str(home))
-    folder = home / "rec_data" / name
-    folder.mkdir(parents=True)
-    for split, rows in (("train", 16), ("valid", 8), ("test", 12)):
-        histories.write_split(folder, split, *make_rows(rows, rows))
-    shutil.copytree(tiny_llama, home / "base_model" / name)
-    common = ["--base_model", name, "--dtype", "float32"]
-    run(["rec_tuning", *common, "--train_data_path", f"{folder}/train.json", "--val_data_path", f"{folder}/valid.json",
-         "--output_dir", f"{home}/out {name}", "--sample", "8", "--max_steps", "2", "--batch_size", "4",
-         "--warmup_steps", "0"])
-    run(["evaluate", *common, "--lora_weights", f"{home}/out {name}", "--test_data_path", f"{folder}/test.json"])
-    run(["report"])
-    (record,) = results.read()
-    assert record["test_domain"] == name and (home / "results" / record["predictions"]).exists()
-    assert name in capsys.readouterr().out
-
-
-def test_a_name_that_is_no_text_does_not_end_a_run(tmp_path, monkeypatch, capsys):
-    name = b"caf\xe9".decode("utf-8", "surrogateescape")
-    folder = tmp_path / name
-    folder.mkdir()
-    histories.write_split(folder, "test", *make_rows(8, 0))
-    monkeypatch.setenv("TLREC_HOME", str(tmp_path))
-    sys.stdout.reconfigure(encoding="utf-8")
-    run(["evaluate", "--method", "liked-ratio", "--test_data_path", f"{folder}/test.json"])
-    assert results.read()[0]["test_domain"] == name

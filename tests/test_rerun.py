@@ -3,7 +3,7 @@
 import shlex
 
 import pytest
-from conftest import command
+from conftest import command, run
 
 from tlrec import results
 
@@ -58,6 +58,23 @@ def test_the_printed_commands_give_the_same_figures(home, method):
     assert (after["metrics"], after["request"]) == (before["metrics"], before["request"])
     tables = [(home / "results" / record["predictions"]).read_bytes() for record in (before, after)]
     assert tables[0] == tables[1]
+
+
+def test_relative_paths_are_found_from_any_folder(home, monkeypatch):
+    """A run whose paths were given relative to the folder that it was started in."""
+    monkeypatch.chdir(home / "rec_data")
+    monkeypatch.setenv("TLREC_HOME", str(home))
+    run(["rec_tuning", "--base_model", "../base_model/tiny", "--train_data_path", "movie/train.json", "--output_dir",
+         "../near", "--sample", "8", "--max_steps", "2", "--warmup_steps", "0", "--batch_size", "8",
+         "--select_by", "none", *LLM])
+    run(["evaluate", "--base_model", "../base_model/tiny", "--lora_weights", "../near", "--test_data_path",
+         "movie/test.json", *LLM])
+    run(["baselines.controls", "--train_data_path", "movie/train.json", "--test_data_path", "movie/test.json",
+         "--methods", "popularity"])
+    for record in results.read()[-2:]:
+        text = rerun(home, record)
+        assert "are the recorded ones" in text and "../" not in text
+        assert ("--base_model base_model/tiny" in text) == ("--output_dir near" in text) == (record["method"] == "llm")
 
 
 def test_what_changed_is_named(home):

@@ -6,6 +6,7 @@ Everything that can be wrong with a folder is found before torch is imported.
 import hashlib
 import json
 import logging
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from tlrec import paths
 from tlrec.errors import InputError
 from tlrec.identity import made_on
 from tlrec.samples import sha256
-from tlrec.vetting import check_base_files, check_manifest, read_json, safetensors_names
+from tlrec.vetting import check_base_files, check_manifest, check_quantised, read_json, safetensors_names
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 VERY_LONG = 10**9
@@ -57,7 +58,13 @@ def base_folder(base_model: str) -> Path:
     if not (list(folder.glob("tokenizer*")) or list(folder.glob("vocab*"))):
         raise InputError(f"{folder}: holds no tokenizer")
     check_base_files(folder)
+    check_quantised(folder, config)
     return folder.resolve()
+
+
+def recorded_name(base_model: str | None) -> str | None:
+    """A base model as a record names it: a path is made whole, so that it is found from any folder."""
+    return os.path.abspath(base_model) if base_model and Path(base_model).is_dir() else base_model
 
 
 def inspect_adapter(folder: str | Path, base: Path) -> Adapter:

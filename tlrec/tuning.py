@@ -78,7 +78,8 @@ def _tune(settings: Settings, stage: Stage, base: Path, start: models.Adapter | 
         "seconds_before": start.manifest.get("seconds", 0) + start.manifest.get("seconds_before", 0) if start else 0,
         "peak_memory_gib": results.peak_memory_gib(),
         **results.environment(),
-        "arguments": {**dataclasses.asdict(settings), **stages.arguments(stage)},
+        "arguments": {**dataclasses.asdict(settings), "base_model": models.recorded_name(settings.base_model),
+                      "output_dir": os.path.abspath(output), **stages.arguments(stage)},
         "files": stages.hashes(output),
     }
     write_atomically(output / models.MANIFEST, json.dumps(manifest, indent=2))

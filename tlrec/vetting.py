@@ -39,6 +39,18 @@ def check_base_files(folder: Path) -> None:
             raise InputError(f"{path}: names weights outside its folder ({outside[0]!r}); fetch the model again")
 
 
+def check_quantised(folder: Path, config: dict) -> None:
+    """InputError where config.json says that the weights are bitsandbytes' and they are not."""
+    said = config.get("quantization_config")
+    if not isinstance(said, dict | None):
+        raise InputError(f"{folder / 'config.json'}: quantization_config is not an object; fetch the model again")
+    names = [name for path in folder.glob("*.safetensors") for name in safetensors_names(path)]
+    ours = said and "bitsandbytes" in str(said.get("quant_method", "bitsandbytes"))
+    if ours and names and not any(name.endswith((".SCB", ".absmax")) for name in names):
+        raise InputError(f"{folder / 'config.json'}: quantization_config says that the weights are quantised, and they "
+                         "are not; remove that entry, and give --load_in_8bit True or --load_in_4bit True")
+
+
 def check_manifest(path: Path, manifest: object) -> None:
     """InputError where an adapter's tlrec.json is not of the form that tuning writes."""
     kinds = {"chain": list, "rows_of_chain": list, "base_model": dict, "arguments": dict, "data": dict}

@@ -54,7 +54,7 @@ def _stages(arguments: dict | None, data: dict | None) -> list[str]:
 
 def _manifest(folder: str) -> dict | None:
     try:
-        return json.loads((paths.home() / folder / models.MANIFEST).read_text())
+        return paths.portable(json.loads((paths.home() / folder / models.MANIFEST).read_text()))
     except (OSError, ValueError):
         return None
 
@@ -90,8 +90,10 @@ def changed(record: dict) -> list[str]:
         place = arguments.get(f"{split}_data_path") or str(data.with_name(f"{split}.json"))
         check(f"{split} data", place, request.get(f"{split}_sha256"), samples.sha256)
     made_on = request.get("base_model")
-    check("base model", arguments.get("base_model"), made_on,
-          lambda path: made_on if identity.made_on(made_on, models.base_folder(arguments["base_model"])) else "")
+    base = arguments.get("base_model")  # a name under base_model/, or a path
+    base = str(paths.home() / base) if base and (paths.home() / base).is_dir() else base
+    check("base model", base, made_on,
+          lambda _: made_on if identity.made_on(made_on, models.base_folder(base)) else "")
     check("adapter", arguments.get("lora_weights"), request.get("adapter_sha256"),
           lambda path: samples.sha256(next((path / n for n in models.WEIGHTS if (path / n).is_file()), path / "")))
     for split, part in _data_of_chain(record.get("adapter")):
