@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlrec import cli, identity, lora, metrics, models, paths, processes, prompts, results, samples
+from tlrec import adapters, cli, identity, lora, metrics, models, paths, processes, prompts, results, samples
 from tlrec.errors import InputError
 
 METHODS = ("llm", "liked-ratio")
@@ -64,7 +64,7 @@ def main(
     if test_rows != -1 and not 0 < test_rows <= len(rows):
         raise InputError(f"--test_rows {test_rows}: {test_path} has {len(rows)} rows; give 1 to {len(rows)}, or -1")
     base = models.base_folder(base_model) if method == "llm" else None
-    adapter = models.inspect_adapter(lora_weights, base) if lora_weights and base else None
+    adapter = adapters.inspect(lora_weights, base) if lora_weights and base else None
     picked = np.arange(len(rows))
     sampled = test_rows not in (-1, len(rows))
     if sampled:
@@ -76,8 +76,8 @@ def main(
         "test_sha256": samples.sha256(test_path),
         "test_rows": len(rows),
         "base_model": identity.fingerprint(base) if base else None,
-        "adapter_sha256": models.adapter_hash(adapter) if adapter else None,
-        **({"adapter_settings_sha256": models.adapter_settings_hash(adapter)} if adapter else {}),
+        "adapter_sha256": samples.sha256(adapter.weights) if adapter else None,
+        **({"adapter_settings_sha256": lora.settings_hash(adapter)} if adapter else {}),
         "load_in_8bit": load_in_8bit,
         "dtype": dtype,
         "prompt_template": prompt_template,
@@ -152,11 +152,11 @@ def _llm_scores(base, adapter, rows, bits, dtype, template, batch_size, named):
 
     model, tokenizer = models.load(base, bits[0], dtype, device, load_in_4bit=bits[1])
     if adapter:
-        model = models.attach(model, lora.of_adapter(adapter), adapter)
+        model = adapters.attach(model, lora.of_adapter(adapter), adapter)
     return scoring.score(model, Encoder(tokenizer, template), rows, batch_size, "scoring", named)
 
 
-def _system(method: str, base: Path | None, adapter: models.Adapter | None) -> str:
+def _system(method: str, base: Path | None, adapter: adapters.Adapter | None) -> str:
     """A run's name in tables: base model + adapter chain, with the training rows of each stage."""
     if base is None or adapter is None:
         return method if base is None else f"{base.name}, untuned"
@@ -165,7 +165,7 @@ def _system(method: str, base: Path | None, adapter: models.Adapter | None) -> s
     return " + ".join([base.name, *stages])
 
 
-def _adapter_record(adapter: models.Adapter) -> dict:
+def _adapter_record(adapter: adapters.Adapter) -> dict:
     """What a record says of the adapter: chain, shots, seed, where its last tuning data came from, and its cost."""
     manifest = adapter.manifest
     return {

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tlrec import cli, identity, lora, models, paths, results
+from tlrec import adapters, cli, identity, lora, models, paths, results, samples
 from tlrec.errors import InputError
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
@@ -33,19 +33,19 @@ def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto
     if "quantization_config" in config:
         raise InputError(f"{base}: its weights are quantised, so an adapter cannot be merged into them; give the model "
                          "in fp16, bf16 or fp32")
-    adapter = models.inspect_adapter(lora_weights, base)
+    adapter = adapters.inspect(lora_weights, base)
     wanted = config.get("dtype") or config.get("torch_dtype") or "float32" if dtype == "auto" else dtype
     paths.writable_directory(output.parent)
     merge(base, adapter, output, wanted)
     print(f"{output}: {base.name} + {' + '.join(adapter.chain)}, {wanted}")
 
 
-def merge(base: Path, adapter: models.Adapter, output: Path, dtype: str) -> None:
+def merge(base: Path, adapter: adapters.Adapter, output: Path, dtype: str) -> None:
     """Write the merged model. InputError where the adapter does not fit the base model."""
     from transformers import AutoTokenizer
 
     model, _ = models.load(base, False, dtype, "cpu")
-    model = models.attach(model, lora.of_adapter(adapter), adapter)
+    model = adapters.attach(model, lora.of_adapter(adapter), adapter)
     try:
         model = model.merge_and_unload(safe_merge=True)
     except ValueError as error:  # weights that are not finite
@@ -53,7 +53,7 @@ def merge(base: Path, adapter: models.Adapter, output: Path, dtype: str) -> None
     words = AutoTokenizer.from_pretrained(base, local_files_only=True)  # without the padding that load() gives it
     note = {
         "base_model": {"name": base.name, "fingerprint": identity.fingerprint(base)},
-        "adapter": {"path": paths.portable(str(adapter.folder.resolve())), "sha256": models.adapter_hash(adapter),
+        "adapter": {"path": paths.portable(str(adapter.folder.resolve())), "sha256": samples.sha256(adapter.weights),
                     "chain": adapter.chain, "rows_of_chain": adapter.rows_of_chain,
                     "prompt_template": adapter.manifest.get("arguments", {}).get("prompt_template")},
         "dtype": dtype,

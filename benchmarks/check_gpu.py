@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import cli, identity, models, paths, results, samples
+from tlrec import adapters, cli, identity, models, paths, results, samples
 from tlrec.errors import InputError
 
 ROWS = 16  # the first of movie/test
@@ -115,7 +115,7 @@ class Bench:
                  self.home / "rec_data/movie/train.json", "--output_dir", output, "--sample", ROWS, "--batch_size", 8,
                  "--micro_batch_size", 4, "--max_steps", 2, "--warmup_steps", 0, "--learning_rate", 1e-3,
                  "--select_by", "none", *self.bits)
-        return json.loads((output / models.MANIFEST).read_text())
+        return json.loads((output / adapters.MANIFEST).read_text())
 
 
 def _model(bench: Bench, base: Path, recorded: Path | None) -> list[Check]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import side_by_side
-from tlrec import checkpoints, cli, histories, metrics, models, samples
+from tlrec import adapters, checkpoints, cli, histories, metrics, models, samples, vetting
 from tlrec.errors import InputError
 
 SCORES = "validation_scores.json"
@@ -23,7 +23,7 @@ SCORES = "validation_scores.json"
 def scores(folder: Path, base: Path, rows: list[samples.Sample], digest: str) -> tuple[np.ndarray, float]:
     """P(Yes) of the rows, which `digest` stands for, under a checkpoint, shape (n,), and the seconds that it took."""
     path = folder / SCORES
-    if path.exists() and (said := models.read_json(path, "remove it"))["rows"] == digest:
+    if path.exists() and (said := vetting.read_json(path, "remove it"))["rows"] == digest:
         return np.array(said["p_yes"]), said["seconds"]
     from peft import LoraConfig
 
@@ -31,8 +31,8 @@ def scores(folder: Path, base: Path, rows: list[samples.Sample], digest: str) ->
     from tlrec.answers import Encoder
 
     model, tokenizer = models.load(base, False, "auto", models.describe_device())
-    adapter = models.inspect_adapter(folder, base)
-    model = models.attach(model, LoraConfig.from_pretrained(folder), adapter)
+    adapter = adapters.inspect(folder, base)
+    model = adapters.attach(model, LoraConfig.from_pretrained(folder), adapter)
     began = time.time()
     found = scoring.score(model, Encoder(tokenizer), rows, progress=folder.name).p_yes
     said = {"rows": digest, "p_yes": found.tolist(), "seconds": round(time.time() - began, 1)}
@@ -96,7 +96,7 @@ def main(
     said = ", ".join(f"{step}: {value:.4f}" for step, value in full.items())
     note = (f"{len(folders)} checkpoints of {Path(tuned).name}, AUC on all rows by step: {said}. {draws} draws each "
             "(seeds from 0); seconds of a part are its share of those of all rows.")
-    manifest = models.read_json(Path(tuned) / models.MANIFEST, "tune it to its end")
+    manifest = vetting.read_json(Path(tuned) / adapters.MANIFEST, "tune it to its end")
     side_by_side.write(name, "eval_samples", "\n".join(lines) + "\n", measured, note, auc_by_step=full,
                        seconds_of_all_rows=seconds, tuned_with=manifest["arguments"], data_sha256=samples.sha256(data))
 

@@ -13,7 +13,7 @@ import json
 import numpy as np
 
 from benchmarks import side_by_side
-from tlrec import cli, metrics
+from tlrec import adapters, cli, metrics
 from tlrec.errors import InputError
 
 WAYS = ("ours", "plain", "published")
@@ -32,10 +32,10 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
 
     logging.set_verbosity_error()
     base = models.base_folder(base_model)
-    adapter = models.inspect_adapter(lora_weights, base) if lora_weights else None
+    adapter = adapters.inspect(lora_weights, base) if lora_weights else None
     model, tokenizer = models.load(base, False, dtype, "cuda" if torch.cuda.is_available() else "cpu")
     if adapter:
-        model = models.attach(model, LoraConfig.from_pretrained(adapter.folder), adapter)
+        model = adapters.attach(model, LoraConfig.from_pretrained(adapter.folder), adapter)
     encoder = Encoder(tokenizer)
     read = samples.read_samples(samples.Path(data), answers_only=True)
     order = np.random.default_rng(seed).permutation(len(read))

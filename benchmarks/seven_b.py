@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from base_model import random_llama
-from tlrec import checkpoints, cli, models, paths, results, samples, stages, tuning
+from tlrec import adapters, checkpoints, cli, models, paths, results, samples, stages, tuning, vetting
 from tlrec.errors import InputError
 
 PROMPTS = 4
@@ -36,7 +36,7 @@ def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
         output_dir: of the adapter; default output_model/seven_b
     """
     output = _output(output_dir)
-    if (output / models.WEIGHTS[0]).exists():
+    if (output / adapters.WEIGHTS[0]).exists():
         raise InputError(f"{output}: holds an adapter already; remove it, or give another --output_dir")
     data = paths.home() / "rec_data" / "movie" / "train.json"
     settings = stages.Settings(
@@ -76,8 +76,8 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
         name: of the result's files
     """
     output, base = _output(output_dir), models.base_folder(base_model)
-    adapter = models.inspect_adapter(output, base)
-    part = models.read_json(output / PART, "run `tune` first")
+    adapter = adapters.inspect(output, base)
+    part = vetting.read_json(output / PART, "run `tune` first")
     laps = _Laps()
     models.describe_device()
     from peft import LoraConfig
@@ -89,7 +89,7 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
     laps.end("load in 8-bit, in another process")
     untuned = scoring.score(model, Encoder(tokenizer), _prompts())
     laps.end(f"score {PROMPTS} prompts, untuned")
-    model = models.attach(model, LoraConfig.from_pretrained(output), adapter)
+    model = adapters.attach(model, LoraConfig.from_pretrained(output), adapter)
     again = scoring.score(model, Encoder(tokenizer), _prompts())
     laps.end(f"score {PROMPTS} prompts, reloaded")
     both = laps.record()

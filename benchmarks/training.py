@@ -15,7 +15,7 @@ import sys
 import numpy as np
 
 from benchmarks import side_by_side
-from tlrec import cli
+from tlrec import adapters, cli
 
 WAYS = ("published", "without checkpointing", "ours, whole sequence", "ours, answer only")
 COLUMNS = ("| way | seconds a sample | times as fast as published | as without checkpointing | GFLOP/s | of ceiling "
@@ -52,7 +52,7 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     if way == "published":
         model.enable_input_require_grads()
     model.config.use_cache = False
-    model = models.attach(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], bias="none",
+    model = adapters.attach(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], bias="none",
                                             lora_dropout=lora_dropout, task_type="CAUSAL_LM"), None)
 
     class InTurn(transformers.TrainerCallback):

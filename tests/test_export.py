@@ -7,7 +7,7 @@ from conftest import command, make_rows
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tlrec import identity, models, samples, scoring
+from tlrec import adapters, identity, models, samples, scoring
 from tlrec.answers import Encoder
 
 ROWS = [samples.Sample(**sample) for sample in make_rows(8, 3)[0]]
@@ -29,8 +29,8 @@ def test_the_merged_model_scores_as_base_and_adapter_do(tiny_llama, adapter, tmp
     assert "tiny-llama + movie, float32" in text
     base, words = models.load(tiny_llama, False, "float32", "cpu")
     untuned = scoring.score(base, Encoder(words), ROWS).p_yes
-    found = models.inspect_adapter(adapter, tiny_llama)
-    tuned = scoring.score(models.attach(base, LoraConfig.from_pretrained(adapter), found), Encoder(words), ROWS).p_yes
+    found = adapters.inspect(adapter, tiny_llama)
+    tuned = scoring.score(adapters.attach(base, LoraConfig.from_pretrained(adapter), found), Encoder(words), ROWS).p_yes
     merged, words = models.load(models.base_folder(str(tmp_path / "merged")), False, "float32", "cpu")
     np.testing.assert_allclose(scoring.score(merged, Encoder(words), ROWS).p_yes, tuned, atol=1e-5)
     assert np.abs(untuned - tuned).max() > 0.01  # an adapter that does nothing would prove nothing
@@ -41,7 +41,7 @@ def test_the_merged_model_scores_as_base_and_adapter_do(tiny_llama, adapter, tmp
     assert words[0] == words[1]
     note = json.loads((tmp_path / "merged" / "export.json").read_text())
     assert note["base_model"]["fingerprint"] == identity.fingerprint(tiny_llama)
-    assert note["adapter"]["sha256"] == models.adapter_hash(found) and note["adapter"]["chain"] == ["movie"]
+    assert note["adapter"]["sha256"] == samples.sha256(found.weights) and note["adapter"]["chain"] == ["movie"]
 
 
 def test_what_cannot_be_merged_is_refused_and_nothing_written(tiny_llama, adapter, tmp_path):

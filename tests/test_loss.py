@@ -4,7 +4,7 @@ from peft import LoraConfig
 from torch.nn import functional
 from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
-from tlrec import loss, models, output_layer, prefix
+from tlrec import adapters, loss, models, output_layer, prefix
 from tlrec.answers import IGNORED
 
 SIZES = {"vocab_size": 211, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
@@ -43,7 +43,7 @@ def gradients(model, total):
 
 def tuned(model):
     torch.manual_seed(3)
-    wrapped = models.attach(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"), None)
+    wrapped = adapters.attach(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"), None)
     for name, weight in wrapped.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)

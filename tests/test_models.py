@@ -7,7 +7,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from tlrec import identity, lora, models
+from tlrec import adapters, identity, lora, models
 from tlrec.errors import InputError
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
@@ -41,7 +41,7 @@ def test_a_model_to_be_sharded_is_not_put_on_one_device(tiny_llama, monkeypatch)
 
 def attached(tiny_llama, folder, **changes):
     model, _ = models.load(tiny_llama, False, "float32", "cpu")
-    return models.attach(model, LoraConfig(**{**CONFIG, **changes}), models.inspect_adapter(folder, tiny_llama))
+    return adapters.attach(model, LoraConfig(**{**CONFIG, **changes}), adapters.inspect(folder, tiny_llama))
 
 
 def logits(model):
@@ -83,16 +83,16 @@ def test_pickled_code_in_an_old_adapter_does_not_run(tiny_llama, adapter, tmp_pa
 
 def test_missing_empty_and_broken_adapters_are_errors(tiny_llama, adapter, tmp_path):
     with pytest.raises(InputError, match="no such adapter"):
-        models.inspect_adapter(tmp_path / "none", tiny_llama)
+        adapters.inspect(tmp_path / "none", tiny_llama)
     save_file({}, adapter / "adapter_model.safetensors")
     with pytest.raises(InputError, match="an empty adapter"):
-        models.inspect_adapter(adapter, tiny_llama)
+        adapters.inspect(adapter, tiny_llama)
     (adapter / "adapter_model.safetensors").write_bytes((2**40).to_bytes(8, "little") + b"{}")
     with pytest.raises(InputError, match="claims to be longer than the file"):
-        models.inspect_adapter(adapter, tiny_llama)
+        adapters.inspect(adapter, tiny_llama)
     (adapter / "adapter_model.safetensors").unlink()
     with pytest.raises(InputError, match="never saved"):
-        models.inspect_adapter(adapter, tiny_llama)
+        adapters.inspect(adapter, tiny_llama)
 
 
 def test_nan_weights_are_refused(tiny_llama, adapter):
@@ -104,7 +104,7 @@ def test_nan_weights_are_refused(tiny_llama, adapter):
 
 
 def test_other_rank_alpha_or_targets_are_refused(tiny_llama, adapter):
-    found = models.inspect_adapter(adapter, tiny_llama)
+    found = adapters.inspect(adapter, tiny_llama)
     lora.check_same_lora(found, 8, 16, ["v_proj", "q_proj"])
     for rank, alpha, targets, flag in (
         (4, 16, ["q_proj", "v_proj"], "--lora_r"),
@@ -123,14 +123,14 @@ def test_other_rank_alpha_or_targets_are_refused(tiny_llama, adapter):
 def test_another_base_model_is_refused(tiny_llama, adapter, tmp_path):
     other = tmp_path / "other-llama"
     shutil.copytree(tiny_llama, other)
-    (adapter / models.MANIFEST).write_text(json.dumps(
+    (adapter / adapters.MANIFEST).write_text(json.dumps(
         {"base_model": {"name": "tiny-llama", "fingerprint": identity.fingerprint(tiny_llama)}}))
-    models.inspect_adapter(adapter, other)  # a copy under another name is the same model
+    adapters.inspect(adapter, other)  # a copy under another name is the same model
     weights = load_file(other / "model.safetensors")
     next(iter(weights.values())).mul_(2)
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match="tuned on base model tiny-llama, not on other-llama"):
-        models.inspect_adapter(adapter, other)
+        adapters.inspect(adapter, other)
 
 
 def test_the_tokenizer_and_every_weight_make_a_base_model_what_it_is(tiny_llama, tmp_path, monkeypatch):
@@ -166,12 +166,12 @@ def test_the_tokenizer_and_every_weight_make_a_base_model_what_it_is(tiny_llama,
 def test_an_adapter_from_before_there_was_the_second_hash_is_judged_by_the_first(tiny_llama, adapter, tmp_path):
     first = identity.fingerprint(tiny_llama).partition("-")[0]
     for said, fits in ((first, True), (first[::-1], False), (f"{first}-{first}", False)):
-        (adapter / models.MANIFEST).write_text(json.dumps({"base_model": {"name": "tiny", "fingerprint": said}}))
+        (adapter / adapters.MANIFEST).write_text(json.dumps({"base_model": {"name": "tiny", "fingerprint": said}}))
         if fits:
-            models.inspect_adapter(adapter, tiny_llama)
+            adapters.inspect(adapter, tiny_llama)
         else:
             with pytest.raises(InputError, match="tuned on base model tiny, not on"):
-                models.inspect_adapter(adapter, tiny_llama)
+                adapters.inspect(adapter, tiny_llama)
 
 
 def test_what_adapter_config_says_of_the_computation_is_part_of_an_adapter(tiny_llama, adapter):
@@ -179,7 +179,7 @@ def test_what_adapter_config_says_of_the_computation_is_part_of_an_adapter(tiny_
 
     def settings(**changes):
         (adapter / "adapter_config.json").write_text(json.dumps(said | changes))
-        return models.adapter_settings_hash(models.inspect_adapter(adapter, tiny_llama))
+        return lora.settings_hash(adapters.inspect(adapter, tiny_llama))
 
     assert settings() == settings(base_model_name_or_path="moved", target_modules=["v_proj", "q_proj"], new=None)
     assert len({settings(), settings(lora_alpha=1600), settings(r=4), settings(use_rslora=True)}) == 4
@@ -223,7 +223,7 @@ def test_adapters_that_are_not_plain_lora_do_not_start_a_tuning(tiny_llama, adap
     settings = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(settings | {"use_rslora": True}))
     with pytest.raises(InputError, match="has use_rslora"):
-        lora.check_same_lora(models.inspect_adapter(adapter, tiny_llama), 8, 16, ["q_proj", "v_proj"])
+        lora.check_same_lora(adapters.inspect(adapter, tiny_llama), 8, 16, ["q_proj", "v_proj"])
 
 
 @pytest.mark.parametrize("bits", [{"load_in_8bit": True}, {"load_in_8bit": False, "load_in_4bit": True}])
@@ -252,7 +252,7 @@ def test_4bit_weights_keep_their_gradient_after_an_evaluation(tiny_llama, monkey
     """On processors with AVX512-BF16 bitsandbytes packs them in the first evaluation, which ends their gradient."""
     monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
     model, _ = models.load(tiny_llama, False, "float32", "cpu", load_in_4bit=True)
-    model = models.attach(model, LoraConfig(**CONFIG), None)
+    model = adapters.attach(model, LoraConfig(**CONFIG), None)
     before = logits(model)
     model.train()
     loss = model(torch.arange(5, 25)[None]).logits.logsumexp(-1).sum()

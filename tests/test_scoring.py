@@ -5,7 +5,7 @@ from conftest import make_rows
 from peft import LoraConfig
 from transformers import MistralConfig, MistralForCausalLM
 
-from tlrec import models, prefix, scoring
+from tlrec import adapters, models, prefix, scoring
 from tlrec.answers import Encoder
 from tlrec.errors import InputError
 from tlrec.samples import Sample
@@ -100,7 +100,7 @@ def test_prompts_without_anything_in_common(loaded):
 
 def test_an_adapter_and_a_model_with_sliding_windows(loaded, tiny_llama):
     model, encoder = loaded
-    wrapped = models.attach(models.load(tiny_llama, False, "float32", "cpu")[0], LoraConfig(
+    wrapped = adapters.attach(models.load(tiny_llama, False, "float32", "cpu")[0], LoraConfig(
         r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False), None).eval()
     windows = MistralForCausalLM(MistralConfig(
         vocab_size=model.config.vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=2,

@@ -18,7 +18,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from base_model.prepare import convert
-from tlrec import downloads, lora, models, raw
+from tlrec import adapters, downloads, lora, models, raw
 from tlrec.errors import InputError
 
 SURVIVED: list[Path] = []  # marks that no stranger's code has made
@@ -59,9 +59,9 @@ def adapter(tiny_llama, tmp_path):
 
 
 def attach(base: Path, folder: Path):
-    found = models.inspect_adapter(folder, models.base_folder(str(base)))
+    found = adapters.inspect(folder, models.base_folder(str(base)))
     model, _ = models.load(base, False, "float32", "cpu")
-    return models.attach(model, lora.of_adapter(found), found)
+    return adapters.attach(model, lora.of_adapter(found), found)
 
 
 def refused(message: str, call, *arguments) -> None:

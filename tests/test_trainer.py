@@ -4,7 +4,7 @@ import transformers
 from conftest import make_rows
 from peft import LoraConfig
 
-from tlrec import models, stages, tuning
+from tlrec import adapters, models, stages, tuning
 from tlrec.answers import IGNORED, Encoder
 from tlrec.samples import Sample
 from tlrec.trainer import RecTrainer
@@ -20,7 +20,7 @@ def made(tiny_llama, tmp_path, train_on_inputs):
     features = [tuning._features(encoder, row, settings, "row") for row in rows]
     torch.manual_seed(0)
     trainer = RecTrainer(
-        model=models.attach(model, LoraConfig(**CONFIG), None),
+        model=adapters.attach(model, LoraConfig(**CONFIG), None),
         args=transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none"),
         train_dataset=features,
         data_collator=transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, padding=True),

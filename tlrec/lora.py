@@ -1,11 +1,14 @@
 """LoRA settings: which layers, and whether a starting adapter has the settings that tuning was asked for."""
 
 import dataclasses
+import hashlib
+import json
 import re
 from pathlib import Path
 
-from tlrec import models
+from tlrec import adapters
 from tlrec.errors import InputError
+from tlrec.vetting import read_json
 
 AUTO = "auto"
 SETTINGS = {"r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "bias", "task_type",
@@ -15,7 +18,7 @@ NOTES = {"peft_type", "peft_version", "base_model_name_or_path", "inference_mode
          "auto_mapping"}  # nothing is done by them here
 
 
-def of_adapter(adapter: models.Adapter):
+def of_adapter(adapter: adapters.Adapter):
     """The adapter's peft LoraConfig, from its plain settings alone.
 
     InputError for a setting that peft could act on and that is not among them: some import modules by name, or change
@@ -77,7 +80,7 @@ _RIGHT = {
 }
 
 
-def check_same_lora(adapter: models.Adapter, rank: int, alpha: int, targets: list[str] | str) -> None:
+def check_same_lora(adapter: adapters.Adapter, rank: int, alpha: int, targets: list[str] | str) -> None:
     """InputError, with the flags to give, unless a starting adapter has the LoRA settings that tuning was asked for."""
     for name in ("use_rslora", "use_dora", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern"):
         if adapter.config.get(name):
@@ -100,6 +103,16 @@ def _as_flag(value: object) -> str:
     return f"'[{','.join(sorted(value))}]'" if isinstance(value, list) else str(value)
 
 
+def settings_hash(adapter: adapters.Adapter) -> str:
+    """Hash of what adapter_config.json says about the computation: its weights are half of what an adapter is.
+
+    Left out are what is empty, and notes such as where the base model was; the order of layer names says nothing.
+    """
+    said = {name: sorted(value, key=str) if isinstance(value, list) else value
+            for name, value in adapter.config.items() if value and name not in NOTES}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
 def lora_targets(base: Path, names: list[str]) -> list[str] | str:
     """Layers that get LoRA: `names`, or for ["auto"] PEFT's choice for the architecture (for LLaMA as published).
 
@@ -109,7 +122,7 @@ def lora_targets(base: Path, names: list[str]) -> list[str] | str:
         return names
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
 
-    kind = models.read_json(base / "config.json", "")["model_type"]
+    kind = read_json(base / "config.json", "")["model_type"]
     if kind not in KNOWN:
         named = ", ".join(_linear_layers(base)) or "the config's architecture in transformers"
         raise InputError(f"{base / 'config.json'}: --lora_target_modules auto knows no layers for model_type {kind!r}; "

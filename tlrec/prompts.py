@@ -10,7 +10,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from tlrec import models
+from tlrec import vetting
 from tlrec.errors import InputError
 from tlrec.samples import Sample
 
@@ -60,7 +60,7 @@ def chat_template_record(base: Path, template: str) -> dict[str, str]:
                              ) from None
     for name in ("chat_template.json", "tokenizer_config.json"):
         if not found and (base / name).is_file():
-            said = models.read_json(base / name, "")
+            said = vetting.read_json(base / name, "")
             if not isinstance(said, dict):
                 raise InputError(f"{base / name}: not a JSON object; fetch the model again")
             found = json.dumps(said.get("chat_template") or "").strip('"')

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import identity, lora, models, paths, processes, prompts, samples
+from tlrec import adapters, identity, lora, models, paths, processes, prompts, samples, vetting
 from tlrec.errors import InputError
 
 SELECTION = ("auc", "loss", "none")
@@ -107,10 +107,13 @@ class Stage:
 
     def _by_rules(self) -> bool:
         about = self.train_path.with_name(f"{self.train_path.stem}_about.json")
-        return about.exists() and str(models.read_json(about, "")["teacher"]).startswith("rules")
+        said = vetting.read_json(about, "") if about.exists() else {}
+        if not isinstance(said, dict):
+            raise InputError(f"{about}: not a JSON object; make the data again, or remove this file")
+        return str(said.get("teacher")).startswith("rules")
 
 
-def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None]:
+def check(settings: Settings, stage: Stage) -> tuple[Path, adapters.Adapter | None]:
     """Everything that can be refused without loading a model. Returns the base folder and the starting adapter.
 
     `settings` gets the names of the layers in the place of --lora_target_modules auto.
@@ -156,7 +159,7 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, models.Adapter | None
     settings.lora_target_modules = lora.lora_targets(base, settings.lora_target_modules)
     start = None
     if stage.start:
-        start = models.inspect_adapter(stage.start, base)
+        start = adapters.inspect(stage.start, base)
         lora.check_same_lora(start, settings.lora_r, settings.lora_alpha, settings.lora_target_modules)
     paths.check_place(settings.output_dir)
     output = Path(settings.output_dir).resolve()
@@ -183,7 +186,7 @@ def arguments(stage: Stage) -> dict:
     return {name: os.path.abspath(value) if isinstance(value, Path) else value for name, value in plain.items()}
 
 
-def request(settings: Settings, stage: Stage, base: Path, start: models.Adapter | None) -> dict:
+def request(settings: Settings, stage: Stage, base: Path, start: adapters.Adapter | None) -> dict:
     """All that determines the adapter: two equal requests give the same one."""
     chosen = dataclasses.asdict(settings)
     for name in ("base_model", "output_dir", "report_to"):
@@ -198,8 +201,8 @@ def request(settings: Settings, stage: Stage, base: Path, start: models.Adapter 
     return {
         "settings": chosen,
         "base_model": identity.fingerprint(base),
-        "start": models.adapter_hash(start) if start else None,
-        "start_settings": models.adapter_settings_hash(start) if start else None,
+        "start": samples.sha256(start.weights) if start else None,
+        "start_settings": lora.settings_hash(start) if start else None,
         "train": _content_hash(stage.train),
         "valid": _content_hash(stage.valid) if stage.valid else None,
     }
@@ -212,7 +215,7 @@ def _content_hash(rows: list[samples.Sample]) -> str:
 def finished(output: Path, request: dict) -> bool:
     """Whether the folder holds the whole result of this very request."""
     try:
-        manifest = json.loads((output / models.MANIFEST).read_text())
+        manifest = json.loads((output / adapters.MANIFEST).read_text())
         return manifest["request"] == request and manifest["files"] == hashes(output)
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -220,4 +223,4 @@ def finished(output: Path, request: dict) -> bool:
 
 def hashes(output: Path) -> dict[str, str]:
     """sha256 of each file of an adapter that tuning has written, by name."""
-    return {name: samples.sha256(output / name) for name in ("adapter_config.json", models.WEIGHTS[0])}
+    return {name: samples.sha256(output / name) for name in ("adapter_config.json", adapters.WEIGHTS[0])}

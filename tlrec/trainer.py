@@ -9,7 +9,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from tlrec import checkpoints, metrics, models, processes, scoring
+from tlrec import adapters, checkpoints, metrics, processes, scoring
 from tlrec.answers import IGNORED, Encoder
 from tlrec.errors import InputError
 from tlrec.interruption import Interruption
@@ -148,7 +148,7 @@ class RecTrainer(transformers.Trainer):
                              "make room, then give the same command again") from error
 
     def _check_finite(self, folder: Path) -> None:
-        weights = load_file(folder / models.WEIGHTS[0])
+        weights = load_file(folder / adapters.WEIGHTS[0])
         broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
         if broken:
             shutil.rmtree(folder)

@@ -9,13 +9,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from tlrec import checkpoints, models, processes, results, samples, stages
+from tlrec import adapters, checkpoints, models, processes, results, samples, stages
 from tlrec.answers import IGNORED, Encoder
 from tlrec.errors import InputError
 from tlrec.histories import write_atomically
 from tlrec.stages import Settings, Stage
 
-ADAPTER_FILES = ("README.md", "adapter_config.json", models.WEIGHTS[0])
+ADAPTER_FILES = ("README.md", "adapter_config.json", adapters.WEIGHTS[0])
 CUDA_MICRO_BATCH, CPU_MICRO_BATCH = 32, 8
 
 
@@ -40,7 +40,7 @@ def tune(settings: Settings, stage: Stage) -> None:
         _tune(settings, stage, base, start, request)
 
 
-def _tune(settings: Settings, stage: Stage, base: Path, start: models.Adapter | None, request: dict) -> None:
+def _tune(settings: Settings, stage: Stage, base: Path, start: adapters.Adapter | None, request: dict) -> None:
     output = Path(settings.output_dir)
     identity = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     trainer, cuts, before = _trainer(settings, stage, base, start, identity)
@@ -82,11 +82,11 @@ def _tune(settings: Settings, stage: Stage, base: Path, start: models.Adapter | 
                       "output_dir": os.path.abspath(output), **stages.arguments(stage)},
         "files": stages.hashes(output),
     }
-    write_atomically(output / models.MANIFEST, json.dumps(manifest, indent=2))
+    write_atomically(output / adapters.MANIFEST, json.dumps(manifest, indent=2))
     print(f"adapter saved in {output} ({finished.global_step} steps, {manifest['seconds']} s)")
 
 
-def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter | None, identity: str):
+def _trainer(settings: Settings, stage: Stage, base: Path, start: adapters.Adapter | None, identity: str):
     """The trainer, what was cut from the training samples, and the LoRA weights before the first step."""
     device = models.describe_device()
     if settings.use_liger_kernel and device != "cuda":
@@ -130,7 +130,7 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: models.Adapter
         bias="none",
         task_type="CAUSAL_LM",
     )
-    model = models.attach(model, config, start)
+    model = adapters.attach(model, config, start)
     model.print_trainable_parameters()
     before = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(model).items()}
     selecting = stage.select_by != "none"
@@ -209,13 +209,13 @@ def _save(trainer, output: Path, before: dict) -> None:
                          "kept: make room, then give the same command again") from error
     if not processes.first():
         return
-    after = load_file(partial / models.WEIGHTS[0])
+    after = load_file(partial / adapters.WEIGHTS[0])
     if not after or all(torch.equal(tensor, before[name].cpu()) for name, tensor in after.items()):
         raise InputError("tuning left the adapter as it was; nothing saved (the learning rate is 0 at "
                          "the first of the warm-up steps: tune for more steps, or lower --warmup_steps)")
     if not all(torch.isfinite(tensor).all() for tensor in after.values()):
         raise InputError("tuning ended in NaN or infinite weights; nothing saved (lower the learning rate)")
-    (output / models.MANIFEST).unlink(missing_ok=True)  # an earlier run's adapter counts as finished until here
+    (output / adapters.MANIFEST).unlink(missing_ok=True)  # an earlier run's adapter counts as finished until here
     for name in ADAPTER_FILES:
         (partial / name).replace(output / name)
     shutil.rmtree(partial)

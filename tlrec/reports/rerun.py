@@ -9,7 +9,7 @@ import evaluate
 import ins_tuning
 import rec_tuning
 from baselines import controls, train
-from tlrec import cli, identity, models, paths, samples
+from tlrec import adapters, cli, identity, models, paths, samples
 from tlrec.errors import InputError
 
 _OTHER_NAMES = {"train_path": "train_data_path", "valid_path": "val_data_path", "start": "resume_from_checkpoint"}
@@ -54,7 +54,7 @@ def _stages(arguments: dict | None, data: dict | None) -> list[str]:
 
 def _manifest(folder: str) -> dict | None:
     try:
-        return paths.portable(json.loads((paths.home() / folder / models.MANIFEST).read_text()))
+        return paths.portable(json.loads((paths.home() / folder / adapters.MANIFEST).read_text()))
     except (OSError, ValueError):
         return None
 
@@ -95,7 +95,7 @@ def changed(record: dict) -> list[str]:
     check("base model", base, made_on,
           lambda _: made_on if identity.made_on(made_on, models.base_folder(base)) else "")
     check("adapter", arguments.get("lora_weights"), request.get("adapter_sha256"),
-          lambda path: samples.sha256(next((path / n for n in models.WEIGHTS if (path / n).is_file()), path / "")))
+          lambda path: samples.sha256(next((path / n for n in adapters.WEIGHTS if (path / n).is_file()), path / "")))
     for split, part in _data_of_chain(record.get("adapter")):
         check(f"{split} data of the adapter", part["path"], part.get("sha256"), samples.sha256)
     return found

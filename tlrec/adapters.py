@@ -1,0 +1,111 @@
+"""LoRA adapters on disk: a look at their folder before torch is imported, then their weights onto a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlrec.errors import InputError
+from tlrec.identity import made_on
+from tlrec.vetting import check_manifest, read_json, safetensors_names
+
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+MANIFEST = "tlrec.json"  # written beside an adapter, after everything else
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter on disk that has been looked at: its folder, weights file, LoRA settings and manifest."""
+
+    folder: Path
+    weights: Path
+    config: dict
+    manifest: dict
+
+    @property
+    def chain(self) -> list[str]:
+        """Names of the tuning stages; an adapter from elsewhere is one stage with its folder's name."""
+        return self.manifest.get("chain", [self.folder.name])
+
+    @property
+    def rows_of_chain(self) -> list[int | None]:
+        """Training rows of each stage; None where they are not known."""
+        return self.manifest.get("rows_of_chain", [None] * len(self.chain))
+
+
+def inspect(folder: str | Path, base: Path) -> Adapter:
+    """Look at an adapter before anything heavy is loaded.
+
+    Raises InputError where it is missing, empty, not LoRA, or was tuned on another base model.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such adapter; tune it first, or leave the flag out")
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        raise InputError(f"{folder}: holds no {WEIGHTS[0]} (nor .bin); the adapter was never saved, tune it again")
+    config = read_json(folder / "adapter_config.json", "an adapter folder needs one")
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA" or "r" not in config:
+        raise InputError(f"{folder / 'adapter_config.json'}: not the configuration of a LoRA adapter")
+    if weights.suffix == ".safetensors" and not safetensors_names(weights):
+        raise InputError(f"{weights}: an empty adapter (old PEFT versions saved such files); tune it again")
+    manifest = read_json(folder / MANIFEST, "") if (folder / MANIFEST).exists() else {}
+    check_manifest(folder / MANIFEST, manifest)
+    before = manifest.get("base_model", {})
+    if not made_on(before.get("fingerprint"), base):
+        raise InputError(f"{folder}: tuned on base model {before.get('name')}, not on {base.name} as it is in {base} "
+                         "(weights, config.json and tokenizer count)")
+    return Adapter(folder, weights, config, manifest)
+
+
+def read_weights(adapter: Adapter) -> dict:
+    """An adapter's tensors by name; never runs code from the file. InputError if empty or not finite."""
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if adapter.weights.suffix == ".safetensors":
+            weights = load_file(adapter.weights)
+        else:
+            weights = torch.load(adapter.weights, weights_only=True, map_location="cpu")
+    except Exception as error:  # the loaders raise many kinds for a bad file
+        raise InputError(f"{adapter.weights}: not readable as adapter weights ({str(error).splitlines()[0]})") from None
+    if not isinstance(weights, dict) or not weights:
+        raise InputError(f"{adapter.weights}: an empty adapter (old PEFT versions saved such files); tune it again")
+    if not all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()):
+        raise InputError(f"{adapter.weights}: holds other things than named tensors; tune or fetch it again")
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise InputError(f"{adapter.weights}: {broken[0]} holds NaN or infinity; tune it again")
+    return weights
+
+
+def attach(model, config, adapter: Adapter | None):
+    """Wrap `model` with LoRA; with an adapter, put its weights in and prove that every one found its place.
+
+    config: a peft LoraConfig. LoRA weights stay in fp32 whatever the base model's type. InputError where the adapter's
+    tensors do not fit the model.
+    """
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    try:
+        wrapped = get_peft_model(model, config)
+    except (ValueError, TypeError, RuntimeError) as error:
+        place = f"{adapter.folder / 'adapter_config.json'}" if adapter else "--lora_target_modules"
+        said = str(error).splitlines()[0][:200]
+        raise InputError(f"{place}: LoRA cannot be attached ({said}); name layers that the base model has, or `auto`"
+                         ) from None
+    if adapter is not None:
+        weights = read_weights(adapter)
+        expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(wrapped).items()}
+        found = {name: tensor.shape for name, tensor in weights.items()}
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        if wrong:
+            raise InputError(
+                f"{adapter.weights}: {wrong[0]} is {_shape(found, wrong[0])}, the base model needs "
+                f"{_shape(expected, wrong[0])}; the adapter is of another base model or of other LoRA settings"
+            )
+        set_peft_model_state_dict(wrapped, weights)
+    return wrapped
+
+
+def _shape(shapes: dict, name: str) -> str:
+    return "x".join(map(str, shapes[name])) if name in shapes else "absent"
