@@ -94,3 +94,12 @@ def run(words: list[str]) -> None:
     """What `python SCRIPT WORDS` does, in this process."""
     module = importlib.import_module(words[0])
     cli.run(getattr(module, "main", None) or module.table, words[1:], words[0])
+
+
+def logits(model):
+    """Of twenty token ids, all that the model says of them."""
+    import torch
+
+    model.eval()
+    with torch.no_grad():
+        return model(torch.arange(5, 25)[None]).logits

@@ -6,79 +6,15 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from files_server import CONTENT, NAME, SAMPLES, Server
 
 from rec_data import published
 from tlrec import downloads, histories, paths, provenance
 from tlrec.errors import InputError
-
-NAME = "rec_data/book/valid.json"
-SAMPLES = [
-    histories.sample("book", ['"A, B" written by X', '"C" written by É'], [1, 0], f'""T{i}" written by Z"?', i % 2)
-    for i in range(400)
-]
-CONTENT = json.dumps(SAMPLES, indent=4).encode()
-
-
-class Server(ThreadingHTTPServer):
-    """Answers by `behaviour`, a list of words used up one a request; "good" when it is empty."""
-
-    def __init__(self):
-        self.behaviour: list[str] = []
-        self.seen: list[tuple[str, str | None]] = []  # path and Range of every request
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):  # noqa: N802
-        server = self.server
-        server.seen.append((self.path, self.headers["Range"]))
-        word = server.behaviour.pop(0) if server.behaviour else "good"
-        if word.isdigit():
-            self.send_response(int(word))
-            self.end_headers()
-            return
-        if word == "redirect":
-            self.send_response(302)
-            self.send_header("Location", f"{server.base}/elsewhere")
-            self.end_headers()
-            return
-        body, start = (CONTENT if word != "wrong" else CONTENT.replace(b"Yes.", b"No!!")), 0
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
-        if asked and word != "no-range":
-            start = int(asked[1])
-            if start >= len(body):
-                self.send_response(416)
-                self.end_headers()
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        else:
-            self.send_response(200)
-        if word != "no-length":
-            self.send_header("Content-Length", str(len(body) - start))
-        self.end_headers()
-        body = body[start:]
-        if word == "cut":
-            body = body[: len(body) // 2]
-        for block in range(0, len(body), 8192):
-            self.wfile.write(body[block : block + 8192])
-            if word == "slow":
-                time.sleep(0.02)
-            if word == "stalls" and block > 16_000:
-                time.sleep(1)
-                return
 
 
 @pytest.fixture

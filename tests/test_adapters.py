@@ -1,0 +1,170 @@
+"""LoRA adapters: what is looked at before they are loaded, and how they go onto a model."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from conftest import logits
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from tlrec import adapters, identity, lora, models
+from tlrec.errors import InputError
+
+CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
+
+
+@pytest.fixture
+def adapter(tiny_llama, tmp_path):
+    """A plain PEFT adapter with weights that do something."""
+    model, _ = models.load(tiny_llama, False, "float32", "cpu")
+    wrapped = get_peft_model(model, LoraConfig(**CONFIG))
+    torch.manual_seed(1)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_()
+    wrapped.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def attached(tiny_llama, folder, **changes):
+    model, _ = models.load(tiny_llama, False, "float32", "cpu")
+    return adapters.attach(model, LoraConfig(**{**CONFIG, **changes}), adapters.inspect(folder, tiny_llama))
+
+
+def test_adapter_goes_in_as_plain_peft_puts_it(tiny_llama, adapter):
+    from peft import PeftModel
+
+    base, _ = models.load(tiny_llama, False, "float32", "cpu")
+    plain = logits(PeftModel.from_pretrained(base, adapter))
+    assert torch.equal(logits(attached(tiny_llama, adapter)), plain)
+    fresh, _ = models.load(tiny_llama, False, "float32", "cpu")
+    assert not torch.allclose(logits(fresh), plain)
+
+
+def test_old_bin_adapter_loads_as_weights_only(tiny_llama, adapter):
+    expected = logits(attached(tiny_llama, adapter))
+    torch.save(load_file(adapter / "adapter_model.safetensors"), adapter / "adapter_model.bin")
+    (adapter / "adapter_model.safetensors").unlink()
+    assert torch.equal(logits(attached(tiny_llama, adapter)), expected)
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("evil-ran", "w"))
+
+
+def test_pickled_code_in_an_old_adapter_does_not_run(tiny_llama, adapter, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (adapter / "adapter_model.safetensors").unlink()
+    torch.save({"weights": Evil()}, adapter / "adapter_model.bin")
+    with pytest.raises(InputError, match="not readable as adapter weights"):
+        attached(tiny_llama, adapter)
+    assert not (tmp_path / "evil-ran").exists()
+
+
+def test_missing_empty_and_broken_adapters_are_errors(tiny_llama, adapter, tmp_path):
+    with pytest.raises(InputError, match="no such adapter"):
+        adapters.inspect(tmp_path / "none", tiny_llama)
+    save_file({}, adapter / "adapter_model.safetensors")
+    with pytest.raises(InputError, match="an empty adapter"):
+        adapters.inspect(adapter, tiny_llama)
+    (adapter / "adapter_model.safetensors").write_bytes((2**40).to_bytes(8, "little") + b"{}")
+    with pytest.raises(InputError, match="claims to be longer than the file"):
+        adapters.inspect(adapter, tiny_llama)
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match="never saved"):
+        adapters.inspect(adapter, tiny_llama)
+
+
+def test_nan_weights_are_refused(tiny_llama, adapter):
+    weights = load_file(adapter / "adapter_model.safetensors")
+    next(iter(weights.values()))[0, 0] = float("nan")
+    save_file(weights, adapter / "adapter_model.safetensors")
+    with pytest.raises(InputError, match="NaN or infinity"):
+        attached(tiny_llama, adapter)
+
+
+def test_other_rank_alpha_or_targets_are_refused(tiny_llama, adapter):
+    found = adapters.inspect(adapter, tiny_llama)
+    lora.check_same_lora(found, 8, 16, ["v_proj", "q_proj"])
+    for rank, alpha, targets, flag in (
+        (4, 16, ["q_proj", "v_proj"], "--lora_r"),
+        (8, 32, ["q_proj", "v_proj"], "--lora_alpha"),
+        (8, 16, ["q_proj"], "--lora_target_modules"),
+    ):
+        with pytest.raises(InputError, match=flag):
+            lora.check_same_lora(found, rank, alpha, targets)
+    with pytest.raises(InputError) as refused:
+        lora.check_same_lora(found, 16, 32, ["q_proj", "k_proj", "v_proj", "o_proj"])
+    assert str(refused.value).endswith("give --lora_r 8 --lora_alpha 16 --lora_target_modules '[q_proj,v_proj]'")
+    with pytest.raises(InputError, match="the base model needs 4x"):
+        attached(tiny_llama, adapter, r=4)
+
+
+def test_an_adapter_from_before_there_was_the_second_hash_is_judged_by_the_first(tiny_llama, adapter, tmp_path):
+    first = identity.fingerprint(tiny_llama).partition("-")[0]
+    for said, fits in ((first, True), (first[::-1], False), (f"{first}-{first}", False)):
+        (adapter / adapters.MANIFEST).write_text(json.dumps({"base_model": {"name": "tiny", "fingerprint": said}}))
+        if fits:
+            adapters.inspect(adapter, tiny_llama)
+        else:
+            with pytest.raises(InputError, match="tuned on base model tiny, not on"):
+                adapters.inspect(adapter, tiny_llama)
+
+
+def test_what_adapter_config_says_of_the_computation_is_part_of_an_adapter(tiny_llama, adapter):
+    said = json.loads((adapter / "adapter_config.json").read_text())
+
+    def settings(**changes):
+        (adapter / "adapter_config.json").write_text(json.dumps(said | changes))
+        return lora.settings_hash(adapters.inspect(adapter, tiny_llama))
+
+    assert settings() == settings(base_model_name_or_path="moved", target_modules=["v_proj", "q_proj"], new=None)
+    assert len({settings(), settings(lora_alpha=1600), settings(r=4), settings(use_rslora=True)}) == 4
+
+
+@pytest.mark.parametrize(("kind", "names"), [("llama", ["q_proj", "v_proj"]), ("mistral", ["q_proj", "v_proj"]),
+                                             ("qwen3", ["q_proj", "v_proj"]), ("gpt2", ["c_attn"])])
+def test_target_modules_by_architecture(tmp_path, kind, names):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    assert lora.lora_targets(tmp_path, ["auto"]) == names
+    assert lora.lora_targets(tmp_path, ["lm_head"]) == ["lm_head"]
+
+
+def test_target_modules_of_an_unknown_architecture_must_be_named(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "abacus"}))
+    with pytest.raises(InputError, match="knows no layers for model_type 'abacus'; name some as"):
+        lora.lora_targets(tmp_path, ["auto"])
+
+
+def test_adapters_that_are_not_plain_lora_do_not_start_a_tuning(tiny_llama, adapter):
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(settings | {"use_rslora": True}))
+    with pytest.raises(InputError, match="has use_rslora"):
+        lora.check_same_lora(adapters.inspect(adapter, tiny_llama), 8, 16, ["q_proj", "v_proj"])
+
+
+def test_auto_on_an_unknown_architecture_names_the_models_own_layers(tmp_path):
+    block = {"self_attn.qkv_proj": (6, 2), "self_attn.o_proj": (2, 2), "mlp.gate_up_proj": (8, 2),
+             "mlp.down_proj": (2, 4), "input_layernorm": (2,)}
+    weights = {f"model.layers.0.{name}.weight": torch.zeros(shape, dtype=torch.bfloat16)
+               for name, shape in block.items()}
+    save_file(weights | {"model.embed_tokens.weight": torch.zeros(4, 2)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "phi3"}))
+    with pytest.raises(InputError, match="from down_proj, gate_up_proj, o_proj, qkv_proj$"):
+        lora.lora_targets(tmp_path, ["auto"])
+
+
+def test_another_base_model_is_refused(tiny_llama, adapter, tmp_path):
+    other = tmp_path / "other-llama"
+    shutil.copytree(tiny_llama, other)
+    (adapter / adapters.MANIFEST).write_text(json.dumps(
+        {"base_model": {"name": "tiny-llama", "fingerprint": identity.fingerprint(tiny_llama)}}))
+    adapters.inspect(adapter, other)  # a copy under another name is the same model
+    weights = load_file(other / "model.safetensors")
+    next(iter(weights.values())).mul_(2)
+    save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="tuned on base model tiny-llama, not on other-llama"):
+        adapters.inspect(adapter, other)

@@ -1,0 +1,94 @@
+"""report.py compare: from real predictions, and predictions that are none."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from conftest import command
+from sklearn.metrics import roc_auc_score
+
+from tlrec import results
+from tlrec.errors import InputError
+from tlrec.reports import compare
+
+
+@pytest.fixture(scope="module")
+def measured(small_data, tmp_path_factory):
+    """A home with real predictions: the controls on small data, on all test rows and on ten."""
+    home = tmp_path_factory.mktemp("measured")
+    shutil.copytree(small_data, home, dirs_exist_ok=True)
+    data = home / "rec_data/movie"
+    command("evaluate.py", "--method", "liked-ratio", "--test_data_path", data / "test.json", home=home)
+    command("-m", "baselines.controls", "--train_data_path", data / "train.json", "--test_data_path",
+            data / "test.json", "--methods", "item-mean", home=home)
+    command("evaluate.py", "--method", "liked-ratio", "--test_data_path", data / "test.json", "--test_rows", "10",
+            home=home)
+    command("evaluate.py", "--method", "liked-ratio", "--test_data_path", data / "valid.json", home=home)
+    return home, [run["run_id"] for run in results.read(home / "results" / "runs.jsonl")]
+
+
+def test_compare_is_the_difference_of_the_two_runs(measured):
+    home, (ratio, mean, *_) = measured
+    text = command("report.py", "compare", mean, ratio[-8:], home=home)
+    scores = [np.genfromtxt(home / "results" / "predictions" / f"{run}.csv", delimiter=",", names=True, dtype=None,
+                            encoding="utf-8") for run in (mean, ratio)]
+    aucs = [roc_auc_score(table["label"], table[name]) for table, name in zip(scores, ("score", "p_yes"), strict=True)]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    assert [row[5] for row in rows[1:3]] == [f"{auc:.4f}" for auc in aucs] and [row[1] for row in rows[1:3]] == [
+        mean, ratio]
+    assert [row[:2] for row in rows[4:]] == [["AUC", "bootstrap"], ["AUC", "DeLong"], ["UAUC", "bootstrap"],
+                                             ["UAUC", "DeLong"]]
+    assert {row[2] for row in rows[4:6]} == {f"{aucs[0] - aucs[1]:+.4f}"} and rows[5][-1] == "16 rows"
+    assert text == command("report.py", "compare", "--run_a", mean, "--run_b", ratio, home=home)
+
+
+def test_compare_without_users(measured, tmp_path):
+    home, (ratio, mean, *_) = measured
+    found = [run | {"folder": tmp_path} for run in results.read(home / "results" / "runs.jsonl")]
+    for run in (ratio, mean):
+        with open(home / "results" / "predictions" / f"{run}.csv", newline="") as source:
+            rows = [[cell for name, cell in row.items() if name != "user_id"] for row in csv.DictReader(source)]
+        (tmp_path / "predictions").mkdir(exist_ok=True)
+        name = "p_yes" if run == ratio else "score"
+        (tmp_path / "predictions" / f"{run}.csv").write_text(
+            "\n".join(",".join(row) for row in [["row", "label", name], *rows]))
+    text = compare.compare(compare.find(found, ratio), compare.find(found, mean))
+    assert "Users are unknown" in text and text.count("no users") == 2 and text.count("16 rows |") == 2
+
+
+def test_compare_refuses_other_rows_and_unknown_runs(measured):
+    home, (ratio, mean, ten, valid) = measured
+    for words, message in (
+        ((ratio, ten), "different test rows (16 and 10)"),
+        ((ratio, valid), "different test files (movie/test.json, movie/valid.json)"),
+        ((ratio, "none"), "no evaluation is called 'none'"),
+        ((ratio, "20"), "4 runs are called '20'"),
+        ((ratio,), "missing --run_b"),
+        ((ratio, mean, ten), f"unexpected argument '{ten}'"),
+    ):
+        text = command("report.py", "compare", *words, home=home, code=2)
+        assert message in text and text.count("\n") == 1
+    assert mean in command("report.py", "table", "--ids", home=home)
+    broken = home / "results" / "predictions" / f"{ten}.csv"
+    broken.rename(broken.with_suffix(".away"))
+    text = command("report.py", "compare", ratio, ten, home=home, code=2)
+    assert f"{ten}.csv: no such file" in text and text.count("\n") == 1
+
+
+def test_broken_predictions_are_named(measured, tmp_path):
+    home, (_, mean, *_) = measured
+    run = compare.find(results.read(home / "results" / "runs.jsonl"), mean) | {"folder": tmp_path}
+    whole = (home / "results" / "predictions" / f"{mean}.csv").read_bytes()
+    line = whole.split(b"\r\n")[3]
+    path = tmp_path / "predictions" / f"{mean}.csv"
+    path.parent.mkdir()
+    for content, message in (
+        (whole[: whole.rindex(b",")], "not a whole CSV"), (b"\xff" + whole, "not a whole CSV"),
+        (b"", "needs the columns"),
+        (whole.replace(line, line.rsplit(b",", 1)[0] + b",nan"), "score that is not finite"),
+        (whole.replace(line, line.rsplit(b",", 1)[0] + b",high"), "'high'; evaluate the run again"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"{mean}.csv: .*{message}"):
+            compare.predictions(run)
