@@ -33,6 +33,9 @@ PROMISES = {
     "Finished stages are reused, changed ones are made again": "test_stages.",
     "A stopped sweep ends its cells, saved, and two sweeps never run one cell twice": "test_sweep.",
     "Out of memory in scoring halves the batch, with the same numbers": "test_scoring.test_out_of_memory",
+    "The same where a CPU's memory is really full": "test_scoring.test_a_batch_that_fills",
+    "Out of memory in tuning: one line with the setting to change, and the same command goes on":
+        "test_resume.test_out_of_memory",
     "No line of the record is torn, lost or doubled": "test_results.test_eight_processes",
     "A torn tail of the record is set aside": "test_results.test_a_torn_tail",
     "No room or no permission for record or data: one line, what was there is whole": "test_results.test_no_",

@@ -1,5 +1,6 @@
 """Tuning that is killed at any moment goes on from its last whole checkpoint, to the same bits."""
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -14,11 +15,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import run
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from tlrec import checkpoints
 from tlrec.order import RowOrder
+from tlrec.trainer import RecTrainer
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tlrec.trainer", "tlrec.tuning", "bitsandbytes"])
@@ -265,6 +268,25 @@ def test_a_loss_that_is_not_finite_ends_it_with_the_rows_named(small_data, tiny_
     assert last.startswith("error: step 3: the loss is nan") and "--learning_rate" in last
     assert len(named) == 4 and row in named and named < set(range(24))
     assert steps_of(output) == [2] and not (output / "tlrec.json").exists()
+
+
+def test_out_of_memory_names_the_setting_and_the_run_goes_on(undisturbed, small_data, tiny_llama, tmp_path,
+                                                             monkeypatch, capsys):
+    output, loss, steps = tmp_path / "adapter", RecTrainer.compute_loss, itertools.count(1)
+
+    def full(*words, **named):
+        if next(steps) > 9:  # micro-batches: in the fifth step
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return loss(*words, **named)
+
+    monkeypatch.setattr(RecTrainer, "compute_loss", full)
+    with pytest.raises(SystemExit) as stop:
+        run(["ins_tuning", *map(str, words(small_data, tiny_llama, output))])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 2 and last.startswith("error: out of memory (CUDA out of memory.")
+    assert "lower --micro_batch_size (now 4), or give --gradient_checkpointing True" in last
+    assert steps_of(output) == [3]
+    assert killed_until_done(small_data, tiny_llama, output, []) == (0, [3]) and same(undisturbed[0], output)
 
 
 def test_no_room_for_a_checkpoint_keeps_the_earlier_ones(undisturbed, small_data, tiny_llama, tmp_path):

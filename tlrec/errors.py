@@ -3,3 +3,9 @@
 
 class InputError(Exception):
     """One line that names the file, the record and the cure. Scripts print it and exit with code 2."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch had no memory left: CUDA's has a class of its own, a CPU's is a RuntimeError with this text."""
+    return (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+            or "can't allocate memory" in str(error))

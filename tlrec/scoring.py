@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from tlrec import output_layer, prefix, processes
 from tlrec.answers import AnswerIds, Encoder
-from tlrec.errors import InputError
+from tlrec.errors import InputError, is_out_of_memory
 from tlrec.prefix import Prefix
 from tlrec.samples import Sample
 
@@ -59,7 +59,9 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
                 if tokens > budget and len(rows) > 1:
                     raise torch.OutOfMemoryError
                 found = _last_logits(model, [prompts[row] for row in rows], ids, common)
-            except torch.OutOfMemoryError:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 if len(rows) == 1:
                     raise InputError(f"{named(rows[0])}: out of memory with this prompt of {tokens} tokens alone; "
                                      "take a smaller --dtype, or --load_in_8bit True") from None

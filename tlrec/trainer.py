@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from tlrec import adapters, checkpoints, metrics, processes, scoring
 from tlrec.answers import IGNORED, Encoder
-from tlrec.errors import InputError
+from tlrec.errors import InputError, is_out_of_memory
 from tlrec.interruption import Interruption
 from tlrec.loss import Ways, label_loss
 from tlrec.order import RowOrder
@@ -47,10 +47,11 @@ class RecTrainer(transformers.Trainer):
                 return self._restored(Path(resume_from_checkpoint))
             try:
                 return super().train(resume_from_checkpoint=resume_from_checkpoint and str(resume_from_checkpoint))
-            except torch.OutOfMemoryError as error:
-                raise InputError(f"out of memory ({str(error).splitlines()[0]}); lower --micro_batch_size (now "
-                                 f"{self.args.train_batch_size}), or give --gradient_checkpointing True") from None
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
+                if is_out_of_memory(error):
+                    raise InputError(f"out of memory ({(str(error) or 'no more said').splitlines()[0]}); lower "
+                                     f"--micro_batch_size (now {self.args.train_batch_size}), or give "
+                                     "--gradient_checkpointing True; the last checkpoint is kept") from None
                 if processes.count() == 1:
                     raise
                 raise InputError(f"this process lost the others ({str(error).splitlines()[0]}); see their messages, "
