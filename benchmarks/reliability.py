@@ -25,6 +25,7 @@ PROMISES = {
     "A half-written or foreign checkpoint is never loaded": "test_resume.test_half_written",
     "One run at a time tunes into a folder": "test_resume.test_one_run_at_a_time",
     "A refused command changes nothing of what is there": "test_resume.test_a_refused_command",
+    "The selected checkpoint is kept whatever is made after it": "test_resume.test_the_selected_checkpoint",
     "Another run's checkpoints are set aside, not deleted": "test_resume.test_another_runs_checkpoints",
     "A run that was killed at its end only chooses and saves": "test_resume.test_a_run_killed_at_its_end",
     "A full disk while tuning: one line, earlier checkpoints whole": "test_resume.test_no_room",

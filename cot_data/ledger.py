@@ -43,12 +43,15 @@ class Ledger:
     async def append(self, record: dict) -> None:
         """Put one record on the disk; `answer` is None for a reply that was paid for but could not be used."""
         line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        end = os.fstat(self._file).st_size
         try:
             while line:
                 line = line[os.write(self._file, line) :]
             self._remember(record)
             await asyncio.to_thread(os.fsync, self._file)
         except OSError as error:
+            if line:  # the next answer would be glued to what is there of this one
+                os.ftruncate(self._file, end)
             raise InputError(f"{self.path}: {error.strerror}") from None
 
     def close(self) -> None:

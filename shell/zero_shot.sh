@@ -74,8 +74,17 @@ if [ -n "$COT_DATA" ]; then
     score
 fi
 CHAIN=$(joined ${CHAIN:+"$CHAIN"} "$SOURCE")
-mkdir -p "$MODELS/$CHAIN"
-{ [ ${#WORDS[@]} -eq 0 ] || printf '%s\n' "${WORDS[@]}"; } >"$MODELS/$CHAIN/zero_shot_flags" # few_shot.sh takes them
 say "stage: instruction tuning on $SOURCE -> $MODELS/$CHAIN"
+KEPT=$MODELS/$CHAIN/zero_shot_flags # few_shot.sh takes them
+mkdir -p "$MODELS/$CHAIN"
+[ ! -f "$KEPT" ] || cp "$KEPT" "$KEPT.before"
+trap 'code=$?; [ $code -ne 2 ] || as_before; exit $code' EXIT
+as_before() { # a refused command leaves the flags that the chain was made with
+    if [ -f "$KEPT.before" ]; then mv "$KEPT.before" "$KEPT"; else rm -f "$KEPT"; fi
+    rmdir --ignore-fail-on-non-empty "$MODELS/$CHAIN"
+}
+{ [ ${#WORDS[@]} -eq 0 ] || printf '%s\n' "${WORDS[@]}"; } >"$KEPT"
 tune "$TLREC_HOME/instruction_data/$SOURCE/train.json" --sample "$SAMPLE"
+trap - EXIT
+rm -f "$KEPT.before"
 score

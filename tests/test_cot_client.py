@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import time
 
 import pytest
@@ -29,6 +30,26 @@ def ask(server, path, money=PRICES, tries=3, prompts=(PROMPT,), timeout=0.8):
             ledger.close()
 
     return asyncio.run(run())
+
+
+def test_no_room_leaves_no_part_of_an_answer(tmp_path):
+    """A write that stops in the middle is taken back, so that the next answer is a line of its own."""
+    ledger, soft = Ledger(tmp_path / "answers.jsonl"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    one, two, three = ({"answer": letter * 800, "request": letter, "cost": 0} for letter in "abc")
+    try:
+        asyncio.run(ledger.append(one))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, soft[1]))
+        with pytest.raises(InputError, match="answers.jsonl: File too large"):
+            asyncio.run(ledger.append(two))
+        resource.setrlimit(resource.RLIMIT_FSIZE, soft)
+        asyncio.run(ledger.append(three))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, soft)
+        ledger.close()
+    assert records(ledger.path) == [one, three]
+    again = Ledger(ledger.path)
+    assert again.get("a") and again.get("c") and not again.get("b")
+    again.close()
 
 
 def records(path):

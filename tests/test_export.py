@@ -63,4 +63,4 @@ def test_what_cannot_be_merged_is_refused_and_nothing_written(tiny_llama, adapte
     text = command("-m", "base_model.export", "--base_model", tiny_llama, "--lora_weights", other,
                    "--output_dir", tmp_path / "merged", home=tmp_path, code=2)
     assert "the base model needs 4x" in text
-    assert not (tmp_path / "merged").exists() and not list(tmp_path.glob(".export-*"))
+    assert not (tmp_path / "merged").exists() and not list(tmp_path.glob(".making-*"))

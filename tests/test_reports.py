@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import resource
 import statistics
 
 import numpy as np
@@ -143,6 +144,19 @@ def test_the_strip_names_whom_it_leaves_out_and_shows_means_over_seeds(made, tmp
     labels = [tick.get_text() for tick in axis.get_yticklabels()]
     runs = [run["metrics"]["uauc"] for run in made if (run["system"], run["shots"]) == ("GRU4Rec", 64)]
     assert len(runs) == 3 and axis.texts[labels.index("GRU4Rec, 64 rows")].get_text() == f"{np.mean(runs):.3f}"
+
+
+def test_no_room_for_a_figure_leaves_the_earlier_one(made, tmp_path):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    figures.draw(made, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+    try:
+        with pytest.raises(InputError, match=r"auc_against_shots_movie\.png: cannot be written"):
+            figures.draw(made, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_figures_are_real_images(file, tmp_path):

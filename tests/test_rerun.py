@@ -92,5 +92,10 @@ def test_what_changed_is_named(home):
     train.write_bytes(content + b"\n")
     assert f"train data of the adapter {train}: differs from the recorded one" in rerun(home, record, code=2)
     train.write_bytes(content)
+    start = home / "source/adapter_model.safetensors"
+    content = start.read_bytes()
+    start.write_bytes(content[:-1] + b"\0")
+    assert f"starting adapter {home / 'source'}: differs from the recorded one" in rerun(home, record, code=2)
+    start.write_bytes(content)
     (home / "base_model/tiny/config.json").write_text((home / "base_model/tiny/config.json").read_text() + " ")
     assert "base model" in rerun(home, record, code=2)

@@ -157,6 +157,14 @@ def test_no_room_keeps_what_was_there(home, record_property):
                               "intact, nothing half-written left")
 
 
+def test_a_record_whose_predictions_are_gone_is_not_found(home):
+    results.append({"request": {"a": 1}}, {"p_yes": [0.5]})
+    found = results.find({"a": 1})
+    assert found
+    (home / "results" / found["predictions"]).unlink()
+    assert results.find({"a": 1}) is None
+
+
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
 def test_no_permission_is_one_line(home, record_property):
     results.append({"value": 1})

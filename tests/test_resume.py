@@ -270,6 +270,23 @@ def test_a_loss_that_is_not_finite_ends_it_with_the_rows_named(small_data, tiny_
     assert steps_of(output) == [2] and not (output / "tlrec.json").exists()
 
 
+def test_the_selected_checkpoint_outlives_later_ones_however_the_folder_is_spelt(small_data, tiny_llama, tmp_path,
+                                                                               monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    more = ["--early_stopping", 3, "--keep_checkpoints", 1]
+    for output in ("plain", "./dotted", "with//two", f"{tmp_path}//whole/"):
+        given = [0.05 if word == 0.01 else word for word in words(small_data, tiny_llama, output, *more)]
+        run(["ins_tuning", *map(str, given)])
+    said = {name: json.loads((tmp_path / name / "tlrec.json").read_text()) for name in
+            ("plain", "dotted", "with/two", "whole")}
+    assert said["plain"]["selected"]["step"] < said["plain"]["steps"] - 3  # one validation: not the last checkpoint
+    for name, manifest in said.items():
+        assert manifest["selected"] == said["plain"]["selected"]
+        best = tmp_path / name / f"checkpoint-{manifest['selected']['step']}" / "adapter_model.safetensors"
+        assert best.read_bytes() == (tmp_path / name / "adapter_model.safetensors").read_bytes()
+    assert len({manifest["files"]["adapter_model.safetensors"] for manifest in said.values()}) == 1
+
+
 def test_out_of_memory_names_the_setting_and_the_run_goes_on(undisturbed, small_data, tiny_llama, tmp_path,
                                                              monkeypatch, capsys):
     output, loss, steps = tmp_path / "adapter", RecTrainer.compute_loss, itertools.count(1)

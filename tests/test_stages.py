@@ -80,6 +80,19 @@ def test_killed_between_and_inside_stages_it_goes_on_where_it_was(home, killed_t
                               "reused, 1 gone on with")
 
 
+def test_a_refused_command_leaves_the_flags_of_the_chain(home):
+    words = ["shell/zero_shot.sh", "cpu", "movie", "movielens", *FLAGS, "--lora_dropout", "7"]
+    given = {"home": home, "shell": True, "code": 2, **CHOICES, "COT": "skip"}
+    kept = adapter(home, "movielens") / "zero_shot_flags"
+    command(*words, **given)
+    assert not kept.parent.exists()
+    kept.parent.mkdir()
+    kept.write_text("--seed\n7\n")
+    assert "--lora_dropout 7.0: must be at least 0" in command(*words, **given)
+    assert kept.read_text() == "--seed\n7\n" and len(list(kept.parent.iterdir())) == 1
+    shutil.rmtree(kept.parent)
+
+
 def test_signals_to_a_wrapper_end_its_tuning_saved(home, tmp_path, record_property):
     """TERM and -9 to the wrapper alone, Ctrl-C to all of them; the next start goes on from where the last one was."""
     words = ["shell/alpaca.sh", "cpu", "book", *FLAGS[:-6], "--eval_steps", "1", "--select_by", "none", "--num_epochs",

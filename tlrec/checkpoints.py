@@ -102,10 +102,10 @@ def latest(output: Path, identity: str) -> tuple[Path | None, float]:
     return whole[max(whole)] if whole else (None, 0.0)
 
 
-def rotate(output: Path, keep: int, best: str | None) -> None:
-    """Remove the oldest checkpoints, until `keep` are left; the last one and the best one stay in any case."""
+def rotate(output: Path, keep: int, best: int | None) -> None:
+    """Remove the oldest checkpoints, until `keep` are left; the last one and that of the best step stay in any case."""
     found = numbered(output)
-    spare = [folder for folder in found[:-1] if str(folder) != best]
+    spare = [folder for folder in found[:-1] if step(folder) != best]
     for folder in spare[: max(len(found) - max(keep, 1), 0)]:
         shutil.rmtree(folder)
 

@@ -1,7 +1,6 @@
 """Files from outside: checked by their hash, stored whole or not at all."""
 
 import errno
-import fcntl
 import hashlib
 import http.client
 import os
@@ -13,11 +12,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from tlrec import paths
+from tlrec import paths, whole
 from tlrec.errors import InputError
 from tlrec.samples import sha256
 
@@ -98,7 +95,7 @@ def url(
     Raises WrongContent for another blob id, InputError where the file cannot be had.
     """
     partial = path.with_name(path.name + ".partial")
-    with _alone_in(path.parent):
+    with whole.alone_in(path.parent):
         if blob and path.exists() and git_blob_id(path) == blob:
             return  # another process was faster
         for attempt in range(TRIES):
@@ -158,14 +155,3 @@ def _receive(address: str, partial: Path, size: int | None, timeout: float) -> s
     if total is not None and received < total:
         raise _Interrupted(f"cut off after {received:,} of {total:,} bytes")
     return digest.hexdigest() if digest and received == total else git_blob_id(partial)
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process downloads into `folder`."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

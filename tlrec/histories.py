@@ -228,10 +228,16 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def _renamed(path: Path) -> Iterator[TextIO]:
+    with beside(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write to, which is renamed to it at the end; InputError where there is no room."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two wrappers may prepare the same data
     try:
-        with open(partial, "w", encoding="utf-8", newline="") as file:
-            yield file
+        yield partial
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)

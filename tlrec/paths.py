@@ -6,6 +6,7 @@ TLREC_CACHE    folder for downloads that several checkouts share (default: ~/.ca
 """
 
 import os
+import tempfile
 from pathlib import Path
 
 from tlrec.errors import InputError
@@ -51,11 +52,9 @@ def check_place(folder: str | Path) -> None:
 def writable_directory(folder: str | Path) -> Path:
     """Make `folder` and prove that it can be written to; InputError with the reason otherwise."""
     folder = Path(folder)
-    probe = folder / f".write-test-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from None
     return folder

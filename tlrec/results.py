@@ -64,7 +64,11 @@ def append(record: dict, predictions: dict[str, list] | None = None) -> str:
     if predictions:
         table = zip(*predictions.values(), strict=True)
         histories.write_csv(paths.writable_directory(folder / "predictions") / f"{run_id}.csv", [predictions, *table])
-    _append_line(runs_file(), line.encode() + b"\n")
+    try:
+        _append_line(runs_file(), line.encode() + b"\n")
+    except InputError:
+        (folder / "predictions" / f"{run_id}.csv").unlink(missing_ok=True)
+        raise
     return run_id
 
 
@@ -140,6 +144,8 @@ def read(path: Path | None = None) -> list[dict]:
         print(f"notice: {path} ends in a line that a crash has torn; it is left out", file=sys.stderr)
     records = []
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         if not _is_record(line):
             raise InputError(f"{path}: line {number} is not a record in JSON; remove that line")
         records.append(json.loads(line))
@@ -147,8 +153,9 @@ def read(path: Path | None = None) -> list[dict]:
 
 
 def find(request: dict) -> dict | None:
-    """The latest record of exactly this request (what determines a result), if there is one."""
-    return next((record for record in reversed(read()) if record.get("request") == request), None)
+    """The latest record of exactly this request (what determines a result) whose predictions are there, if any is."""
+    return next((record for record in reversed(read()) if record.get("request") == request and
+                 (not record.get("predictions") or (paths.results() / record["predictions"]).is_file())), None)
 
 
 def environment() -> dict:

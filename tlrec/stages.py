@@ -198,6 +198,9 @@ def request(settings: Settings, stage: Stage, base: Path, start: adapters.Adapte
     for name, value in arguments(stage).items():
         if name not in ("train_path", "valid_path", "start", "keep_checkpoints", "sample", "val_set_size"):
             chosen[name] = value
+    for name, value in chosen.items():
+        if isinstance(value, float) and value.is_integer():
+            chosen[name] = int(value)  # 3 and 3.0 are one setting
     return {
         "settings": chosen,
         "base_model": identity.fingerprint(base),

@@ -141,7 +141,7 @@ class RecTrainer(transformers.Trainer):
             if processes.first():
                 self._check_finite(folder)
                 checkpoints.seal(folder, self.identity, self.seconds)
-                checkpoints.rotate(folder.parent, self.keep, self.state.best_model_checkpoint)
+                checkpoints.rotate(folder.parent, self.keep, self.state.best_global_step)
         except InputError:
             raise
         except Exception as error:  # of the disk: OSError, or what torch and safetensors make of it

@@ -53,6 +53,10 @@ def _tune(settings: Settings, stage: Stage, base: Path, start: adapters.Adapter 
     if trainer.interruption.number:
         print(f"stopped after step {finished.global_step} of {trainer.state.max_steps}; the same command goes on there")
         sys.exit(128 + trainer.interruption.number)
+    chosen = trainer.state.best_global_step
+    if stage.select_by != "none" and chosen and not (output / f"checkpoint-{chosen}").is_dir():
+        raise InputError(f"{output}: checkpoint-{chosen}, the selected one, is gone, and the last weights are others; "
+                         "nothing saved: remove its later checkpoints, then give the same command again")
     _save(trainer, output, before)
     if not processes.first():
         return
@@ -135,7 +139,7 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: adapters.Adapt
     before = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(model).items()}
     selecting = stage.select_by != "none"
     arguments = transformers.TrainingArguments(
-        output_dir=settings.output_dir,
+        output_dir=str(Path(settings.output_dir)),
         per_device_train_batch_size=micro_batch,
         per_device_eval_batch_size=micro_batch,
         gradient_accumulation_steps=share // micro_batch,
@@ -210,11 +214,15 @@ def _save(trainer, output: Path, before: dict) -> None:
     if not processes.first():
         return
     after = load_file(partial / adapters.WEIGHTS[0])
+    wrong = ""
     if not after or all(torch.equal(tensor, before[name].cpu()) for name, tensor in after.items()):
-        raise InputError("tuning left the adapter as it was; nothing saved (the learning rate is 0 at "
-                         "the first of the warm-up steps: tune for more steps, or lower --warmup_steps)")
-    if not all(torch.isfinite(tensor).all() for tensor in after.values()):
-        raise InputError("tuning ended in NaN or infinite weights; nothing saved (lower the learning rate)")
+        wrong = ("tuning left the adapter as it was; nothing saved (the learning rate is 0 at the first of the warm-up "
+                 "steps: tune for more steps, or lower --warmup_steps)")
+    elif not all(torch.isfinite(tensor).all() for tensor in after.values()):
+        wrong = "tuning ended in NaN or infinite weights; nothing saved (lower the learning rate)"
+    if wrong:
+        shutil.rmtree(partial)
+        raise InputError(wrong)
     (output / adapters.MANIFEST).unlink(missing_ok=True)  # an earlier run's adapter counts as finished until here
     for name in ADAPTER_FILES:
         (partial / name).replace(output / name)

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from tlrec import histories
 from tlrec.reports import canvas, curves, records, table1
 from tlrec.reports.canvas import BAND, GREY, INK, REFERENCE
 
@@ -28,7 +29,8 @@ def draw(found: list[dict], folder: Path) -> tuple[list[Path], list[str]]:
                     continue
                 for ending, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
                     paths.append(folder / f"{name}_{domain}.{ending}")
-                    figure.savefig(paths[-1], bbox_inches="tight", **options)
+                    with histories.beside(paths[-1]) as partial:
+                        figure.savefig(partial, format=ending, bbox_inches="tight", **options)
     return paths, notes
 
 

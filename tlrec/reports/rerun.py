@@ -94,18 +94,27 @@ def changed(record: dict) -> list[str]:
     base = str(paths.home() / base) if base and (paths.home() / base).is_dir() else base
     check("base model", base, made_on,
           lambda _: made_on if identity.made_on(made_on, models.base_folder(base)) else "")
-    check("adapter", arguments.get("lora_weights"), request.get("adapter_sha256"),
-          lambda path: samples.sha256(next((path / n for n in adapters.WEIGHTS if (path / n).is_file()), path / "")))
-    for split, part in _data_of_chain(record.get("adapter")):
-        check(f"{split} data of the adapter", part["path"], part.get("sha256"), samples.sha256)
+    check("adapter", arguments.get("lora_weights"), request.get("adapter_sha256"), _weights_hash)
+    place = arguments.get("lora_weights")
+    for adapter in _chain(record):
+        for split, part in (adapter.get("data") or {}).items():
+            if part:
+                check(f"{split} data of the adapter", part["path"], part.get("sha256"), samples.sha256)
+        made, start = (_manifest(place) if place else None) or {}, (adapter.get("arguments") or {}).get("start")
+        check("starting adapter", start, made.get("request", {}).get("start"), _weights_hash)
+        place = start
     return found
 
 
-def _data_of_chain(adapter: dict | None) -> list[tuple[str, dict]]:
-    """(split, its path and hash) of every tuning behind an adapter whose manifest is at hand, the last one first."""
-    found = []
+def _weights_hash(folder: Path) -> str:
+    return samples.sha256(next((folder / name for name in adapters.WEIGHTS if (folder / name).is_file()), folder / ""))
+
+
+def _chain(record: dict) -> list[dict]:
+    """Arguments and data of every tuning behind a record whose manifest is at hand, the last one first."""
+    found, adapter = [], record.get("adapter")
     while adapter and len(found) < 100:  # a chain that starts from itself would not end
-        found += [(split, part) for split, part in (adapter.get("data") or {}).items() if part]
+        found.append(adapter)
         start = (adapter.get("arguments") or {}).get("start")
         adapter = _manifest(start) if start else None
     return found
