@@ -58,6 +58,8 @@ def main(
         raise InputError(f"--scoring_batch_size {scoring_batch_size}: must be at least 1")
     if method == "llm" and not base_model:
         raise InputError("missing --base_model; only --method liked-ratio works without one")
+    if method != "llm" and lora_weights:
+        raise InputError(f"--method {method} reads no model; leave --lora_weights out")
     test_path = Path(test_data_path)
     rows = samples.read_samples(test_path, answers_only=True)
     users = samples.user_ids(test_path, rows)

@@ -33,6 +33,8 @@ def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto
                          "in fp16, bf16 or fp32")
     adapter = adapters.inspect(lora_weights, base)
     wanted = config.get("dtype") or config.get("torch_dtype") or "float32" if dtype == "auto" else dtype
+    if wanted not in DTYPES:
+        raise InputError(f"{base / 'config.json'}: dtype {wanted!r} is none that models are saved in; give --dtype")
     paths.writable_directory(output.parent)
     merge(base, adapter, output, wanted)
     print(f"{output}: {base.name} + {' + '.join(adapter.chain)}, {wanted}")
@@ -48,7 +50,8 @@ def merge(base: Path, adapter: adapters.Adapter, output: Path, dtype: str) -> No
         model = model.merge_and_unload(safe_merge=True)
     except ValueError as error:  # weights that are not finite
         raise InputError(f"{adapter.folder}: cannot be merged in {dtype} ({error}); try --dtype float32") from None
-    words = AutoTokenizer.from_pretrained(base, local_files_only=True)  # without the padding that load() gives it
+    # without the padding that load() gives it
+    words = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
     note = {
         "base_model": {"name": base.name, "fingerprint": identity.fingerprint(base)},
         "adapter": {"path": paths.portable(str(adapter.folder.resolve())), "sha256": samples.sha256(adapter.weights),

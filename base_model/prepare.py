@@ -52,8 +52,9 @@ def convert(source: Path, gguf_file: str, target: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file)
-        model = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf_file, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf_file, dtype=torch.float32,
+                                                     trust_remote_code=False)
     except Exception as error:  # a damaged file makes the reader raise many kinds
         raise InputError(f"{source / gguf_file}: not readable as a GGUF model ({error}); fetch it again") from None
     # the weights are ordinary fp32 tensors now; the entries that call them quantised would forbid saving them

@@ -10,8 +10,8 @@ import json
 import shutil
 from pathlib import Path
 
-from tlrec import models, paths, whole
-from tlrec.errors import InputError
+from tlrec import models, paths, vetting, whole
+from tlrec.errors import InputError, first_line
 
 NAME = "random-llama-7b"
 SHAPE = {"vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32,
@@ -29,8 +29,8 @@ def prepare_random(tokenizer: str = "", seed: int = 0, layers: int = SHAPE["num_
         seed: of the weights
         layers: fewer than LLaMA-7B's 32 make a smaller model, named after their number
     """
-    if layers < 1:
-        raise InputError(f"--layers {layers}: must be at least 1")
+    if not 1 <= layers <= 1000:
+        raise InputError(f"--layers {layers}: must be at least 1 and at most 1000")
     folder = paths.home() / "base_model" / (NAME if layers == SHAPE["num_hidden_layers"] else f"{NAME}-{layers}-layers")
     if folder.exists():
         models.base_folder(str(folder))
@@ -98,13 +98,16 @@ def _tokenizer(source: str, most: int):
     path = Path(source)
     if not source:
         return _trained(paths.home() / TRAINED_ON, most)
+    safely = {"local_files_only": True, "trust_remote_code": False}
+    if path.is_dir():
+        vetting.check_base_files(path)
     try:
         if path.is_file():
-            words = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+            words = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **safely)
         else:
-            words = AutoTokenizer.from_pretrained(path, local_files_only=True)
+            words = AutoTokenizer.from_pretrained(path, **safely)
     except Exception as error:  # the loaders raise many kinds for a bad file
-        raise InputError(f"{source}: not readable as a tokenizer ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{source}: not readable as a tokenizer ({first_line(error)})") from None
     if len(words) > most:
         raise InputError(f"{source}: {len(words):,} tokens, the model has {most:,}; give LLaMA's tokenizer, or none")
     return words

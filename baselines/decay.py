@@ -12,6 +12,7 @@ import numpy as np
 
 from tlrec import histories, paths
 from tlrec.errors import InputError
+from tlrec.vetting import read_json
 
 GRID = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # as published
 SHOTS = (16, 64, 256)  # and all rows
@@ -50,9 +51,12 @@ def choose(bench, target: str, name: str) -> float:
 
 
 def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON ({error}); remove it to search again") from None
+    said = read_json(path, "") if path.exists() else {}
+    if not isinstance(said, dict) or not all(isinstance(systems, dict) and all(map(_whole, systems.values()))
+                                             for systems in said.values()):
+        raise InputError(f"{path}: not as the search writes it; remove it to search again")
+    return said
+
+
+def _whole(found: object) -> bool:
+    return isinstance(found, dict) and type(found.get("weight_decay")) in (int, float) and found["weight_decay"] >= 0

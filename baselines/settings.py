@@ -67,10 +67,12 @@ class Settings:
     def check(self) -> None:
         """InputError for a value that no training can use."""
         for name in ("embedding", "gru_layers", "batch_size", "max_epochs", "eval_steps", "patience"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name} {getattr(self, name)}: must be at least 1")
+            most = {"embedding": 4096, "gru_layers": 64}.get(name, 10**9)
+            if not 1 <= getattr(self, name) <= most:
+                raise InputError(f"--{name} {getattr(self, name)}: must be at least 1 and at most {most}")
         for name in ("learning_rate", "beta"):
             if not getattr(self, name) > 0:
                 raise InputError(f"--{name} {getattr(self, name)}: must be above 0")
-        if self.gru_hidden < 0 or not self.alpha >= 0 or not 0 <= self.dropout < 1:
-            raise InputError("--gru_hidden and --alpha must not be negative, and --dropout lies in [0, 1)")
+        if not 0 <= self.gru_hidden <= 65536 or not self.alpha >= 0 or not 0 <= self.dropout < 1:
+            raise InputError("--gru_hidden lies between 0 and 65536, --alpha must not be negative, --dropout lies in "
+                             "[0, 1)")

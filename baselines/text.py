@@ -67,10 +67,15 @@ def _encode(titles: list[str], folder: Path) -> np.ndarray:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = AutoModel.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32).eval()
+        model, found = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False,
+                                                 dtype=torch.float32, output_loading_info=True)
+        model.eval()
     except Exception as error:  # the loaders raise many kinds for a bad folder
         raise InputError(f"{folder}: not readable as a BERT model ({error})") from None
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))  # it is not read
+    if missing:
+        raise InputError(f"{folder}: its files lack {len(missing)} of the weights that config.json asks for, "
+                         f"{missing[0]} among them; fetch the model again")
     made = []
     with torch.inference_mode():
         for start in range(0, len(titles), BATCH):

@@ -49,8 +49,8 @@ def main(
     seeds = [_whole_number("--seed", word) for word in seed or ["0"]]
     for number in seeds:
         samples.check_seed(number)
-    if threads < 1 or (weight_decay is not None and not weight_decay >= 0):
-        raise InputError("--threads must be at least 1, and --weight_decay not negative")
+    if not 1 <= threads <= 1024 or (weight_decay is not None and not weight_decay >= 0):
+        raise InputError("--threads must be at least 1 and at most 1024, and --weight_decay not negative")
     folder = paths.home() / "rec_data" / target
     splits = {name: data.read(folder / f"{name}.json") for name in ("train", "valid", "test")}
     if len(set(splits["valid"].labels)) < 2:
@@ -170,7 +170,7 @@ def _shown(auc: float | None) -> str:
 
 
 def _whole_number(flag: str, word: str) -> int:
-    if not word.isdecimal():
+    if not word.isdecimal() or len(word) > 18:
         raise InputError(f"{flag} takes whole numbers{' or all' if flag == '--shots' else ''}, not {word!r}")
     return int(word)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import side_by_side
-from tlrec import adapters, checkpoints, cli, histories, metrics, models, samples, vetting
+from tlrec import adapters, checkpoints, cli, histories, lora, metrics, models, samples, vetting
 from tlrec.errors import InputError
 
 SCORES = "validation_scores.json"
@@ -25,14 +25,13 @@ def scores(folder: Path, base: Path, rows: list[samples.Sample], digest: str) ->
     path = folder / SCORES
     if path.exists() and (said := vetting.read_json(path, "remove it"))["rows"] == digest:
         return np.array(said["p_yes"]), said["seconds"]
-    from peft import LoraConfig
 
     from tlrec import scoring
     from tlrec.answers import Encoder
 
     model, tokenizer = models.load(base, False, "auto", models.describe_device())
     adapter = adapters.inspect(folder, base)
-    model = adapters.attach(model, LoraConfig.from_pretrained(folder), adapter)
+    model = adapters.attach(model, lora.of_adapter(adapter), adapter)
     began = time.time()
     found = scoring.score(model, Encoder(tokenizer), rows, progress=folder.name).p_yes
     said = {"rows": digest, "p_yes": found.tolist(), "seconds": round(time.time() - began, 1)}

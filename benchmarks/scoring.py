@@ -24,10 +24,9 @@ COLUMNS = ("| rows | prompt tokens | batch | way | samples/s | of published | of
 def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, length: int, batch: int, dtype: str,
            seed: int) -> None:
     import torch
-    from peft import LoraConfig
     from transformers.utils import logging
 
-    from tlrec import models, samples, scoring
+    from tlrec import lora, models, samples, scoring
     from tlrec.answers import Encoder
 
     logging.set_verbosity_error()
@@ -35,7 +34,7 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
     adapter = adapters.inspect(lora_weights, base) if lora_weights else None
     model, tokenizer = models.load(base, False, dtype, "cuda" if torch.cuda.is_available() else "cpu")
     if adapter:
-        model = adapters.attach(model, LoraConfig.from_pretrained(adapter.folder), adapter)
+        model = adapters.attach(model, lora.of_adapter(adapter), adapter)
     encoder = Encoder(tokenizer)
     read = samples.read_samples(samples.Path(data), answers_only=True)
     order = np.random.default_rng(seed).permutation(len(read))

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from base_model import random_llama
-from tlrec import adapters, checkpoints, cli, models, paths, results, samples, stages, tuning, vetting
+from tlrec import adapters, checkpoints, cli, lora, models, paths, results, samples, stages, tuning, vetting
 from tlrec.errors import InputError
 
 PROMPTS = 4
@@ -80,7 +80,6 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
     part = vetting.read_json(output / PART, "run `tune` first")
     laps = _Laps()
     models.describe_device()
-    from peft import LoraConfig
 
     from tlrec import scoring
     from tlrec.answers import Encoder
@@ -89,7 +88,7 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
     laps.end("load in 8-bit, in another process")
     untuned = scoring.score(model, Encoder(tokenizer), _prompts())
     laps.end(f"score {PROMPTS} prompts, untuned")
-    model = adapters.attach(model, LoraConfig.from_pretrained(output), adapter)
+    model = adapters.attach(model, lora.of_adapter(adapter), adapter)
     again = scoring.score(model, Encoder(tokenizer), _prompts())
     laps.end(f"score {PROMPTS} prompts, reloaded")
     both = laps.record()

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from cot_data.ledger import Ledger
 from cot_data.replies import Again, GivenUp, content, refusal
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
 
 
 class Spent(Exception):
@@ -97,6 +97,9 @@ class Client:
         except ImportError:  # httpx' own, for a proxy
             raise InputError("the proxy in the environment (ALL_PROXY, HTTPS_PROXY) is of a kind that needs a further "
                              "package; unset it, or pip install socksio") from None
+        except Exception as error:  # of several kinds, for an address that is none
+            raise InputError(f"OPENAI_BASE_URL or the proxy in the environment is no address ({first_line(error)}); "
+                             "mend it, or unset it") from None
         self._create = self._openai.chat.completions.with_raw_response.create  # imports much: not on a request's time
         self._reserved = 0.0
         self.requests, self.stopping = 0, asyncio.Event()
@@ -164,7 +167,7 @@ class Client:
     def _record(self, place: dict, prompt: str, answer: str | None, reply: dict, began: float) -> dict:
         usage = reply.get("usage") if isinstance(reply.get("usage"), dict) else {}
         counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        told = all(isinstance(count, int) and count >= 0 for count in counts)
+        told = all(isinstance(count, int) and 0 <= count < 10**9 for count in counts)
         if not told:  # a reply without an answer that names no price is taken as free
             counts = [0, 0] if answer is None else [estimated_tokens(prompt), estimated_tokens(answer)]
         return place | {

@@ -131,7 +131,7 @@ def main(
         raise InputError("--max_cost needs --price_in and --price_out, in dollars for a million tokens")
     path, name = source_file(source)
     liked = candidates.liked_samples(path)
-    jobs = list(islice(steps.jobs(liked, seed), None if max_samples == -1 else max_samples))
+    jobs = list(islice(steps.jobs(liked, seed), None if max_samples == -1 else min(max_samples, len(liked))))
     if not jobs:
         raise InputError(f"{path}: no target is among its sample's candidates; give more samples")
     print(f"{path}: {len(liked):,} liked samples, asked about {len(jobs):,} with the target among the candidates")

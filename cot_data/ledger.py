@@ -33,7 +33,7 @@ class Ledger:
         for number, line in enumerate(content[:whole].splitlines(), 1):
             try:
                 self._remember(json.loads(line))
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 raise InputError(f"{path}: line {number} is no answer; remove that line") from None
 
     def get(self, request: str) -> str | None:
@@ -58,6 +58,9 @@ class Ledger:
         os.close(self._file)
 
     def _remember(self, record: dict) -> None:
-        if record["answer"] is not None:
-            self._answers.setdefault(record["request"], record["answer"])
-        self.cost += record["cost"]
+        answer, request, cost = record["answer"], record["request"], record["cost"]
+        if not (isinstance(answer, str | None) and isinstance(request, str) and 0 <= cost < 1e9):
+            raise ValueError
+        if answer is not None:
+            self._answers.setdefault(request, answer)
+        self.cost += cost

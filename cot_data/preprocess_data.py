@@ -6,6 +6,7 @@ A sample: the instruction, the third prompt without its last line, the third ans
 domains, as published. Which teacher made it, from what, stands in stage123_about.json beside it.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -62,6 +63,13 @@ def over(samples: list[Sample], tokenizer: str, cutoff: int = PUBLISHED_CUTOFF) 
     return {"median": int(np.median(lengths)), "most": int(lengths.max()), f"over {cutoff}": passing}
 
 
+def _teacher(path: Path) -> str:
+    said = read_json(path, "")
+    if not isinstance(said, dict) or not isinstance(said.get("teacher"), str):
+        raise InputError(f"{path}: names no teacher; remove it, and the data beside it")
+    return said["teacher"]
+
+
 def main(
     source: str = "netflix",
     stages: list[str] = ["3"],  # noqa: B006
@@ -98,14 +106,16 @@ def main(
     before = output.with_name(f"{output.stem}_about.json")
     paths.writable_directory(output.parent)
     if output.exists() and before.exists() and teachers == [steps.RULES]:
-        steps.check_replaceable(output, set(read_json(before, "")["teacher"].split(", ")), "--output_path")
-    write_atomically(output, json.dumps([vars(sample) for sample in made], indent=4))
+        steps.check_replaceable(output, set(_teacher(before).split(", ")), "--output_path")
+    text = json.dumps([vars(sample) for sample in made], indent=4)
     about = {
-        "teacher": ", ".join(teachers), "source": ", ".join(sorted({record.get("source", "?") for record in records})),
+        "teacher": ", ".join(teachers),
+        "source": ", ".join(sorted({str(record.get("source", "?")) for record in records})),
         "three_stages_sha256": sha256(path),
         "stages": sorted(set(stages)), "samples": len(made), "answered": len(records), "hits": len(hits),
-        "hits_by_published_rule": published, "sha256": sha256(output), "tokens": lengths,
+        "hits_by_published_rule": published, "sha256": hashlib.sha256(text.encode()).hexdigest(), "tokens": lengths,
     }
+    write_atomically(output, text)
     write_atomically(before, json.dumps(about, indent=1) + "\n")
     print(f"{output}: {len(made):,} samples made by {about['teacher']}")
     if lengths:

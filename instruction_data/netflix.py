@@ -40,14 +40,14 @@ def read_titles(files: raw.RawFiles, name: str) -> dict[int, str]:
                 if not row:
                     continue
                 movie, year, title = row[0], row[1] if len(row) > 1 else "", "".join(row[2:])
-                known_year = year.isdigit() or year in raw.MISSING
-                if len(row) < 3 or not movie.isdigit() or not known_year or not title.strip():
+                known_year = year.isdecimal() or year in raw.MISSING
+                if len(row) < 3 or not (movie.isdecimal() and len(movie) < 19) or not known_year or not title.strip():
                     raise InputError(
                         f"{name}: line {lines.line_num} {','.join(row)[:60]!r} is not `movie,year,title`; the file is "
                         "cut short or not Netflix's"
                     )
                 title = title.strip() if len(row) > 3 else title
-                titles[int(movie)] = f"{title} ({year if year.isdigit() else '<NA>'})"
+                titles[int(movie)] = f"{title} ({year if year.isdecimal() else '<NA>'})"
         except csv.Error as error:
             raise InputError(f"{name}: line {lines.line_num}: {error}; download it again") from None
     return titles

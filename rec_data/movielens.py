@@ -20,7 +20,7 @@ import pandas as pd
 
 from rec_data import published
 from tlrec import cli, downloads, histories, paths, provenance, raw, vetting
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
 from tlrec.samples import sha256
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
@@ -62,7 +62,7 @@ def _table(source: io.IOBase | Path, name: str, **options) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(f"{source}: no such file; --raw_dir is the unpacked ml-100k folder") from None
     except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{name}: not MovieLens-100K's format ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{name}: not MovieLens-100K's format ({first_line(error)})") from None
     if not isinstance(table.index, pd.RangeIndex):  # pandas has taken columns it has no name for as an index
         raise InputError(f"{name}: lines have more than {len(options['names'])} fields; is it the right file?")
     if table.empty or table.isna().any(axis=None):

@@ -17,7 +17,7 @@ usage 3 "$@"
 GPU=$1 SEED=$2 TARGET=$3
 shift 3
 one_of TARGET "$TARGET" movie book
-[[ $SEED =~ ^[0-9]+$ ]] || die "SEED '$SEED' is not a whole number"
+check_few_shot
 if [ "$TARGET" = movie ]; then SOURCE=${SOURCE:-netflix}; else SOURCE=${SOURCE:-amazon-book}; fi
 one_of SOURCE "$SOURCE" netflix amazon-book movielens
 

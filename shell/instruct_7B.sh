@@ -14,7 +14,7 @@ usage 2 "$@"
 GPU=$1 SEED=$2 TARGET=${TARGET:-movie}
 shift 2
 one_of TARGET "$TARGET" movie book
-[[ $SEED =~ ^[0-9]+$ ]] || die "SEED '$SEED' is not a whole number"
+check_few_shot
 
 say "TALLRec: $TARGET, seed $SEED"
 use_gpu "$GPU"

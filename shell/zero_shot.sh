@@ -68,7 +68,7 @@ pick_cot "$SOURCE"
 if [ -n "$COT_DATA" ]; then
     CHAIN=$(joined ${CHAIN:+"$CHAIN"} "$(cot_name)")
     say "stage: chain-of-thought tuning -> $MODELS/$CHAIN"
-    ROWS=$("$PYTHON" -c 'import json, sys; print(len(json.load(open(sys.argv[1], encoding="utf-8"))))' "$COT_DATA")
+    ROWS=$("$PYTHON" -c 'import json, sys; print(len(json.load(open(sys.argv[1], encoding="utf-8-sig"))))' "$COT_DATA")
     # its samples pass the published 512 tokens, so fewer of them go through the model at a time
     tune "$COT_DATA" --cutoff_len 2048 --micro_batch_size 2 --sample $((SAMPLE > ROWS ? -1 : SAMPLE))
     score

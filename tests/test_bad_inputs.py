@@ -4,6 +4,7 @@ The files are in tests/bad_inputs; what git should not hold (weights, megabytes)
 """
 
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -108,6 +109,25 @@ CASES = [  # what is typed, and what the line has to say besides
     (LLM + "{tiny} --lora_weights {home}/seconds-manifest", "tlrec.json: not as tuning writes it"),
     (LLM + "{home}/latin1-template --prompt_template chat", "chat_template.jinja: not UTF-8 at byte"),
     (LLM + "{home}/short-model", "good.json: record 0: a prompt of .* tokens, the model reads 16; shorten its lists"),
+    (LLM + "{home}/few-layers", r"hold \d+ weights of layers that config.json leaves out, model.layers.1"),
+    (LLM + "{home}/few-layers --load_in_8bit True", r"hold \d+ weights of layers that config.json leaves out"),
+    (LLM + "{home}/renamed --load_in_8bit True", "renamed: cannot be loaded as a causal language model"),
+    (LLM + "{home}/high-token", "the tokenizer has 10000001 tokens, the model"),
+    (LLM + "{home}/list-type", "config.json: names no model_type"),
+    (LLM + "{tiny} --lora_weights {home}/complex-adapter", "is no ordinary tensor of floating-point numbers"),
+    (LLM + "{tiny} --lora_weights {home}/sparse-adapter", "is no ordinary tensor of floating-point numbers"),
+    (LLM + "{tiny} --lora_weights {home}/endless-adapter", "is no ordinary tensor of floating-point numbers"),
+    (LLM + "{tiny} --lora_weights {home}/blank-adapter", "adapter_model.bin: not readable as adapter weights"),
+    (LLM + "{tiny} --lora_weights {home}/chain-manifest", "tlrec.json: not as tuning writes it"),
+    (LLM + "{tiny} --lora_weights {home}/nan-manifest", "tlrec.json: not as tuning writes it"),
+    (LLM + "{tiny} --lora_weights {home}/digits-manifest", "tlrec.json: not as tuning writes it"),
+    (INSTRUCT + "{home}/stage123.json", "stage123_about.json: not a JSON object; make the data again"),
+    (INSTRUCT + f"good.json --max_steps {'9' * 400}", "--max_steps at most 1e9"),
+    (SCORE + "{home}/pipe", "pipe: a pipe or a device; name a file"),
+    (SCORE + "good.json --lora_weights {home}/adapter", "--method liked-ratio reads no model"),
+    ("base_model.export --base_model {home}/odd-dtype --lora_weights {home}/adapter --output_dir {home}/merged",
+     "config.json: dtype 'float8' is none that models are saved in; give --dtype"),
+    (FIT + "{home}/code --embedding 1000000000", "--embedding 1000000000: must be at least 1 and at most 4096"),
 ]
 
 REFUSED: list[str] = []  # the cases that passed
@@ -133,13 +153,17 @@ def home(tmp_path_factory, tiny_llama):
     with zipfile.ZipFile(place / "truncated.zip", "w") as archive:
         archive.writestr("u.data", "1\t2\t3\t4\n" * 1000)
     (place / "truncated.zip").write_bytes((place / "truncated.zip").read_bytes()[:-60])
+    os.mkfifo(place / "pipe")
+    shutil.copy(BAD / "good.json", place / "stage123.json")
+    (place / "stage123_about.json").write_text("[]")
     make_models(place, tiny_llama)
     return place
 
 
 def make_models(place: Path, tiny: Path) -> None:
     for name in ("truncated-model", "wide-tokenizer", "wide-config", "no-yes", "lacks-layer", "bert", "with-adapter",
-                 "latin1-template", "short-model", "said-8bit", "odd-8bit"):
+                 "latin1-template", "short-model", "said-8bit", "odd-8bit",
+                 "few-layers", "renamed", "high-token", "list-type", "odd-dtype"):
         shutil.copytree(tiny, place / name)
     whole = load_file(tiny / "model.safetensors")
     save_file({name: tensor for name, tensor in whole.items() if ".layers.1." not in name},
@@ -150,6 +174,10 @@ def make_models(place: Path, tiny: Path) -> None:
     tokenizer.add_tokens([f"title{number}" for number in range(50)])
     tokenizer.save_pretrained(place / "wide-tokenizer")
     config = json.loads((tiny / "config.json").read_text())
+    (place / "renamed" / "model.safetensors").rename(place / "renamed" / "other.safetensors")
+    for name, change in (("few-layers", {"num_hidden_layers": 1}), ("list-type", {"model_type": ["llama"]}),
+                         ("odd-dtype", {"dtype": "float8"})):
+        (place / name / "config.json").write_text(json.dumps({**config, **change}))
     (place / "latin1-template" / "chat_template.jinja").write_bytes(b"caf\xe9")
     (place / "short-model" / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 16}))
     for name, said in (("said-8bit", {"load_in_8bit": True, "quant_method": "bitsandbytes"}), ("odd-8bit", [8])):
@@ -159,6 +187,9 @@ def make_models(place: Path, tiny: Path) -> None:
     said = json.loads((tiny / "tokenizer.json").read_text())
     said["model"]["merges"] = [pair for pair in said["model"]["merges"] if "".join(pair) not in ("Yes", "es")]
     (place / "no-yes" / "tokenizer.json").write_text(json.dumps(said))
+    said = json.loads((tiny / "tokenizer.json").read_text())
+    said["model"]["vocab"]["x" * 99] = 10**7
+    (place / "high-token" / "tokenizer.json").write_text(json.dumps(said))
     model, _ = models.load(tiny, False, "float32", "cpu")
     wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
     wrapped.save_pretrained(place / "adapter")
@@ -172,6 +203,18 @@ def make_models(place: Path, tiny: Path) -> None:
     (place / "list-manifest" / "tlrec.json").write_text("[1]")
     shutil.copytree(place / "adapter", place / "seconds-manifest")
     (place / "seconds-manifest" / "tlrec.json").write_text('{"seconds": NaN}')
+    for name, said in (("chain", '{"chain": []}'), ("nan", '{"cuts": NaN}'),
+                       ("digits", '{"seconds": 1%s}' % ("0" * 400))):
+        shutil.copytree(place / "adapter", place / f"{name}-manifest")
+        (place / f"{name}-manifest" / "tlrec.json").write_text(said)
+    first, *others = sorted(load_file(place / "adapter" / "adapter_model.safetensors").items())
+    for name, odd in (("complex", first[1].to(torch.complex64)), ("sparse", first[1].to_sparse()),
+                      ("endless", torch.zeros(1).expand(10**7, 10**6)), ("blank", None)):
+        folder = shutil.copytree(place / "adapter", place / f"{name}-adapter")
+        (folder / "adapter_model.safetensors").unlink()
+        torch.save({**dict(others), first[0]: odd}, folder / "adapter_model.bin")
+        if odd is None:
+            (folder / "adapter_model.bin").write_bytes(b"")
     (place / "base-adapter" / "tlrec.json").write_text('{"base_model": {"name": "another", "fingerprint": "0"}}')
     weights = load_file(place / "adapter" / "adapter_model.safetensors")
     next(iter(weights.values()))[0, 0] = torch.nan

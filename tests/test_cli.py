@@ -86,6 +86,12 @@ def test_help_shows_shared_flags_and_runs_nothing(monkeypatch, capsys):
         assert text in shown.out + shown.err
 
 
+def test_a_value_may_begin_with_a_dash(monkeypatch):
+    for value in ("-x", "-", "-h", "-1", "a=b", "-foo"):
+        assert run(monkeypatch, "--path", value)[0] == value
+        assert run(monkeypatch, f"--path={value}")[0] == value
+
+
 def test_flags_are_split_between_scripts():
     def other(rate: float = 1.0, rows: int = 1) -> None: ...
 

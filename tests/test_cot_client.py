@@ -52,6 +52,16 @@ def test_no_room_leaves_no_part_of_an_answer(tmp_path):
     again.close()
 
 
+@pytest.mark.parametrize("line", ['{"answer": null, "request": "a", "cost": NaN}', '{"answer": "A", "request": "a", '
+                                  '"cost": -100}', '{"answer": 1, "request": "a", "cost": 0}', "[" * 5000,
+                                  '{"answer": "A", "request": "a", "cost": 1%s}' % ("0" * 400)])
+def test_a_line_that_is_no_answer_is_named(tmp_path, line):
+    """Above all one that would make --max_cost count wrongly."""
+    (tmp_path / "answers.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match="answers.jsonl: line 1 is no answer; remove that line"):
+        Ledger(tmp_path / "answers.jsonl")
+
+
 def records(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import logits
 from peft import LoraConfig
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from tlrec import adapters, identity, models
@@ -75,6 +76,15 @@ def test_unusable_model_folders(tmp_path, tiny_llama):
     (broken / "model.safetensors").unlink()
     with pytest.raises(InputError, match="holds no weights"):
         models.base_folder(str(broken))
+
+
+def test_spare_weights_beside_the_models_change_nothing(tiny_llama, tmp_path):
+    folder = shutil.copytree(tiny_llama, tmp_path / "spare")
+    save_file({name: torch.zeros_like(tensor) for name, tensor in load_file(folder / "model.safetensors").items()},
+              folder / "x.safetensors", metadata={"format": "pt"})
+    for in_8bit in (False, True):
+        found, plain = (logits(models.load(place, in_8bit, "float32", "cpu")[0]) for place in (folder, tiny_llama))
+        assert torch.equal(found, plain)
 
 
 @pytest.mark.parametrize("bits", [{"load_in_8bit": True}, {"load_in_8bit": False, "load_in_4bit": True}])

@@ -17,8 +17,9 @@ from gguf import GGUFWriter
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
+from base_model import random_llama
 from base_model.prepare import convert
-from tlrec import adapters, downloads, lora, models, raw
+from tlrec import adapters, checkpoints, downloads, lora, models, raw
 from tlrec.errors import InputError
 
 SURVIVED: list[Path] = []  # marks that no stranger's code has made
@@ -112,6 +113,28 @@ def test_a_model_folder_with_code_of_its_own(model_folder, mark, monkeypatch, fi
         models.load(model_folder, False, "float32", "cpu")  # were it not for the look at the folder
     except InputError:
         assert model_type == "stranger" or kind == "AutoTokenizer"
+
+
+def test_a_tokenizers_folder_with_code_of_its_own(model_folder, mark, monkeypatch, tmp_path):
+    (model_folder / "stranger.py").write_text(f"import os\nos.mkdir({str(mark)!r})\nclass Tok: pass\n")
+    content = json.loads((model_folder / "tokenizer_config.json").read_text())
+    (model_folder / "tokenizer_config.json").write_text(json.dumps(
+        {**content, "auto_map": {"AutoTokenizer": ["stranger.Tok", None]}, "tokenizer_class": "Tok"}))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
+    refused(r"tokenizer_config.json: wants code of the folder's own to run \(auto_map\)",
+            random_llama.prepare_random, str(model_folder), 0, 1)
+    (model_folder / "tokens.gguf").write_bytes(b"GGUF")
+    refused("tokens.gguf: not readable as a tokenizer", random_llama.prepare_random,
+            str(model_folder / "tokens.gguf"), 0, 1)
+
+
+def test_a_lock_that_leads_elsewhere(tmp_path):
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / checkpoints.LOCK).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError), checkpoints.only_run(tmp_path / "output"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_weights_outside_the_model_folder(model_folder, mark):

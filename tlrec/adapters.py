@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
 from tlrec.identity import made_on
 from tlrec.vetting import check_manifest, read_json, safetensors_names
 
@@ -67,15 +67,28 @@ def read_weights(adapter: Adapter) -> dict:
         else:
             weights = torch.load(adapter.weights, weights_only=True, map_location="cpu")
     except Exception as error:  # the loaders raise many kinds for a bad file
-        raise InputError(f"{adapter.weights}: not readable as adapter weights ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{adapter.weights}: not readable as adapter weights ({first_line(error)})") from None
     if not isinstance(weights, dict) or not weights:
         raise InputError(f"{adapter.weights}: an empty adapter (old PEFT versions saved such files); tune it again")
     if not all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()):
         raise InputError(f"{adapter.weights}: holds other things than named tensors; tune or fetch it again")
+    odd = [name for name, tensor in weights.items() if not _plain(tensor)]
+    if odd:
+        raise InputError(f"{adapter.weights}: {odd[0]} is no ordinary tensor of floating-point numbers; tune it again")
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise InputError(f"{adapter.weights}: {broken[0]} holds NaN or infinity; tune it again")
     return weights
+
+
+def _plain(tensor) -> bool:
+    """Whether each of its numbers, of a type that LoRA weights have, lies in memory."""
+    import torch
+
+    kinds = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    return (tensor.dtype in kinds and tensor.layout is torch.strided and not tensor.is_nested
+            and tensor.device.type == "cpu"
+            and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size())
 
 
 def attach(model, config, adapter: Adapter | None):
@@ -90,7 +103,7 @@ def attach(model, config, adapter: Adapter | None):
         wrapped = get_peft_model(model, config)
     except (ValueError, TypeError, RuntimeError) as error:
         place = f"{adapter.folder / 'adapter_config.json'}" if adapter else "--lora_target_modules"
-        said = str(error).splitlines()[0][:200]
+        said = first_line(error)[:200]
         raise InputError(f"{place}: LoRA cannot be attached ({said}); name layers that the base model has, or `auto`"
                          ) from None
     if adapter is not None:

@@ -127,6 +127,9 @@ class Encoder:
         """The ids that "Yes." and "No." after this text have in common, and the first in which they differ."""
         yes, no = self._ids(f"{before}Yes."), self._ids(f"{before}No.")
         start = _shared(yes, no)
+        if not 0 < start < min(len(yes), len(no)):
+            raise InputError("the tokenizer leaves nothing of a prompt, or does not tell 'Yes.' from 'No.' after it; "
+                             "take another base model or --prompt_template")
         return yes[:start], AnswerIds(yes[start], no[start])
 
     def _ids(self, text: str) -> list[int]:

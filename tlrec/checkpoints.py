@@ -52,7 +52,7 @@ def only_run(output: Path) -> Iterator[None]:
 
 def _locked(path: Path) -> int:
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -137,7 +137,8 @@ def _owner(folder: Path) -> tuple[str | None, float]:
         named = re.fullmatch(r"\w+", said["identity"]) and folder.name == f"checkpoint-{step(folder)}"
         if named and STATE in said["files"]:
             if all(sha256(folder / name) == digest for name, digest in said["files"].items()):
-                return said["identity"], float(said["seconds"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                seconds = float(said["seconds"])
+                return (said["identity"], seconds) if 0 <= seconds < 1e9 else (None, 0.0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         pass
     return None, 0.0

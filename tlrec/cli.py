@@ -70,12 +70,14 @@ def run(function: Callable, words: list[str] | None = None, name: str | None = N
 
     command.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in known.values()])
     command.__doc__ = _documentation(function)
-    if HELP & set(arguments):
+    if any(word in HELP and (before is None or "=" in before or before[:2] != "--" or word == "--help")
+           for before, word in itertools.pairwise([None, *arguments])):
         fire.Fire(command, command=["--", "--help"], name=name)  # exits 0
     try:
         check_flags(known, arguments)
         parsed = SetParseFns(**{flag: _reader(flag, p.annotation) for flag, p in known.items()})(command)
-        fire.Fire(parsed, command=arguments, name=name)
+        joined = ["=".join(words) for _, words in _words(arguments)]  # a value may begin with a dash
+        fire.Fire(parsed, command=joined, name=name)
     except InputError as error:
         sys.exit(complain(error))
     except BrokenPipeError:  # `| head` has read enough
@@ -201,7 +203,7 @@ def _reader(name: str, hint: object) -> Callable[[str], object]:
                 return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
             if kind in (int, float):
                 number = kind(text)
-                if not math.isfinite(number):
+                if kind is float and not math.isfinite(number):
                     raise ValueError
                 return number
             if typing.get_origin(kind) is list:

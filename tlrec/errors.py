@@ -9,3 +9,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch had no memory left: CUDA's has a class of its own, a CPU's is a RuntimeError with this text."""
     return (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
             or "can't allocate memory" in str(error))
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

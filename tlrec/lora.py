@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from tlrec import adapters
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
 from tlrec.vetting import read_json
 
 AUTO = "auto"
@@ -100,7 +100,7 @@ def check_same_lora(adapter: adapters.Adapter, rank: int, alpha: int, targets: l
 
 
 def _as_flag(value: object) -> str:
-    return f"'[{','.join(sorted(value))}]'" if isinstance(value, list) else str(value)
+    return f"'[{','.join(sorted(map(str, value)))}]'" if isinstance(value, list) else str(value)
 
 
 def settings_hash(adapter: adapters.Adapter) -> str:
@@ -136,7 +136,10 @@ def _linear_layers(base: Path) -> list[str]:
 
     names = set()
     for path in base.glob("*.safetensors"):
-        with safe_open(path, framework="np") as file:
-            names |= {name.split(".")[-2] for name in file.keys() if re.search(r"\.\d+\..+\.weight$", name)
-                      and len(file.get_slice(name).get_shape()) == 2}
+        try:
+            with safe_open(path, framework="np") as file:
+                names |= {name.split(".")[-2] for name in file.keys() if re.search(r"\.\d+\..+\.weight$", name)
+                          and len(file.get_slice(name).get_shape()) == 2}
+        except Exception as error:  # of the safetensors' own kind
+            raise InputError(f"{path}: not a safetensors file ({first_line(error)}); fetch it again") from None
     return sorted(names)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,8 @@ VERY_LONG = 10**9
 
 def base_folder(base_model: str) -> Path:
     """The folder of a base model, given as a path or as a name under base_model/. InputError if it is not usable."""
+    if not base_model:
+        raise InputError("--base_model is empty; name a model folder, or one under base_model/")
     folder = Path(base_model)
     if not folder.is_dir() and (paths.home() / "base_model" / base_model).is_dir():
         folder = paths.home() / "base_model" / base_model
@@ -21,7 +24,7 @@ def base_folder(base_model: str) -> Path:
         raise InputError(f"{base_model}: no such model folder; `python -m base_model.prepare smollm2-135m` makes the "
                          "embedded one, the README says how to bring LLaMA-7B")
     config = read_json(folder / "config.json", "a Hugging Face model folder needs one")
-    if not isinstance(config, dict) or "model_type" not in config:
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise InputError(f"{folder / 'config.json'}: names no model_type; is this a Hugging Face model folder?")
     if not list(folder.glob("*.safetensors")) + list(folder.glob("pytorch_model*.bin")):
         raise InputError(f"{folder}: holds no weights (*.safetensors or pytorch_model*.bin)")
@@ -96,10 +99,10 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **here)
         how = {"dtype": compute, "local_files_only": True, "output_loading_info": True, **placement, **quantization}
-        if quantization and device == "cpu" and any(base.glob("*.safetensors")):
+        if quantization and device == "cpu" and (files := _weight_files(base)):
             config = AutoConfig.from_pretrained(base, **here)
             model, found = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
-                None, config=config, state_dict=_unmapped(base), **how)
+                None, config=config, state_dict=_unmapped(files), **how)
             model.name_or_path = model.config.name_or_path = str(base)  # adapters write down what they belong to
         else:
             model, found = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **how)
@@ -110,6 +113,11 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
     if missing:
         raise InputError(f"{base}: its files lack {len(missing)} of the weights that config.json asks for, "
                          f"{missing[0]} among them; fetch the model again")  # random ones would stand in
+    known = {re.sub(r"\.\d+\.", ".N.", name) for name in model.state_dict()}
+    unused = sorted(name for name in found["unexpected_keys"] if re.sub(r"\.\d+\.", ".N.", name) in known)
+    if unused or getattr(model.config, "num_hidden_layers", 1) == 0:
+        raise InputError(f"{base}: its files hold {len(unused)} weights of layers that config.json leaves out, "
+                         f"{(unused or ['all of them'])[0]} among them; fetch the model again")
     for layer in model.modules():  # bitsandbytes repacks 4-bit weights when they are evaluated: no gradient after that
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
@@ -120,13 +128,22 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.model_max_length = VERY_LONG  # what the model reads is asked of the model
     tokenizer.padding_side = "left"  # the answer's position is the last one in every row
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        raise InputError(f"{base}: the tokenizer has {len(tokenizer)} tokens, the model "
+    tokens = max(len(tokenizer), 1 + max(tokenizer.get_vocab().values(), default=0))
+    if tokens > model.get_input_embeddings().num_embeddings:
+        raise InputError(f"{base}: the tokenizer has {tokens} tokens, the model "
                          f"{model.get_input_embeddings().num_embeddings}; they do not belong together")
     return model, tokenizer
 
 
-def _unmapped(base: Path) -> dict:
+def _weight_files(base: Path) -> list[Path]:
+    """The safetensors files that transformers reads: model.safetensors, else those of the index; none without both."""
+    if (base / "model.safetensors").is_file():
+        return [base / "model.safetensors"]
+    index = base / "model.safetensors.index.json"
+    return [base / name for name in sorted(set(read_json(index, "")["weight_map"].values()))] if index.is_file() else []
+
+
+def _unmapped(files: list[Path]) -> dict:
     """The tensors of a model's safetensors files by name, each read when it is asked for.
 
     transformers maps the files into memory, where their pages stay beside the quantised weights until all are loaded:
@@ -135,7 +152,7 @@ def _unmapped(base: Path) -> dict:
     from safetensors import safe_open
 
     slices = {}
-    for path in sorted(base.glob("*.safetensors")):
+    for path in files:
         file = safe_open(path, framework="pt", device="cpu", backend="pread")
         slices |= {name: file.get_slice(name) for name in file.keys()}
     return slices

@@ -8,19 +8,28 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from tlrec.errors import InputError
+
 Answer = TypeVar("Answer")
 
 
 def rank() -> int:
-    return int(os.environ.get("RANK", 0))
+    return _number("RANK", 0)
 
 
 def count() -> int:
-    return int(os.environ.get("WORLD_SIZE", 1))
+    return _number("WORLD_SIZE", 1)
 
 
 def local_rank() -> int:
-    return int(os.environ.get("LOCAL_RANK", 0))
+    return _number("LOCAL_RANK", 0)
+
+
+def _number(name: str, alone: int) -> int:
+    said = os.environ.get(name, str(alone))
+    if not said.isdecimal():
+        raise InputError(f"the environment says {name}={said}, which no launcher does; unset it")
+    return int(said)
 
 
 def first() -> bool:

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from tlrec import vetting
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
 from tlrec.samples import Sample
 
 _WITH_INPUT = (
@@ -82,8 +82,9 @@ def chat(sample: Sample, tokenizer) -> tuple[str, str]:
         fixed = {"chat_template": template, "tokenize": False, "enable_thinking": False}
         request = tokenizer.apply_chat_template([asked], add_generation_prompt=True, **fixed)
         whole = tokenizer.apply_chat_template([asked, {"role": "assistant", "content": _PLACE}], **fixed)
+        whole.encode()
     except Exception as error:  # a template is a program of the model's makers, and raises what it likes
-        raise InputError(f"{tokenizer.name_or_path}: the model's chat template fails ({str(error).splitlines()[0]}); "
+        raise InputError(f"{tokenizer.name_or_path}: the model's chat template fails ({first_line(error)}); "
                          f"use --prompt_template {DEFAULT_TEMPLATE}") from None
     before, _, after = whole.rpartition(_PLACE)
     if not before.startswith(request):

@@ -148,6 +148,9 @@ def owner(place: Path) -> dict | None:
     """The folder's dataset.json, None where there is none that can be read."""
     try:
         content = json.loads((place / RECORD).read_text(encoding="utf-8"))
-        return content if isinstance(content.get("splits"), dict) else None
-    except (OSError, ValueError, AttributeError):
+        splits = content["splits"].values()
+        views = [split.get(view) for split in splits for view in ("json", "csv")]
+        whole = isinstance(content["made_by"], str) and all(isinstance(view, dict | None) for view in views)
+        return content if whole and all(isinstance(split["json"]["git_blob"], str) for split in splits) else None
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None

@@ -1,5 +1,6 @@
 """Raw data as its publishers hand it out: a folder of files, or the zip archive that holds them."""
 
+import errno
 import lzma
 import os
 import zipfile
@@ -70,14 +71,15 @@ class RawFiles:
                 self._hash(self.place)
                 with archive.open(members[0]) as file:
                     yield file
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
+                UnicodeDecodeError) as error:
             raise InputError(f"{self.place}: not a whole zip archive ({error}); download it again") from None
         except RuntimeError as error:  # zipfile's word for a password
             if "encrypted" not in str(error):
                 raise
             raise InputError(f"{self.place}: {name} is encrypted; unpack it, and name the folder") from None
         except OSError as error:  # bzip2's word for damage has no number
-            if error.errno is not None:
+            if error.errno not in (None, errno.EINVAL):
                 raise
             raise InputError(f"{self.place}: not a whole zip archive ({error}); download it again") from None
 

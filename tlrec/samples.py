@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from tlrec import histories
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
+from tlrec.vetting import check_regular
 
 MOST_CHARACTERS = 200_000  # of a field; no model reads as much, and a tokenizer takes minutes over megabytes
 
@@ -40,6 +41,7 @@ def read_samples(path: str | Path, answers_only: bool) -> list[Sample]:
 def read_records(path: str | Path) -> list[object]:
     """The records of a JSON list, unchecked. InputError where the file is no JSON list, or an empty one."""
     path = Path(path)
+    check_regular(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
         records = json.loads(text)
@@ -47,6 +49,8 @@ def read_records(path: str | Path) -> list[object]:
         raise InputError(f"{path}: no such file; the README says how to make or fetch each data file") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; name the JSON file in it") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; name a JSON file that can be read") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}; convert it to UTF-8") from None
     except json.JSONDecodeError as error:
@@ -167,7 +171,7 @@ def user_ids(path: str | Path, samples: list[Sample]) -> np.ndarray | None:
     try:
         table = pd.read_csv(view, dtype=str, keep_default_na=False)
     except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{view}: not readable as CSV ({str(error).splitlines()[0]}); make the data again") from None
+        raise InputError(f"{view}: not readable as CSV ({first_line(error)}); make the data again") from None
     if "user_id" not in table or "rating" not in table:
         raise InputError(f"{view}: no user_id and rating columns; make the data again")
     if len(table) != len(samples):

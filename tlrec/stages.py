@@ -128,6 +128,7 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, adapters.Adapter | No
     if settings.dtype not in ("auto", "bfloat16", "float16", "float32"):
         raise InputError(f"--dtype {settings.dtype!r} is unknown; choose auto, bfloat16, float16 or float32")
     samples.check_seed(stage.seed)
+    _ = stage.name  # what is wrong with it is said now, not after the tuning
     for flag, (least, most) in BOUNDS.items():
         value = getattr(settings if hasattr(settings, flag) else stage, flag)
         if not least <= value <= most:
@@ -146,8 +147,9 @@ def check(settings: Settings, stage: Stage) -> tuple[Path, adapters.Adapter | No
     if stage.select_by != "none" and settings.eval_samples != -1 and not 0 < settings.eval_samples <= len(stage.valid):
         raise InputError(f"--eval_samples {settings.eval_samples}: {stage.valid_path} has {len(stage.valid)} rows; "
                          "give fewer, or -1 for all")
-    if settings.max_steps == 0 or settings.max_steps < -1 or stage.num_epochs <= 0:
-        raise InputError("--max_steps and --num_epochs must be positive (--max_steps -1: as many as the epochs make)")
+    if settings.max_steps == 0 or not -1 <= settings.max_steps <= 1e9 or stage.num_epochs <= 0:
+        raise InputError("--max_steps and --num_epochs must be positive (--max_steps -1: as many as the epochs make), "
+                         "and --max_steps at most 1e9")
     models.check_quantization(settings.load_in_8bit, settings.load_in_4bit)
     if processes.sharded() and (settings.load_in_8bit is not False or settings.load_in_4bit):
         raise InputError("quantised weights cannot be sharded (FSDP), and 8-bit is the default on CUDA; give "
@@ -220,7 +222,7 @@ def finished(output: Path, request: dict) -> bool:
     try:
         manifest = json.loads((output / adapters.MANIFEST).read_text())
         return manifest["request"] == request and manifest["files"] == hashes(output)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

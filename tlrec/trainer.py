@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from tlrec import adapters, checkpoints, metrics, processes, scoring
 from tlrec.answers import IGNORED, Encoder
-from tlrec.errors import InputError, is_out_of_memory
+from tlrec.errors import InputError, first_line, is_out_of_memory
 from tlrec.interruption import Interruption
 from tlrec.loss import Ways, label_loss
 from tlrec.order import RowOrder
@@ -49,12 +49,12 @@ class RecTrainer(transformers.Trainer):
                 return super().train(resume_from_checkpoint=resume_from_checkpoint and str(resume_from_checkpoint))
             except (RuntimeError, MemoryError) as error:
                 if is_out_of_memory(error):
-                    raise InputError(f"out of memory ({(str(error) or 'no more said').splitlines()[0]}); lower "
+                    raise InputError(f"out of memory ({first_line(error)}); lower "
                                      f"--micro_batch_size (now {self.args.train_batch_size}), or give "
                                      "--gradient_checkpointing True; the last checkpoint is kept") from None
                 if processes.count() == 1:
                     raise
-                raise InputError(f"this process lost the others ({str(error).splitlines()[0]}); see their messages, "
+                raise InputError(f"this process lost the others ({first_line(error)}); see their messages, "
                                  "then give the same command again: it goes on from the last checkpoint") from error
             finally:
                 for callback in self.callback_handler.callbacks:  # a message starts on a line of its own
@@ -145,7 +145,7 @@ class RecTrainer(transformers.Trainer):
         except InputError:
             raise
         except Exception as error:  # of the disk: OSError, or what torch and safetensors make of it
-            raise InputError(f"{folder}: cannot be saved ({str(error).splitlines()[0]}); earlier checkpoints are kept: "
+            raise InputError(f"{folder}: cannot be saved ({first_line(error)}); earlier checkpoints are kept: "
                              "make room, then give the same command again") from error
 
     def _check_finite(self, folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tlrec import adapters, checkpoints, models, processes, results, samples, stages
 from tlrec.answers import IGNORED, Encoder
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
 from tlrec.histories import write_atomically
 from tlrec.stages import Settings, Stage
 
@@ -209,7 +209,7 @@ def _save(trainer, output: Path, before: dict) -> None:
     try:
         trainer.save_model(str(partial))  # of several processes, the first one writes
     except Exception as error:  # of the disk: OSError, or what safetensors makes of it
-        raise InputError(f"{output}: the adapter cannot be saved ({str(error).splitlines()[0]}); the checkpoints are "
+        raise InputError(f"{output}: the adapter cannot be saved ({first_line(error)}); the checkpoints are "
                          "kept: make room, then give the same command again") from error
     if not processes.first():
         return

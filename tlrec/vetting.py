@@ -1,14 +1,20 @@
 """A look at files from strangers, before anything that acts on them is loaded."""
 
 import json
-import math
 import struct
 from pathlib import Path
 
 from tlrec.errors import InputError
 
 
+def check_regular(path: Path) -> None:
+    """InputError for a pipe or a device, of which a reader may never see the end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: a pipe or a device; name a file")
+
+
 def read_json(path: Path, need: str) -> object:
+    check_regular(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -56,15 +62,26 @@ def check_manifest(path: Path, manifest: object) -> None:
     kinds = {"chain": list, "rows_of_chain": list, "base_model": dict, "arguments": dict, "data": dict}
     form = isinstance(manifest, dict) and all(isinstance(manifest.get(name, kind()), kind)
                                               for name, kind in kinds.items())
-    number = (int, float, type(None))
     whole = (int, type(None))
     parts = {"chain": str, "rows_of_chain": whole}
-    values = {"shots": whole, "seed": whole, "seconds": number, "seconds_before": number}
+    values = {"shots": whole, "seed": whole}
     form = form and all(isinstance(part, kind) for name, kind in parts.items() for part in manifest.get(name, []))
     form = form and all(isinstance(manifest.get(name), kind) for name, kind in values.items())
-    form = form and all(math.isfinite(manifest.get(name) or 0) for name in ("seconds", "seconds_before"))
+    form = form and all(_seconds(manifest.get(name, 0)) for name in ("seconds", "seconds_before"))
+    form = form and manifest.get("chain") != [] and _is_json(manifest)
     if not form or len(manifest.get("chain", [])) != len(manifest.get("rows_of_chain", manifest.get("chain", []))):
         raise InputError(f"{path}: not as tuning writes it; tune the adapter again, or remove this file")
+
+
+def _seconds(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e9
+
+
+def _is_json(value: object) -> bool:
+    try:
+        return bool(json.dumps(value, allow_nan=False))
+    except ValueError:  # NaN, which Python's reader takes
+        return False
 
 
 def safetensors_names(path: Path) -> list[str]:
@@ -80,5 +97,6 @@ def safetensors_names(path: Path) -> list[str]:
         if max(ends.values(), default=0) != size - 8 - length:
             raise ValueError("it is cut short, or its header lies about its size")
         return list(ends)
-    except (struct.error, ValueError, OSError, AttributeError, TypeError, LookupError, RecursionError) as error:
+    except (struct.error, ValueError, OSError, AttributeError, TypeError, LookupError, RecursionError,
+            OverflowError) as error:
         raise InputError(f"{path}: not a safetensors file ({error}); tune or fetch it again") from None

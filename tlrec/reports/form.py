@@ -9,7 +9,7 @@ ESSENTIAL = ("run_id", "time", "request", "system", "method", "base_model", "cha
 
 
 def _number(value: object) -> bool:
-    return value is None or type(value) in (int, float)
+    return value is None or type(value) in (int, float) and abs(value) < 1e300
 
 
 def _pair(value: object) -> bool:

@@ -77,7 +77,7 @@ def on_whole_split(records: list[dict], split: str) -> tuple[list[dict], list[st
         if Path(record["test_data"]["path"]).stem != split:
             notes.append(f"left out: {name} ({record['run_id']}), not on {split}")
             continue
-        if record["test_data"]["sampled_with_seed"] is not None:
+        if record["test_data"].get("sampled_with_seed") is not None:
             notes.append(f"left out: {name} ({record['run_id']}), on a sample of {record['metrics']['n']:,} rows")
             continue
         other = files.setdefault(domain, record)
