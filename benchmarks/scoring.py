@@ -13,10 +13,12 @@ import json
 import numpy as np
 
 from benchmarks import side_by_side
-from tlrec import adapters, cli, metrics
+from tlrec import adapters, cli, metrics, models, samples
 from tlrec.errors import InputError
 
 WAYS = ("ours", "plain", "published")
+BEGIN, END = 78, 16  # tokens of a stretched prompt that stay
+SHORTEST = BEGIN + END + 1
 COLUMNS = ("| rows | prompt tokens | batch | way | samples/s | of published | of plain | GFLOP/s | of ceiling "
            "| peak GiB | max. diff. of P(Yes) | AUC |\n" + "|---" * 12 + "|\n")
 
@@ -26,7 +28,7 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
     import torch
     from transformers.utils import logging
 
-    from tlrec import lora, models, samples, scoring
+    from tlrec import lora, scoring
     from tlrec.answers import Encoder
 
     logging.set_verbosity_error()
@@ -36,7 +38,7 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
     if adapter:
         model = adapters.attach(model, lora.of_adapter(adapter), adapter)
     encoder = Encoder(tokenizer)
-    read = samples.read_samples(samples.Path(data), answers_only=True)
+    read = samples.read_samples(data, answers_only=True)
     order = np.random.default_rng(seed).permutation(len(read))
     picked = [read[order[number % len(read)]] for number in range(rows)]
     if length:
@@ -85,7 +87,7 @@ class _Stretched:
 
     def prompt(self, sample) -> list[int]:
         ids = self.encoder.prompt(sample)
-        begin, middle, end = ids[:78], ids[78:-16], ids[-16:]
+        begin, middle, end = ids[:BEGIN], ids[BEGIN:-END], ids[-END:]
         wanted = self.length - len(begin) - len(end)
         return begin + (middle * (wanted // len(middle) + 1))[:wanted] + end
 
@@ -160,13 +162,22 @@ def main(
         seed: of the rows drawn
         name: of the results
     """
-    if set(ways) - set(WAYS):
+    if set(ways) - set(WAYS) or not ways:
         raise InputError(f"--ways takes {', '.join(WAYS)}")
+    growth, lengths, batch_sizes = (side_by_side.whole_numbers(flag, words) for flag, words in (
+        ("growth", growth), ("lengths", lengths), ("batch_sizes", batch_sizes)))
+    side_by_side.check_least(rows=(rows, 1), batch=(batch, 1), rounds=(rounds, 0))
+    from transformers import AutoConfig
+
+    read = models.reads(AutoConfig.from_pretrained(models.base_folder(base_model), trust_remote_code=False)) or 10**9
+    if any(not SHORTEST <= length <= read for length in lengths):
+        raise InputError(f"--lengths: from {SHORTEST} to {read} tokens")
+    samples.read_samples(data, answers_only=True)
     dtype = side_by_side.checked_dtype(dtype)
     common = {"base_model": base_model, "lora_weights": lora_weights, "data": data, "rows": rows, "length": 0,
               "batch": batch, "dtype": dtype, "seed": seed}
-    varied = ([{"rows": int(number)} for number in growth] + [{"length": int(length)} for length in lengths]
-              + [{"batch": int(size)} for size in batch_sizes]) or [{}]
+    varied = ([{"rows": number} for number in growth] + [{"length": length} for length in lengths]
+              + [{"batch": size} for size in batch_sizes]) or [{}]
     measured, ceilings = [], []
     for change in varied:
         found, ceiling = compare(common | change, ways, rounds)

@@ -9,6 +9,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,12 +86,27 @@ def checked_dtype(name: str) -> str:
     return str(models.dtype_for(name, "cpu")).removeprefix("torch.")
 
 
+def whole_numbers(flag: str, words: list[str]) -> list[int]:
+    """The values of a flag that takes whole numbers from 1 on. InputError for others."""
+    for word in words:
+        if not (str(word).isdecimal() and 0 < int(word) < 10**9):
+            raise InputError(f"--{flag} takes whole numbers from 1 on, not {word!r}")
+    return [int(word) for word in words]
+
+
+def check_least(**flags: tuple[int, int]) -> None:
+    """InputError where a flag's value is below its least one; flags: value and least value by name."""
+    for flag, (value, least) in flags.items():
+        if value < least:
+            raise InputError(f"--{flag} {value}: must be at least {least}")
+
+
 class Way:
     """A process that runs `call`, an expression over a module of benchmarks, as `scoring.worker('ours', ...)`."""
 
     def __init__(self, call: str):
         code = f"from benchmarks import {call.split('.')[0]}; {call}"
-        self.errors = open(os.devnull, "w") if not os.environ.get("TLREC_SHOW") else None
+        self.errors = tempfile.TemporaryFile("w+")
         self.call = call
         self.process = subprocess.Popen([sys.executable, "-c", code], cwd=paths.ROOT, text=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.errors)
@@ -104,14 +120,18 @@ class Way:
         for line in self.process.stdout:
             if line.startswith("@"):
                 return json.loads(line[1:])
-        raise InputError(f"{self.call}: ended without an answer; TLREC_SHOW=1 shows its messages")
+        raise InputError(f"{self.call}: ended without an answer ({self._complaint()})")
+
+    def _complaint(self) -> str:
+        self.errors.seek(0)
+        return (self.errors.read().strip().splitlines() or ["it said nothing"])[-1]
 
     def close(self) -> dict:
         """Its last words, if it has any."""
         self.process.stdin.close()
         said = [json.loads(line[1:]) for line in self.process.stdout if line.startswith("@")]
         if self.process.wait():
-            raise InputError(f"{self.call}: failed after its last turn; TLREC_SHOW=1 shows its messages")
+            raise InputError(f"{self.call}: failed after its last turn ({self._complaint()})")
         return said[-1] if said else {}
 
 
@@ -151,7 +171,8 @@ def write(name: str, module: str, tables: str, measurements: list[dict], note: s
     }
     folder = paths.writable_directory(paths.results() / "reference")
     histories.write_atomically(folder / f"benchmark_{name}.json", json.dumps(record, indent=1) + "\n")
-    said = f"`{record['command']}`, commit {record['commit'] and record['commit'][:12]}, {record['machine']}. {note}"
+    commit, _, changes = (record["commit"] or "unknown").partition("+")
+    said = f"`{record['command']}`, commit {commit[:12]}{'+' * bool(changes)}{changes}, {record['machine']}. {note}"
     histories.write_atomically(folder / f"benchmark_{name}.md", f"{tables}\n{said}\n")
     print(f"{tables}\n{said}")
 

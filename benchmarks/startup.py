@@ -26,6 +26,7 @@ def main(base_model: str = "smollm2-135m", data: str = "rec_data/movie/test.json
         data: instruction JSON
         rounds: runs of each command; the median counts
     """
+    side_by_side.check_least(rounds=(rounds, 1))
     base = str(models.base_folder(base_model))
     evaluation = ["evaluate.py", "--base_model", base, "--test_data_path", data]
     tuning = ["--base_model", base, "--train_data_path", data, "--output_dir", "out"]

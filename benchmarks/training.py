@@ -15,7 +15,7 @@ import sys
 import numpy as np
 
 from benchmarks import side_by_side
-from tlrec import adapters, cli
+from tlrec import adapters, cli, models, samples
 
 WAYS = ("published", "without checkpointing", "ours, whole sequence", "ours, answer only")
 COLUMNS = ("| way | seconds a sample | times as fast as published | as without checkpointing | GFLOP/s | of ceiling "
@@ -33,7 +33,7 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     from torch.utils.data import SequentialSampler
     from transformers.utils import logging
 
-    from tlrec import metrics, models, samples, scoring, stages, tuning
+    from tlrec import metrics, scoring, stages, tuning
     from tlrec.answers import Encoder
     from tlrec.trainer import RecTrainer
 
@@ -142,6 +142,9 @@ def main(
         name: of the results
     """
     dtype = side_by_side.checked_dtype(dtype)
+    side_by_side.check_least(steps=(steps, 1), micro_batch=(micro_batch, 1), auc_rows=(auc_rows, 0))
+    models.base_folder(base_model)
+    samples.read_samples(data, answers_only=True)
     settings = {"base_model": base_model, "data": data, "rows": (steps + 1) * micro_batch, "micro_batch": micro_batch,
                 "dtype": dtype, "lora_dropout": lora_dropout, "learning_rate": learning_rate,
                 "warmup_steps": warmup_steps, "auc_rows": auc_rows, "auc_data": auc_data, "seed": seed}

@@ -8,7 +8,14 @@ import pytest
 import torch
 from conftest import make_rows
 from peft import LoraConfig
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+)
 
 from tlrec import adapters, models, paths, prefix, scoring
 from tlrec.answers import Encoder
@@ -187,3 +194,35 @@ def test_batches_hold_a_budget_of_tokens():
     found = scoring.batches(order, lengths, 200)
     assert found == [[1, 4], [2, 3, 5, 0]] and sorted(sum(found, [])) == list(range(6))
     assert scoring.batches([0], [300], 200) == [[0]]
+
+
+def test_longrope_models_read_no_more_than_one_set_of_frequencies_serves(loaded):
+    """Beyond it a row's score would depend on the rows beside it, and on what was computed before."""
+    _, encoder = loaded
+    model = Phi3ForCausalLM(Phi3Config(
+        vocab_size=49152, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=4096, original_max_position_embeddings=300, pad_token_id=0,
+        rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 8,
+                         "long_factor": [4.0] * 8, "original_max_position_embeddings": 300}))
+    samples = rows(6)
+    plain = plainly(model, encoder, samples)
+    np.testing.assert_allclose(scoring.score(model, encoder, samples).p_yes, plain, atol=1e-5)
+    with pytest.raises(InputError, match="a prompt of .* tokens, the model reads 300"):
+        scoring.score(model, encoder, [*samples, Sample("x", "film " * 400, "Yes.")])
+
+
+def test_a_model_that_takes_no_such_prefix_is_scored_without(loaded, tiny_llama, monkeypatch):
+    _, encoder = loaded
+    model, _ = models.load(tiny_llama, False, "float32", "cpu")
+    samples = rows(4)
+    plain = plainly(model, encoder, samples)
+    forward = model.forward
+
+    def without(*words, past_key_values=None, **named):
+        if past_key_values is not None:
+            raise ValueError("a cache of its own")
+        return forward(*words, **named)
+
+    monkeypatch.setattr(model, "forward", without)
+    assert not prefix.usable(model)
+    np.testing.assert_allclose(scoring.score(model, encoder, samples).p_yes, plain, atol=1e-5)

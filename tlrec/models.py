@@ -135,6 +135,18 @@ def load(base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: 
     return model, tokenizer
 
 
+def reads(config) -> int | None:
+    """Tokens that a model reads; None where its config does not say.
+
+    Of LongRoPE models (Phi-3's) as many as it reads with one set of frequencies: with more it takes another one for
+    the whole pass, so that a row's scores would depend on those beside it.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        return rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
+    return getattr(config, "max_position_embeddings", None)
+
+
 def _weight_files(base: Path) -> list[Path]:
     """The safetensors files that transformers reads: model.safetensors, else those of the index; none without both."""
     if (base / "model.safetensors").is_file():

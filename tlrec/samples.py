@@ -126,9 +126,10 @@ def stratified(rows: list[Sample], count: int, seed: int) -> list[Sample]:
     answers = [row.output if row.output in ("Yes.", "No.") else "" for row in rows]
     try:
         drawn, _ = train_test_split(range(len(rows)), train_size=count, stratify=answers, random_state=seed)
-    except ValueError as error:
+    except ValueError:
+        kinds = len(set(answers))
         raise InputError(f"--eval_samples {count}: cannot be drawn from {len(rows)} validation rows with each answer "
-                         f"among them ({error})") from None
+                         f"in its share; give {kinds} to {len(rows) - kinds}, or -1 for all") from None
     return [rows[row] for row in sorted(drawn)]
 
 

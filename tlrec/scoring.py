@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from tlrec import output_layer, prefix, processes
+from tlrec import models, output_layer, prefix, processes
 from tlrec.answers import AnswerIds, Encoder
 from tlrec.errors import InputError, is_out_of_memory
 from tlrec.prefix import Prefix
@@ -39,7 +39,7 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
     prompts = [encoder.prompt(sample) for sample in samples]
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     longest = len(prompts[order[0]])
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = models.reads(model.config)
     if limit and longest > limit:
         raise InputError(f"{named(order[0])}: a prompt of {longest} tokens, the model reads {limit}; shorten its "
                          "lists, or take a model that reads more")
