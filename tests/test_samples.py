@@ -99,7 +99,11 @@ def test_validation_rows_are_drawn_by_seed_in_the_shares_of_their_answers():
     assert drawn == samples.stratified(rows, 40, 7) != samples.stratified(rows, 40, 8)
     numbers = [int(row.input) for row in drawn]
     assert numbers == sorted(numbers) and samples.stratified(rows, -1, 7) is rows
-    with pytest.raises(InputError, match="--eval_samples 1: cannot be drawn"):
+    nearly = samples.stratified(rows, 199, 7)
+    assert len(nearly) == 199 and sum(row.output == "No." for row in nearly) == 50 and sorted(
+        int(row.input) for row in nearly) == [int(row.input) for row in nearly]
+    assert nearly == samples.stratified(rows, 199, 7) != samples.stratified(rows, 199, 8)
+    with pytest.raises(InputError, match="--eval_samples 1: cannot be drawn .*; give 2 to 200, or -1"):
         samples.stratified(rows, 1, 7)
 
 

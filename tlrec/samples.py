@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,12 +125,16 @@ def stratified(rows: list[Sample], count: int, seed: int) -> list[Sample]:
     from sklearn.model_selection import train_test_split
 
     answers = [row.output if row.output in ("Yes.", "No.") else "" for row in rows]
+    (commonest, _), *others = Counter(answers).most_common()
+    if 0 < len(rows) - count <= len(others):  # scikit-learn leaves out one of each answer at least
+        spare = [row for row, answer in enumerate(answers) if answer == commonest]
+        out = set(np.random.default_rng(seed).choice(spare, len(rows) - count, replace=False).tolist())
+        return [row for number, row in enumerate(rows) if number not in out]
     try:
         drawn, _ = train_test_split(range(len(rows)), train_size=count, stratify=answers, random_state=seed)
     except ValueError:
-        kinds = len(set(answers))
         raise InputError(f"--eval_samples {count}: cannot be drawn from {len(rows)} validation rows with each answer "
-                         f"in its share; give {kinds} to {len(rows) - kinds}, or -1 for all") from None
+                         f"among them; give {len(others) + 1} to {len(rows)}, or -1 for all") from None
     return [rows[row] for row in sorted(drawn)]
 
 
