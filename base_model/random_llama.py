@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tlrec import models, paths, vetting, whole
+from tlrec import models, paths, samples, vetting, whole
 from tlrec.errors import InputError, first_line
 
 NAME = "random-llama-7b"
@@ -29,6 +29,7 @@ def prepare_random(tokenizer: str = "", seed: int = 0, layers: int = SHAPE["num_
         seed: of the weights
         layers: fewer than LLaMA-7B's 32 make a smaller model, named after their number
     """
+    samples.check_seed(seed)
     if not 1 <= layers <= 1000:
         raise InputError(f"--layers {layers}: must be at least 1 and at most 1000")
     folder = paths.home() / "base_model" / (NAME if layers == SHAPE["num_hidden_layers"] else f"{NAME}-{layers}-layers")

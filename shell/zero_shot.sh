@@ -79,7 +79,11 @@ KEPT=$MODELS/$CHAIN/zero_shot_flags # few_shot.sh takes them
 mkdir -p "$MODELS/$CHAIN"
 [ ! -f "$KEPT" ] || cp "$KEPT" "$KEPT.before"
 trap 'code=$?; [ $code -ne 2 ] || as_before; exit $code' EXIT
-as_before() { # a refused command leaves the flags that the chain was made with
+as_before() { # a refused command leaves the flags that the chain was made with; a run that failed later is not refused
+    if [ -n "$(find "$MODELS/$CHAIN" -path '*/checkpoint-*/complete.json' -newer "$KEPT" -print -quit)" ]; then
+        rm -f "$KEPT.before"
+        return
+    fi
     if [ -f "$KEPT.before" ]; then mv "$KEPT.before" "$KEPT"; else rm -f "$KEPT"; fi
     rmdir --ignore-fail-on-non-empty "$MODELS/$CHAIN"
 }

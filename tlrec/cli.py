@@ -202,6 +202,8 @@ def _reader(name: str, hint: object) -> Callable[[str], object]:
             if kind is bool:
                 return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
             if kind in (int, float):
+                if len(text) > 40:
+                    raise ValueError
                 number = kind(text)
                 if kind is float and not math.isfinite(number):
                     raise ValueError
@@ -211,7 +213,7 @@ def _reader(name: str, hint: object) -> Callable[[str], object]:
             return text
         except (KeyError, ValueError):
             wanted = {bool: "True or False", int: "a whole number", float: "a number"}[kind]
-            raise InputError(f"--{name} takes {wanted}, not {text!r}") from None
+            raise InputError(f"--{name} takes {wanted}, not {text[:40]!r}") from None
 
     return read
 
