@@ -16,11 +16,12 @@ GPU=$1 SEED=$2 TARGET=$3
 shift 3
 one_of TARGET "$TARGET" movie book
 [[ $SEED =~ ^[0-9]+(,[0-9]+)*$ ]] || die "SEED '$SEED' is not a whole number, nor several with commas"
+SHOTS=${SHOTS-16 64 256 all}
+check_shots $SHOTS
 
 say "baselines: $TARGET, seed $SEED"
 use_gpu "$GPU"
 set_up
-SHOTS=${SHOTS:-16 64 256 all}
 split_flags baselines.train --system all --shots "${SHOTS// /,}" --skip_recorded True --experiment baselines -- "$@"
 need_target_data "$TARGET"
 run -m baselines.train --target "$TARGET" --seed "$SEED" ${FLAGS[@]+"${FLAGS[@]}"}

@@ -242,20 +242,25 @@ run() { # run SCRIPT|-m MODULE ARGUMENTS...: prints the command, then runs it wi
     fi
 }
 
-check_few_shot() { # SEED and SHOTS, before anything runs
-    [[ $SEED =~ ^[0-9]{1,10}$ ]] && ((10#$SEED < 1 << 32)) || die "SEED '$SEED' is not a whole number below 2^32"
-    local shots
-    [ -z "${SHOTS+set}" ] || [[ $SHOTS == *[![:space:]]* ]] || die "SHOTS names no shot count; give some, as '16 64', or unset it"
-    for shots in ${SHOTS:-16 64 256}; do
-        [[ $shots =~ ^([1-9][0-9]{0,8}|all)$ ]] || die "shot count '$shots' is no number, nor all"
+check_seeds() { # check_seeds SEED...
+    local seed
+    [ $# -gt 0 ] || die "no seed is named"
+    for seed in "$@"; do
+        [[ $seed =~ ^[0-9]{1,10}$ ]] && ((10#$seed < 1 << 32)) || die "seed '$seed' is not a whole number below 2^32"
     done
+}
+
+check_shots() { # check_shots COUNT...
+    local shots
+    [ $# -gt 0 ] || die "SHOTS names no shot count; give some, as '16 64', or unset it"
+    for shots in "$@"; do [[ $shots =~ ^([1-9][0-9]{0,8}|all)$ ]] || die "shot count '$shots' is no number, nor all"; done
 }
 
 # few_shots [DEFAULT... --] "$@": rec-tuning from START and evaluation at every shot count, for SEED and TARGET
 few_shots() {
     local shots adapter
     [[ " $* " == *" -- "* ]] || set -- -- "$@"
-    for shots in ${SHOTS:-16 64 256}; do
+    for shots in ${SHOTS-16 64 256}; do
         adapter=$TLREC_HOME/output_model/$BASE/$TARGET/$CHAIN/${SEED}_$shots
         say "rec-tuning: $shots shots, seed $SEED -> $adapter"
         split_flags rec_tuning,evaluate --val_data_path "$TLREC_HOME/rec_data/$TARGET/valid.json" "$@"

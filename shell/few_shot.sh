@@ -17,7 +17,8 @@ usage 3 "$@"
 GPU=$1 SEED=$2 TARGET=$3
 shift 3
 one_of TARGET "$TARGET" movie book
-check_few_shot
+check_seeds "$SEED"
+check_shots ${SHOTS-16 64 256}
 if [ "$TARGET" = movie ]; then SOURCE=${SOURCE:-netflix}; else SOURCE=${SOURCE:-amazon-book}; fi
 one_of SOURCE "$SOURCE" netflix amazon-book movielens
 

@@ -14,7 +14,8 @@ usage 2 "$@"
 GPU=$1 SEED=$2 TARGET=${TARGET:-movie}
 shift 2
 one_of TARGET "$TARGET" movie book
-check_few_shot
+check_seeds "$SEED"
+check_shots ${SHOTS-16 64 256}
 
 say "TALLRec: $TARGET, seed $SEED"
 use_gpu "$GPU"

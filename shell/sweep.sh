@@ -36,12 +36,10 @@ read_once SHOTS "${SHOTS:-16 64 256}"
 read_once SEEDS "${SEEDS:-0 1 2 3 4}"
 [ ${#GPUS[@]} -gt 0 ] || die "GPUS names none; give device numbers, gpu or cpu"
 [ ${#SYSTEMS[@]} -gt 0 ] || die "SYSTEMS names none"
-[ ${#SHOTS[@]} -gt 0 ] || die "SHOTS names no shot count"
-[ ${#SEEDS[@]} -gt 0 ] || die "SEEDS names none"
 for gpu in "${GPUS[@]}"; do [[ $gpu =~ ^(cpu|gpu|[0-9]+)$ ]] || die "GPU '$gpu' is unknown; give device numbers, gpu or cpu"; done
 for system in "${SYSTEMS[@]}"; do one_of SYSTEMS "$system" tlrec tallrec GRU GRU4Rec Caser SASRec DROS GRU-BERT DROS-BERT; done
-for shots in "${SHOTS[@]}"; do [[ $shots =~ ^([1-9][0-9]*|all)$ ]] || die "shot count '$shots' is no number, nor all"; done
-for seed in "${SEEDS[@]}"; do [[ $seed =~ ^[0-9]{1,10}$ ]] && ((10#$seed < 1 << 32)) || die "seed '$seed' is not a whole number below 2^32"; done
+check_shots ${SHOTS[@]+"${SHOTS[@]}"}
+check_seeds ${SEEDS[@]+"${SEEDS[@]}"}
 
 say "sweep: $TARGET, ${#SYSTEMS[@]} systems x ${#SHOTS[@]} shot counts x ${#SEEDS[@]} seeds on ${GPUS[*]}"
 set_up

@@ -68,6 +68,18 @@ def test_damage_inside_a_compressed_member_and_a_password(tmp_path, kind):
             file.read()
 
 
+def test_only_the_archives_own_faults_are_called_damage(tmp_path):
+    archive = tmp_path / "all.zip"
+    with zipfile.ZipFile(archive, "w") as members:
+        members.writestr("a.csv", "caf\xe9".encode("latin-1"))
+        members.writestr("b\u00fc.csv", "x")  # its name is marked as UTF-8
+    with pytest.raises(UnicodeDecodeError), raw.RawFiles(archive).open("a.csv") as file:
+        file.read().decode()  # the reader's fault, who says so himself
+    archive.write_bytes(archive.read_bytes().replace("b\u00fc.csv".encode(), b"b\xff\xff.csv"))
+    with pytest.raises(InputError, match="all.zip: not a whole zip archive"), raw.RawFiles(archive).open("a.csv"):
+        pass
+
+
 @pytest.mark.parametrize(
     ("module", "flag"),
     [

@@ -31,6 +31,14 @@ class Adapter:
         return self.manifest.get("rows_of_chain", [None] * len(self.chain))
 
 
+def weights_file(folder: Path) -> Path:
+    """An adapter's file of weights. InputError where it has none."""
+    found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if found is None:
+        raise InputError(f"{folder}: holds no {WEIGHTS[0]} (nor .bin); the adapter was never saved, tune it again")
+    return found
+
+
 def inspect(folder: str | Path, base: Path) -> Adapter:
     """Look at an adapter before anything heavy is loaded.
 
@@ -39,9 +47,7 @@ def inspect(folder: str | Path, base: Path) -> Adapter:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such adapter; tune it first, or leave the flag out")
-    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if weights is None:
-        raise InputError(f"{folder}: holds no {WEIGHTS[0]} (nor .bin); the adapter was never saved, tune it again")
+    weights = weights_file(folder)
     config = read_json(folder / "adapter_config.json", "an adapter folder needs one")
     if not isinstance(config, dict) or config.get("peft_type") != "LORA" or "r" not in config:
         raise InputError(f"{folder / 'adapter_config.json'}: not the configuration of a LoRA adapter")

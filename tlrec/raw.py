@@ -1,6 +1,5 @@
 """Raw data as its publishers hand it out: a folder of files, or the zip archive that holds them."""
 
-import errno
 import lzma
 import os
 import zipfile
@@ -20,7 +19,6 @@ from tlrec.samples import sha256
 # What pandas, which the published files were made with, takes for a missing value.
 MISSING = ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"]
 MISSING += ["NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
-
 
 def ratings(column: pd.Series, highest: int, name: str) -> np.ndarray:
     """A text column as numbers from 0 to `highest`, shape (n,). InputError names the file and the first other value."""
@@ -59,29 +57,50 @@ class RawFiles:
             with open(path, "rb") as file:
                 yield file
             return
-        try:
-            with zipfile.ZipFile(self.place) as archive:
-                _check_members(self.place, archive.namelist())
-                members = [member for member in archive.infolist() if member.filename.rsplit("/", 1)[-1] == name]
-                if not members:
-                    there = ", ".join(archive.namelist()[:8])
-                    raise InputError(f"{self.place}: no {name} in the archive, it holds {there}")
-                if not members[0].file_size:
-                    raise InputError(f"{self.place}: {name} is empty; download the archive again")
-                self._hash(self.place)
-                with archive.open(members[0]) as file:
+        with self._opening(name):
+            archive = zipfile.ZipFile(self.place)
+        with archive:
+            member = self._member(archive, name)
+            with self._opening(name):
+                file = archive.open(member)
+            try:
+                with file:
                     yield file
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
-                UnicodeDecodeError) as error:
-            raise InputError(f"{self.place}: not a whole zip archive ({error}); download it again") from None
+            except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:  # damage seen while reading
+                raise self._damaged(error) from None
+            except OSError as error:  # bzip2's word for it has no number
+                if error.errno is not None:
+                    raise
+                raise self._damaged(error) from None
+
+    @contextmanager
+    def _opening(self, name: str) -> Iterator[None]:
+        """What opening an archive or a member raises where it is damaged: its names and offsets may be any bytes."""
+        try:
+            yield
+        except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from None
+        except OSError as error:
+            if error.filename is not None:  # the disk's fault
+                raise
+            raise self._damaged(error) from None
         except RuntimeError as error:  # zipfile's word for a password
             if "encrypted" not in str(error):
                 raise
             raise InputError(f"{self.place}: {name} is encrypted; unpack it, and name the folder") from None
-        except OSError as error:  # bzip2's word for damage has no number
-            if error.errno not in (None, errno.EINVAL):
-                raise
-            raise InputError(f"{self.place}: not a whole zip archive ({error}); download it again") from None
+
+    def _member(self, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+        _check_members(self.place, archive.namelist())
+        members = [member for member in archive.infolist() if member.filename.rsplit("/", 1)[-1] == name]
+        if not members:
+            raise InputError(f"{self.place}: no {name} in the archive, it holds {', '.join(archive.namelist()[:8])}")
+        if not members[0].file_size:
+            raise InputError(f"{self.place}: {name} is empty; download the archive again")
+        self._hash(self.place)
+        return members[0]
+
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(f"{self.place}: not a whole zip archive ({error}); download it again")
 
     def _hash(self, path: Path) -> None:
         if path not in self._hashes:

@@ -117,9 +117,10 @@ def _trainer(settings: Settings, stage: Stage, base: Path, start: adapters.Adapt
         _features(encoder, row, settings, f"{stage.train_path}: record {number}") | {"row": number}
         for number, row in zip(stage.train_rows, stage.train, strict=True)
     ]
-    longest, read = max(len(features["input_ids"]) for features in train), models.reads(model.config)
-    if read and longest > read:
-        raise InputError(f"a training sample of {longest} tokens, the model reads {read}; lower --cutoff_len")
+    longest, read = max(train, key=lambda features: len(features["input_ids"])), models.reads(model.config)
+    if read and len(longest["input_ids"]) > read:
+        raise InputError(f"{stage.train_path}: record {longest['row']}: {len(longest['input_ids'])} tokens, the model "
+                         f"reads {read}; lower --cutoff_len")
     cuts = dict(encoder.cuts)
     cut = ", ".join(f"{count} {what}" for what, count in cuts.items()) or "nothing had to be cut"
     filled = 0 if processes.count() == 1 else -len(train) % (micro_batch * processes.count())

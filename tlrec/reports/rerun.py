@@ -107,7 +107,7 @@ def changed(record: dict) -> list[str]:
 
 
 def _weights_hash(folder: Path) -> str:
-    return samples.sha256(next((folder / name for name in adapters.WEIGHTS if (folder / name).is_file()), folder / ""))
+    return samples.sha256(adapters.weights_file(folder))
 
 
 def _chain(record: dict) -> list[dict]:
