@@ -119,9 +119,8 @@ for gpu in "${GPUS[@]}"; do
     worker "$gpu" &
     WORKERS+=($!)
 done
-exec {NEVER}<> <(:) # nothing ever comes from there: `wait` has a handler of its own for INT, `read` leaves the trap alone
 for worker in "${WORKERS[@]}"; do
-    while kill -0 "$worker" 2>/dev/null; do read -rt 0.3 -u "$NEVER" || true; done
+    while kill -0 "$worker" 2>/dev/null; do wait "$worker" || true; done # a signal interrupts `wait`
 done
 [ -z "$STOPPED" ] || exit "$STOPPED"
 FAILED=()

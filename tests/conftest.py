@@ -3,8 +3,10 @@
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share two cores, and so do the commands that they start
 BAD = paths.ROOT / "tests" / "bad_inputs"
+# a suite started in the background ignores Ctrl-C, and so would all that it starts: bash cannot trap it then
+signal.signal(signal.SIGINT, signal.default_int_handler)
 SHARED = paths.ROOT.parent / "shared"
 LLAMA_VOCABULARY = SHARED / "vocab" / "llama-spm.gguf"
 
@@ -103,3 +107,16 @@ def logits(model):
     model.eval()
     with torch.no_grad():
         return model(torch.arange(5, 25)[None]).logits
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_data, tiny_llama, tmp_path_factory):
+    """(adapter folder, seconds from the first sample on) of a run that nothing disturbs."""
+    from tuning_runs import Tuning, words
+
+    output = tmp_path_factory.mktemp("undisturbed") / "adapter"
+    run = Tuning(words(small_data, tiny_llama, output), output.parent / "log")
+    run.wait_for("samples for tuning")
+    began = time.time()
+    assert run.end() == 0, run.log.read_text()
+    return output, time.time() - began

@@ -1,23 +1,14 @@
 """Bad input, over every script: one line that names the file, the record and the cure; exit code 2; nothing written.
 
-The files are in tests/bad_inputs; what git should not hold (weights, megabytes) is made here.
+The files are in tests/bad_inputs; bad_files makes what git should not hold (weights, megabytes).
 """
 
-import json
-import os
 import re
-import shutil
-import zipfile
 from pathlib import Path
 
+import bad_files
 import pytest
-import torch
 from conftest import BAD, run
-from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer
-
-from tlrec import models
 
 SCORE = "evaluate --method liked-ratio --test_data_path {bad}/"
 TUNE = "rec_tuning --base_model {tiny} --output_dir {home}/out --select_by none --train_data_path {bad}/"
@@ -136,93 +127,9 @@ REFUSED: list[str] = []  # the cases that passed
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, tiny_llama):
-    """A home folder with what git should not hold."""
     place = tmp_path_factory.mktemp("bad")
-    title = '"' + "x" * 10_000_000 + '"'
-    good = json.loads((BAD / "good.json").read_text())
-    long = {**good[0], "input": good[0]["input"].replace('"A (1990)"', title)}
-    (place / "megabytes.json").write_text(json.dumps([long]))
-    for folder, broken in (("code", "views_list"), ("short", "views_length")):
-        (place / folder).mkdir()
-        for split in ("train", "valid", "test"):
-            source = broken if split == ("valid" if folder == "code" else "train") else "whole"
-            shutil.copy(BAD / "good.json", place / folder / f"{split}.json")
-            shutil.copy(BAD / f"{source}.csv", place / folder / f"{split}.csv")
-    (place / "raw").mkdir()
-    for name in ("BX-Book-Ratings.csv", "movie_titles.csv", "books_data.csv"):
-        (place / "raw" / name).write_bytes(b"\xff\xfe\x00junk" * 10)
-    with zipfile.ZipFile(place / "truncated.zip", "w") as archive:
-        archive.writestr("u.data", "1\t2\t3\t4\n" * 1000)
-    (place / "truncated.zip").write_bytes((place / "truncated.zip").read_bytes()[:-60])
-    os.mkfifo(place / "pipe")
-    shutil.copy(BAD / "good.json", place / "stage123.json")
-    (place / "stage123_about.json").write_text("[]")
-    make_models(place, tiny_llama)
+    bad_files.make(place, tiny_llama)
     return place
-
-
-def make_models(place: Path, tiny: Path) -> None:
-    for name in ("truncated-model", "wide-tokenizer", "wide-config", "no-yes", "lacks-layer", "bert", "with-adapter",
-                 "latin1-template", "short-model", "said-8bit", "odd-8bit",
-                 "few-layers", "renamed", "high-token", "list-type", "odd-dtype"):
-        shutil.copytree(tiny, place / name)
-    whole = load_file(tiny / "model.safetensors")
-    save_file({name: tensor for name, tensor in whole.items() if ".layers.1." not in name},
-              place / "lacks-layer" / "model.safetensors", metadata={"format": "pt"})
-    weights = place / "truncated-model" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1000])
-    tokenizer = AutoTokenizer.from_pretrained(tiny)
-    tokenizer.add_tokens([f"title{number}" for number in range(50)])
-    tokenizer.save_pretrained(place / "wide-tokenizer")
-    config = json.loads((tiny / "config.json").read_text())
-    (place / "renamed" / "model.safetensors").rename(place / "renamed" / "other.safetensors")
-    for name, change in (("few-layers", {"num_hidden_layers": 1}), ("list-type", {"model_type": ["llama"]}),
-                         ("odd-dtype", {"dtype": "float8"})):
-        (place / name / "config.json").write_text(json.dumps({**config, **change}))
-    (place / "latin1-template" / "chat_template.jinja").write_bytes(b"caf\xe9")
-    (place / "short-model" / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 16}))
-    for name, said in (("said-8bit", {"load_in_8bit": True, "quant_method": "bitsandbytes"}), ("odd-8bit", [8])):
-        (place / name / "config.json").write_text(json.dumps({**config, "quantization_config": said}))
-    (place / "wide-config" / "config.json").write_text(json.dumps({**config, "vocab_size": config["vocab_size"] + 64}))
-    (place / "bert" / "config.json").write_text(json.dumps({**config, "model_type": "bert", "is_decoder": True}))
-    said = json.loads((tiny / "tokenizer.json").read_text())
-    said["model"]["merges"] = [pair for pair in said["model"]["merges"] if "".join(pair) not in ("Yes", "es")]
-    (place / "no-yes" / "tokenizer.json").write_text(json.dumps(said))
-    said = json.loads((tiny / "tokenizer.json").read_text())
-    said["model"]["vocab"]["x" * 99] = 10**7
-    (place / "high-token" / "tokenizer.json").write_text(json.dumps(said))
-    model, _ = models.load(tiny, False, "float32", "cpu")
-    wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
-    wrapped.save_pretrained(place / "adapter")
-    changes = {"rank": {"r": 4}, "target": {"target_modules": ["k_proj"]}, "alpha": {"lora_alpha": float("nan")},
-               "r": {"r": 0}, "regex": {"target_modules": "["}, "pattern": {"rank_pattern": {"q_proj": "x"}},
-               "layer": {"target_modules": ["no_proj"]}}
-    for name in ("nan", "base", *changes):
-        shutil.copytree(place / "adapter", place / f"{name}-adapter")
-    shutil.copytree(place / "adapter", place / "list-manifest")
-    shutil.copytree(place / "adapter", place / "with-adapter", dirs_exist_ok=True)
-    (place / "list-manifest" / "tlrec.json").write_text("[1]")
-    shutil.copytree(place / "adapter", place / "seconds-manifest")
-    (place / "seconds-manifest" / "tlrec.json").write_text('{"seconds": NaN}')
-    for name, said in (("chain", '{"chain": []}'), ("nan", '{"cuts": NaN}'),
-                       ("digits", '{"seconds": 1%s}' % ("0" * 400))):
-        shutil.copytree(place / "adapter", place / f"{name}-manifest")
-        (place / f"{name}-manifest" / "tlrec.json").write_text(said)
-    first, *others = sorted(load_file(place / "adapter" / "adapter_model.safetensors").items())
-    for name, odd in (("complex", first[1].to(torch.complex64)), ("sparse", first[1].to_sparse()),
-                      ("endless", torch.zeros(1).expand(10**7, 10**6)), ("blank", None)):
-        folder = shutil.copytree(place / "adapter", place / f"{name}-adapter")
-        (folder / "adapter_model.safetensors").unlink()
-        torch.save({**dict(others), first[0]: odd}, folder / "adapter_model.bin")
-        if odd is None:
-            (folder / "adapter_model.bin").write_bytes(b"")
-    (place / "base-adapter" / "tlrec.json").write_text('{"base_model": {"name": "another", "fingerprint": "0"}}')
-    weights = load_file(place / "adapter" / "adapter_model.safetensors")
-    next(iter(weights.values()))[0, 0] = torch.nan
-    save_file(weights, place / "nan-adapter" / "adapter_model.safetensors")
-    for name, change in changes.items():
-        config = place / f"{name}-adapter" / "adapter_config.json"
-        config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
 
 
 def last_error(capsys, words: list[str]) -> str:

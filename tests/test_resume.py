@@ -1,107 +1,17 @@
 """Tuning that is killed at any moment goes on from its last whole checkpoint, to the same bits."""
 
-import itertools
-import json
-import multiprocessing
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import torch
-from conftest import run
-from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer
+from tuning_runs import Tuning, killed_until_done, same, steps_of, words
 
 from tlrec import checkpoints
-from tlrec.order import RowOrder
-from tlrec.trainer import RecTrainer
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tlrec.trainer", "tlrec.tuning", "bitsandbytes"])
-
-
-def words(home, model, output, *more, epochs=8):
-    return ["--base_model", model, "--train_data_path", home / "instruction_data/movielens/train.json",
-            "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output, "--num_epochs", epochs,
-            "--eval_steps", 3, "--batch_size", 8, "--micro_batch_size", 4, "--learning_rate", 0.01,
-            "--warmup_steps", 1, "--dtype", "float32", "--train_on_inputs", False, *more]
-
-
-def tune(arguments, log, largest_file=None):
-    """What a child process does: ins_tuning.py with these words, its output in a file."""
-    sys.stdout = sys.stderr = open(log, "a", buffering=1)
-    torch.set_num_threads(1)
-    if largest_file:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    import ins_tuning
-    from tlrec import cli
-
-    cli.run(ins_tuning.main, [str(word) for word in arguments])
-
-
-class Tuning:
-    """One run in a child process."""
-
-    def __init__(self, arguments, log: Path, largest_file: int | None = None):
-        self.log = log
-        log.unlink(missing_ok=True)
-        self.child = PROCESSES.Process(target=tune, args=(arguments, log, largest_file))
-        self.child.start()
-
-    def wait_for(self, text: str) -> None:
-        while not (self.log.exists() and text in self.log.read_text()):
-            assert self.child.is_alive(), self.log.read_text()
-            time.sleep(0.005)
-
-    def end(self) -> int:
-        self.child.join(120)
-        return self.child.exitcode
-
-
-@pytest.fixture(scope="module")
-def undisturbed(small_data, tiny_llama, tmp_path_factory):
-    """(adapter folder, seconds from the first sample on) of a run that nothing disturbs."""
-    output = tmp_path_factory.mktemp("undisturbed") / "adapter"
-    run = Tuning(words(small_data, tiny_llama, output), output.parent / "log")
-    run.wait_for("samples for tuning")
-    began = time.time()
-    assert run.end() == 0, run.log.read_text()
-    return output, time.time() - began
-
-
-def same(one: Path, other: Path) -> bool:
-    manifests = [json.loads((folder / "tlrec.json").read_text()) for folder in (one, other)]
-    assert manifests[0]["selected"] == manifests[1]["selected"] and manifests[0]["steps"] == manifests[1]["steps"]
-    return (one / "adapter_model.safetensors").read_bytes() == (other / "adapter_model.safetensors").read_bytes()
-
-
-def killed_until_done(small_data, model, output, moments, *more) -> tuple[int, list[int]]:
-    """(kills that hit a living run, steps from which runs went on); the last run is left alone."""
-    kills, continued = 0, []
-    for moment in [*moments, None]:
-        if moment is not None and (output / "tlrec.json").exists():
-            shutil.rmtree(output)  # it came to its end before a kill: the next ones meet a new run
-        run = Tuning(words(small_data, model, output, *more), output.parent / "log")
-        if moment is not None:
-            run.wait_for("samples for tuning")
-            time.sleep(moment)
-            if run.child.is_alive():
-                run.child.kill()
-                run.child.join()
-                kills += run.child.exitcode == -signal.SIGKILL
-        else:
-            assert run.end() == 0, run.log.read_text()
-        text = run.log.read_text()
-        if "tuning goes on from it" in text:
-            continued.append(int(text.split(": whole and of this run")[0].rpartition("checkpoint-")[2]))
-    return kills, continued
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
@@ -154,10 +64,6 @@ with interruption.Interruption() as wish:
     print(wish.number)
 """], capture_output=True, text=True)
     assert said.returncode == code and said.stdout == ("" if code else "2\n"), said
-
-
-def steps_of(output: Path) -> list[int]:
-    return [checkpoints.step(folder) for folder in checkpoints.numbered(output)]
 
 
 def test_half_written_and_foreign_checkpoints_are_never_loaded(undisturbed, small_data, tiny_llama, tmp_path):
@@ -243,88 +149,3 @@ def test_a_run_killed_at_its_end_only_chooses_and_saves(undisturbed, small_data,
         assert killed_until_done(small_data, tiny_llama, output, [], *more[:2]) == (0, [last])
         assert (output / "adapter_model.safetensors").read_bytes() == expected
         assert max(steps_of(output)) == last
-
-
-def test_a_loss_that_is_not_finite_ends_it_with_the_rows_named(small_data, tiny_llama, tmp_path):
-    """One row holds a word whose embedding is NaN; it comes last in the first epoch."""
-    poisoned, tokenizer = tmp_path / "poisoned", AutoTokenizer.from_pretrained(tiny_llama)
-    shutil.copytree(tiny_llama, poisoned)
-    weights = load_file(poisoned / "model.safetensors")
-    (token,) = tokenizer(" Zebra", add_special_tokens=False)["input_ids"][-1:]
-    weights["model.embed_tokens.weight"][token] = torch.nan
-    save_file(weights, poisoned / "model.safetensors", metadata={"format": "pt"})
-    rows = json.loads((small_data / "instruction_data/movielens/train.json").read_text())
-    row = list(RowOrder(len(rows), 42, 8))[-1]
-    rows[row]["input"] = rows[row]["input"].replace("No Film", "No Zebra", 1)
-    (tmp_path / "train.json").write_text(json.dumps(rows))
-    output = tmp_path / "adapter"
-    arguments = words(small_data, poisoned, output, "--select_by", "none")
-    changed = {"--train_data_path": tmp_path / "train.json", "--eval_steps": 2}
-    arguments = [changed.get(before, word) for before, word in zip([None, *arguments], arguments, strict=False)]
-    run = Tuning(arguments, tmp_path / "log")
-    assert run.end() == 2, run.log.read_text()
-    last = run.log.read_text().splitlines()[-1]
-    named = {int(number) for number in last.split("on records ")[1].split(" of the")[0].split(", ")}
-    assert last.startswith("error: step 3: the loss is nan") and "--learning_rate" in last
-    assert len(named) == 4 and row in named and named < set(range(24))
-    assert steps_of(output) == [2] and not (output / "tlrec.json").exists()
-
-
-def test_the_selected_checkpoint_outlives_later_ones_however_the_folder_is_spelt(small_data, tiny_llama, tmp_path,
-                                                                               monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    more = ["--early_stopping", 3, "--keep_checkpoints", 1]
-    for output in ("plain", "./dotted", "with//two", f"{tmp_path}//whole/"):
-        given = [0.05 if word == 0.01 else word for word in words(small_data, tiny_llama, output, *more)]
-        run(["ins_tuning", *map(str, given)])
-    said = {name: json.loads((tmp_path / name / "tlrec.json").read_text()) for name in
-            ("plain", "dotted", "with/two", "whole")}
-    assert said["plain"]["selected"]["step"] < said["plain"]["steps"] - 3  # one validation: not the last checkpoint
-    for name, manifest in said.items():
-        assert manifest["selected"] == said["plain"]["selected"]
-        best = tmp_path / name / f"checkpoint-{manifest['selected']['step']}" / "adapter_model.safetensors"
-        assert best.read_bytes() == (tmp_path / name / "adapter_model.safetensors").read_bytes()
-    assert len({manifest["files"]["adapter_model.safetensors"] for manifest in said.values()}) == 1
-
-
-def test_out_of_memory_names_the_setting_and_the_run_goes_on(undisturbed, small_data, tiny_llama, tmp_path,
-                                                             monkeypatch, capsys):
-    output, loss, steps = tmp_path / "adapter", RecTrainer.compute_loss, itertools.count(1)
-
-    def full(*words, **named):
-        if next(steps) > 9:  # micro-batches: in the fifth step
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return loss(*words, **named)
-
-    monkeypatch.setattr(RecTrainer, "compute_loss", full)
-    with pytest.raises(SystemExit) as stop:
-        run(["ins_tuning", *map(str, words(small_data, tiny_llama, output))])
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert stop.value.code == 2 and last.startswith("error: out of memory (CUDA out of memory.")
-    assert "lower --micro_batch_size (now 4), or give --gradient_checkpointing True" in last
-    assert steps_of(output) == [3]
-    assert killed_until_done(small_data, tiny_llama, output, []) == (0, [3]) and same(undisturbed[0], output)
-
-
-def test_no_room_for_a_checkpoint_keeps_the_earlier_ones(undisturbed, small_data, tiny_llama, tmp_path):
-    """A file system that is full: a small one where it may be mounted, else a limit on the size of files."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    pages = sum(-(-path.stat().st_size // 4096) for path in undisturbed[0].glob("checkpoint-24/*"))
-    room = f"size={int(2.5 * pages) * 4}k"  # for two checkpoints and a half
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", room, "tmpfs", disk], capture_output=True)
-    small = mounted.returncode == 0
-    try:
-        output = disk / "adapter"
-        run = Tuning(words(small_data, tiny_llama, output), tmp_path / "log", None if small else 9_000)
-        assert run.end() == 2
-        last = run.log.read_text().splitlines()[-1]
-        assert "cannot be saved" in last and "make room" in last and last.startswith("error: ")
-        if small:
-            assert checkpoints.SEAL in {path.name for path in (output / "checkpoint-6").iterdir()}
-            subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
-            assert killed_until_done(small_data, tiny_llama, output, []) == (0, [6])
-            assert same(undisturbed[0], output)
-    finally:
-        if small:
-            subprocess.run(["umount", disk], check=True)

@@ -1,0 +1,44 @@
+"""Downloads stay with https and with our own hosts, redirects included."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from rec_data import movielens, published
+from tlrec import downloads
+from tlrec.errors import InputError
+
+
+class Redirect(BaseHTTPRequestHandler):
+    """Answers every request with a redirect to the same path on `server.elsewhere`."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):  # noqa: N802
+        self.server.seen.append(self.path)
+        self.send_response(302)
+        self.send_header("Location", self.server.elsewhere + self.path)
+        self.end_headers()
+
+
+def test_a_redirect_to_another_host_is_not_followed(tmp_path, monkeypatch):
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), Redirect) for _ in range(2)]
+    for server in servers:
+        server.seen = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    ours, other = servers
+    ours.elsewhere = f"http://localhost:{other.server_port}"
+    monkeypatch.setattr(downloads, "HOSTS", {"127.0.0.1"})
+    with pytest.raises(InputError, match="redirected from 127.0.0.1 to .*; not followed"):
+        downloads.url(f"http://127.0.0.1:{ours.server_port}/file", tmp_path / "file")
+    assert ours.seen == ["/file"] and other.seen == [] and not (tmp_path / "file").exists()
+    for server in servers:
+        server.shutdown()
+
+
+def test_our_own_addresses_are_https_on_the_hosts_that_redirects_may_not_leave():
+    for address in (movielens.GROUPLENS, published.BASE_URL):
+        parts = downloads.urllib.parse.urlsplit(address)
+        assert parts.scheme == "https" and parts.hostname in downloads.HOSTS
