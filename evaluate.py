@@ -11,8 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tlrec import adapters, cli, identity, lora, metrics, models, paths, processes, prompts, results, samples
+from tlrec import cli, distributed, files, paths
+from tlrec.data import samples
 from tlrec.errors import InputError
+from tlrec.evaluation import metrics, run_log
+from tlrec.model import prompts
+from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter
+from tlrec.model.base import check_quantization, load_base_model, recorded_name, resolve_base_model, select_device
+from tlrec.model.fingerprint import base_model_fingerprint
+from tlrec.model.lora import lora_config, lora_settings_hash
 
 METHODS = ("llm", "liked-ratio")
 SAMPLE_SEED = 0
@@ -49,7 +56,7 @@ def main(
         skip_recorded: print the earlier record of exactly this run, if there is one, instead of scoring again
     """
     prompts.check_template(prompt_template)
-    models.check_quantization(load_in_8bit, load_in_4bit)
+    check_quantization(load_in_8bit, load_in_4bit)
     if method not in METHODS:
         raise InputError(f"--method {method!r} is unknown; choose from {', '.join(METHODS)}")
     if dtype not in ("auto", "bfloat16", "float16", "float32"):
@@ -65,8 +72,8 @@ def main(
     users = samples.user_ids(test_path, rows)
     if test_rows != -1 and not 0 < test_rows <= len(rows):
         raise InputError(f"--test_rows {test_rows}: {test_path} has {len(rows)} rows; give 1 to {len(rows)}, or -1")
-    base = models.base_folder(base_model) if method == "llm" else None
-    adapter = adapters.inspect(lora_weights, base) if lora_weights and base else None
+    base = resolve_base_model(base_model) if method == "llm" else None
+    adapter = inspect_adapter(lora_weights, base) if lora_weights and base else None
     picked = np.arange(len(rows))
     sampled = test_rows not in (-1, len(rows))
     if sampled:
@@ -75,32 +82,32 @@ def main(
     counts = _title_counts(method, rows, test_path)
     request = {
         "method": method,
-        "test_sha256": samples.sha256(test_path),
+        "test_sha256": files.sha256(test_path),
         "test_rows": len(rows),
-        "base_model": identity.fingerprint(base) if base else None,
-        "adapter_sha256": samples.sha256(adapter.weights) if adapter else None,
-        **({"adapter_settings_sha256": lora.settings_hash(adapter)} if adapter else {}),
+        "base_model": base_model_fingerprint(base) if base else None,
+        "adapter_sha256": files.sha256(adapter.weights) if adapter else None,
+        **({"adapter_settings_sha256": lora_settings_hash(adapter)} if adapter else {}),
         "load_in_8bit": load_in_8bit,
         "dtype": dtype,
         "prompt_template": prompt_template,
         "scoring_batch_size": scoring_batch_size,
         **({"load_in_4bit": True} if load_in_4bit else {}),
-        **(prompts.chat_template_record(base, prompt_template) if base else {}),
+        **(prompts.chat_template_hash(base, prompt_template) if base else {}),
     }
     system = _system(method, base, adapter)
-    processes.join()
-    recorded = processes.of_first(lambda: results.find(request)) if skip_recorded else None
+    distributed.init()
+    recorded = distributed.broadcast_from_main(lambda: run_log.find_record(request)) if skip_recorded else None
     if recorded:
         print(f"{system}: already recorded as {recorded['run_id']}; reused")
-        if processes.first() and recorded["experiment"] != experiment:
-            results.append({**recorded, "experiment": experiment, "reused_from": recorded["run_id"]})
+        if distributed.is_main_process() and recorded["experiment"] != experiment:
+            run_log.append_record({**recorded, "experiment": experiment, "reused_from": recorded["run_id"]})
         _print_figures(recorded["metrics"])
         return
     print(f"{system}: {len(rows)} rows of {test_path}")
     tuned_with = adapter.manifest.get("arguments", {}).get("prompt_template", prompt_template) if adapter else None
     if adapter and tuned_with != prompt_template:
         print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with {prompt_template}")
-    folder = paths.writable_directory(paths.results())
+    folder = paths.writable_directory(paths.results_dir())
     began = time.time()
     if method == "llm":
         bits = (load_in_8bit, load_in_4bit)
@@ -110,7 +117,7 @@ def main(
     else:
         probabilities = samples.liked_ratio(counts)
         columns = {"p_yes": probabilities}
-    if not processes.first():
+    if not distributed.is_main_process():
         return
     labels = np.array([row.label for row in rows])
     figures = metrics.evaluate(labels, probabilities, users, counts)
@@ -127,12 +134,12 @@ def main(
         "metrics": figures,
         "seconds": round(time.time() - began, 2),
         "arguments": {name: value for name, value in request.items() if not name.endswith("sha256")}
-        | {"base_model": models.recorded_name(base_model),
+        | {"base_model": recorded_name(base_model),
            "lora_weights": lora_weights and os.path.abspath(lora_weights),
            "test_data_path": os.path.abspath(test_path), "experiment": experiment},
         "request": request,
     }
-    run_id = results.append_evaluation(record, test_path, picked, users, labels, columns)
+    run_id = run_log.append_evaluation(record, test_path, picked, users, labels, columns)
     print(f"recorded as {run_id} in {folder / 'runs.jsonl'}")
     _print_figures(figures)
 
@@ -148,17 +155,17 @@ def _title_counts(method: str, rows: list[samples.Sample], path: Path) -> np.nda
 
 
 def _llm_scores(base, adapter, rows, bits, dtype, template, batch_size, named):
-    device = models.describe_device()
-    from tlrec import scoring
-    from tlrec.answers import Encoder
+    device = select_device()
+    from tlrec.model import scoring
+    from tlrec.model.encoder import Encoder
 
-    model, tokenizer = models.load(base, bits[0], dtype, device, load_in_4bit=bits[1])
+    model, tokenizer = load_base_model(base, bits[0], dtype, device, load_in_4bit=bits[1])
     if adapter:
-        model = adapters.attach(model, lora.of_adapter(adapter), adapter)
+        model = attach_adapter(model, lora_config(adapter), adapter)
     return scoring.score(model, Encoder(tokenizer, template), rows, batch_size, "scoring", named)
 
 
-def _system(method: str, base: Path | None, adapter: adapters.Adapter | None) -> str:
+def _system(method: str, base: Path | None, adapter: Adapter | None) -> str:
     """A run's name in tables: base model + adapter chain, with the training rows of each stage."""
     if base is None or adapter is None:
         return method if base is None else f"{base.name}, untuned"
@@ -167,7 +174,7 @@ def _system(method: str, base: Path | None, adapter: adapters.Adapter | None) ->
     return " + ".join([base.name, *stages])
 
 
-def _adapter_record(adapter: adapters.Adapter) -> dict:
+def _adapter_record(adapter: Adapter) -> dict:
     """What a record says of the adapter: chain, shots, seed, where its last tuning data came from, and its cost."""
     manifest = adapter.manifest
     return {

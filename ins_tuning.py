@@ -6,15 +6,16 @@
 
 from pathlib import Path
 
-from tlrec import cli, samples
+from tlrec import cli
+from tlrec.data import samples
 from tlrec.errors import InputError
-from tlrec.stages import Settings, Stage
-from tlrec.tuning import tune
+from tlrec.training.config import TuningConfig, TuningPlan
+from tlrec.training.tune import tune
 
 
 def main(
     train_data_path: str,
-    settings: Settings,
+    settings: TuningConfig,
     val_data_path: str | None = None,
     val_set_size: int = 0,
     resume_from_checkpoint: str | None = None,
@@ -55,10 +56,10 @@ def main(
         valid = [train[row] for row in held_out]
     else:
         rows = list(range(len(train)))
-    samples.check_shots(train_path, len(rows), sample)
+    samples.check_sample_size(train_path, len(rows), sample)
     if sample != -1:
         rows = [rows[row] for row in samples.shuffled_rows(len(rows), seed, sample)]
-    tune(settings, Stage(
+    tune(settings, TuningPlan(
         train_path=train_path, train=[train[row] for row in rows], train_rows=rows, valid_path=valid_path, valid=valid,
         shots=None, seed=seed, start=resume_from_checkpoint, learning_rate=learning_rate, num_epochs=num_epochs,
         group_by_length=group_by_length, select_by=select_by, eval_steps=eval_steps, keep_checkpoints=keep_checkpoints,

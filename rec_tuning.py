@@ -8,14 +8,15 @@
 
 from pathlib import Path
 
-from tlrec import cli, samples
-from tlrec.stages import Settings, Stage
-from tlrec.tuning import tune
+from tlrec import cli
+from tlrec.data import samples
+from tlrec.training.config import TuningConfig, TuningPlan
+from tlrec.training.tune import tune
 
 
 def main(
     train_data_path: str,
-    settings: Settings,
+    settings: TuningConfig,
     val_data_path: str | None = None,
     resume_from_checkpoint: str | None = None,
     sample: int = -1,
@@ -47,10 +48,10 @@ def main(
     train_path, valid_path = Path(train_data_path), Path(val_data_path) if val_data_path else None
     train = samples.read_samples(train_path, answers_only=True)
     valid = samples.read_samples(valid_path, answers_only=True) if valid_path else []
-    samples.check_shots(train_path, len(train), sample)
+    samples.check_sample_size(train_path, len(train), sample)
     shots = len(train) if sample == -1 else sample
     rows = samples.shuffled_rows(len(train), seed, shots)
-    tune(settings, Stage(
+    tune(settings, TuningPlan(
         train_path=train_path, train=[train[row] for row in rows], train_rows=rows, valid_path=valid_path, valid=valid,
         shots=shots, seed=seed, start=resume_from_checkpoint, learning_rate=learning_rate, num_epochs=num_epochs,
         group_by_length=group_by_length, select_by=select_by, keep_checkpoints=keep_checkpoints, sample=sample,

@@ -2,7 +2,7 @@
 
     python report.py                                       every evaluation in results/runs.jsonl
     python report.py table --experiment quickstart --output results/quickstart.json
-    python report.py table1 --runs results/reference/*.jsonl --output results/table1
+    python report.py table1 --runs results/reference/*/runs.jsonl --output results/table1
     python report.py compare RUN_A RUN_B
     python report.py figures --output results/figures
     python report.py rerun RUN                             the commands that make a run again; is all as it was?
@@ -13,9 +13,9 @@ import json
 import sys
 from pathlib import Path
 
-from tlrec import cli, histories, paths
+from tlrec import cli, files, paths
 from tlrec.errors import InputError
-from tlrec.reports import compare, readme, records, table1, tables
+from tlrec.reports import compare, generated_blocks, records, table1, tables
 
 
 def table(
@@ -31,7 +31,7 @@ def table(
         published: also print the published figures
         ids: also print the run ids, which compare takes
     """
-    found = records.latest(records.read(runs), experiment)
+    found = records.latest_per_request(records.read_runs(runs), experiment)
     rows = tables.evaluations(found)
     if ids:
         rows = [[*row, name] for row, name in zip(rows, ["run", *(r["run_id"] for r in found)], strict=True)]
@@ -41,7 +41,7 @@ def table(
     if output:
         place = Path(output)
         paths.writable_directory(place.parent)
-        histories.write_atomically(place, json.dumps([summary(record) for record in found], indent=2) + "\n")
+        files.write_atomically(place, json.dumps([summary(record) for record in found], indent=2) + "\n")
         print(f"written to {place}")
 
 
@@ -56,7 +56,7 @@ def table_1(
         split: the split whose evaluations count, all rows of it
         output: also write OUTPUT.md, OUTPUT.tex (booktabs) and OUTPUT.csv
     """
-    found, notes = records.on_whole_split(records.latest(records.read(runs), experiment), split)
+    found, notes = records.on_whole_split(records.latest_per_request(records.read_runs(runs), experiment), split)
     for note in notes:
         print(note, file=sys.stderr)
     texts = table1.render([*records.cells(found), *records.published_cells()])
@@ -65,7 +65,7 @@ def table_1(
         place = Path(output)
         paths.writable_directory(place.parent)
         for ending, text in texts.items():
-            histories.write_atomically(place.with_name(f"{place.name}.{ending}"), text)
+            files.write_atomically(place.with_name(f"{place.name}.{ending}"), text)
         print(f"\nwritten to {place}.md, .tex and .csv")
 
 
@@ -77,7 +77,7 @@ def compare_runs(run_a: str, run_b: str, runs: list[str] | None = None) -> None:
         run_b: the run that is subtracted
         runs: one or more records to read (default: results/runs.jsonl)
     """
-    found = records.read(runs)
+    found = records.read_runs(runs)
     print(compare.compare(compare.find(found, run_a), compare.find(found, run_b)))
 
 
@@ -93,10 +93,10 @@ def draw(
         split: the split whose evaluations count, all rows of it
         output: the folder to write to (default: results/figures)
     """
-    found, notes = records.on_whole_split(records.latest(records.read(runs), experiment), split)
+    found, notes = records.on_whole_split(records.latest_per_request(records.read_runs(runs), experiment), split)
     for note in notes:
         print(note, file=sys.stderr)
-    folder = paths.writable_directory(output or paths.results() / "figures")
+    folder = paths.writable_directory(output or paths.results_dir() / "figures")
     from tlrec.reports import figures
 
     drawn, missing = figures.draw(found, folder)
@@ -112,14 +112,14 @@ def rerun(run: str, runs: list[str] | None = None) -> None:
         run: run id, or its beginning or end (`python report.py table --ids True` lists them)
         runs: one or more records to read (default: results/runs.jsonl)
     """
-    from tlrec.reports import rerun as commands
+    from tlrec.reports import rerun
 
-    record = compare.find(records.read(runs), run)
+    record = compare.find(records.read_runs(runs), run)
     said = (f"{record['system']}: commit {record.get('commit')}, torch {record['versions'].get('torch')}, "
-            f"{record['time']}; in {paths.home()}")
+            f"{record['time']}; in {paths.home_dir()}")
     print("#", " ".join(said.split()))  # one line, whatever the record holds
-    print(*commands.commands(record), sep="\n")
-    changed = commands.changed(record)
+    print(*rerun.commands(record), sep="\n")
+    changed = rerun.changed_inputs(record)
     if changed:
         raise InputError("; ".join(changed))
     print("# data, base model and adapter are the recorded ones")
@@ -128,13 +128,13 @@ def rerun(run: str, runs: list[str] | None = None) -> None:
 def fill_readme(path: str | None = None) -> None:
     """Fill the blocks between `<!-- COMMAND -->` and `<!-- end -->` with what their commands print.
 
-    COMMAND is python report.py ..., python -m benchmarks.on_paper, or cat of a table under results/reference.
+    COMMAND is python report.py ..., python -m benchmarks.roofline, or cat of a table under results/reference.
 
     Args:
         path: the file to rewrite in place (default: the repository's README.md)
     """
     place = Path(path) if path else paths.ROOT / "README.md"
-    print(f"{place}: {readme.rewrite(place)} blocks filled")
+    print(f"{place}: {generated_blocks.rewrite(place)} blocks filled")
 
 
 def summary(record: dict) -> dict:

@@ -7,8 +7,13 @@
 import json
 from pathlib import Path
 
-from tlrec import adapters, cli, identity, lora, models, paths, results, samples, whole
+from tlrec import cli, files, paths
 from tlrec.errors import InputError
+from tlrec.evaluation import run_log
+from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter
+from tlrec.model.base import load_base_model, resolve_base_model
+from tlrec.model.fingerprint import base_model_fingerprint
+from tlrec.model.lora import lora_config
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 
@@ -24,14 +29,14 @@ def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto
     """
     if dtype not in DTYPES:
         raise InputError(f"--dtype {dtype!r} is unknown; choose {', '.join(DTYPES)}")
-    base, output = models.base_folder(base_model), Path(output_dir)
+    base, output = resolve_base_model(base_model), Path(output_dir)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output}: is there already; name a new folder")
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     if "quantization_config" in config:
         raise InputError(f"{base}: its weights are quantised, so an adapter cannot be merged into them; give the model "
                          "in fp16, bf16 or fp32")
-    adapter = adapters.inspect(lora_weights, base)
+    adapter = inspect_adapter(lora_weights, base)
     wanted = config.get("dtype") or config.get("torch_dtype") or "float32" if dtype == "auto" else dtype
     if wanted not in DTYPES:
         raise InputError(f"{base / 'config.json'}: dtype {wanted!r} is none that models are saved in; give --dtype")
@@ -40,12 +45,12 @@ def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto
     print(f"{output}: {base.name} + {' + '.join(adapter.chain)}, {wanted}")
 
 
-def merge(base: Path, adapter: adapters.Adapter, output: Path, dtype: str) -> None:
+def merge(base: Path, adapter: Adapter, output: Path, dtype: str) -> None:
     """Write the merged model. InputError where the adapter does not fit the base model."""
     from transformers import AutoTokenizer
 
-    model, _ = models.load(base, False, dtype, "cpu")
-    model = adapters.attach(model, lora.of_adapter(adapter), adapter)
+    model, _ = load_base_model(base, False, dtype, "cpu")
+    model = attach_adapter(model, lora_config(adapter), adapter)
     try:
         model = model.merge_and_unload(safe_merge=True)
     except ValueError as error:  # weights that are not finite
@@ -53,14 +58,18 @@ def merge(base: Path, adapter: adapters.Adapter, output: Path, dtype: str) -> No
     # without the padding that load() gives it
     words = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
     note = {
-        "base_model": {"name": base.name, "fingerprint": identity.fingerprint(base)},
-        "adapter": {"path": paths.portable(str(adapter.folder.resolve())), "sha256": samples.sha256(adapter.weights),
-                    "chain": adapter.chain, "rows_of_chain": adapter.rows_of_chain,
-                    "prompt_template": adapter.manifest.get("arguments", {}).get("prompt_template")},
+        "base_model": {"name": base.name, "fingerprint": base_model_fingerprint(base)},
+        "adapter": {
+            "path": paths.relative_to_home(str(adapter.folder.resolve())),
+            "sha256": files.sha256(adapter.weights),
+            "chain": adapter.chain,
+            "rows_of_chain": adapter.rows_of_chain,
+            "prompt_template": adapter.manifest.get("arguments", {}).get("prompt_template"),
+        },
         "dtype": dtype,
-        **results.environment(),
+        **run_log.environment(),
     }
-    with whole.making(output) as made:
+    with files.build_directory(output) as made:
         if made is None:
             raise InputError(f"{output}: is there already; name another folder, or remove it")
         model.save_pretrained(made)

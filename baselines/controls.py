@@ -20,8 +20,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tlrec import cli, histories, metrics, paths, results, samples
+from tlrec import cli, files, paths
+from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
+from tlrec.evaluation import metrics, run_log
 
 METHODS = ("item-mean", "popularity", "logistic", "liked-ratio+item-mean")
 PROBABILITIES = ("item-mean", "logistic")  # of the methods, those whose score is one
@@ -57,7 +59,7 @@ def main(
         raise InputError(f"--methods {unknown[0]!r} is unknown; choose from {', '.join(METHODS)}")
     train_path, test_path = Path(train_data_path), Path(test_data_path)
     train, test = (samples.read_samples(path, answers_only=True) for path in (train_path, test_path))
-    samples.check_shots(train_path, len(train), sample)
+    samples.check_sample_size(train_path, len(train), sample)
     train_items, test_items = target_items(train_path, train, test_path, test)
     train_counts, test_counts = samples.title_counts(train, train_path), samples.title_counts(test, test_path)
     rows = np.arange(len(train)) if sample == -1 else np.array(samples.shuffled_rows(len(train), seed, sample))
@@ -66,10 +68,10 @@ def main(
         raise InputError(f"{train_path}: the {len(rows)} rows of seed {seed} hold one answer only, too little for "
                          "logistic; take more with --sample, or another --seed")
     users = samples.user_ids(test_path, test)
-    hashes = {"train_sha256": samples.sha256(train_path), "test_sha256": samples.sha256(test_path)}
+    hashes = {"train_sha256": files.sha256(train_path), "test_sha256": files.sha256(test_path)}
     for method in methods:
         request = {"method": method, **hashes, "shots": len(rows), "seed": None if sample == -1 else seed}
-        recorded = results.find(request) if skip_recorded else None
+        recorded = run_log.find_record(request) if skip_recorded else None
         if recorded:
             print(f"{method}: already recorded as {recorded['run_id']}; reused")
             continue
@@ -91,9 +93,9 @@ def main(
                           "sample": sample, "seed": seed, "experiment": experiment},
             "request": request,
         }
-        run_id = results.append_evaluation(record, test_path, range(len(test)), users, labels, {"score": scores})
+        run_id = run_log.append_evaluation(record, test_path, range(len(test)), users, labels, {"score": scores})
         print(f"{method}, {len(rows):,} rows: AUC {_shown(figures['auc'])}, UAUC {_shown(figures['uauc'])}, stratified "
-              f"AUC {_shown(figures['stratified_auc'])}; recorded as {run_id} in {paths.results() / 'runs.jsonl'}")
+              f"AUC {_shown(figures['stratified_auc'])}; recorded as {run_id} in {paths.results_dir() / 'runs.jsonl'}")
 
 
 def score(
@@ -163,7 +165,7 @@ def target_items(
 
 def _entry(path: Path, number: int, row: samples.Sample) -> str:
     """The target as a history would write it: `""T" written by A"?` -> `"T" written by A`, `"T"?` -> `"T"`."""
-    history = histories.parse(row.input)
+    history = preference_text.parse(row.input)
     if history is None:
         raise InputError(f"{path}: record {number} has no preference lists, so its target item is unknown")
     return history.target_entry()

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tlrec import histories, samples
+from tlrec.data import preference_text, samples, views, windows
 from tlrec.errors import InputError
 
 PADDING, UNKNOWN, FIRST = 0, 1, 2
 DISLIKED, LIKED = 1, 2  # flags of history items; 0 is padding
-LENGTH = histories.HISTORY_LENGTH
+LENGTH = windows.HISTORY_LENGTH
 
 
 class Split(NamedTuple):
@@ -73,7 +73,7 @@ def read(path: str | Path) -> Split:
     if users is None:
         raise InputError(f"{view}: no such file; baselines read item ids, and {path.name} has titles alone")
     table = pd.read_csv(view, dtype=str, keep_default_na=False)
-    for column in histories.CSV_HEADER[1:4]:
+    for column in views.ID_COLUMNS[1:4]:
         if column not in table:
             raise InputError(f"{view}: no column {column}; make the data again")
     items = [_words(view, row, text, str) for row, text in enumerate(table["history_movie_id"])]
@@ -117,7 +117,7 @@ def titles(split: Split, items: Catalogue) -> list[str]:
     """
     found: dict[str, str] = {}
     for row, sample in enumerate(split.rows):
-        text = histories.parse(sample.input)
+        text = preference_text.parse(sample.input)
         if text is None:
             raise InputError(f"{split.path}: record {row} has no preference lists to read titles from")
         for entries, flag in ((text.liked, 1), (text.disliked, 0)):
@@ -125,10 +125,10 @@ def titles(split: Split, items: Catalogue) -> list[str]:
             if len(ids) == len(entries):
                 found |= zip(ids, entries, strict=True)
     for sample, item in zip(split.rows, split.targets, strict=True):
-        found[item] = histories.parse(sample.input).target_entry()
+        found[item] = preference_text.parse(sample.input).target_entry()
     missing = [item for item in items.numbers if item not in found]
     if missing:
         raise InputError(f"{split.path}: no title for item {missing[0]}; do its text and {split.path.stem}.csv agree?")
     if text.noun == "book":
-        return [" written by ".join(histories.book_parts(found[item])) for item in items.numbers]
+        return [" written by ".join(preference_text.book_parts(found[item])) for item in items.numbers]
     return [found[item].strip('"') for item in items.numbers]

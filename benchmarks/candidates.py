@@ -3,7 +3,7 @@
     python -m benchmarks.candidates              netflix' train.json, both ways; 200,000 made-up histories, ours alone
 
 Each measurement is a process of its own: seconds on the clock and of the CPU from the titles in memory to the last
-candidate set, peak memory as the process's resident high-water mark. Writes results/reference/candidates.{json,md}.
+candidate set, peak memory as the process's resident high-water mark. Writes results/reference/cot/candidates.{json,md}.
 """
 
 import hashlib
@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from cot_data import candidates
-from tlrec import cli, histories, paths, results
+from tlrec import cli, files, paths
 from tlrec.errors import InputError
+from tlrec.evaluation import run_log
 
 HEADER = """| data | histories | way | seconds | CPU seconds | peak GiB | faster | faster by CPU |
 |---|--:|---|--:|--:|--:|--:|--:|
@@ -67,7 +68,7 @@ def worker(way: str, source: str, count: int, seed: int) -> None:
     for titles in candidates.candidate_sets(rows) if way == "ours" else plain(rows):
         digest.update(json.dumps(titles).encode())
     taken = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    peak = results.peak_memory_gib()["host"]
+    peak = run_log.peak_memory_gib()["host"]
     print(json.dumps({name: round(value, 3) for name, value in taken.items()}
                      | {"peak_gib": peak, "sha256": digest.hexdigest()}))
 
@@ -105,7 +106,7 @@ def main(
         repeats: runs on the source in turn, ours and plain; the median time and the largest peak count
         seed: of the made-up histories
     """
-    path = source if Path(source).is_absolute() else str(paths.home() / source)
+    path = source if Path(source).is_absolute() else str(paths.home_dir() / source)
     histories_there = len(candidates.liked_samples(path))
     ways: dict[str, list[dict]] = {"ours": [], "plain": []}
     for _ in range(repeats):
@@ -123,16 +124,16 @@ def main(
                      | measure("ours", path, made_up_histories, seed))
     record = {
         "command": " ".join(["python -m benchmarks.candidates", *sys.argv[1:]]),
-        "commit": results.commit(),
+        "commit": run_log.git_commit(),
         "seed": seed,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "measurements": taken,
     }
-    folder = paths.writable_directory(paths.results() / "reference")
-    histories.write_atomically(folder / "candidates.json", json.dumps(record, indent=1) + "\n")
+    folder = paths.writable_directory(paths.results_dir() / "reference" / "cot")
+    files.write_atomically(folder / "candidates.json", json.dumps(record, indent=1) + "\n")
     note = (f"`{record['command']}`, commit {str(record['commit'])[:12]}, seed {seed}, {record['machine']}, median of "
             f"{repeats} on the source.\n")
-    histories.write_atomically(folder / "candidates.md", f"{table(taken)}\n{note}")
+    files.write_atomically(folder / "candidates.md", f"{table(taken)}\n{note}")
     print(table(taken))
 
 

@@ -20,12 +20,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import adapters, cli, identity, models, paths, results, samples
+from tlrec import cli, paths
+from tlrec.data import samples
 from tlrec.errors import InputError
+from tlrec.evaluation import run_log
+from tlrec.model.adapter import MANIFEST_FILE
+from tlrec.model.base import resolve_base_model
+from tlrec.model.fingerprint import base_model_fingerprint, matches_fingerprint
 
 ROWS = 16  # the first of movie/test
 LLAMA = "llama-7b"
-RECORDED = paths.ROOT / "results" / "reference" / "cpu_scores.json"
+RECORDED = paths.ROOT / "results" / "reference" / "gpu_check" / "cpu_scores.json"
 TOLERANCE = {"float32": 1e-3, "8-bit": 0.05}  # of P(Yes); 8-bit rounds the weights, so it may differ more
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 LIMIT = 1800  # seconds that one command may take
@@ -50,8 +55,8 @@ def main(device: str = "cpu", base_model: str = "smollm2-135m", recorded: str = 
         record: make that file instead
         load_in_8bit: tune and score in 8-bit; False is for a CPU in a hurry
     """
-    base = models.base_folder(base_model)
-    rows = samples.read_records(paths.home() / "rec_data" / "movie" / "test.json")[:ROWS]
+    base = resolve_base_model(base_model)
+    rows = samples.read_json_records(paths.home_dir() / "rec_data" / "movie" / "test.json")[:ROWS]
     with tempfile.TemporaryDirectory(prefix="check-gpu-") as work:
         bench = Bench(Path(work), rows, ["--load_in_8bit", "True"] if load_in_8bit else ["--load_in_8bit", "False"])
         if record:
@@ -60,9 +65,9 @@ def main(device: str = "cpu", base_model: str = "smollm2-135m", recorded: str = 
             _record(bench, base, Path(recorded))
             return
         checks = [_cuda(device), *_model(bench, base, Path(recorded))]
-        llama = paths.home() / "base_model" / LLAMA
+        llama = paths.home_dir() / "base_model" / LLAMA
         if llama.is_dir():
-            checks += _model(bench, models.base_folder(str(llama)), None)
+            checks += _model(bench, resolve_base_model(str(llama)), None)
         else:
             checks.append(Check(LLAMA, "skipped", f"not in {llama.parent}"))
         checks.append(_two_processes(bench, base))
@@ -115,7 +120,7 @@ class Bench:
                  self.home / "rec_data/movie/train.json", "--output_dir", output, "--sample", ROWS, "--batch_size", 8,
                  "--micro_batch_size", 4, "--max_steps", 2, "--warmup_steps", 0, "--learning_rate", 1e-3,
                  "--select_by", "none", *self.bits)
-        return json.loads((output / adapters.MANIFEST).read_text())
+        return json.loads((output / MANIFEST_FILE).read_text())
 
 
 def _model(bench: Bench, base: Path, recorded: Path | None) -> list[Check]:
@@ -200,7 +205,7 @@ def _known(recorded: Path, base: Path) -> list[float] | str:
     if not recorded.is_file():
         raise Failed(f"{recorded} is missing; {cure}")
     said = json.loads(recorded.read_text())
-    if identity.made_on(said["fingerprint"], base):
+    if matches_fingerprint(said["fingerprint"], base):
         return said["p_yes"]
     if said["base_model"] == base.name:
         raise Failed(f"{recorded} is of other weights of {base.name}; prepare the model again, or {cure}")
@@ -215,7 +220,7 @@ def _record(bench: Bench, base: Path, recorded: Path) -> None:
     scores, record = bench.scores(base, "--dtype", "float32")
     said = {
         "command": "python -m benchmarks.check_gpu --record True", "base_model": base.name,
-        "fingerprint": identity.fingerprint(base), "rows": f"the first {ROWS} of rec_data/movie/test.json",
+        "fingerprint": base_model_fingerprint(base), "rows": f"the first {ROWS} of rec_data/movie/test.json",
         "dtype": "float32", "p_yes": scores, "commit": record["commit"], "versions": record["versions"],
     }
     recorded.write_text(json.dumps(said, indent=2) + "\n")
@@ -228,7 +233,7 @@ def _memory(record: dict) -> str:
 
 
 def _environment(device: str) -> list[str]:
-    found = results.environment()
+    found = run_log.environment()
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return [f"device {device}, {platform.platform()}, python {found['python']}, commit {found['commit']}", "", versions]
 

@@ -6,7 +6,7 @@
 
 Each measurement is a process of its own. Seconds go from opening the raw files to the last file written, without the
 start of Python and its imports, raw files in the page cache; peak memory is the process's resident high-water mark, all
-included. Writes results/reference/datasets_NAME.json and the table beside it.
+included. Writes results/reference/datasets/NAME.json and the table beside it.
 """
 
 import importlib
@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tlrec import cli, histories, paths
+from tlrec import cli, paths
 from tlrec.errors import InputError
 
 MODULES = {
@@ -131,7 +131,7 @@ def main(
                 wanted = size in map(int, reference_sizes)
                 taken += compare(kind, raw_dir, size, more.get("files", 1), wanted, repeats)
                 print(json.dumps(taken[-1]), flush=True)
-    folder = paths.writable_directory(paths.results() / "reference")
+    folder = paths.writable_directory(paths.results_dir() / "reference" / "datasets")
     record = {
         "command": " ".join(["python -m benchmarks.datasets", *sys.argv[1:]]),
         "commit": commit.stdout.strip() + ("+changes" if changed.stdout.strip() else ""),
@@ -140,9 +140,9 @@ def main(
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "measurements": taken,
     }
-    histories.write_atomically(folder / f"datasets_{name}.json", json.dumps(record, indent=1) + "\n")
+    files.write_atomically(folder / f"{name}.json", json.dumps(record, indent=1) + "\n")
     note = f"`{record['command']}`, commit {record['commit']}, seed {seed}, {record['machine']}, median of {repeats}.\n"
-    histories.write_atomically(folder / f"datasets_{name}.md", f"{table(taken)}\n{note}")
+    files.write_atomically(folder / f"{name}.md", f"{table(taken)}\n{note}")
     print(table(taken))
 
 

@@ -13,9 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import side_by_side
-from tlrec import adapters, checkpoints, cli, histories, lora, metrics, models, samples, vetting
+from benchmarks import harness
+from tlrec import cli, files
+from tlrec.data import samples
 from tlrec.errors import InputError
+from tlrec.evaluation import metrics
+from tlrec.model.adapter import MANIFEST_FILE, attach_adapter, inspect_adapter
+from tlrec.model.base import load_base_model, resolve_base_model, select_device
+from tlrec.model.lora import lora_config
+from tlrec.training import checkpoints
 
 SCORES = "validation_scores.json"
 
@@ -23,19 +29,19 @@ SCORES = "validation_scores.json"
 def scores(folder: Path, base: Path, rows: list[samples.Sample], digest: str) -> tuple[np.ndarray, float]:
     """P(Yes) of the rows, which `digest` stands for, under a checkpoint, shape (n,), and the seconds that it took."""
     path = folder / SCORES
-    if path.exists() and (said := vetting.read_json(path, "remove it"))["rows"] == digest:
+    if path.exists() and (said := files.read_json(path, "remove it"))["rows"] == digest:
         return np.array(said["p_yes"]), said["seconds"]
 
-    from tlrec import scoring
-    from tlrec.answers import Encoder
+    from tlrec.model import scoring
+    from tlrec.model.encoder import Encoder
 
-    model, tokenizer = models.load(base, False, "auto", models.describe_device())
-    adapter = adapters.inspect(folder, base)
-    model = adapters.attach(model, lora.of_adapter(adapter), adapter)
+    model, tokenizer = load_base_model(base, False, "auto", select_device())
+    adapter = inspect_adapter(folder, base)
+    model = attach_adapter(model, lora_config(adapter), adapter)
     began = time.time()
     found = scoring.score(model, Encoder(tokenizer), rows, progress=folder.name).p_yes
     said = {"rows": digest, "p_yes": found.tolist(), "seconds": round(time.time() - began, 1)}
-    histories.write_atomically(path, json.dumps(said))
+    files.write_atomically(path, json.dumps(said))
     return found, said["seconds"]
 
 
@@ -46,7 +52,7 @@ def drawn(rows: list[samples.Sample], found: np.ndarray, count: int, draws: int)
     full = np.array([metrics.auc(labels, one) for one in found])
     chosen = []
     for seed in range(draws):
-        part = [int(row.instruction) for row in samples.stratified(numbered, count, seed)]
+        part = [int(row.instruction) for row in samples.stratified_subset(numbered, count, seed)]
         chosen.append(int(np.argmax([metrics.auc(labels[part], one[part]) for one in found])))
     lost = full.max() - full[chosen]
     return {"eval_samples": count, "draws": draws, "same_checkpoint": float(np.mean(np.array(chosen) == full.argmax())),
@@ -73,18 +79,18 @@ def main(
         draws: seeds of each number
         name: of the results
     """
-    base = models.base_folder(base_model)
-    folders = sorted(Path(tuned).glob("checkpoint-*"), key=checkpoints.step)
+    base = resolve_base_model(base_model)
+    folders = sorted(Path(tuned).glob("checkpoint-*"), key=checkpoints.step_of)
     if len(folders) < 2:
         raise InputError(f"{tuned}: fewer than two checkpoints; tune with --eval_steps and --keep_checkpoints 99")
-    read = samples.stratified(samples.read_samples(data, answers_only=True), rows, 0)
+    read = samples.stratified_subset(samples.read_samples(data, answers_only=True), rows, 0)
     if too_many := [count for count in counts if not 1 < int(count) < len(read)]:
         raise InputError(f"--counts {too_many[0]}: there are {len(read)} rows of {data}; give fewer than that")
-    digest = f"{samples.sha256(data)}, {len(read)} rows"
+    digest = f"{files.sha256(data)}, {len(read)} rows"
     taken = [scores(folder, base, read, digest) for folder in folders]
     found = np.array([one for one, _ in taken])
     labels = np.array([row.label for row in read])
-    full = {checkpoints.step(folder): metrics.auc(labels, one) for folder, one in zip(folders, found, strict=True)}
+    full = {checkpoints.step_of(folder): metrics.auc(labels, one) for folder, one in zip(folders, found, strict=True)}
     seconds = float(np.median([spent for _, spent in taken]))
     measured = [drawn(read, found, int(count), draws) for count in counts]
     lines = ["| validation rows | seconds a validation | same checkpoint | lost in AUC: mean | at most |",
@@ -95,9 +101,9 @@ def main(
     said = ", ".join(f"{step}: {value:.4f}" for step, value in full.items())
     note = (f"{len(folders)} checkpoints of {Path(tuned).name}, AUC on all rows by step: {said}. {draws} draws each "
             "(seeds from 0); seconds of a part are its share of those of all rows.")
-    manifest = vetting.read_json(Path(tuned) / adapters.MANIFEST, "tune it to its end")
-    side_by_side.write(name, "eval_samples", "\n".join(lines) + "\n", measured, note, auc_by_step=full,
-                       seconds_of_all_rows=seconds, tuned_with=manifest["arguments"], data_sha256=samples.sha256(data))
+    manifest = files.read_json(Path(tuned) / MANIFEST_FILE, "tune it to its end")
+    harness.write(name, "eval_samples", "\n".join(lines) + "\n", measured, note, auc_by_step=full,
+                       seconds_of_all_rows=seconds, tuned_with=manifest["arguments"], data_sha256=files.sha256(data))
 
 
 if __name__ == "__main__":

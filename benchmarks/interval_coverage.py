@@ -9,7 +9,8 @@ for one AUC, the value on 20,000 made-up users. A few minutes on one core.
 
 import numpy as np
 
-from tlrec import cli, comparison, metrics
+from tlrec import cli
+from tlrec.evaluation import metrics, significance
 
 SIZES = [10, 16, 22, 10, 53, 174, 51, 29, 132, 30, 98, 39, 97, 12, 69, 158]  # rows of each user of movie/test
 
@@ -36,9 +37,15 @@ def main(simulations: int = 300, seed: int = 0) -> None:
         intervals = [
             (truth, metrics.auc_interval(labels, one, users, number)),
             (truth, metrics.auc_interval(labels, one, None, number)),
-            *((0, found[1:3]) for found in (
-                comparison.bootstrap_auc(labels, *pair, users, number), comparison.delong_auc(labels, *pair),
-                comparison.bootstrap_uauc(labels, *pair, users, number), comparison.delong_uauc(labels, *pair, users))),
+            *(
+                (0, found[1:3])
+                for found in (
+                    significance.bootstrap_auc(labels, *pair, users, number),
+                    significance.delong_auc(labels, *pair),
+                    significance.bootstrap_uauc(labels, *pair, users, number),
+                    significance.delong_uauc(labels, *pair, users),
+                )
+            ),
         ]
         for name, (value, (low, high)) in zip(hits, intervals, strict=True):
             hits[name] += low <= value <= high

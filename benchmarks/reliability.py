@@ -15,8 +15,9 @@ import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
 
-from tlrec import cli, histories, paths, results
+from tlrec import cli, files, paths
 from tlrec.errors import InputError
+from tlrec.evaluation import run_log
 
 PROMISES = {
     "Tuning killed at any moment goes on from its last whole checkpoint, to the same bits":
@@ -116,11 +117,11 @@ def main(long: bool = False, reports: list[str] = [], commit: str = "") -> None:
     cases = [case for report in reports for case in passed(Path(report))] or ran(long)
     command = "python -m benchmarks.reliability" + " --long True" * long
     command += f" --reports {','.join(reports)}" * bool(reports)
-    lines = ["# Reliability", "", f"Written by `{command}` of tests at commit {commit or results.commit()}.",
+    lines = ["# Reliability", "", f"Written by `{command}` of tests at commit {commit or run_log.git_commit()}.",
              "", "| promise | tests | figures |", "|---|---|---|"]
     lines += [row(promise, selector, cases) for promise, selector in PROMISES.items()]
     place = paths.ROOT / "RELIABILITY.md"
-    histories.write_atomically(place, "\n".join(lines) + "\n")
+    files.write_atomically(place, "\n".join(lines) + "\n")
     print(f"written to {place}")
 
 

@@ -12,9 +12,13 @@ import json
 
 import numpy as np
 
-from benchmarks import side_by_side
-from tlrec import adapters, cli, metrics, models, samples
+from benchmarks import harness
+from tlrec import cli
+from tlrec.data import samples
 from tlrec.errors import InputError
+from tlrec.evaluation import metrics
+from tlrec.model.adapter import attach_adapter, inspect_adapter
+from tlrec.model.base import load_base_model, max_positions, resolve_base_model
 
 WAYS = ("ours", "plain", "published")
 BEGIN, END = 78, 16  # tokens of a stretched prompt that stay
@@ -28,22 +32,23 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
     import torch
     from transformers.utils import logging
 
-    from tlrec import lora, scoring
-    from tlrec.answers import Encoder
+    from tlrec.model import scoring
+    from tlrec.model.encoder import Encoder
+    from tlrec.model.lora import lora_config
 
     logging.set_verbosity_error()
-    base = models.base_folder(base_model)
-    adapter = adapters.inspect(lora_weights, base) if lora_weights else None
-    model, tokenizer = models.load(base, False, dtype, "cuda" if torch.cuda.is_available() else "cpu")
+    base = resolve_base_model(base_model)
+    adapter = inspect_adapter(lora_weights, base) if lora_weights else None
+    model, tokenizer = load_base_model(base, False, dtype, "cuda" if torch.cuda.is_available() else "cpu")
     if adapter:
-        model = adapters.attach(model, lora.of_adapter(adapter), adapter)
+        model = attach_adapter(model, lora_config(adapter), adapter)
     encoder = Encoder(tokenizer)
     read = samples.read_samples(data, answers_only=True)
     order = np.random.default_rng(seed).permutation(len(read))
     picked = [read[order[number % len(read)]] for number in range(rows)]
     if length:
         encoder = _Stretched(encoder, length)
-    ids = encoder.answer_ids()
+    ids = encoder.answer_token_ids()
     labels = [sample.label for sample in picked]
     model.eval()
 
@@ -65,7 +70,7 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
     def once() -> dict:
         if way == "ours":
             return {"p_yes": scoring.score(model, encoder, picked, batch).p_yes.tolist(), "labels": labels}
-        prompts = [encoder.prompt(sample) for sample in picked]
+        prompts = [encoder.encode_prompt(sample) for sample in picked]
         parts = [prompts[first : first + batch] for first in range(0, len(prompts), batch)]
         if way == "plain":
             return {"p_yes": np.concatenate([forward(part) for part in parts]).tolist()}
@@ -73,7 +78,7 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
         return {"p_yes": np.concatenate([one for one, _ in found]).tolist(),
                 "new_tokens": float(np.mean([count for _, count in found]))}
 
-    side_by_side.serve(once)
+    harness.serve(once)
 
 
 class _Stretched:
@@ -83,10 +88,10 @@ class _Stretched:
         self.encoder, self.length, self.tokenizer = encoder, length, encoder.tokenizer
 
     def answer_ids(self):
-        return self.encoder.answer_ids()
+        return self.encoder.answer_token_ids()
 
     def prompt(self, sample) -> list[int]:
-        ids = self.encoder.prompt(sample)
+        ids = self.encoder.encode_prompt(sample)
         begin, middle, end = ids[:BEGIN], ids[BEGIN:-END], ids[-END:]
         wanted = self.length - len(begin) - len(end)
         return begin + (middle * (wanted // len(middle) + 1))[:wanted] + end
@@ -95,8 +100,8 @@ class _Stretched:
 def compare(settings: dict, ways: list[str], rounds: int) -> tuple[list[dict], float]:
     calls = {way: f"scoring.worker({way!r}, **{settings!r})" for way in ways}
     dtype = settings["dtype"]
-    taken = side_by_side.take_turns(calls | {side_by_side.CEILING: f"side_by_side.ceiling({dtype!r})"}, rounds)
-    ceiling = taken.pop(side_by_side.CEILING)["flops_a_second"]
+    taken = harness.take_turns(calls | {harness.CEILING: f"harness.ceiling({dtype!r})"}, rounds)
+    ceiling = taken.pop(harness.CEILING)["flops_a_second"]
     rows = []
     for way, found in taken.items():
         speed = {other: settings["rows"] / taken[other]["seconds"] for other in taken}
@@ -164,16 +169,16 @@ def main(
     """
     if set(ways) - set(WAYS) or not ways:
         raise InputError(f"--ways takes {', '.join(WAYS)}")
-    growth, lengths, batch_sizes = (side_by_side.whole_numbers(flag, words) for flag, words in (
+    growth, lengths, batch_sizes = (harness.whole_numbers(flag, words) for flag, words in (
         ("growth", growth), ("lengths", lengths), ("batch_sizes", batch_sizes)))
-    side_by_side.check_least(rows=(rows, 1), batch=(batch, 1), rounds=(rounds, 0))
+    harness.check_least(rows=(rows, 1), batch=(batch, 1), rounds=(rounds, 0))
     from transformers import AutoConfig
 
-    read = models.reads(AutoConfig.from_pretrained(models.base_folder(base_model), trust_remote_code=False)) or 10**9
+    read = max_positions(AutoConfig.from_pretrained(resolve_base_model(base_model), trust_remote_code=False)) or 10**9
     if any(not SHORTEST <= length <= read for length in lengths):
         raise InputError(f"--lengths: from {SHORTEST} to {read} tokens")
     samples.read_samples(data, answers_only=True)
-    dtype = side_by_side.checked_dtype(dtype)
+    dtype = harness.checked_dtype(dtype)
     common = {"base_model": base_model, "lora_weights": lora_weights, "data": data, "rows": rows, "length": 0,
               "batch": batch, "dtype": dtype, "seed": seed}
     varied = ([{"rows": number} for number in growth] + [{"length": length} for length in lengths]
@@ -187,7 +192,7 @@ def main(
     note = (f"{dtype}, seed {seed}, median of {rounds or 1} turns, {lora_weights or 'untuned'}; ceiling (GFLOP/s of "
             f"torch.mm, 2,048 x 2,048, measured in turn): {ceilings}"
             + (f"; the published way generated {max(new_tokens):.0f} tokens a batch." if new_tokens else "."))
-    side_by_side.write(name, "scoring", table(measured), measured, note, seed=seed, rounds=rounds,
+    harness.write(name, "scoring", table(measured), measured, note, seed=seed, rounds=rounds,
                        ceilings_gflops=ceilings)
 
 

@@ -14,8 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import side_by_side
-from tlrec import cli, models, paths
+from benchmarks import harness
+from tlrec import cli, paths
+from tlrec.model.base import resolve_base_model
 
 
 def main(base_model: str = "smollm2-135m", data: str = "rec_data/movie/test.json", rounds: int = 5) -> None:
@@ -26,8 +27,8 @@ def main(base_model: str = "smollm2-135m", data: str = "rec_data/movie/test.json
         data: instruction JSON
         rounds: runs of each command; the median counts
     """
-    side_by_side.check_least(rounds=(rounds, 1))
-    base = str(models.base_folder(base_model))
+    harness.check_least(rounds=(rounds, 1))
+    base = str(resolve_base_model(base_model))
     evaluation = ["evaluate.py", "--base_model", base, "--test_data_path", data]
     tuning = ["--base_model", base, "--train_data_path", data, "--output_dir", "out"]
     commands = [
@@ -48,7 +49,7 @@ def main(base_model: str = "smollm2-135m", data: str = "rec_data/movie/test.json
                              "all_seconds": [round(one, 3) for one in taken]})
     lines = [f"| {row['command']} | {row['seconds']:.2f} | {row['limit']} |\n" for row in measured]
     table = "| command | seconds | limit |\n|---|---|---|\n" + "".join(lines)
-    side_by_side.write("startup", "startup", table, measured, f"Median of {rounds}.", rounds=rounds)
+    harness.write("startup", "startup", table, measured, f"Median of {rounds}.", rounds=rounds)
 
 
 def _seconds(words: list[str], environment: dict, code: int) -> float:

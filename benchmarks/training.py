@@ -14,8 +14,11 @@ import sys
 
 import numpy as np
 
-from benchmarks import side_by_side
-from tlrec import adapters, cli, models, samples
+from benchmarks import harness
+from tlrec import cli
+from tlrec.data import samples
+from tlrec.model.adapter import attach_adapter
+from tlrec.model.base import load_base_model, resolve_base_model
 
 WAYS = ("published", "without checkpointing", "ours, whole sequence", "ours, answer only")
 COLUMNS = ("| way | seconds a sample | times as fast as published | as without checkpointing | GFLOP/s | of ceiling "
@@ -33,32 +36,35 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     from torch.utils.data import SequentialSampler
     from transformers.utils import logging
 
-    from tlrec import metrics, scoring, stages, tuning
-    from tlrec.answers import Encoder
-    from tlrec.trainer import RecTrainer
+    from tlrec.evaluation import metrics
+    from tlrec.model import scoring
+    from tlrec.model.encoder import Encoder
+    from tlrec.training.config import TuningConfig
+    from tlrec.training.trainer import RecTrainer
+    from tlrec.training.tune import _features
 
     logging.set_verbosity_error()
     ours = way.startswith("ours")
     cuda = torch.cuda.is_available()
     transformers.set_seed(seed)
-    base = models.base_folder(base_model)
-    model, tokenizer = models.load(base, False, dtype, "cuda" if cuda else "cpu")
+    base = resolve_base_model(base_model)
+    model, tokenizer = load_base_model(base, False, dtype, "cuda" if cuda else "cpu")
     encoder = Encoder(tokenizer)
-    settings = stages.Settings(base_model, "", train_on_inputs=way != "ours, answer only")
+    settings = TuningConfig(base_model, "", train_on_inputs=way != "ours, answer only")
     read = samples.read_samples(samples.Path(data), answers_only=True)
     picked = [read[row] for row in samples.shuffled_rows(len(read), seed, rows)]
-    features = [tuning._features(encoder, sample, settings, "a row") | ({"row": number} if ours else {})
+    features = [_features(encoder, sample, settings, "a row") | ({"row": number} if ours else {})
                 for number, sample in enumerate(picked)]
     if way == "published":
         model.enable_input_require_grads()
     model.config.use_cache = False
-    model = adapters.attach(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], bias="none",
+    model = attach_adapter(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], bias="none",
                                             lora_dropout=lora_dropout, task_type="CAUSAL_LM"), None)
 
     class InTurn(transformers.TrainerCallback):
         """One step of the trainer a turn."""
 
-        turns = side_by_side.Turns()
+        turns = harness.Turns()
 
         def on_step_begin(self, args, state, control, **_):
             if not self.turns.begin():
@@ -71,7 +77,7 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     class InOrder:
         def _get_train_sampler(self, train_dataset=None):
             self.order = SequentialSampler(self.train_dataset)
-            self.order.set_epoch = lambda epoch: None
+            self.sampler.set_epoch = lambda epoch: None
             return self.order
 
     class Ours(InOrder, RecTrainer):
@@ -97,7 +103,7 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
         tested = samples.read_samples(samples.Path(auc_data), answers_only=True)
         tested = [tested[row] for row in samples.shuffled_rows(len(tested), 0, auc_rows)]
         found = scoring.score(model, encoder, tested).p_yes
-        side_by_side.last_words({"auc": metrics.auc(np.array([sample.label for sample in tested]), found)})
+        harness.last_words({"auc": metrics.auc(np.array([sample.label for sample in tested]), found)})
 
 
 def table(measured: list[dict]) -> str:
@@ -141,16 +147,16 @@ def main(
         seed: of the rows drawn and of the adapter
         name: of the results
     """
-    dtype = side_by_side.checked_dtype(dtype)
-    side_by_side.check_least(steps=(steps, 1), micro_batch=(micro_batch, 1), auc_rows=(auc_rows, 0))
-    models.base_folder(base_model)
+    dtype = harness.checked_dtype(dtype)
+    harness.check_least(steps=(steps, 1), micro_batch=(micro_batch, 1), auc_rows=(auc_rows, 0))
+    resolve_base_model(base_model)
     samples.read_samples(data, answers_only=True)
     settings = {"base_model": base_model, "data": data, "rows": (steps + 1) * micro_batch, "micro_batch": micro_batch,
                 "dtype": dtype, "lora_dropout": lora_dropout, "learning_rate": learning_rate,
                 "warmup_steps": warmup_steps, "auc_rows": auc_rows, "auc_data": auc_data, "seed": seed}
     calls = {way: f"training.worker({way!r}, **{settings!r})" for way in WAYS}
-    taken = side_by_side.take_turns(calls | {side_by_side.CEILING: f"side_by_side.ceiling({dtype!r})"}, steps)
-    ceiling = taken.pop(side_by_side.CEILING)["flops_a_second"]
+    taken = harness.take_turns(calls | {harness.CEILING: f"harness.ceiling({dtype!r})"}, steps)
+    ceiling = taken.pop(harness.CEILING)["flops_a_second"]
     measured = []
     for way, found in taken.items():
         of_whole = way == "ours, whole sequence"
@@ -169,7 +175,7 @@ def main(
     note = (f"{dtype}, micro-batch {micro_batch}, LoRA dropout {lora_dropout}, seed {seed}, median of {steps} "
             f"micro-batches after the first; ceiling (GFLOP/s of torch.mm, 2,048 x 2,048, measured in "
             f"turn): {ceiling / 1e9:.0f}.")
-    side_by_side.write(name, "training", table(measured), measured, note, **settings,
+    harness.write(name, "training", table(measured), measured, note, **settings,
                        ceiling_gflops=round(ceiling / 1e9, 1))
 
 

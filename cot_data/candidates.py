@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from tlrec.data.samples import read_samples
 from tlrec.errors import InputError
-from tlrec.samples import read_samples
 
 NEIGHBOURS = 12
 CANDIDATES = 19

@@ -15,16 +15,16 @@ from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 from cot_data.ledger import Ledger
-from cot_data.replies import Again, GivenUp, content, refusal
+from cot_data.responses import RetryableError, SampleFailed, error_from_status, parse_completion
 from tlrec.errors import InputError, first_line
 
 
-class Spent(Exception):
+class BudgetExceeded(Exception):
     """The next request might cost more than the budget leaves."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class RequestSettings:
     """What determines an answer."""
 
     model: str
@@ -36,7 +36,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Money:
+class Pricing:
     """Dollars for a million tokens read and written, and the most to spend; None is no limit."""
 
     price_in: float = 0.0
@@ -81,11 +81,11 @@ def key_and_address(local: bool) -> tuple[str, str | None]:
     return key, address
 
 
-class Client:
+class TeacherClient:
     """Asks, tries again, and puts every reply into the ledger before anybody uses it."""
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, money: Money, key: str, address: str | None, tries: int,
+        self, settings: RequestSettings, ledger: Ledger, money: Pricing, key: str, address: str | None, tries: int,
         timeout: float, pause: float,
     ):
         from openai import AsyncOpenAI
@@ -117,16 +117,16 @@ class Client:
         place = {"request": request, "sample": sample, "step": step, "model": self._settings.model}
         for attempt in range(self._tries):
             if self.stopping.is_set():
-                raise GivenUp("the run is stopping")
+                raise SampleFailed("the run is stopping")
             try:
                 return await self._paid(place, prompt)
-            except Again as failure:
+            except RetryableError as failure:
                 reason = str(failure)
                 if attempt == self._tries - 1:
                     break
                 backoff = self._pause * 2**attempt * random.uniform(0.75, 1.25)
                 await self._sleep(max(failure.wait, min(backoff, 60)))
-        raise GivenUp(f"{reason}, {self._tries} tries")
+        raise SampleFailed(f"{reason}, {self._tries} tries")
 
     def known(self, sample: int, step: int, prompt: str) -> str | None:
         """The answer that the ledger holds."""
@@ -150,14 +150,14 @@ class Client:
         worst = self._money.cost(estimated_tokens(prompt), self._settings.max_tokens)
         limit = self._money.limit
         if limit is not None and self._ledger.cost + self._reserved + worst > limit:
-            raise Spent
+            raise BudgetExceeded
         self._reserved += worst
         began = time.monotonic()
         try:
             answer, reply = await self._ask(prompt)
             await self._ledger.append(self._record(place, prompt, answer, reply, began))
             return answer
-        except Again as failure:
+        except RetryableError as failure:
             if failure.reply is not None:
                 await self._ledger.append(self._record(place, prompt, None, failure.reply, began))
             raise
@@ -187,13 +187,15 @@ class Client:
                 model=chosen.model, messages=[{"role": "user", "content": prompt}], temperature=chosen.temperature,
                 max_tokens=chosen.max_tokens, top_p=chosen.top_p, n=1,
             ), self.timeout)
-            return content(raw.http_response.content.replace(self._key.encode(), b"[key]"))
+            return parse_completion(raw.http_response.content.replace(self._key.encode(), b"[key]"))
         except (TimeoutError, openai.APITimeoutError):
-            raise Again(f"no answer in {self.timeout:g} s") from None
+            raise RetryableError(f"no answer in {self.timeout:g} s") from None
         except openai.APIConnectionError:
-            raise Again("the connection failed") from None
+            raise RetryableError("the connection failed") from None
         except openai.APIStatusError as error:
             failure = error.status_code, error.response.headers.get("Retry-After"), error.body
         except (openai.APIError, ValueError):
-            raise Again("the reply could not be read") from None
-        raise refusal(*failure)  # out here it does not carry the server's own message, which may quote the key
+            raise RetryableError("the reply could not be read") from None
+        raise error_from_status(
+            *failure
+        )  # out here it does not carry the server's own message, which may quote the key

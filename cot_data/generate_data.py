@@ -15,16 +15,16 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from cot_data import candidates, steps
-from cot_data.client import Client, Money, Settings, estimated_tokens, key_and_address, server_name
+from cot_data import candidates, prompts
+from cot_data.client import Pricing, RequestSettings, TeacherClient, estimated_tokens, key_and_address, server_name
+from cot_data.cooccurrence import CooccurrenceTeacher
 from cot_data.ledger import Ledger
-from cot_data.rules import Rules
+from cot_data.prompts import CotExample
 from cot_data.run import STEPS, Run
-from cot_data.steps import Job
 from tlrec import cli, paths
+from tlrec.data.samples import read_json_records
 from tlrec.errors import InputError
-from tlrec.histories import write_atomically
-from tlrec.samples import read_records
+from tlrec.files import write_atomically
 
 TEACHERS = ("api", "local", "rules")
 RESULT = "three_stages.json"
@@ -35,37 +35,37 @@ def source_file(source: str) -> tuple[Path, str]:
     if source.endswith(".json"):
         path = Path(source)
         return path, path.resolve().parent.name
-    return paths.home() / "instruction_data" / source / "train.json", source
+    return paths.home_dir() / "instruction_data" / source / "train.json", source
 
 
-def estimate(jobs: list[Job], money: Money, max_tokens: int) -> str:
+def estimate(jobs: list[CotExample], money: Pricing, max_tokens: int) -> str:
     """What a run would ask at most, with every answer at its longest."""
-    read = sum(STEPS * estimated_tokens(steps.prompt(job, [])) for job in jobs)
+    read = sum(STEPS * estimated_tokens(prompts.prompt(job, [])) for job in jobs)
     read += len(jobs) * 3 * max_tokens  # one answer is read again in step 2, two in step 3
-    read += sum(estimated_tokens(steps.prompt(job, ["", ""])) for job in jobs[:1]) * len(jobs)
+    read += sum(estimated_tokens(prompts.prompt(job, ["", ""])) for job in jobs[:1]) * len(jobs)
     written = STEPS * len(jobs) * max_tokens
     cost = f"${money.cost(read, written):,.2f}" if money.price_in or money.price_out else "unknown without prices"
     return (f"{len(jobs):,} samples, {STEPS * len(jobs):,} requests; estimated, at most: {read:,} tokens read, "
             f"{written:,} tokens written, cost {cost}")
 
 
-def estimated_cost(job: Job, money: Money, max_tokens: int) -> float:
+def estimated_cost(job: CotExample, money: Pricing, max_tokens: int) -> float:
     """Dollars that the first request about a user may cost at most."""
-    return money.cost(estimated_tokens(steps.prompt(job, [])), max_tokens)
+    return money.cost(estimated_tokens(prompts.prompt(job, [])), max_tokens)
 
 
-def write(path: Path, jobs: list[Job], answers: dict[int, list[str]], teacher: str, source: str) -> None:
+def write(path: Path, jobs: list[CotExample], answers: dict[int, list[str]], teacher: str, source: str) -> None:
     """The answered samples in the order of the source; both ways of counting hits are printed."""
     records, counts = [], [0, 0]
     for job in jobs:
         if job.sample not in answers:
             continue
         given = answers[job.sample]
-        whole, anywhere = steps.hits(given[-1], job)
+        whole, anywhere = prompts.hits(given[-1], job)
         counts = [counts[0] + whole, counts[1] + anywhere]
         record = {"teacher": teacher, "source": source, **job._asdict()}
         for step in range(1, STEPS + 1):
-            record |= {f"prompt_{step}": steps.prompt(job, given[: step - 1]), f"answer_{step}": given[step - 1]}
+            record |= {f"prompt_{step}": prompts.prompt(job, given[: step - 1]), f"answer_{step}": given[step - 1]}
         records.append(record | {"hit": whole, "hit_in_text": anywhere})
     write_atomically(path, json.dumps(records, indent=1))
     print(f"{path}: {len(records):,} samples by {teacher}; hits by whole titles {counts[0]:,}, by the published rule "
@@ -131,29 +131,33 @@ def main(
         raise InputError("--max_cost needs --price_in and --price_out, in dollars for a million tokens")
     path, name = source_file(source)
     liked = candidates.liked_samples(path)
-    jobs = list(islice(steps.jobs(liked, seed), None if max_samples == -1 else min(max_samples, len(liked))))
+    jobs = list(islice(prompts.cot_examples(liked, seed), None if max_samples == -1 else min(max_samples, len(liked))))
     if not jobs:
         raise InputError(f"{path}: no target is among its sample's candidates; give more samples")
     print(f"{path}: {len(liked):,} liked samples, asked about {len(jobs):,} with the target among the candidates")
-    money = Money(price_in, price_out, max_cost)
+    money = Pricing(price_in, price_out, max_cost)
     if dry_run:
         print(estimate(jobs, money, max_tokens) if teacher != "rules" else f"{len(jobs):,} samples, nothing is asked")
-        print(f"the third prompt of the first sample:\n\n{steps.prompt(jobs[0], ['(answer 1)', '(answer 2)'])}")
+        print(f"the third prompt of the first sample:\n\n{prompts.prompt(jobs[0], ['(answer 1)', '(answer 2)'])}")
         return
-    place = paths.writable_directory(output_dir or paths.home() / "cot_data" / name)
+    place = paths.writable_directory(output_dir or paths.home_dir() / "cot_data" / name)
     if teacher == "rules":
-        rules = Rules([sample.history for sample in liked])
+        rules = CooccurrenceTeacher([sample.history for sample in liked])
         if (place / RESULT).exists():
-            before = {str(record.get("teacher")) for record in read_records(place / RESULT) if isinstance(record, dict)}
-            steps.check_replaceable(place / RESULT, before, "--output_dir")
-        write(place / RESULT, jobs, {job.sample: rules.answers(job) for job in jobs}, steps.RULES, name)
+            before = {
+                str(record.get("teacher")) for record in read_json_records(place / RESULT) if isinstance(record, dict)
+            }
+            prompts.check_replaceable(place / RESULT, before, "--output_dir")
+        write(place / RESULT, jobs, {job.sample: rules.answers(job) for job in jobs}, prompts.RULES, name)
         return
-    settings = Settings(model, temperature, max_tokens, top_p, seed, server_name(teacher == "local", address))
+    settings = RequestSettings(model, temperature, max_tokens, top_p, seed, server_name(teacher == "local", address))
     slug = re.sub(r"[^\w.-]+", "-", model).strip("-")[-60:]
-    ledger = Ledger(place / f"answers-{slug}-{steps.fingerprint(vars(settings))}.jsonl")
+    ledger = Ledger(place / f"answers-{slug}-{prompts.fingerprint(vars(settings))}.jsonl")
     stopped = None
     try:
-        run = Run(jobs, Client(settings, ledger, money, key, address, tries, timeout, pause), ledger, concurrency)
+        run = Run(
+            jobs, TeacherClient(settings, ledger, money, key, address, tries, timeout, pause), ledger, concurrency
+        )
         asyncio.run(run())
     except InputError as error:
         stopped = error

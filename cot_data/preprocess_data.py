@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cot_data import steps
+from cot_data import prompts
 from cot_data.generate_data import RESULT
 from cot_data.run import STEPS
-from rec_data.describe import length_counter
-from tlrec import cli, paths, prompts
+from rec_data.dataset_report import length_counter
+from tlrec import cli, paths
+from tlrec.data.samples import Sample, parse_sample, read_json_records
 from tlrec.errors import InputError
-from tlrec.histories import write_atomically
-from tlrec.samples import Sample, read_records, sample_from, sha256
-from tlrec.vetting import read_json
+from tlrec.files import read_json, sha256, write_atomically
+from tlrec.model.prompts import format_prompt
 
 PUBLISHED_CUTOFF = 512
 _FIELDS = {"teacher": str, "noun": str, "target": str, "candidates": list} | {
@@ -30,12 +30,12 @@ _FIELDS = {"teacher": str, "noun": str, "target": str, "candidates": list} | {
 
 def read_answers(path: Path) -> list[dict]:
     """The records of a three_stages.json; InputError names the one of another form."""
-    records = read_records(path)
+    records = read_json_records(path)
     for number, record in enumerate(records):
         for field, kind in _FIELDS.items():
             if not isinstance(record, dict) or not isinstance(record.get(field), kind):
                 raise InputError(f"{path}: record {number} has no {field!r} as generate_data writes it; make it again")
-        if record["noun"] not in steps.NOUNS or not all(isinstance(title, str) for title in record["candidates"]):
+        if record["noun"] not in prompts.NOUNS or not all(isinstance(title, str) for title in record["candidates"]):
             raise InputError(f"{path}: record {number} has another noun or other candidates than generate_data writes; "
                              "make it again")
     return records
@@ -47,18 +47,18 @@ def samples_of(path: Path, hits: dict[int, dict], stages: list[int]) -> list[Sam
     for number, record in hits.items():
         for step in stages:
             sample = {
-                "instruction": steps.instruction(record["noun"], step),
+                "instruction": prompts.instruction(record["noun"], step),
                 "input": record[f"prompt_{step}"].removesuffix("\nAnswer:"),
                 "output": record[f"answer_{step}"].strip(),
             }
-            made.append(sample_from(path, number, sample, answers_only=False))
+            made.append(parse_sample(path, number, sample, answers_only=False))
     return made
 
 
 def over(samples: list[Sample], tokenizer: str, cutoff: int = PUBLISHED_CUTOFF) -> dict[str, int]:
     """Token lengths with template, answer and end of text."""
     count = length_counter(tokenizer)
-    lengths = np.array([count(prompts.prompt(sample) + sample.output) + 1 for sample in samples])
+    lengths = np.array([count(format_prompt(sample) + sample.output) + 1 for sample in samples])
     passing = int((lengths > cutoff).sum())
     return {"median": int(np.median(lengths)), "most": int(lengths.max()), f"over {cutoff}": passing}
 
@@ -88,13 +88,13 @@ def main(
     """
     if not stages or set(stages) - {"1", "2", "3"}:
         raise InputError(f"--stages {','.join(stages)}: give one or more of 1, 2, 3")
-    path = Path(input_path) if input_path else paths.home() / "cot_data" / source / RESULT
-    output = Path(output_path) if output_path else paths.home() / "cot_data" / "stage123.json"
+    path = Path(input_path) if input_path else paths.home_dir() / "cot_data" / source / RESULT
+    output = Path(output_path) if output_path else paths.home_dir() / "cot_data" / "stage123.json"
     if input_path is None and not path.exists():
         raise InputError(f"{path}: no such file; make it with `python -m cot_data.generate_data --source {source}`")
     records = read_answers(path)
     hits = {number: record for number, record in enumerate(records)
-            if record["target"] in steps.recommended(record["answer_3"], record["candidates"])}
+            if record["target"] in prompts.recommended(record["answer_3"], record["candidates"])}
     published = sum(record["target"] in record["answer_3"] for record in records)
     print(f"{path}: {len(records):,} samples; hits by whole titles {len(hits):,} (kept), by the published rule "
           f"(anywhere in the text) {published:,}")
@@ -105,8 +105,8 @@ def main(
     teachers = sorted({record["teacher"] for record in records})
     before = output.with_name(f"{output.stem}_about.json")
     paths.writable_directory(output.parent)
-    if output.exists() and before.exists() and teachers == [steps.RULES]:
-        steps.check_replaceable(output, set(_teacher(before).split(", ")), "--output_path")
+    if output.exists() and before.exists() and teachers == [prompts.RULES]:
+        prompts.check_replaceable(output, set(_teacher(before).split(", ")), "--output_path")
     text = json.dumps([vars(sample) for sample in made], indent=4)
     about = {
         "teacher": ", ".join(teachers),

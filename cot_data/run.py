@@ -5,11 +5,11 @@ import sys
 import time
 from collections.abc import Iterator
 
-from cot_data import steps
-from cot_data.client import Client, Spent
+from cot_data import prompts
+from cot_data.client import BudgetExceeded, TeacherClient
 from cot_data.ledger import Ledger
-from cot_data.replies import GivenUp
-from cot_data.steps import Job
+from cot_data.prompts import CotExample
+from cot_data.responses import SampleFailed
 from tlrec.errors import InputError
 
 STEPS = 3
@@ -19,7 +19,7 @@ PROGRESS = 10  # seconds between two lines of progress
 class Run:
     """The answers of one teacher: `concurrency` samples at a time, the three steps of each one after another."""
 
-    def __init__(self, jobs: list[Job], client: Client, ledger: Ledger, concurrency: int):
+    def __init__(self, jobs: list[CotExample], client: TeacherClient, ledger: Ledger, concurrency: int):
         self.jobs, self.client, self.ledger, self.concurrency = jobs, client, ledger, concurrency
         self.answers: dict[int, list[str]] = {}
         self.given_up: dict[int, str] = {}
@@ -44,15 +44,15 @@ class Run:
             if isinstance(error, Exception):  # a cancelled task is none
                 raise error
 
-    async def _work(self, waiting: Iterator[Job]) -> None:
+    async def _work(self, waiting: Iterator[CotExample]) -> None:
         for job in waiting:
             answers: list[str] = []
             try:
                 while len(answers) < STEPS:
-                    answers.append(await self.client.answer(job.sample, len(answers) + 1, steps.prompt(job, answers)))
-            except GivenUp as reason:
+                    answers.append(await self.client.answer(job.sample, len(answers) + 1, prompts.prompt(job, answers)))
+            except SampleFailed as reason:
                 self._give_up(job, str(reason))
-            except Spent:
+            except BudgetExceeded:
                 self.spent = True
                 return
             except BaseException:
@@ -60,12 +60,12 @@ class Run:
                 raise
             else:
                 self._in_a_row = 0
-                self.hits += steps.hits(answers[-1], job)[0]
+                self.hits += prompts.hits(answers[-1], job)[0]
                 self.answers[job.sample] = answers
             if self.client.stopping.is_set():
                 return
 
-    def _give_up(self, job: Job, reason: str) -> None:
+    def _give_up(self, job: CotExample, reason: str) -> None:
         if self.client.stopping.is_set():
             return
         self.given_up[job.sample] = reason
@@ -81,7 +81,7 @@ class Run:
         for job in self.jobs:
             answers: list[str] = []
             while job.sample not in self.answers and len(answers) < STEPS:
-                known = self.client.known(job.sample, len(answers) + 1, steps.prompt(job, answers))
+                known = self.client.known(job.sample, len(answers) + 1, prompts.prompt(job, answers))
                 if known is None:
                     break
                 answers.append(known)

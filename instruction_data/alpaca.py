@@ -10,9 +10,11 @@ import tempfile
 from pathlib import Path
 
 from rec_data import published
-from tlrec import cli, provenance
+from tlrec import cli
+from tlrec.data import provenance
+from tlrec.data.samples import parse_sample, read_json_records
 from tlrec.errors import InputError
-from tlrec.samples import read_records, sample_from, sha256
+from tlrec.files import sha256
 
 FOLDER = "instruction_data/alpaca"
 HUB_NAME = "yahma/alpaca-cleaned"
@@ -33,11 +35,11 @@ def download(path: Path) -> None:
 def build(path: Path) -> tuple[list[dict[str, str]], int]:
     """The records to learn from, and how many were left out. InputError names the record that is of another form."""
     samples, empty = [], 0
-    for number, record in enumerate(read_records(path)):
+    for number, record in enumerate(read_json_records(path)):
         if isinstance(record, dict) and isinstance(record.get("output"), str) and not record["output"].strip():
             empty += 1
             continue
-        sample = sample_from(path, number, record, answers_only=False)
+        sample = parse_sample(path, number, record, answers_only=False)
         samples.append({"instruction": sample.instruction, "input": sample.input, "output": sample.output})
     return samples, empty
 
@@ -56,7 +58,7 @@ def main(raw_file: str | None = None) -> None:
         source = {raw_file and path.name or HUB_NAME: {"sha256": sha256(path), "bytes": path.stat().st_size}}
     dropped = {"records without an output": empty}
     splits = {"train": provenance.Split(len(samples), ((sample, None) for sample in samples))}
-    provenance.publish(FOLDER, splits, "instruction_data.alpaca", source, RULES, dropped, published.CATALOGUE)
+    provenance.write_dataset(FOLDER, splits, "instruction_data.alpaca", source, RULES, dropped, published.CATALOGUE)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from rec_data import published
-from tlrec import cli, histories, provenance, raw
+from tlrec import cli
+from tlrec.data import preference_text, provenance, windows
+from tlrec.data.raw_files import MISSING_VALUES, RawFiles
 from tlrec.errors import InputError
 
 FOLDER = "instruction_data/amazon-book"
@@ -31,7 +33,7 @@ REVIEW_COLUMNS = {
 BOOK_COLUMNS = {"Title": pa.string(), "authors": pa.string(), "publishedDate": pa.string()}
 
 
-def read_table(files: raw.RawFiles, name: str, columns: dict[str, pa.DataType]) -> pa.Table:
+def read_table(files: RawFiles, name: str, columns: dict[str, pa.DataType]) -> pa.Table:
     """The named columns of a CSV file, read block by block. InputError where it is of another form."""
     with files.open(name) as file:
         try:
@@ -42,7 +44,7 @@ def read_table(files: raw.RawFiles, name: str, columns: dict[str, pa.DataType]) 
                 convert_options=pa_csv.ConvertOptions(
                     column_types=columns,
                     include_columns=list(columns),
-                    null_values=raw.MISSING,
+                    null_values=MISSING_VALUES,
                     strings_can_be_null=True,
                 ),
             )
@@ -54,7 +56,7 @@ def read_table(files: raw.RawFiles, name: str, columns: dict[str, pa.DataType]) 
     return table.unify_dictionaries().combine_chunks()
 
 
-def read_books(files: raw.RawFiles, name: str) -> dict[str, str]:
+def read_books(files: RawFiles, name: str) -> dict[str, str]:
     """{title: authors without the list's brackets} of the books that have authors and a year."""
     books = read_table(files, name, BOOK_COLUMNS)
     years = pc.extract_regex(books["publishedDate"], r"(?P<year>\d{4})")
@@ -78,7 +80,7 @@ def main(raw_dir: str) -> None:
     Args:
         raw_dir: the folder or .zip with Books_rating.csv and books_data.csv
     """
-    files = raw.RawFiles(raw_dir)
+    files = RawFiles(raw_dir)
     books = read_books(files, "books_data.csv")
     reviews = read_table(files, "Books_rating.csv", REVIEW_COLUMNS)
     print(f"{reviews.num_rows:,} reviews, {len(books):,} books with authors and a year", flush=True)
@@ -106,12 +108,12 @@ def main(raw_dir: str) -> None:
 
     def entry(item: str) -> str:
         title = title_names[first[item_codes[item]]]
-        return histories.book_entry(title, books[title])
+        return preference_text.book_entry(title, books[title])
 
-    spans = histories.windows(users, times, last=histories.SPLIT_ROWS)
+    spans = windows.sliding_windows(users, times, last=windows.MAX_SPLIT_ROWS)
     used = np.unique(spans)
     names = dict(zip(used.tolist(), (item_names[code] for code in items[used]), strict=True))
-    samples, rows = histories.sequences(
+    samples, rows = windows.samples_from_windows(
         spans,
         "book",
         {index: user_names[users[index]] for index in spans[:, -1]},
@@ -120,9 +122,9 @@ def main(raw_dir: str) -> None:
         {index: str(times[index]) for index in spans[:, -1]},
         entry,
     )
-    splits = provenance.cut(samples, rows)
+    splits = provenance.split_samples(samples, rows)
     in_use = dict.fromkeys(names.values())
-    provenance.publish(
+    provenance.write_dataset(
         FOLDER, splits, "instruction_data.amazon_book", files.sources(), RULES, dropped, published.CATALOGUE,
         [(item, entry(item)) for item in in_use],
     )

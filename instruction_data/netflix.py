@@ -14,7 +14,9 @@ import numpy as np
 
 from instruction_data.netflix_ratings import read_ratings
 from rec_data import published
-from tlrec import cli, histories, provenance, raw
+from tlrec import cli
+from tlrec.data import provenance, windows
+from tlrec.data.raw_files import MISSING_VALUES, RawFiles
 from tlrec.errors import InputError
 
 FOLDER = "instruction_data/netflix"
@@ -26,7 +28,7 @@ RULES = [
 ]
 
 
-def read_titles(files: raw.RawFiles, name: str) -> dict[int, str]:
+def read_titles(files: RawFiles, name: str) -> dict[int, str]:
     """{movie: `Title (Year)`} in file order, from lines `movie,year,title`.
 
     A title's own commas are dropped, the spaces beside them stay. A missing year is `<NA>`. Quotation marks around the
@@ -40,7 +42,7 @@ def read_titles(files: raw.RawFiles, name: str) -> dict[int, str]:
                 if not row:
                     continue
                 movie, year, title = row[0], row[1] if len(row) > 1 else "", "".join(row[2:])
-                known_year = year.isdecimal() or year in raw.MISSING
+                known_year = year.isdecimal() or year in MISSING_VALUES
                 if len(row) < 3 or not (movie.isdecimal() and len(movie) < 19) or not known_year or not title.strip():
                     raise InputError(
                         f"{name}: line {lines.line_num} {','.join(row)[:60]!r} is not `movie,year,title`; the file is "
@@ -60,7 +62,7 @@ def main(raw_dir: str, all_files: bool = False) -> None:
         raw_dir: the folder or .zip with combined_data_1.txt and movie_titles.csv
         all_files: read all four rating files (100 million ratings) instead of the first, as published
     """
-    files = raw.RawFiles(raw_dir)
+    files = RawFiles(raw_dir)
     titles = read_titles(files, "movie_titles.csv")
     names = [f"combined_data_{number}.txt" for number in range(1, 5 if all_files else 2)]
     ratings = read_ratings(files, names)
@@ -68,15 +70,15 @@ def main(raw_dir: str, all_files: bool = False) -> None:
     unknown = np.setdiff1d(np.unique(ratings.movies), list(titles))
     if len(unknown):
         raise InputError(f"movie_titles.csv: no title for the rated movie {unknown[0]}; is it of the same data?")
-    spans = histories.windows(ratings.users, ratings.dates, last=histories.SPLIT_ROWS)
+    spans = windows.sliding_windows(ratings.users, ratings.dates, last=windows.MAX_SPLIT_ROWS)
     days = {span[-1]: f"{day // 10_000}-{day // 100 % 100:02}-{day % 100:02}"
             for span, day in zip(spans, ratings.dates[spans[:, -1]].tolist(), strict=True)}
-    samples, rows = histories.sequences(
+    samples, rows = windows.samples_from_windows(
         spans, "movie", ratings.users, ratings.movies, ratings.likes, days, lambda movie: f'"{titles[movie]}"'
     )
-    splits = provenance.cut(samples, rows)
+    splits = provenance.split_samples(samples, rows)
     items = [(str(movie), title) for movie, title in titles.items()]
-    provenance.publish(
+    provenance.write_dataset(
         FOLDER, splits, "instruction_data.netflix", files.sources(), RULES, {}, published.CATALOGUE, items
     )
 

@@ -5,7 +5,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from tlrec import raw
+from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
 
 BLOCK = 1 << 20  # bytes parsed at a time; what is made of them stays in the processor's cache
@@ -23,7 +23,7 @@ class Ratings(NamedTuple):
     dates: np.ndarray  # int32
 
 
-def read_ratings(files: raw.RawFiles, names: list[str]) -> Ratings:
+def read_ratings(files: RawFiles, names: list[str]) -> Ratings:
     """All ratings of the files. Raises InputError naming the line that is of another form."""
     parts = [part for name in names for part in _parse(files, name)]
     columns = []
@@ -34,7 +34,7 @@ def read_ratings(files: raw.RawFiles, names: list[str]) -> Ratings:
     return Ratings(*columns)
 
 
-def _parse(files: raw.RawFiles, name: str) -> Iterator[list]:
+def _parse(files: RawFiles, name: str) -> Iterator[list]:
     with files.open(name) as file:
         movie, lines, rated = None, 0, True
         for block in _whole_lines(file):

@@ -20,7 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rec_data import published
-from tlrec import cli, histories, paths, provenance, raw
+from tlrec import cli, paths
+from tlrec.data import preference_text, provenance, views, windows
+from tlrec.data.raw_files import MISSING_VALUES, RawFiles, parse_ratings
 from tlrec.errors import InputError
 
 RULES = [
@@ -35,7 +37,7 @@ RATING_COLUMNS = ["User-ID", "ISBN", "Book-Rating"]
 BOOK_COLUMNS = ["ISBN", "Book-Title", "Book-Author"]
 
 
-def read_table(files: raw.RawFiles, name: str, columns: list[str]) -> tuple[pd.DataFrame, int]:
+def read_table(files: RawFiles, name: str, columns: list[str]) -> tuple[pd.DataFrame, int]:
     """The named columns as text, and the number of broken lines (more fields than the header) that were skipped.
 
     pandas' own reader, as published: it decides what a stray quotation mark in a title does.
@@ -44,7 +46,7 @@ def read_table(files: raw.RawFiles, name: str, columns: list[str]) -> tuple[pd.D
         warnings.simplefilter("always")
         try:
             table = pd.read_csv(
-                file, sep=";", encoding="latin-1", dtype=str, on_bad_lines="warn", na_values=raw.MISSING,
+                file, sep=";", encoding="latin-1", dtype=str, on_bad_lines="warn", na_values=MISSING_VALUES,
                 keep_default_na=False,
             )
         except (ValueError, pd.errors.ParserError) as error:
@@ -69,7 +71,7 @@ def build(
     short = ratings.isna().any(axis=1)
     dropped = {"ratings cut short": int(short.sum())}
     ratings = ratings[~short] if short.any() else ratings
-    scores = raw.ratings(ratings["Book-Rating"], 10, "BX-Book-Ratings.csv")
+    scores = parse_ratings(ratings["Book-Rating"], 10, "BX-Book-Ratings.csv")
     dropped["books of an ISBN that was there before"] = int(books.duplicated("ISBN").sum())
     books = books.drop_duplicates("ISBN")
     place = pc.index_in(pa.array(ratings["ISBN"]), pa.array(books["ISBN"])).fill_null(-1).to_numpy()
@@ -99,16 +101,16 @@ def build(
             if count not in permutations:
                 shuffled = list(range(count))
                 random.Random(42).shuffle(shuffled)  # lists of one length are all shuffled alike
-                permutations[count] = np.array([*shuffled[:-1][: histories.HISTORY_LENGTH], shuffled[-1]])
+                permutations[count] = np.array([*shuffled[:-1][: windows.HISTORY_LENGTH], shuffled[-1]])
             chosen = permutations[count]
             *history, target = entries[place[end - count : end][chosen]].tolist()
             *likes_before, like = likes[end - count : end][chosen].tolist()
             yield (
-                histories.sample("book", history, likes_before, f'"{target}"?', like),
-                histories.csv_row(names[user], history, likes_before, target, like, ""),
+                preference_text.make_sample("book", history, likes_before, f'"{target}"?', like),
+                views.id_row(names[user], history, likes_before, target, like, ""),
             )
 
-    cut = histories.cut(len(kept)).items()
+    cut = windows.split_slices(len(kept)).items()
     return {name: provenance.Split(len(kept[part]), pairs(part)) for name, part in cut}, dropped
 
 
@@ -123,11 +125,13 @@ def main(
         seed: decides which users go to train, valid and test
         drop_implicit: leave out the ratings of 0, which the published data counts as dislikes
     """
-    place = paths.home() / output_dir
+    place = paths.home_dir() / output_dir
     for name in published.CATALOGUE:
-        if (paths.home() / name).parent == place and published.identical(name, paths.home() / name):
-            raise InputError(f"{paths.home() / name}: the published file; move it away or choose another --output_dir")
-    files = raw.RawFiles(raw_dir)
+        if (paths.home_dir() / name).parent == place and published.identical(name, paths.home_dir() / name):
+            raise InputError(
+                f"{paths.home_dir() / name}: the published file; move it away or choose another --output_dir"
+            )
+    files = RawFiles(raw_dir)
     ratings, broken_ratings = read_table(files, "BX-Book-Ratings.csv", RATING_COLUMNS)
     books, broken_books = read_table(files, "BX-Books.csv", BOOK_COLUMNS)
     print(f"{len(ratings):,} ratings, {len(books):,} books", flush=True)
@@ -135,7 +139,7 @@ def main(
     broken = {"broken lines of BX-Book-Ratings.csv": broken_ratings, "broken lines of BX-Books.csv": broken_books}
     implicit = "ratings of 0 left out" if drop_implicit else "implicit ratings of 0 kept as dislikes"
     rules = [rule.replace("{implicit}", implicit).replace("{seed}", str(seed)) for rule in RULES]
-    provenance.publish(
+    provenance.write_dataset(
         output_dir, splits, "rec_data.book_crossing", files.sources(), rules, broken | dropped, published.CATALOGUE
     )
     print(f"this split is ours, shuffled with seed {seed}; the authors' was not seeded and cannot be built again")

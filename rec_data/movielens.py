@@ -19,9 +19,11 @@ import numpy as np
 import pandas as pd
 
 from rec_data import published
-from tlrec import cli, downloads, histories, paths, provenance, raw, vetting
+from tlrec import cli, files, paths
+from tlrec.data import download, provenance, windows
+from tlrec.data.raw_files import RawFiles, parse_ratings
 from tlrec.errors import InputError, first_line
-from tlrec.samples import sha256
+from tlrec.files import sha256
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 GROUPLENS_SHA256 = "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"
@@ -31,7 +33,7 @@ RECBOLE = (
     "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
 )
 RAW_COLUMNS = ["user", "item", "rating", "timestamp"]
-SPLIT_ROWS = histories.SPLIT_ROWS
+SPLIT_ROWS = windows.MAX_SPLIT_ROWS
 RULES = [
     "like = rating > 3",
     "users in order of first appearance; a user's ratings sorted, stably, by timestamp as text",
@@ -74,21 +76,21 @@ def _table(source: io.IOBase | Path, name: str, **options) -> pd.DataFrame:
 def load(raw_dir: str | None) -> tuple[pd.DataFrame, dict[str, str], dict[str, dict]]:
     """Interactions, titles and the sources that gave them: {file: {"sha256", "bytes"}}."""
     if raw_dir:
-        return _load(raw.RawFiles(raw_dir), "u.data", "u.item", read_raw)
+        return _load(RawFiles(raw_dir), "u.data", "u.item", read_raw)
     try:
         with tempfile.TemporaryDirectory() as folder:
             archive = Path(folder) / "ml-100k.zip"
-            downloads.url(GROUPLENS, archive)
+            download.download_url(GROUPLENS, archive)
             if (found := sha256(archive)) != GROUPLENS_SHA256:
                 raise InputError(f"{GROUPLENS}: sha256 {found}, expected {GROUPLENS_SHA256}; not used")
-            return _load(raw.RawFiles(archive), "u.data", "u.item", read_raw)
+            return _load(RawFiles(archive), "u.data", "u.item", read_raw)
     except InputError as error:
         print(f"GroupLens cannot be had ({error}); taking the copy in the package recbole")
-    return _load(raw.RawFiles(downloads.wheel(*RECBOLE)), "ml-100k.inter", "ml-100k.item", read_recbole)
+    return _load(RawFiles(download.download_wheel(*RECBOLE)), "ml-100k.inter", "ml-100k.item", read_recbole)
 
 
 def _load(
-    files: raw.RawFiles, data_name: str, items_name: str, read: Callable
+    files: RawFiles, data_name: str, items_name: str, read: Callable
 ) -> tuple[pd.DataFrame, dict[str, str], dict[str, dict]]:
     with files.open(data_name) as data, files.open(items_name) as items:
         return *read(data, items), files.sources()
@@ -99,28 +101,30 @@ def build(interactions: pd.DataFrame, titles: dict[str, str]) -> dict[str, tuple
     short = np.flatnonzero((interactions == "").any(axis=1))
     if len(short):
         raise InputError(f"u.data: row {short[0]} is cut short; download MovieLens-100K again")
-    likes = (raw.ratings(interactions["rating"], 5, "u.data") > 3).astype(int)
+    likes = (parse_ratings(interactions["rating"], 5, "u.data") > 3).astype(int)
     unknown = sorted(set(interactions["item"]) - set(titles))
     if unknown:
         raise InputError(f"u.item: no title for the rated item {unknown[0]}; is it of the same data?")
     users, items = interactions["user"].to_numpy(), interactions["item"].to_numpy()
     timestamps = interactions["timestamp"].to_numpy()
-    spans = histories.windows(users, timestamps)
+    spans = windows.sliding_windows(users, timestamps)
     split, rest = spans[-SPLIT_ROWS:], spans[:-SPLIT_ROWS]
     of_split = pd.Series(users[rest[:, 0]]).isin(users[split[:, 0]]).to_numpy()  # numpy's isin compares texts pairwise
     source = rest[~of_split][-SPLIT_ROWS:]
     return {
-        folder: histories.sequences(chosen, "movie", users, items, likes, timestamps, lambda item: f'"{titles[item]}"')
+        folder: windows.samples_from_windows(
+            chosen, "movie", users, items, likes, timestamps, lambda item: f'"{titles[item]}"'
+        )
         for folder, chosen in {"rec_data/movie": split, "instruction_data/movielens": source}.items()
     }
 
 
 def already(folder: str) -> str:
     """Why a folder is left as it is: all that its dataset.json lists is there, or it is the user's own; else empty."""
-    place = paths.home() / folder
-    known = provenance.owner(place)
-    names = [f"{split}.json" for split in histories.cut(0)]
-    tables = [f"{split}.csv" for split in histories.cut(0)]
+    place = paths.home_dir() / folder
+    known = provenance.read_dataset_record(place)
+    names = [f"{split}.json" for split in windows.split_slices(0)]
+    tables = [f"{split}.csv" for split in windows.split_slices(0)]
     if any((place / name).is_file() for name in tables) or known and known["made_by"] != "rec_data.published":
         names += tables  # one without the others is a folder half made
     if not all((place / name).is_file() for name in names):
@@ -134,9 +138,9 @@ def already(folder: str) -> str:
 
 def check_replaceable(folder: str, samples: list[dict]) -> None:
     """InputError where a split is there that would be replaced by other samples, in a folder that is not whole."""
-    for split, part in histories.cut(len(samples)).items():
-        path = paths.home() / folder / f"{split}.json"
-        if path.exists() and vetting.read_json(path, "") != samples[part]:
+    for split, part in windows.split_slices(len(samples)).items():
+        path = paths.home_dir() / folder / f"{split}.json"
+        if path.exists() and files.read_json(path, "") != samples[part]:
             raise InputError(f"{path}: not the data of MovieLens-100K, in a folder that lacks files; complete your own "
                              "data, or move the folder away to have it made")
 
@@ -169,10 +173,10 @@ def main(raw_dir: str | None = None, folder: str | None = None) -> None:
         if not raw_dir:
             check_replaceable(folder, samples)
     for folder, (samples, rows) in built.items():
-        splits = provenance.cut(samples, rows)
+        splits = provenance.split_samples(samples, rows)
         rules = [*RULES, SOURCE_RULE] if folder == "instruction_data/movielens" else RULES
         known = published.CATALOGUE
-        provenance.publish(folder, splits, "rec_data.movielens", sources, rules, {}, known, titles.items())
+        provenance.write_dataset(folder, splits, "rec_data.movielens", sources, rules, {}, known, titles.items())
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 
-from tlrec import cli, downloads, histories, paths, provenance
+from tlrec import cli, files, paths
+from tlrec.data import download, preference_text, provenance, views
+from tlrec.data.samples import read_samples
 from tlrec.errors import InputError
-from tlrec.samples import read_samples
 
 _LISTED = json.loads(Path(__file__).with_name("published_files.json").read_text())
 CATALOGUE = _LISTED["files"]
@@ -34,7 +35,7 @@ FROM_RAW = {
 
 def identical(name: str, path: Path) -> bool:
     """Whether the file is byte for byte the published one."""
-    return path.exists() and downloads.git_blob_id(path) == CATALOGUE[name]["blob"]
+    return path.exists() and files.git_blob_id(path) == CATALOGUE[name]["blob"]
 
 
 def address(name: str, base_url: str = BASE_URL) -> str:
@@ -61,12 +62,12 @@ def fetch(name: str, mirror: Path | None, base_url: str = BASE_URL, timeout: flo
     A file that was fetched before and has changed since, or cannot be read, is replaced; the user's own data is kept.
     Raises InputError where neither mirror nor network has the file, or what they have is another content.
     """
-    place = paths.home() / name
+    place = paths.home_dir() / name
     if identical(name, place):
         return f"{name}: already here, byte-identical to the published file"
     if _of_the_user(place):
         return (
-            f"{name}: kept as your own data, not the published file (git blob id {downloads.git_blob_id(place)}); "
+            f"{name}: kept as your own data, not the published file (git blob id {files.git_blob_id(place)}); "
             "delete it to have the published one"
         )
     paths.writable_directory(place.parent)
@@ -77,8 +78,8 @@ def fetch(name: str, mirror: Path | None, base_url: str = BASE_URL, timeout: flo
         source = address(name, base_url)
         said = f"downloaded from {source}"
         try:
-            downloads.url(source, place, CATALOGUE[name]["blob"], CATALOGUE[name].get("bytes"), timeout)
-        except downloads.WrongContent:
+            download.download_url(source, place, CATALOGUE[name]["blob"], CATALOGUE[name].get("bytes"), timeout)
+        except download.ChecksumMismatch:
             raise
         except InputError as error:
             raise InputError(_cures(name, place, str(error))) from None
@@ -90,14 +91,14 @@ def _of_the_user(place: Path) -> bool:
 
     InputError where it would stand among splits that the user built.
     """
-    known = provenance.owner(place.parent)
+    known = provenance.read_dataset_record(place.parent)
     split = known["splits"].get(place.stem) if known else None
     if known is None or known["made_by"] == "rec_data.published":
         try:
             return split is None and bool(read_samples(place, answers_only=False))
         except InputError:
             return False  # not there, or damaged
-    if split and place.exists() and downloads.git_blob_id(place) == split["json"]["git_blob"]:
+    if split and place.exists() and files.git_blob_id(place) == split["json"]["git_blob"]:
         return True
     theirs = all(
         split["json"]["git_blob"] == CATALOGUE.get(f"{known['dataset']}/{other}.json", {}).get("blob")
@@ -119,7 +120,7 @@ def _copy(name: str, mirror: Path, place: Path) -> None:
     partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
     shutil.copyfile(original, partial)
     if not identical(name, partial):  # the copy is what is checked, since the original may change meanwhile
-        found = downloads.git_blob_id(partial)
+        found = files.git_blob_id(partial)
         partial.unlink()
         raise InputError(f"{original}: git blob id {found}, expected {CATALOGUE[name]['blob']}; not used")
     partial.replace(place)
@@ -136,9 +137,11 @@ def _cures(name: str, place: Path, reason: str) -> str:
 
 def complete(folder: str) -> None:
     """Write what the authors' files lack: the book's id views, and dataset.json."""
-    place = paths.home() / folder
-    names = [name for name in CATALOGUE if str(Path(name).parent) == folder and identical(name, paths.home() / name)]
-    known = provenance.owner(place)
+    place = paths.home_dir() / folder
+    names = [
+        name for name in CATALOGUE if str(Path(name).parent) == folder and identical(name, paths.home_dir() / name)
+    ]
+    known = provenance.read_dataset_record(place)
     if folder == "cot_data" or not names or (known and known["made_by"] != "rec_data.published"):
         return
     if known and {Path(name).stem: CATALOGUE[name]["blob"] for name in names} == {
@@ -147,19 +150,23 @@ def complete(folder: str) -> None:
         return  # nothing has come since
     splits = {}
     for name in names:
-        path = paths.home() / name
+        path = paths.home_dir() / name
         samples = read_samples(path, answers_only=True)
         rows: list = [None] * len(samples)
         if folder == "rec_data/book":
-            parsed = (histories.parse(sample.input) for sample in samples)
-            rows = histories.id_rows(parsed, [sample.label for sample in samples], path.stem)
-            histories.write_csv(path.with_suffix(".csv"), [histories.CSV_HEADER, *rows])
+            parsed = (preference_text.parse(sample.input) for sample in samples)
+            rows = views.id_rows_from_text(parsed, [sample.label for sample in samples], path.stem)
+            files.write_csv(path.with_suffix(".csv"), [views.ID_COLUMNS, *rows])
         split = provenance.Split(len(samples), zip(map(asdict, samples), rows, strict=True))
         splits[path.stem] = split
         deque(split, maxlen=0)  # it counts while it is iterated over
     sources = {name: {"address": address(name), "git_blob": CATALOGUE[name]["blob"]} for name in names}
-    comparison = {Path(name).stem: provenance.verdict(name, paths.home() / name, CATALOGUE) for name in names}
-    provenance.record(place, folder, splits, "rec_data.published", sources, ["as published"], {}, comparison)
+    comparison = {
+        Path(name).stem: provenance.compare_to_published(name, paths.home_dir() / name, CATALOGUE) for name in names
+    }
+    provenance.write_dataset_record(
+        place, folder, splits, "rec_data.published", sources, ["as published"], {}, comparison
+    )
 
 
 def main(*names: str, mirror: str | None = None, base_url: str = BASE_URL, timeout: float = 30) -> None:
@@ -176,7 +183,7 @@ def main(*names: str, mirror: str | None = None, base_url: str = BASE_URL, timeo
     folders = dict.fromkeys(str(Path(name).parent) for name in wanted)
     try:
         for name in wanted:
-            print(fetch(name, Path(mirror) if mirror else paths.mirror(), base_url, timeout), flush=True)
+            print(fetch(name, Path(mirror) if mirror else paths.mirror_dir(), base_url, timeout), flush=True)
     finally:
         for folder in folders:
             complete(folder)

@@ -24,4 +24,4 @@ use_gpu "$GPU"
 set_up
 split_flags baselines.train --system all --shots "${SHOTS// /,}" --skip_recorded True --experiment baselines -- "$@"
 need_target_data "$TARGET"
-run -m baselines.train --target "$TARGET" --seed "$SEED" ${FLAGS[@]+"${FLAGS[@]}"}
+run -m baselines.grid --target "$TARGET" --seed "$SEED" ${FLAGS[@]+"${FLAGS[@]}"}

@@ -29,4 +29,4 @@ if __name__ == "__main__":
     try:
         print(*main(sys.argv[1], sys.argv[2].split(","), sys.argv[3:]), sep="\0", end="")
     except InputError as error:
-        sys.exit(cli.complain(error))
+        sys.exit(cli.print_error(error))

@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from tlrec import models
+from tlrec.model.base import load_base_model
 
 
 def make(place: Path, tiny: Path) -> None:
@@ -69,7 +69,7 @@ def make_models(place: Path, tiny: Path) -> None:
     said = json.loads((tiny / "tokenizer.json").read_text())
     said["model"]["vocab"]["x" * 99] = 10**7
     (place / "high-token" / "tokenizer.json").write_text(json.dumps(said))
-    model, _ = models.load(tiny, False, "float32", "cpu")
+    model, _ = load_base_model(tiny, False, "float32", "cpu")
     wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
     wrapped.save_pretrained(place / "adapter")
     changes = {"rank": {"r": 4}, "target": {"target_modules": ["k_proj"]}, "alpha": {"lora_alpha": float("nan")},

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlrec import cli, histories, paths
+from tlrec import cli, paths
+from tlrec.data import preference_text, views
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -58,8 +59,10 @@ def make_rows(count: int, seed: int) -> tuple[list[dict], list[list]]:
         likes = (generator.random(11) < (0.25 if number % 2 else 0.75)).astype(int)
         items = generator.integers(1, 40, size=11)
         entries = [f'"No Film {item} ({1950 + item})"' for item in items]
-        samples.append(histories.sample("movie", entries[:10], list(likes[:10]), entries[10] + "?", likes[10]))
-        rows.append(histories.csv_row(f"u{number % 4}", items[:10], likes[:10], items[10], likes[10], str(number)))
+        samples.append(
+            preference_text.make_sample("movie", entries[:10], list(likes[:10]), entries[10] + "?", likes[10])
+        )
+        rows.append(views.id_row(f"u{number % 4}", items[:10], likes[:10], items[10], likes[10], str(number)))
     return samples, rows
 
 
@@ -72,7 +75,7 @@ def small_data(tmp_path_factory) -> Path:
         folder.mkdir(parents=True)
         for seed, (name, count) in enumerate({"train": 24, "valid": 8, "test": 16}.items()):
             other = 10 * (domain == "rec_data/book")  # a record of one test set is not reused for the other
-            histories.write_split(folder, name, *make_rows(count, seed + other))
+            views.write_split(folder, name, *make_rows(count, seed + other))
     alpaca = [{"instruction": f"Add {i} and 2.", "input": "" if i % 2 else "Briefly.", "output": f"It is {i + 2}."}
               for i in range(16)]
     (home / "instruction_data" / "alpaca").mkdir()

@@ -5,11 +5,13 @@ import re
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tlrec import histories
+from tlrec.data import preference_text
 
 NAME = "rec_data/book/valid.json"
 SAMPLES = [
-    histories.sample("book", ['"A, B" written by X', '"C" written by É'], [1, 0], f'""T{i}" written by Z"?', i % 2)
+    preference_text.make_sample(
+        "book", ['"A, B" written by X', '"C" written by É'], [1, 0], f'""T{i}" written by Z"?', i % 2
+    )
     for i in range(400)
 ]
 CONTENT = json.dumps(SAMPLES, indent=4).encode()

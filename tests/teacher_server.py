@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlrec import histories
+from tlrec.data import preference_text
 
 KEY = "sk-test-Kq7vT2mZx94"
 FAULTS = ("429", "500", "hang", "cut", "empty", "no choices", "filter", "not json", "trickle")
@@ -163,7 +163,7 @@ def source(folder: Path, count: int, seed: int = 0) -> Path:
     for number in range(count):
         entries = [f'"No Film {item} ({1950 + item})"' for item in generator.permutation(40)[:11]]
         likes = generator.integers(0, 2, 10).tolist()
-        rows.append(histories.sample("movie", entries[:10], likes, f"{entries[10]}?", int(number % 5 > 0)))
+        rows.append(preference_text.make_sample("movie", entries[:10], likes, f"{entries[10]}?", int(number % 5 > 0)))
     path = folder / "instruction_data" / "movielens" / "train.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     for name, content in (("train", rows), ("valid", []), ("test", [])):

@@ -9,8 +9,11 @@ from conftest import logits
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from tlrec import adapters, identity, lora, models
 from tlrec.errors import InputError
+from tlrec.model.adapter import MANIFEST_FILE, attach_adapter, inspect_adapter
+from tlrec.model.base import load_base_model
+from tlrec.model.fingerprint import base_model_fingerprint
+from tlrec.model.lora import check_same_lora, lora_settings_hash, resolve_target_modules
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 
@@ -18,7 +21,7 @@ CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "tas
 @pytest.fixture
 def adapter(tiny_llama, tmp_path):
     """A plain PEFT adapter with weights that do something."""
-    model, _ = models.load(tiny_llama, False, "float32", "cpu")
+    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
     wrapped = get_peft_model(model, LoraConfig(**CONFIG))
     torch.manual_seed(1)
     for name, parameter in wrapped.named_parameters():
@@ -29,17 +32,17 @@ def adapter(tiny_llama, tmp_path):
 
 
 def attached(tiny_llama, folder, **changes):
-    model, _ = models.load(tiny_llama, False, "float32", "cpu")
-    return adapters.attach(model, LoraConfig(**{**CONFIG, **changes}), adapters.inspect(folder, tiny_llama))
+    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
+    return attach_adapter(model, LoraConfig(**{**CONFIG, **changes}), inspect_adapter(folder, tiny_llama))
 
 
 def test_adapter_goes_in_as_plain_peft_puts_it(tiny_llama, adapter):
     from peft import PeftModel
 
-    base, _ = models.load(tiny_llama, False, "float32", "cpu")
+    base, _ = load_base_model(tiny_llama, False, "float32", "cpu")
     plain = logits(PeftModel.from_pretrained(base, adapter))
     assert torch.equal(logits(attached(tiny_llama, adapter)), plain)
-    fresh, _ = models.load(tiny_llama, False, "float32", "cpu")
+    fresh, _ = load_base_model(tiny_llama, False, "float32", "cpu")
     assert not torch.allclose(logits(fresh), plain)
 
 
@@ -66,16 +69,16 @@ def test_pickled_code_in_an_old_adapter_does_not_run(tiny_llama, adapter, tmp_pa
 
 def test_missing_empty_and_broken_adapters_are_errors(tiny_llama, adapter, tmp_path):
     with pytest.raises(InputError, match="no such adapter"):
-        adapters.inspect(tmp_path / "none", tiny_llama)
+        inspect_adapter(tmp_path / "none", tiny_llama)
     save_file({}, adapter / "adapter_model.safetensors")
     with pytest.raises(InputError, match="an empty adapter"):
-        adapters.inspect(adapter, tiny_llama)
+        inspect_adapter(adapter, tiny_llama)
     (adapter / "adapter_model.safetensors").write_bytes((2**40).to_bytes(8, "little") + b"{}")
     with pytest.raises(InputError, match="claims to be longer than the file"):
-        adapters.inspect(adapter, tiny_llama)
+        inspect_adapter(adapter, tiny_llama)
     (adapter / "adapter_model.safetensors").unlink()
     with pytest.raises(InputError, match="never saved"):
-        adapters.inspect(adapter, tiny_llama)
+        inspect_adapter(adapter, tiny_llama)
 
 
 def test_nan_weights_are_refused(tiny_llama, adapter):
@@ -87,31 +90,31 @@ def test_nan_weights_are_refused(tiny_llama, adapter):
 
 
 def test_other_rank_alpha_or_targets_are_refused(tiny_llama, adapter):
-    found = adapters.inspect(adapter, tiny_llama)
-    lora.check_same_lora(found, 8, 16, ["v_proj", "q_proj"])
+    found = inspect_adapter(adapter, tiny_llama)
+    check_same_lora(found, 8, 16, ["v_proj", "q_proj"])
     for rank, alpha, targets, flag in (
         (4, 16, ["q_proj", "v_proj"], "--lora_r"),
         (8, 32, ["q_proj", "v_proj"], "--lora_alpha"),
         (8, 16, ["q_proj"], "--lora_target_modules"),
     ):
         with pytest.raises(InputError, match=flag):
-            lora.check_same_lora(found, rank, alpha, targets)
+            check_same_lora(found, rank, alpha, targets)
     with pytest.raises(InputError) as refused:
-        lora.check_same_lora(found, 16, 32, ["q_proj", "k_proj", "v_proj", "o_proj"])
+        check_same_lora(found, 16, 32, ["q_proj", "k_proj", "v_proj", "o_proj"])
     assert str(refused.value).endswith("give --lora_r 8 --lora_alpha 16 --lora_target_modules '[q_proj,v_proj]'")
     with pytest.raises(InputError, match="the base model needs 4x"):
         attached(tiny_llama, adapter, r=4)
 
 
 def test_an_adapter_from_before_there_was_the_second_hash_is_judged_by_the_first(tiny_llama, adapter, tmp_path):
-    first = identity.fingerprint(tiny_llama).partition("-")[0]
+    first = base_model_fingerprint(tiny_llama).partition("-")[0]
     for said, fits in ((first, True), (first[::-1], False), (f"{first}-{first}", False)):
-        (adapter / adapters.MANIFEST).write_text(json.dumps({"base_model": {"name": "tiny", "fingerprint": said}}))
+        (adapter / MANIFEST_FILE).write_text(json.dumps({"base_model": {"name": "tiny", "fingerprint": said}}))
         if fits:
-            adapters.inspect(adapter, tiny_llama)
+            inspect_adapter(adapter, tiny_llama)
         else:
             with pytest.raises(InputError, match="tuned on base model tiny, not on"):
-                adapters.inspect(adapter, tiny_llama)
+                inspect_adapter(adapter, tiny_llama)
 
 
 def test_what_adapter_config_says_of_the_computation_is_part_of_an_adapter(tiny_llama, adapter):
@@ -119,7 +122,7 @@ def test_what_adapter_config_says_of_the_computation_is_part_of_an_adapter(tiny_
 
     def settings(**changes):
         (adapter / "adapter_config.json").write_text(json.dumps(said | changes))
-        return lora.settings_hash(adapters.inspect(adapter, tiny_llama))
+        return lora_settings_hash(inspect_adapter(adapter, tiny_llama))
 
     assert settings() == settings(base_model_name_or_path="moved", target_modules=["v_proj", "q_proj"], new=None)
     assert len({settings(), settings(lora_alpha=1600), settings(r=4), settings(use_rslora=True)}) == 4
@@ -129,21 +132,21 @@ def test_what_adapter_config_says_of_the_computation_is_part_of_an_adapter(tiny_
                                              ("qwen3", ["q_proj", "v_proj"]), ("gpt2", ["c_attn"])])
 def test_target_modules_by_architecture(tmp_path, kind, names):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
-    assert lora.lora_targets(tmp_path, ["auto"]) == names
-    assert lora.lora_targets(tmp_path, ["lm_head"]) == ["lm_head"]
+    assert resolve_target_modules(tmp_path, ["auto"]) == names
+    assert resolve_target_modules(tmp_path, ["lm_head"]) == ["lm_head"]
 
 
 def test_target_modules_of_an_unknown_architecture_must_be_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "abacus"}))
     with pytest.raises(InputError, match="knows no layers for model_type 'abacus'; name some as"):
-        lora.lora_targets(tmp_path, ["auto"])
+        resolve_target_modules(tmp_path, ["auto"])
 
 
 def test_adapters_that_are_not_plain_lora_do_not_start_a_tuning(tiny_llama, adapter):
     settings = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(settings | {"use_rslora": True}))
     with pytest.raises(InputError, match="has use_rslora"):
-        lora.check_same_lora(adapters.inspect(adapter, tiny_llama), 8, 16, ["q_proj", "v_proj"])
+        check_same_lora(inspect_adapter(adapter, tiny_llama), 8, 16, ["q_proj", "v_proj"])
 
 
 def test_auto_on_an_unknown_architecture_names_the_models_own_layers(tmp_path):
@@ -154,17 +157,17 @@ def test_auto_on_an_unknown_architecture_names_the_models_own_layers(tmp_path):
     save_file(weights | {"model.embed_tokens.weight": torch.zeros(4, 2)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "phi3"}))
     with pytest.raises(InputError, match="from down_proj, gate_up_proj, o_proj, qkv_proj$"):
-        lora.lora_targets(tmp_path, ["auto"])
+        resolve_target_modules(tmp_path, ["auto"])
 
 
 def test_another_base_model_is_refused(tiny_llama, adapter, tmp_path):
     other = tmp_path / "other-llama"
     shutil.copytree(tiny_llama, other)
-    (adapter / adapters.MANIFEST).write_text(json.dumps(
-        {"base_model": {"name": "tiny-llama", "fingerprint": identity.fingerprint(tiny_llama)}}))
-    adapters.inspect(adapter, other)  # a copy under another name is the same model
+    (adapter / MANIFEST_FILE).write_text(json.dumps(
+        {"base_model": {"name": "tiny-llama", "fingerprint": base_model_fingerprint(tiny_llama)}}))
+    inspect_adapter(adapter, other)  # a copy under another name is the same model
     weights = load_file(other / "model.safetensors")
     next(iter(weights.values())).mul_(2)
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match="tuned on base model tiny-llama, not on other-llama"):
-        adapters.inspect(adapter, other)
+        inspect_adapter(adapter, other)

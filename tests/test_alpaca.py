@@ -3,7 +3,8 @@ import json
 import pytest
 
 from instruction_data import alpaca
-from tlrec import samples
+from tlrec import files
+from tlrec.data import samples
 from tlrec.errors import InputError
 
 GOOD = {"instruction": "Say é.", "input": "", "output": "é", "text": "left out"}
@@ -27,7 +28,7 @@ def test_records_go_in_as_they_are(home, tmp_path, capsys):
     assert len(samples.read_samples(place / "train.json", answers_only=False)) == 2
     record = json.loads((place / "dataset.json").read_text())
     assert record["dropped"] == {"records without an output": 1} and record["users"] is None
-    assert record["sources"]["alpaca.json"]["sha256"] == samples.sha256(path)
+    assert record["sources"]["alpaca.json"]["sha256"] == files.sha256(path)
 
 
 @pytest.mark.parametrize(

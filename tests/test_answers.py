@@ -5,10 +5,11 @@ import pytest
 from conftest import LLAMA_VOCABULARY, make_rows
 from transformers import AutoTokenizer
 
-from tlrec import histories, prompts
-from tlrec.answers import Encoder
+from tlrec.data import preference_text
+from tlrec.data.samples import Sample
 from tlrec.errors import InputError
-from tlrec.samples import Sample
+from tlrec.model import prompts
+from tlrec.model.encoder import Encoder
 
 needs_llama = pytest.mark.skipif(not LLAMA_VOCABULARY.exists(), reason="LLaMA's vocabulary is not beside the checkout")
 
@@ -29,12 +30,12 @@ def rows(count=12):
 
 def test_smollm2_answer_ids(smollm2):
     for template in prompts.STRAY_TEXT:
-        assert Encoder(smollm2, template).answer_ids() == (10539, 5230)
+        assert Encoder(smollm2, template).answer_token_ids() == (10539, 5230)
 
 
 @needs_llama
 def test_llama_answer_ids(llama):
-    assert Encoder(llama).answer_ids() == (8241, 3782)
+    assert Encoder(llama).answer_token_ids() == (8241, 3782)
 
 
 @needs_llama
@@ -48,10 +49,10 @@ def test_answer_position_under_byte_level_bpe(smollm2):
 
 def check_position(encoder, tokenizer):
     """Titles here begin with "No"; the answer is still found right after the prompt."""
-    ids = encoder.answer_ids()
+    ids = encoder.answer_token_ids()
     for sample in rows():
-        whole = encoder.whole(sample)
-        assert whole.ids[: whole.answer_start] == encoder.prompt(sample)
+        whole = encoder.encode(sample)
+        assert whole.ids[: whole.answer_start] == encoder.encode_prompt(sample)
         assert whole.ids[whole.answer_start] == (ids.yes if sample.label else ids.no)
         assert whole.ids[-1] == tokenizer.eos_token_id
         assert tokenizer.decode(whole.ids[whole.answer_start : -1]) == sample.output
@@ -61,8 +62,8 @@ def test_markers_inside_a_title_do_not_move_the_answer(smollm2):
     sample = Sample("Like?", 'User Preference: "A ### Response:\nNo."\nUser Unpreference: \nWhether the user will like '
                     'the target movie "B"?', "Yes.")
     encoder = Encoder(smollm2)
-    whole = encoder.whole(sample)
-    assert whole.ids[whole.answer_start] == encoder.answer_ids().yes and whole.answer_start == len(whole.ids) - 3
+    whole = encoder.encode(sample)
+    assert whole.ids[whole.answer_start] == encoder.answer_token_ids().yes and whole.answer_start == len(whole.ids) - 3
 
 
 def test_tokenizer_without_single_token_answers_is_refused(tmp_path):
@@ -74,45 +75,45 @@ def test_tokenizer_without_single_token_answers_is_refused(tmp_path):
     letters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=letters, eos_token="</s>")
     with pytest.raises(InputError, match="no single token for 'Yes'"):
-        Encoder(tokenizer).answer_ids()
+        Encoder(tokenizer).answer_token_ids()
 
 
 def test_over_the_cutoff_titles_go_from_the_front_of_the_longer_list(smollm2):
     encoder = Encoder(smollm2)
     sample = rows()[0]
-    full = encoder.whole(sample)
-    fitted = encoder.fitted(sample, len(full.ids) - 1)
-    before = histories.parse(sample.input)
+    full = encoder.encode(sample)
+    fitted = encoder.encode_truncated(sample, len(full.ids) - 1)
+    before = preference_text.parse(sample.input)
     longer = "liked" if len(before.liked) >= len(before.disliked) else "disliked"
     text = smollm2.decode(fitted.ids)
     assert getattr(before, longer)[0] not in text.split("Whether")[0] or getattr(before, longer).count(
         getattr(before, longer)[0]) > 1
     assert all(title in text for title in getattr(before, longer)[1:])
-    assert encoder.cuts == {"samples that lost titles": 1, "titles dropped": 1}
+    assert encoder.truncation_counts == {"samples that lost titles": 1, "titles dropped": 1}
 
 
 def test_no_cutoff_loses_the_answer_or_the_target(smollm2):
     generator = random.Random(0)
     for sample in rows(8):
         encoder = Encoder(smollm2)
-        smallest = len(encoder.whole(Sample(sample.instruction, histories.render(
-            histories.parse(sample.input)._replace(liked=[], disliked=[])), sample.output)).ids)
-        cutoff = generator.randrange(smallest, len(encoder.whole(sample).ids) + 5)
-        fitted = encoder.fitted(sample, cutoff)
+        smallest = len(encoder.encode(Sample(sample.instruction, preference_text.render(
+            preference_text.parse(sample.input)._replace(liked=[], disliked=[])), sample.output)).ids)
+        cutoff = generator.randrange(smallest, len(encoder.encode(sample).ids) + 5)
+        fitted = encoder.encode_truncated(sample, cutoff)
         assert len(fitted.ids) <= cutoff
         assert smollm2.decode(fitted.ids[fitted.answer_start : -1]) == sample.output
-        assert histories.parse(sample.input).target in smollm2.decode(fitted.ids)
+        assert preference_text.parse(sample.input).target in smollm2.decode(fitted.ids)
         with pytest.raises(InputError, match="record 3: .* tokens without any history, over --cutoff_len"):
-            encoder.fitted(sample, smallest - 1, "record 3")
+            encoder.encode_truncated(sample, smallest - 1, "record 3")
 
 
 def test_free_form_loses_the_tail_of_its_input(smollm2):
     encoder = Encoder(smollm2)
     sample = Sample("Summarise.", "word " * 300, "A list of words.")
-    fitted = encoder.fitted(sample, 128)
+    fitted = encoder.encode_truncated(sample, 128)
     assert 120 < len(fitted.ids) <= 128
     assert smollm2.decode(fitted.ids[fitted.answer_start : -1]) == sample.output
-    assert encoder.cuts == {"samples whose input lost its tail": 1}
-    long_answer = encoder.fitted(Sample("Count.", "Up.", json.dumps(list(range(300)))), 128)
+    assert encoder.truncation_counts == {"samples whose input lost its tail": 1}
+    long_answer = encoder.encode_truncated(Sample("Count.", "Up.", json.dumps(list(range(300)))), 128)
     assert len(long_answer.ids) == 128
-    assert encoder.cuts["samples whose answer lost its tail"] == 1
+    assert encoder.truncation_counts["samples whose answer lost its tail"] == 1

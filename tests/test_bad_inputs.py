@@ -13,7 +13,7 @@ from conftest import BAD, run
 SCORE = "evaluate --method liked-ratio --test_data_path {bad}/"
 TUNE = "rec_tuning --base_model {tiny} --output_dir {home}/out --select_by none --train_data_path {bad}/"
 INSTRUCT = "ins_tuning --base_model {tiny} --output_dir {home}/out --select_by none --train_data_path {bad}/"
-FIT = "baselines.train --system GRU --shots all --target "
+FIT = "baselines.grid --system GRU --shots all --target "
 LLM = "evaluate --dtype float32 --test_data_path {bad}/good.json --base_model "
 CASES = [  # what is typed, and what the line has to say besides
     (SCORE + "no_such.json", "no such file; the README says how to make or fetch"),
@@ -45,7 +45,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (SCORE + "views_history.json", "views_history.csv: row 1 has another history than record 1 of views_history.json"),
     (SCORE + "views_columns.json", "no user_id and rating columns"),
     (SCORE + "views_latin1.json", "views_latin1.csv: not readable as CSV .*make the data again"),
-    ("rec_data.describe {bad}/views_latin1.json", "views_latin1.csv: not readable as CSV .*make the data again"),
+    ("rec_data.dataset_report {bad}/views_latin1.json", "views_latin1.csv: not readable as CSV .*make the data again"),
     (SCORE + "views_ragged.json", "views_ragged.csv: not readable as CSV"),
     (FIT + "{home}/code", r"valid.csv: row 1: .__import__\('os'\).abort\(\). is not a list of ids or ratings"),
     (FIT + "{home}/short", "train.csv: 1 rows beside 2 samples"),

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from baselines import data, fit, model
+from baselines import data, model, train
 from baselines.caser import Caser
+from baselines.config import SYSTEMS, BaselineConfig
 from baselines.dros import propensities, robust_term
 from baselines.gru4rec import GRU4Rec
 from baselines.sasrec import Block, SASRec
-from baselines.settings import SYSTEMS, Settings
 from tlrec.errors import InputError
 
 SIZE, LENGTHS = 8, torch.tensor([10, 3, 1, 7])
@@ -108,7 +108,7 @@ def make_batch(count=40, rows=12):
 @pytest.mark.parametrize("use_ratings", [False, True])
 def test_a_padded_position_does_not_change_a_score(name, use_ratings):
     titles = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
-    scorer = fit.build(SYSTEMS[name], 40, titles, use_ratings, Settings(embedding=SIZE)).eval()
+    scorer = train.build(SYSTEMS[name], 40, titles, use_ratings, BaselineConfig(embedding=SIZE)).eval()
     batch = make_batch()
     padded = torch.arange(data.LENGTH) >= batch.lengths[:, None]
     disturbed = batch._replace(items=torch.where(padded, 17, batch.items), flags=torch.where(padded, 2, batch.flags))
@@ -122,7 +122,7 @@ def test_a_padded_position_does_not_change_a_score(name, use_ratings):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_scores_are_state_times_target(name):
     titles = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
-    scorer = fit.build(SYSTEMS[name], 40, titles, False, Settings(embedding=SIZE)).eval()
+    scorer = train.build(SYSTEMS[name], 40, titles, False, BaselineConfig(embedding=SIZE)).eval()
     batch = make_batch()
     table = scorer.items()
     assert table.shape == (42, 16 if SYSTEMS[name].text else 8) and not table[data.PADDING].any()
@@ -156,23 +156,23 @@ def test_robust_term_is_the_papers_formula():
 
 @pytest.mark.parametrize("name", ["GRU", "DROS"])
 def test_loss_is_the_squared_error_and_for_dros_alpha_times_the_term_over_liked_targets(name):
-    batch, settings = make_batch(), Settings(embedding=SIZE, alpha=0.3, beta=0.7)
-    scorer = fit.build(SYSTEMS[name], 40, None, False, settings).eval()
+    batch, settings = make_batch(), BaselineConfig(embedding=SIZE, alpha=0.3, beta=0.7)
+    scorer = train.build(SYSTEMS[name], 40, None, False, settings).eval()
     propensity = propensities(np.array([3, 3, 5]), 40)
     error = ((scorer(batch) - batch.labels) ** 2).mean()
     liked = batch.take(batch.labels == 1)
     term = robust_term(scorer.forward_all(liked)[1], liked.targets - data.FIRST, propensity, 0.7)
     expected = error + 0.3 * term if name == "DROS" else error
-    torch.testing.assert_close(fit._loss(scorer, batch, propensity if name == "DROS" else None, settings), expected)
+    torch.testing.assert_close(train._loss(scorer, batch, propensity if name == "DROS" else None, settings), expected)
 
 
 def test_dros_alone_has_the_term_with_propensities_of_the_liked_targets(monkeypatch):
     batch, seen, given = make_batch(), [], []
-    monkeypatch.setattr(fit, "propensities", lambda *words: seen.append(words) or propensities(*words))
-    monkeypatch.setattr(fit, "_loss", lambda *words, real=fit._loss: given.append(words[2]) or real(*words))
-    settings = Settings(embedding=SIZE, max_epochs=1)
+    monkeypatch.setattr(train, "propensities", lambda *words: seen.append(words) or propensities(*words))
+    monkeypatch.setattr(train, "_loss", lambda *words, real=train._loss: given.append(words[2]) or real(*words))
+    settings = BaselineConfig(embedding=SIZE, max_epochs=1)
     for name in ("GRU", "DROS"):
-        fit.fit(fit.build(SYSTEMS[name], 40, None, False, settings), SYSTEMS[name], batch, batch, settings, 0.0)
+        train.train(train.build(SYSTEMS[name], 40, None, False, settings), SYSTEMS[name], batch, batch, settings, 0.0)
     ((targets, items),) = seen
     assert targets.tolist() == (batch.targets[batch.labels == 1] - data.FIRST).tolist() and items == 40
     assert given[0] is None and torch.equal(given[1], propensities(targets, items))
@@ -181,10 +181,13 @@ def test_dros_alone_has_the_term_with_propensities_of_the_liked_targets(monkeypa
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_dropout_disturbs_training_alone(name):
     titles = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
-    scorer, batch = fit.build(SYSTEMS[name], 40, titles, False, Settings(embedding=SIZE, dropout=0.5)), make_batch()
+    scorer, batch = (
+        train.build(SYSTEMS[name], 40, titles, False, BaselineConfig(embedding=SIZE, dropout=0.5)),
+        make_batch(),
+    )
     assert not torch.equal(scorer.train()(batch), scorer(batch))
     assert torch.equal(scorer.eval()(batch), scorer(batch))
-    bare = fit.build(SYSTEMS[name], 40, titles, False, Settings(embedding=SIZE, dropout=0.0)).train()
+    bare = train.build(SYSTEMS[name], 40, titles, False, BaselineConfig(embedding=SIZE, dropout=0.0)).train()
     assert torch.equal(bare(batch), bare(batch))
 
 
@@ -197,19 +200,19 @@ def test_training_learns_what_the_rows_hold_and_keeps_the_best_epoch(name):
     batch = model.tensors(data.Encoded(
         generator.integers(data.FIRST, 12, size=(rows, data.LENGTH)), np.ones((rows, data.LENGTH), dtype=np.int64),
         np.full(rows, data.LENGTH), targets, (targets % 2).astype(np.float32)))
-    settings = Settings(embedding=SIZE, learning_rate=0.02, batch_size=16, max_epochs=8)
+    settings = BaselineConfig(embedding=SIZE, learning_rate=0.02, batch_size=16, max_epochs=8)
     titles = generator.normal(size=(10, 6)).astype(np.float32)
-    scorer = fit.build(SYSTEMS[name], 10, titles, False, settings)
-    fitted = fit.fit(scorer, SYSTEMS[name], batch, batch, settings, 1e-5)
-    from tlrec import metrics
+    scorer = train.build(SYSTEMS[name], 10, titles, False, settings)
+    fitted = train.train(scorer, SYSTEMS[name], batch, batch, settings, 1e-5)
+    from tlrec.evaluation import metrics
     assert fitted.validation_auc > 0.95
-    assert metrics.auc(batch.labels.numpy(), fit.score(fitted.model, batch)) == fitted.validation_auc
+    assert metrics.auc(batch.labels.numpy(), train.score(fitted.model, batch)) == fitted.validation_auc
 
 
 def test_weights_that_diverge_are_never_kept():
     batch = make_batch(rows=40)
-    settings = Settings(embedding=SIZE, eval_steps=1, max_epochs=6)
-    scorer = fit.build(SYSTEMS["GRU"], 40, None, False, settings)
+    settings = BaselineConfig(embedding=SIZE, eval_steps=1, max_epochs=6)
+    scorer = train.build(SYSTEMS["GRU"], 40, None, False, settings)
     passes = []
     scorer.register_forward_pre_hook(lambda module, _: passes.append(module.training))
     step = torch.optim.Adam.step
@@ -222,7 +225,7 @@ def test_weights_that_diverge_are_never_kept():
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(torch.optim.Adam, "step", diverging)
-        fitted = fit.fit(scorer, SYSTEMS["GRU"], batch, batch, settings, 0.0)
-    assert fitted.steps == 3 and fitted.epochs <= 2 and np.isfinite(fit.score(fitted.model, batch)).all()
+        fitted = train.train(scorer, SYSTEMS["GRU"], batch, batch, settings, 0.0)
+    assert fitted.steps == 3 and fitted.epochs <= 2 and np.isfinite(train.score(fitted.model, batch)).all()
     with pytest.raises(InputError, match="not finite at epoch 1; take a lower --learning_rate"):
-        fit.fit(scorer, SYSTEMS["GRU"], batch, batch, settings, math.inf)
+        train.train(scorer, SYSTEMS["GRU"], batch, batch, settings, math.inf)

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from conftest import command, make_rows
 
-from baselines import data, text
-from baselines.settings import SYSTEMS, Settings, system_names
-from tlrec import histories, metrics, results, samples
+from baselines import data, title_embeddings
+from baselines.config import SYSTEMS, BaselineConfig, system_names
+from tlrec import files
+from tlrec.data import preference_text, samples, views
 from tlrec.errors import InputError
+from tlrec.evaluation import metrics, run_log
 
 QUICK = ["--embedding", "8", "--max_epochs", "3", "--learning_rate", "0.01"]
 
@@ -41,14 +43,14 @@ def home(small_data, tmp_path_factory):
 
 
 def train(home, *words, **options):
-    return command("-m", "baselines.train", *words, home=home, TLREC_CACHE=str(home / "cache"), **options)
+    return command("-m", "baselines.grid", *words, home=home, TLREC_CACHE=str(home / "cache"), **options)
 
 
 def test_a_grid_of_all_six_leaves_records_like_evaluates_own(home, tiny_bert):
     grid = ["--system", "all", "--shots", "8,all", "--seed", "0,3", "--text_encoder", tiny_bert, "--weight_decay",
             "1e-5", "--skip_recorded", "True", *QUICK]
     out = train(home, *grid, "--experiment", "grid")
-    records = results.read(home / "results/runs.jsonl")
+    records = run_log.read_records(home / "results/runs.jsonl")
     assert len(records) == 6 * 2 * 2 and out.count("===== auc: ") == 24
     assert {(r["system"].removesuffix(" (tiny-bert)"), r["shots"], r["seed"]) for r in records} == {
         (name, shots, seed) for name in SYSTEMS for shots in (8, 24) for seed in (0, 3)}
@@ -59,7 +61,7 @@ def test_a_grid_of_all_six_leaves_records_like_evaluates_own(home, tiny_bert):
         assert (record["kind"], record["experiment"], record["base_model"]) == ("evaluation", "grid", None)
         assert (record["chain"], record["rows_of_chain"], record["method"]) == ([], [], "baseline")
         assert (record["train_domain"], record["test_domain"]) == ("movie", "movie")
-        assert record["test_data"] == {"path": "rec_data/movie/test.json", "sha256": samples.sha256(test), "rows": 16,
+        assert record["test_data"] == {"path": "rec_data/movie/test.json", "sha256": files.sha256(test), "rows": 16,
                                        "sampled_with_seed": None}
         assert {"seconds", "tuning_seconds", "peak_memory_gib", "commit", "versions", "arguments"} <= set(record)
         assert 1 <= record["baseline"]["epochs"] <= 3
@@ -68,9 +70,9 @@ def test_a_grid_of_all_six_leaves_records_like_evaluates_own(home, tiny_bert):
         assert list(table["label"]) == list(labels) and table.dtype.names == ("row", "user_id", "label", "score")
         assert metrics.evaluate(labels, table["score"], users, counts, probabilities=False) == record["metrics"]
     again = train(home, *grid[2:], "--system", "SASRec,Caser", "--experiment", "again")
-    assert again.count("already recorded as") == 8 and len(results.read(home / "results/runs.jsonl")) == 24
+    assert again.count("already recorded as") == 8 and len(run_log.read_records(home / "results/runs.jsonl")) == 24
     train(home, "--system", "SASRec", "--shots", "8", "--seed", "3", "--weight_decay", "1e-5", *QUICK)
-    alone = results.read(home / "results/runs.jsonl")[-1]
+    alone = run_log.read_records(home / "results/runs.jsonl")[-1]
     twin = next(r for r in records if (r["system"], r["shots"], r["seed"]) == ("SASRec", 8, 3))
     assert alone["metrics"] == twin["metrics"]  # a cell does not depend on the cells before it
 
@@ -91,7 +93,7 @@ def test_a_missing_weight_decay_is_searched_once(home):
     assert kept["shots"] == [16, 24] and len(kept["mean_validation_auc"]) == 5
     assert "searching" not in train(home, *words)
     assert "searching" in train(home, *words, "--patience", "1")  # a choice made with other settings is not taken over
-    record = results.read(home / "results/runs.jsonl")[-2]
+    record = run_log.read_records(home / "results/runs.jsonl")[-2]
     assert record["system"] == "Caser + ratings" and record["arguments"]["weight_decay"] == kept["weight_decay"]
 
 
@@ -124,7 +126,7 @@ def test_the_wrapper_refuses_wrong_arguments(home, words, message):
 
 
 def split_of(tmp_path, count=12, seed=0):
-    histories.write_split(tmp_path, "train", *make_rows(count, seed))
+    views.write_split(tmp_path, "train", *make_rows(count, seed))
     return tmp_path / "train.json"
 
 
@@ -151,10 +153,10 @@ def test_titles_stand_beside_their_items(tmp_path):
 
 
 def test_a_books_title_goes_with_its_author(tmp_path):
-    entries = [histories.book_entry(f"Book, {n}", f"Ann {n}") for n in range(4)]
-    history = histories.History(entries[:2], entries[2:3], "book", f'"{entries[3]}"?')
-    row = {"instruction": "i", "input": histories.render(history), "output": "Yes."}
-    histories.write_split(tmp_path, "train", [row], histories.id_rows([history], [1], "train"))
+    entries = [preference_text.book_entry(f"Book, {n}", f"Ann {n}") for n in range(4)]
+    history = preference_text.History(entries[:2], entries[2:3], "book", f'"{entries[3]}"?')
+    row = {"instruction": "i", "input": preference_text.render(history), "output": "Yes."}
+    views.write_split(tmp_path, "train", [row], views.id_rows_from_text([history], [1], "train"))
     split = data.read(tmp_path / "train.json")
     assert data.titles(split, data.catalogue(split)) == [f"Book, {n} written by Ann {n}" for n in range(4)]
 
@@ -177,22 +179,22 @@ def test_a_missing_or_broken_id_view_is_named(tmp_path):
 def test_title_vectors_are_cached_by_content(tiny_bert, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TLREC_CACHE", str(tmp_path))
     titles = ["No Film 1 (1951)", "No Film 22 (1972)", "film"]
-    made, key = text.vectors(titles, str(tiny_bert))
+    made, key = title_embeddings.vectors(titles, str(tiny_bert))
     assert made.shape == (3, 12) and made.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(made, axis=1), 1, rtol=1e-5)
     assert "3 titles through" in capsys.readouterr().out
-    again, same = text.vectors(titles, str(tiny_bert))
+    again, same = title_embeddings.vectors(titles, str(tiny_bert))
     assert same == key and np.array_equal(made, again) and "through" not in capsys.readouterr().out
-    alone, other = text.vectors(titles[:1], str(tiny_bert))
+    alone, other = title_embeddings.vectors(titles[:1], str(tiny_bert))
     assert other != key
     np.testing.assert_allclose(alone[0], made[0], atol=1e-5)  # what stands beside a title does not change its vector
 
 
 def test_names_and_settings():
     assert system_names(["all"]) == list(SYSTEMS) and system_names(["GRU4Rec"]) == ["GRU"]
-    Settings().check()
+    BaselineConfig().check()
 
 
 def test_the_embedded_encoder_places_a_sequel_near_its_film():
-    made, _ = text.vectors(["Godfather, The (1972)", "Godfather: Part II, The (1974)", "Toy Story (1995)"])
+    made, _ = title_embeddings.vectors(["Godfather, The (1972)", "Godfather: Part II, The (1974)", "Toy Story (1995)"])
     assert made.shape == (3, 384) and made[0] @ made[1] > made[0] @ made[2] + 0.2

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from rec_data import book_crossing
-from tlrec import provenance
+from tlrec.data import provenance
 from tlrec.errors import InputError
 
 BOOK_HEADER = '"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"Image-URL-S";"Image-URL-M"'
@@ -124,7 +124,7 @@ def test_the_seed_decides_the_split_and_nothing_else(home, tmp_path):
 def test_where_the_published_files_belong(home, tmp_path, monkeypatch):
     raw_dir = put(tmp_path / "raw", RATINGS)
     book_crossing.main(raw_dir, output_dir="rec_data/book")
-    record = provenance.owner(home / "rec_data" / "book")
+    record = provenance.read_dataset_record(home / "rec_data" / "book")
     assert "differs from the published file" in record["splits"]["train"]["comparison"]
     monkeypatch.setattr(book_crossing.published, "identical", lambda name, path: path.name == "test.json")
     with pytest.raises(InputError, match=r"book/test.json: the published file; move it away"):

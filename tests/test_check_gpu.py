@@ -4,7 +4,8 @@ import pytest
 from conftest import command
 
 from benchmarks import check_gpu
-from tlrec import identity, samples
+from tlrec.data import samples
+from tlrec.model.fingerprint import base_model_fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +54,12 @@ def test_scores_that_should_be_there_and_are_not_fail_with_the_cure(tiny_llama, 
 
 def test_the_committed_scores_are_of_the_embedded_model(embedded):
     said = json.loads(check_gpu.RECORDED.read_text())
-    assert said["fingerprint"] == identity.fingerprint(embedded) and len(said["p_yes"]) == check_gpu.ROWS
+    assert said["fingerprint"] == base_model_fingerprint(embedded) and len(said["p_yes"]) == check_gpu.ROWS
 
 
 def test_two_processes_tune_and_score_as_one(tiny_llama, small_data, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    rows = samples.read_records(small_data / "rec_data/movie/test.json")[: check_gpu.ROWS]
+    rows = samples.read_json_records(small_data / "rec_data/movie/test.json")[: check_gpu.ROWS]
     bench = check_gpu.Bench(tmp_path, rows, ["--load_in_8bit", "False"])
     check = check_gpu._two_processes(bench, tiny_llama)
     assert check.outcome == "pass" and "2 steps; scores at most" in check.detail

@@ -8,7 +8,9 @@ import pytest
 import torch
 from conftest import command, make_rows
 
-from tlrec import histories, results, samples
+from tlrec import files
+from tlrec.data import views
+from tlrec.evaluation import run_log
 
 TINY = ["--batch_size", "8", "--micro_batch_size", "4", "--learning_rate", "0.01", "--warmup_steps", "1",
         "--dtype", "float32", "--prompt_template", "alpaca"]
@@ -37,7 +39,7 @@ def source_adapter(home, tiny_llama):
 def evaluate(home, model, *more, **options):
     text = command("evaluate.py", "--base_model", model, "--test_data_path", home / "rec_data/movie/test.json",
                    "--dtype", "float32", "--prompt_template", "alpaca", *more, home=home, **options)
-    return text, results.read(home / "results" / "runs.jsonl")[-1]
+    return text, run_log.read_records(home / "results" / "runs.jsonl")[-1]
 
 
 def test_instruction_tuning_leaves_a_standard_adapter(home, tiny_llama, source_adapter):
@@ -67,7 +69,7 @@ def test_few_shot_chain_to_a_recorded_auc(home, tiny_llama, source_adapter):
     assert (record["chain"], record["shots"], record["seed"]) == (["movielens", "movie"], 16, 3)
     assert (record["train_domain"], record["test_domain"], record["base_model"]) == ("movie", "movie", "tiny-llama")
     assert record["metrics"]["uauc_users"] <= 4 and len(record["metrics"]["auc_interval_users"]) == 2
-    assert record["test_data"]["sha256"] == samples.sha256(home / "rec_data/movie/test.json")
+    assert record["test_data"]["sha256"] == files.sha256(home / "rec_data/movie/test.json")
     predictions = np.genfromtxt(home / "results" / record["predictions"], delimiter=",", names=True, dtype=None,
                                 encoding="utf-8")
     from sklearn.metrics import roc_auc_score
@@ -86,13 +88,13 @@ def test_the_same_command_gives_the_same_adapter_and_a_finished_one_is_reused(ho
     twin = home / "twin"
     instruction_tune(home, tiny_llama, twin)
     weights = "adapter_model.safetensors"
-    assert samples.sha256(twin / weights) == samples.sha256(source_adapter / weights)
+    assert files.sha256(twin / weights) == files.sha256(source_adapter / weights)
     before = (twin / weights).stat().st_mtime_ns
     assert "reused" in instruction_tune(home, tiny_llama, twin)
     assert (twin / weights).stat().st_mtime_ns == before
     (twin / weights).write_bytes(b"")  # a damaged result does not count as finished
     assert "adapter saved" in instruction_tune(home, tiny_llama, twin)
-    assert samples.sha256(twin / weights) == samples.sha256(source_adapter / weights)
+    assert files.sha256(twin / weights) == files.sha256(source_adapter / weights)
     config = (twin / "adapter_config.json").read_text()
     (twin / "adapter_config.json").write_text(config.replace('"lora_alpha": 16', '"lora_alpha": 1600'))
     assert "adapter saved" in instruction_tune(home, tiny_llama, twin)
@@ -100,7 +102,7 @@ def test_the_same_command_gives_the_same_adapter_and_a_finished_one_is_reused(ho
     (twin / "adapter_config.json").unlink()
     assert "adapter saved" in instruction_tune(home, tiny_llama, twin)
     instruction_tune(home, tiny_llama, twin, "--seed", "1")  # nor does one of other settings
-    assert samples.sha256(twin / weights) != samples.sha256(source_adapter / weights)
+    assert files.sha256(twin / weights) != files.sha256(source_adapter / weights)
     assert sorted(path.name for path in twin.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
 
 
@@ -129,7 +131,7 @@ def test_4bit_auto_layers_and_the_models_own_chat_template(home, tiny_llama):
              "--lora_weights", output, "--prompt_template", "chat", "--dtype", "float32"]
     text = command(*words, "--load_in_4bit", home=home)
     assert "notice" not in text  # of another template than that of the tuning
-    assert results.read(home / "results" / "runs.jsonl")[-1]["request"]["chat_template_sha256"]
+    assert run_log.read_records(home / "results" / "runs.jsonl")[-1]["request"]["chat_template_sha256"]
     assert "exclude each other" in command(*words, "--load_in_4bit", "--load_in_8bit", home=home, code=2)
 
 
@@ -167,7 +169,7 @@ def test_a_public_adapter_of_another_rank_starts_a_tuning(home, tiny_llama):
 def test_answer_only_loss_and_clean_template_differ_from_the_published(home, tiny_llama, source_adapter):
     instruction_tune(home, tiny_llama, home / "answers", "--train_on_inputs", "False")
     weights = "adapter_model.safetensors"
-    assert samples.sha256(home / "answers" / weights) != samples.sha256(source_adapter / weights)
+    assert files.sha256(home / "answers" / weights) != files.sha256(source_adapter / weights)
     clean, _ = evaluate(home, tiny_llama)
     text = command("evaluate.py", "--base_model", tiny_llama, "--test_data_path", home / "rec_data/movie/test.json",
                    "--dtype", "float32", home=home)
@@ -186,7 +188,7 @@ def test_liked_ratio_needs_no_model(home):
     text = command("evaluate.py", "--method", "liked-ratio", "--test_data_path", home / "rec_data/movie/test.json",
                    "--test_rows", "10", home=home)
     assert "n 10" in text
-    record = results.read(home / "results" / "runs.jsonl")[-1]
+    record = run_log.read_records(home / "results" / "runs.jsonl")[-1]
     assert record["base_model"] is None and record["test_data"]["sampled_with_seed"] == 0
     assert "liked-ratio" in command("report.py", home=home)
 
@@ -239,9 +241,9 @@ def test_tuning_that_changes_nothing_saves_nothing(home, tiny_llama):
 
 def test_untuned_embedded_model_reads_real_prompts(embedded, tmp_path):
     """SmolLM2 itself, in bf16 or fp32: its probabilities are no constants and follow the text."""
-    histories.write_split(tmp_path, "test", *make_rows(12, 4))
+    views.write_split(tmp_path, "test", *make_rows(12, 4))
     text = command("evaluate.py", "--base_model", embedded, "--test_data_path", tmp_path / "test.json", home=tmp_path)
-    record = results.read(tmp_path / "results" / "runs.jsonl")[-1]
+    record = run_log.read_records(tmp_path / "results" / "runs.jsonl")[-1]
     assert "device: CPU" in text or torch.cuda.is_available()
     columns = np.genfromtxt(tmp_path / "results" / record["predictions"], delimiter=",", names=True, dtype=None,
                             encoding="utf-8")

@@ -8,8 +8,8 @@ import pytest
 from conftest import command
 from sklearn.metrics import roc_auc_score
 
-from tlrec import results
 from tlrec.errors import InputError
+from tlrec.evaluation import run_log
 from tlrec.reports import compare
 
 
@@ -25,7 +25,7 @@ def measured(small_data, tmp_path_factory):
     command("evaluate.py", "--method", "liked-ratio", "--test_data_path", data / "test.json", "--test_rows", "10",
             home=home)
     command("evaluate.py", "--method", "liked-ratio", "--test_data_path", data / "valid.json", home=home)
-    return home, [run["run_id"] for run in results.read(home / "results" / "runs.jsonl")]
+    return home, [run["run_id"] for run in run_log.read_records(home / "results" / "runs.jsonl")]
 
 
 def test_compare_is_the_difference_of_the_two_runs(measured):
@@ -45,7 +45,7 @@ def test_compare_is_the_difference_of_the_two_runs(measured):
 
 def test_compare_without_users(measured, tmp_path):
     home, (ratio, mean, *_) = measured
-    found = [run | {"folder": tmp_path} for run in results.read(home / "results" / "runs.jsonl")]
+    found = [run | {"folder": tmp_path} for run in run_log.read_records(home / "results" / "runs.jsonl")]
     for run in (ratio, mean):
         with open(home / "results" / "predictions" / f"{run}.csv", newline="") as source:
             rows = [[cell for name, cell in row.items() if name != "user_id"] for row in csv.DictReader(source)]
@@ -78,7 +78,7 @@ def test_compare_refuses_other_rows_and_unknown_runs(measured):
 
 def test_broken_predictions_are_named(measured, tmp_path):
     home, (_, mean, *_) = measured
-    run = compare.find(results.read(home / "results" / "runs.jsonl"), mean) | {"folder": tmp_path}
+    run = compare.find(run_log.read_records(home / "results" / "runs.jsonl"), mean) | {"folder": tmp_path}
     whole = (home / "results" / "predictions" / f"{mean}.csv").read_bytes()
     line = whole.split(b"\r\n")[3]
     path = tmp_path / "predictions" / f"{mean}.csv"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from tlrec import comparison, metrics
+from tlrec.evaluation import metrics, significance
 
 
 def made(count, seed, users=10):
@@ -32,7 +32,7 @@ def test_delong_equals_its_definition_over_all_pairs():
     for seed in range(5):
         labels, first, second, _ = made(70, seed)
         value, variance = delong_of_1988(labels, first, second)
-        found = comparison.delong_auc(labels, first, second)
+        found = significance.delong_auc(labels, first, second)
         assert found.value == pytest.approx(value, abs=1e-12)
         assert found.value == pytest.approx(metrics.auc(labels, first) - metrics.auc(labels, second), abs=1e-12)
         assert (found.high - found.low) / 2 == pytest.approx(norm.ppf(0.975) * np.sqrt(variance), abs=1e-6)
@@ -42,7 +42,7 @@ def test_delong_equals_its_definition_over_all_pairs():
 def test_delong_by_hand():
     """Positives 3 and 1, negatives 2 and 0 against a constant: components 1, 1/2 and 1/2, 1 against 1/2 throughout."""
     labels, first = np.array([1, 1, 0, 0]), np.array([3.0, 1.0, 2.0, 0.0])
-    found = comparison.delong_auc(labels, first, np.zeros(4))
+    found = significance.delong_auc(labels, first, np.zeros(4))
     assert found.value == 0.25  # AUC 3/4 against 1/2; variance 1/8 / 2 + 1/8 / 2 = 1/8
     assert found.high - found.value == pytest.approx(1.959964 * np.sqrt(1 / 8))
 
@@ -50,7 +50,7 @@ def test_delong_by_hand():
 def test_delong_of_uauc_is_the_mean_over_users():
     labels, first, second, users = made(200, 3)
     parts = [delong_of_1988(*(array[users == user] for array in (labels, first, second))) for user in set(users)]
-    found = comparison.delong_uauc(labels, first, second, users)
+    found = significance.delong_uauc(labels, first, second, users)
     assert found.value == pytest.approx(np.mean([value for value, _ in parts]), abs=1e-12) and found.units == 10
     assert found.value == pytest.approx(
         metrics.uauc(labels, first, users)[0] - metrics.uauc(labels, second, users)[0], abs=1e-12)
@@ -63,14 +63,14 @@ def test_bootstrap_and_delong_agree_on_independent_rows():
     checked = 0
     for seed in range(12):
         labels, first, second, _ = made(600, seed)
-        drawn, exact = comparison.bootstrap_auc(labels, first, second), comparison.delong_auc(labels, first, second)
+        drawn, exact = significance.bootstrap_auc(labels, first, second), significance.delong_auc(labels, first, second)
         assert drawn.value == pytest.approx(exact.value, abs=1e-12)
         assert drawn.high - drawn.low == pytest.approx(exact.high - exact.low, rel=0.1)
         one = metrics.auc_interval(labels, first)
-        of_one = comparison.delong_auc(labels, first, np.zeros(600))  # against a constant: the AUC's own interval
+        of_one = significance.delong_auc(labels, first, np.zeros(600))  # against a constant: the AUC's own interval
         assert one[1] - one[0] == pytest.approx(of_one.high - of_one.low, rel=0.1)
         weaker = second + np.linspace(0, 1, 12)[seed] * first  # from clearly worse to nearly equal
-        drawn, exact = comparison.bootstrap_auc(labels, first, weaker), comparison.delong_auc(labels, first, weaker)
+        drawn, exact = significance.bootstrap_auc(labels, first, weaker), significance.delong_auc(labels, first, weaker)
         if 0.02 < exact.p < 0.7:
             assert drawn.p == pytest.approx(exact.p, rel=0.35)
             checked += 1
@@ -79,19 +79,21 @@ def test_bootstrap_and_delong_agree_on_independent_rows():
 
 def test_undefined_and_equal_systems():
     labels, first, second, users = made(60, 0)
-    assert comparison.delong_auc(np.ones(60, int), first, second) is None
-    assert comparison.bootstrap_auc(np.ones(60, int), first, second) is None
-    assert comparison.bootstrap_uauc(np.ones(60, int), first, second, users) is None
-    assert comparison.delong_uauc(np.array([1, 0, 0]), *np.ones((2, 3)), np.array(list("aaa"))) is None  # one positive
-    for found in (comparison.delong_auc(labels, first, first), comparison.delong_uauc(labels, first, first, users),
-                  comparison.bootstrap_auc(labels, first, first, users),
-                  comparison.bootstrap_uauc(labels, first, first, users)):
+    assert significance.delong_auc(np.ones(60, int), first, second) is None
+    assert significance.bootstrap_auc(np.ones(60, int), first, second) is None
+    assert significance.bootstrap_uauc(np.ones(60, int), first, second, users) is None
+    assert (
+        significance.delong_uauc(np.array([1, 0, 0]), *np.ones((2, 3)), np.array(list("aaa"))) is None
+    )  # one positive
+    for found in (significance.delong_auc(labels, first, first), significance.delong_uauc(labels, first, first, users),
+                  significance.bootstrap_auc(labels, first, first, users),
+                  significance.bootstrap_uauc(labels, first, first, users)):
         assert found[:4] == (0, 0, 0, 1)
 
 
 def test_order_of_systems_turns_the_sign():
     labels, first, second, users = made(120, 1)
-    for function in (comparison.bootstrap_auc, comparison.bootstrap_uauc, comparison.delong_uauc):
+    for function in (significance.bootstrap_auc, significance.bootstrap_uauc, significance.delong_uauc):
         one, other = function(labels, first, second, users), function(labels, second, first, users)
         assert (one.value, one.low) == pytest.approx((-other.value, -other.high)) and one.p == other.p
 
@@ -108,16 +110,16 @@ def test_intervals_cover_the_truth_when_users_differ():
         labels = (generator.random(240) < 1 / (1 + np.exp(-effect))).astype(int)
         first, second = (effect + np.repeat(generator.normal(size=30), 8) + labels + generator.normal(size=240)
                          for _ in range(2))
-        found = comparison.bootstrap_auc(labels, first, second, users, seed)
+        found = significance.bootstrap_auc(labels, first, second, users, seed)
         hits["auc"] += found.low <= 0 <= found.high
-        found = comparison.bootstrap_uauc(labels, first, second, users, seed)
+        found = significance.bootstrap_uauc(labels, first, second, users, seed)
         hits["uauc"] += found.low <= 0 <= found.high
         coins, noise = generator.integers(0, 2, 120), generator.normal(size=120)
         informed = coins + generator.normal(size=120)  # AUC: Phi(1 / sqrt 2)
         truth = norm.cdf(1 / np.sqrt(2)) - 0.5
-        found = comparison.bootstrap_auc(coins, informed, noise, None, seed)
+        found = significance.bootstrap_auc(coins, informed, noise, None, seed)
         hits["known"] += found.low <= truth <= found.high
-        found = comparison.delong_auc(coins, informed, noise)
+        found = significance.delong_auc(coins, informed, noise)
         hits["known, DeLong"] += found.low <= truth <= found.high
     assert all(176 <= count <= 199 for count in hits.values()), hits
 
@@ -128,7 +130,7 @@ def test_rows_alone_promise_too_much_when_users_differ():
     effect = np.repeat(generator.normal(size=16), 40)
     labels = (generator.random(640) < 1 / (1 + np.exp(-effect))).astype(int)
     first, second = effect, np.repeat(generator.normal(size=16), 40)
-    by_rows = comparison.bootstrap_auc(labels, first, second)
-    by_users = comparison.bootstrap_auc(labels, first, second, users)
+    by_rows = significance.bootstrap_auc(labels, first, second)
+    by_users = significance.bootstrap_auc(labels, first, second, users)
     assert by_users.high - by_users.low > 2 * (by_rows.high - by_rows.low)
     assert by_rows.units == 640 and by_users.units == 16

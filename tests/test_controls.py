@@ -7,8 +7,10 @@ from conftest import command, make_rows
 from sklearn.preprocessing import TargetEncoder
 
 from baselines import controls
-from tlrec import histories, metrics, paths, results, samples
+from tlrec import paths
+from tlrec.data import preference_text, samples, views
 from tlrec.errors import InputError
+from tlrec.evaluation import metrics, run_log
 
 ARGUMENTS = ["-m", "baselines.controls", "--train_data_path", "rec_data/movie/train.json", "--test_data_path",
              "rec_data/movie/test.json"]
@@ -51,8 +53,8 @@ def test_a_rows_own_label_is_not_its_feature(made):
 
 def test_identity_is_the_id_where_both_files_have_one_else_the_text(tmp_path):
     made, rows = make_rows(6, 0)
-    histories.write_split(tmp_path, "train", made, rows)
-    histories.write_split(tmp_path, "test", made, rows)
+    views.write_split(tmp_path, "train", made, rows)
+    views.write_split(tmp_path, "test", made, rows)
     paths = [tmp_path / "train.json", tmp_path / "test.json"]
     read = [samples.read_samples(path, answers_only=True) for path in paths]
     ids, _ = controls.target_items(paths[0], read[0], paths[1], read[1])
@@ -64,10 +66,10 @@ def test_identity_is_the_id_where_both_files_have_one_else_the_text(tmp_path):
 
 def test_a_books_target_is_the_entry_of_a_history():
     book = '"The Colonel" written by Patrick A. Davis'
-    row = samples.Sample("i", histories.render(histories.History([], [book], "book", f'"{book}"?')), "No.")
+    row = samples.Sample("i", preference_text.render(preference_text.History([], [book], "book", f'"{book}"?')), "No.")
     assert controls._entry("book.json", 0, row) == book
     film = '""Great Performances" Cats (1998)"'  # the title's own quotation marks
-    row = samples.Sample("i", histories.render(histories.History([], [film], "movie", f"{film}?")), "No.")
+    row = samples.Sample("i", preference_text.render(preference_text.History([], [film], "movie", f"{film}?")), "No.")
     assert controls._entry("movie.json", 0, row) == film
 
 
@@ -75,7 +77,7 @@ def test_every_control_is_recorded_once(small_data, tmp_path):
     shutil.copytree(small_data, tmp_path, dirs_exist_ok=True)
     words = [str(tmp_path / word) if word.startswith("rec_data/") else word for word in ARGUMENTS]
     command(*words, "--sample", "16", "--seed", "1", home=tmp_path)
-    records = results.read(tmp_path / "results" / "runs.jsonl")
+    records = run_log.read_records(tmp_path / "results" / "runs.jsonl")
     assert [(r["method"], r["shots"], r["seed"]) for r in records] == [(m, 16, 1) for m in controls.METHODS]
     picked = samples.shuffled_rows(24, 1, 16)
     train = [samples.read_samples(tmp_path / "rec_data/movie/train.json", True)[i] for i in picked]
@@ -107,9 +109,9 @@ def test_wrong_input_is_one_line(small_data, tmp_path):
 
 def test_published_control_figures_on_the_real_data(tmp_path):
     """results/reference/published_results.json: item-mean of 8,000 rows 67.15, plain sum 76.10."""
-    words = [str(paths.home() / word) if word.startswith("rec_data/") else word for word in ARGUMENTS]
+    words = [str(paths.home_dir() / word) if word.startswith("rec_data/") else word for word in ARGUMENTS]
     command(*words, "--methods", "item-mean,liked-ratio+item-mean", home=tmp_path)
-    found = {r["method"]: r["metrics"] for r in results.read(tmp_path / "results" / "runs.jsonl")}
+    found = {r["method"]: r["metrics"] for r in run_log.read_records(tmp_path / "results" / "runs.jsonl")}
     assert found["item-mean"]["auc"] == pytest.approx(0.6715, abs=5e-5)
     assert found["item-mean"]["stratified_auc"] == pytest.approx(0.639, abs=5e-4)
     assert found["item-mean"]["stratified_pairs"] == 21_965

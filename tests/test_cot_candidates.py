@@ -12,7 +12,7 @@ from cot_data import candidates
 from tlrec import paths
 from tlrec.errors import InputError
 
-NETFLIX = paths.home() / "instruction_data" / "netflix" / "train.json"
+NETFLIX = paths.home_dir() / "instruction_data" / "netflix" / "train.json"
 
 
 @pytest.mark.parametrize("seed", range(6))

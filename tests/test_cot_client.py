@@ -8,13 +8,13 @@ import time
 import pytest
 from teacher_server import FAULTS, KEY, answer, teacher
 
-from cot_data.client import Client, Money, Settings, Spent, key_and_address
+from cot_data.client import BudgetExceeded, Pricing, RequestSettings, TeacherClient, key_and_address
 from cot_data.ledger import Ledger
-from cot_data.replies import GivenUp
+from cot_data.responses import SampleFailed
 from tlrec.errors import InputError
 
 PROMPT = 'Candidate movies: "A", "B"\nWatched movies: "C"\nStep 1. What matters?\nAnswer:'
-PRICES = Money(price_in=10, price_out=100)
+PRICES = Pricing(price_in=10, price_out=100)
 
 
 def ask(server, path, money=PRICES, tries=3, prompts=(PROMPT,), timeout=0.8):
@@ -22,7 +22,9 @@ def ask(server, path, money=PRICES, tries=3, prompts=(PROMPT,), timeout=0.8):
 
     async def run():
         ledger = Ledger(path)
-        client = Client(Settings("m", 0.2, 16, 1.0, 0), ledger, money, KEY, server.address, tries, timeout, 0.01)
+        client = TeacherClient(
+            RequestSettings("m", 0.2, 16, 1.0, 0), ledger, money, KEY, server.address, tries, timeout, 0.01
+        )
         try:
             return [await client.answer(number, 1, prompt) for number, prompt in enumerate(prompts)]
         finally:
@@ -85,14 +87,14 @@ def test_a_fault_is_followed_by_the_answer(tmp_path, fault):
 @pytest.mark.parametrize("fault", ["500", "cut", "not json", "hang"])
 def test_given_up_after_as_many_tries(tmp_path, fault):
     with teacher(always=fault) as server:
-        with pytest.raises(GivenUp, match="2 tries"):
+        with pytest.raises(SampleFailed, match="2 tries"):
             ask(server, tmp_path / "a.jsonl", tries=2, timeout=0.3)
         assert server.requests == 2 and not (tmp_path / "a.jsonl").read_text()
 
 
 @pytest.mark.parametrize(("fault", "error", "message"), [
     ("401", InputError, "401: the key is rejected"), ("404", InputError, "404: the server does not know"),
-    ("quota", InputError, "429: the quota is empty"), ("400", GivenUp, "400: the server refuses"),
+    ("quota", InputError, "429: the quota is empty"), ("400", SampleFailed, "400: the server refuses"),
 ])
 def test_no_second_try_where_it_is_useless(tmp_path, fault, error, message):
     with teacher(always=fault) as server:
@@ -104,18 +106,18 @@ def test_no_second_try_where_it_is_useless(tmp_path, fault, error, message):
 def test_nobody_listens(tmp_path):
     with teacher() as server:
         pass
-    with pytest.raises(GivenUp, match="the connection failed, 2 tries"):
+    with pytest.raises(SampleFailed, match="the connection failed, 2 tries"):
         ask(server, tmp_path / "a.jsonl", tries=2)
 
 
 def test_the_limit_is_never_passed(tmp_path):
-    limit = Money(10, 100, limit=0.005)
+    limit = Pricing(10, 100, limit=0.005)
     with teacher() as server:
-        with pytest.raises(Spent):
+        with pytest.raises(BudgetExceeded):
             ask(server, tmp_path / "a.jsonl", limit, prompts=[f"{PROMPT} {n}" for n in range(9)])
         assert sum(record["cost"] for record in records(tmp_path / "a.jsonl")) <= 0.005
         assert server.requests == 2
-        with pytest.raises(Spent):  # what earlier runs cost counts
+        with pytest.raises(BudgetExceeded):  # what earlier runs cost counts
             ask(server, tmp_path / "a.jsonl", limit, prompts=[f"{PROMPT} {n}" for n in range(9)])
         assert server.requests == 2
 

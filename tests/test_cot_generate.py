@@ -8,7 +8,7 @@ import pytest
 from cot_runs import FAST, answers, result
 from teacher_server import KEY, source, teacher
 
-from cot_data import candidates, generate_data, preprocess_data, steps
+from cot_data import candidates, generate_data, preprocess_data, prompts
 from tlrec import cli
 
 
@@ -41,8 +41,8 @@ def here(home, monkeypatch, capsys):
 
 
 def test_one_bad_sample_does_not_stop_the_rest(home, here):
-    jobs = list(steps.jobs(candidates.liked_samples(home / "instruction_data/movielens/train.json"), 0))[:12]
-    bad = steps.prompt(jobs[3], [])
+    jobs = list(prompts.cot_examples(candidates.liked_samples(home / "instruction_data/movielens/train.json"), 0))[:12]
+    bad = prompts.prompt(jobs[3], [])
     with teacher() as server:
         server.fault = lambda prompt, attempt: "500" if prompt == bad else ""
         text = here(server, "--max_samples", "12", "--tries", "2", out="bad")
@@ -105,7 +105,7 @@ def test_rules_are_deterministic_labelled_and_become_tuning_data(home, here):
     here(None, "--teacher", "rules", out="rules")
     assert result(home, "rules") == made and "rules (no language model)" in first
     records = json.loads(made)
-    assert {record["teacher"] for record in records} == {steps.RULES}
+    assert {record["teacher"] for record in records} == {prompts.RULES}
     (home / "cot_data/stage123_about.json").unlink(missing_ok=True)  # of another test
     text = here(None, "--input_path", home / "rules/three_stages.json", module=preprocess_data)
     hits = [record for record in records if record["hit"]]
@@ -115,7 +115,7 @@ def test_rules_are_deterministic_labelled_and_become_tuning_data(home, here):
         assert set(sample) == {"instruction", "input", "output"} and sample["output"] == record["answer_3"]
         assert sample["input"] + "\nAnswer:" == record["prompt_3"]
     about = json.loads((home / "cot_data/stage123_about.json").read_text())
-    assert about["teacher"] == steps.RULES and about["hits"] == about["samples"] == len(hits)
+    assert about["teacher"] == prompts.RULES and about["hits"] == about["samples"] == len(hits)
     three = preprocess_data.samples_of(home, dict(enumerate(hits[:2])), [1, 2, 3])
     assert [s.output for s in three] == [h[f"answer_{n}"] for h in hits[:2] for n in (1, 2, 3)]
 

@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
-from rec_data import describe
-from tlrec import histories, paths
+from rec_data import dataset_report
+from tlrec import paths
+from tlrec.data import preference_text, views
 from tlrec.errors import InputError
 
 
@@ -14,8 +15,8 @@ def rows(*numbers, liked=1, user="u", order=1):
     samples, ids = [], []
     for number in numbers:
         entries = [f'"Film {number + step}"' for step in range(3)][::order]
-        samples.append(histories.sample("movie", entries, [1, 0, 1], f'"Target {number}"?', liked))
-        ids.append(histories.csv_row(f"{user}{number}", "abc", [1, 0, 1], "t", liked, ""))
+        samples.append(preference_text.make_sample("movie", entries, [1, 0, 1], f'"Target {number}"?', liked))
+        ids.append(views.id_row(f"{user}{number}", "abc", [1, 0, 1], "t", liked, ""))
     return samples, ids
 
 
@@ -33,14 +34,14 @@ def home(tmp_path, monkeypatch):
     for name, (samples, ids) in parts.items():
         folder = tmp_path / name
         folder.parent.mkdir(parents=True, exist_ok=True)
-        histories.write_split(folder.parent, folder.name, samples, ids)
+        views.write_split(folder.parent, folder.name, samples, ids)
     (tmp_path / "instruction_data/other/test.csv").unlink()
     return tmp_path
 
 
 def test_cells(home):
-    target, source = describe.Dataset("rec_data/movie/"), describe.Dataset("instruction_data/other")
-    train, test = (describe.within(target, split, None, 512) for split in ("train", "test"))
+    target, source = dataset_report.Dataset("rec_data/movie/"), dataset_report.Dataset("instruction_data/other")
+    train, test = (dataset_report.within(target, split, None, 512) for split in ("train", "test"))
     assert train == {
         "rows": "4",
         "share of Yes": "1.000",
@@ -51,15 +52,15 @@ def test_cells(home):
         "rows that other splits have as well": "1",
     }
     assert test["share of Yes"] == "0.000" and test["rows that other splits have as well"] == "1"
-    assert describe.within(source, "test", None, 512)["users"] == "-"
-    assert describe.between(source, target) == {
+    assert dataset_report.within(source, "test", None, 512)["users"] == "-"
+    assert dataset_report.between(source, target) == {
         "users that rec_data/movie has as well": "-",  # one split of the source has no id view
         "titles that rec_data/movie has as well": "6",
         "rows that stand in the test set of rec_data/movie (leakage)": "2",
     }
-    histories.write_split(home / "instruction_data/other", "test", *rows(100, user="v"))
-    source = describe.Dataset("instruction_data/other")
-    assert describe.between(source, target)["users that rec_data/movie has as well"] == "2"
+    views.write_split(home / "instruction_data/other", "test", *rows(100, user="v"))
+    source = dataset_report.Dataset("instruction_data/other")
+    assert dataset_report.between(source, target)["users that rec_data/movie has as well"] == "2"
 
 
 def make_tokenizer(folder):
@@ -76,8 +77,17 @@ def make_tokenizer(folder):
 
 def test_the_command(home):
     make_tokenizer(home / "model")
-    command = [sys.executable, "-m", "rec_data.describe", "rec_data/movie", "instruction_data/other", "--tokenizer",
-               str(home / "model"), "--cutoff_len", "63"]
+    command = [
+        sys.executable,
+        "-m",
+        "rec_data.dataset_report",
+        "rec_data/movie",
+        "instruction_data/other",
+        "--tokenizer",
+        str(home / "model"),
+        "--cutoff_len",
+        "63",
+    ]
     finished = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, env=dict(os.environ))
     assert finished.returncode == 0, finished.stderr
     lines = finished.stdout.splitlines()
@@ -85,24 +95,29 @@ def test_the_command(home):
                                          "instruction_data/other/train", "instruction_data/other/test",
                                          "instruction_data/other (all) |"]
     cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[1] for line in lines[2:]}
-    words = len(describe.prompts.prompt(describe.Dataset("rec_data/movie").splits["train"][0]).split()) + 2
+    words = (
+        len(dataset_report.prompts.format_prompt(dataset_report.Dataset("rec_data/movie").splits["train"][0]).split())
+        + 2
+    )
     assert cells["tokens (median, 95%, most)"] == f"{words}, {words}, {words}"
     assert cells["samples over 63 tokens"] == ("4" if words > 63 else "0")
-    code = "import sys, rec_data.describe, rec_data.published, rec_data.book_crossing, instruction_data.netflix, " \
-           "instruction_data.amazon_book, instruction_data.alpaca; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, rec_data.dataset_report, rec_data.published, rec_data.book_crossing, instruction_data.netflix, "
+        "instruction_data.amazon_book, instruction_data.alpaca; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT).returncode == 0
 
 
 def test_what_is_refused(home, monkeypatch):
     with pytest.raises(InputError, match="no train.json, valid.json or test.json"):
-        describe.Dataset("rec_data/nothing")
+        dataset_report.Dataset("rec_data/nothing")
     with pytest.raises(InputError, match="no tokenizer.json or tokenizer.model"):
-        describe.length_counter(str(home))
+        dataset_report.length_counter(str(home))
     (home / "tokenizer.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
-        describe.length_counter(str(home))
+        dataset_report.length_counter(str(home))
     with pytest.raises(InputError, match="name a dataset first"):
-        describe.main()
+        dataset_report.main()
     (home / "rec_data/movie/test.csv").write_text("user_id\nu\n")
     with pytest.raises(InputError, match="1 rows beside 3 samples"):
-        describe.Dataset("rec_data/movie")
+        dataset_report.Dataset("rec_data/movie")

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from rec_data import movielens, published
-from tlrec import downloads
+from tlrec.data import download
 from tlrec.errors import InputError
 
 
@@ -30,9 +30,9 @@ def test_a_redirect_to_another_host_is_not_followed(tmp_path, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
     ours, other = servers
     ours.elsewhere = f"http://localhost:{other.server_port}"
-    monkeypatch.setattr(downloads, "HOSTS", {"127.0.0.1"})
+    monkeypatch.setattr(download, "HOSTS", {"127.0.0.1"})
     with pytest.raises(InputError, match="redirected from 127.0.0.1 to .*; not followed"):
-        downloads.url(f"http://127.0.0.1:{ours.server_port}/file", tmp_path / "file")
+        download.download_url(f"http://127.0.0.1:{ours.server_port}/file", tmp_path / "file")
     assert ours.seen == ["/file"] and other.seen == [] and not (tmp_path / "file").exists()
     for server in servers:
         server.shutdown()
@@ -40,5 +40,5 @@ def test_a_redirect_to_another_host_is_not_followed(tmp_path, monkeypatch):
 
 def test_our_own_addresses_are_https_on_the_hosts_that_redirects_may_not_leave():
     for address in (movielens.GROUPLENS, published.BASE_URL):
-        parts = downloads.urllib.parse.urlsplit(address)
-        assert parts.scheme == "https" and parts.hostname in downloads.HOSTS
+        parts = download.urllib.parse.urlsplit(address)
+        assert parts.scheme == "https" and parts.hostname in download.ALLOWED_REDIRECT_HOSTS

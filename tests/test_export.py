@@ -7,8 +7,13 @@ from conftest import command, make_rows
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tlrec import adapters, identity, models, samples, scoring
-from tlrec.answers import Encoder
+from tlrec import files
+from tlrec.data import samples
+from tlrec.model import scoring
+from tlrec.model.adapter import attach_adapter, inspect_adapter
+from tlrec.model.base import load_base_model, resolve_base_model
+from tlrec.model.encoder import Encoder
+from tlrec.model.fingerprint import base_model_fingerprint
 
 ROWS = [samples.Sample(**sample) for sample in make_rows(8, 3)[0]]
 
@@ -27,11 +32,11 @@ def test_the_merged_model_scores_as_base_and_adapter_do(tiny_llama, adapter, tmp
     text = command("-m", "base_model.export", "--base_model", tiny_llama, "--lora_weights", adapter,
                    "--output_dir", tmp_path / "merged", home=tmp_path)
     assert "tiny-llama + movie, float32" in text
-    base, words = models.load(tiny_llama, False, "float32", "cpu")
+    base, words = load_base_model(tiny_llama, False, "float32", "cpu")
     untuned = scoring.score(base, Encoder(words), ROWS).p_yes
-    found = adapters.inspect(adapter, tiny_llama)
-    tuned = scoring.score(adapters.attach(base, LoraConfig.from_pretrained(adapter), found), Encoder(words), ROWS).p_yes
-    merged, words = models.load(models.base_folder(str(tmp_path / "merged")), False, "float32", "cpu")
+    found = inspect_adapter(adapter, tiny_llama)
+    tuned = scoring.score(attach_adapter(base, LoraConfig.from_pretrained(adapter), found), Encoder(words), ROWS).p_yes
+    merged, words = load_base_model(resolve_base_model(str(tmp_path / "merged")), False, "float32", "cpu")
     np.testing.assert_allclose(scoring.score(merged, Encoder(words), ROWS).p_yes, tuned, atol=1e-5)
     assert np.abs(untuned - tuned).max() > 0.01  # an adapter that does nothing would prove nothing
 
@@ -40,8 +45,8 @@ def test_the_merged_model_scores_as_base_and_adapter_do(tiny_llama, adapter, tmp
     words = [AutoTokenizer.from_pretrained(folder)("Yes.")["input_ids"] for folder in (tmp_path / "merged", tiny_llama)]
     assert words[0] == words[1]
     note = json.loads((tmp_path / "merged" / "export.json").read_text())
-    assert note["base_model"]["fingerprint"] == identity.fingerprint(tiny_llama)
-    assert note["adapter"]["sha256"] == samples.sha256(found.weights) and note["adapter"]["chain"] == ["movie"]
+    assert note["base_model"]["fingerprint"] == base_model_fingerprint(tiny_llama)
+    assert note["adapter"]["sha256"] == files.sha256(found.weights) and note["adapter"]["chain"] == ["movie"]
 
 
 def test_what_cannot_be_merged_is_refused_and_nothing_written(tiny_llama, adapter, tmp_path):
@@ -50,7 +55,7 @@ def test_what_cannot_be_merged_is_refused_and_nothing_written(tiny_llama, adapte
                        home=tmp_path, code=2)
 
     quantised = tmp_path / "quantised"
-    for part in models.load(tiny_llama, True, "float32", "cpu"):
+    for part in load_base_model(tiny_llama, True, "float32", "cpu"):
         part.save_pretrained(quantised)
     assert "its weights are quantised" in refused(quantised, "--output_dir", tmp_path / "merged")
     assert "is there already" in refused(tiny_llama, "--output_dir", quantised)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from published_files import EXCERPTS, MIRROR, needs
 
-from tlrec import downloads, histories
+from tlrec import files
+from tlrec.data import preference_text, views, windows
 
 NETFLIX = "instruction_data/netflix/"
 
@@ -32,34 +33,34 @@ def test_windows_are_those_of_the_row_by_row_way(seed, last):
     users = [generator.choice("abcdefg") for _ in range(200)]
     times = [generator.choice([9, 10, 100, 1000, 99]) for _ in range(200)]  # as text: 10 < 100 < 1000 < 9 < 99
     expected = row_by_row(users, times)
-    found = histories.windows(np.array(users, dtype=object), np.array(times), last)
+    found = windows.sliding_windows(np.array(users, dtype=object), np.array(times), last)
     assert found.tolist() == (expected if last is None else expected[-last:])
 
 
 @pytest.mark.parametrize("count", [0, 1, 10])
 def test_no_window_without_eleven_interactions(count):
-    assert histories.windows(np.zeros(count), np.arange(count)).shape == (0, 11)
-    assert histories.windows(np.zeros(count), np.arange(count), 5).shape == (0, 11)
+    assert windows.sliding_windows(np.zeros(count), np.arange(count)).shape == (0, 11)
+    assert windows.sliding_windows(np.zeros(count), np.arange(count), 5).shape == (0, 11)
 
 
 def test_exactly_eleven_interactions_make_one_window():
-    assert histories.windows(np.zeros(11), np.arange(10, 21)).tolist() == [list(range(11))]
+    assert windows.sliding_windows(np.zeros(11), np.arange(10, 21)).tolist() == [list(range(11))]
 
 
 @pytest.mark.parametrize("samples", [[], [{"instruction": 'é"\\', "input": "\n\t\u2028\x07😀", "output": ""}] * 2])
 def test_json_is_what_the_json_module_writes(tmp_path, samples):
-    histories.write_split(tmp_path, "train", samples, None)
+    views.write_split(tmp_path, "train", samples, None)
     assert (tmp_path / "train.json").read_text() == json.dumps(samples, indent=4)
     assert (tmp_path / "train.csv").exists() == (not samples)  # rows without ids have no CSV
 
 
 def test_views_of_unequal_length_are_refused(tmp_path):
     with pytest.raises(ValueError, match="1 samples beside 2 id rows"):
-        histories.write_split(tmp_path, "train", [{}], [[], []])
+        views.write_split(tmp_path, "train", [{}], [[], []])
 
 
 def test_an_interrupted_write_leaves_the_old_files(tmp_path):
-    histories.write_split(tmp_path, "train", [{"a": "old"}], [["u", [], [], "i", 1, ""]])
+    views.write_split(tmp_path, "train", [{"a": "old"}], [["u", [], [], "i", 1, ""]])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def pairs():
@@ -67,7 +68,7 @@ def test_an_interrupted_write_leaves_the_old_files(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        histories.write_pairs(tmp_path, "train", pairs())
+        views.write_pairs(tmp_path, "train", pairs())
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -79,10 +80,10 @@ def render_netflix(train: Path, mapping: Path, out: Path) -> None:
         items, likes = ast.literal_eval(row["history_movie_id"]), ast.literal_eval(row["history_rating"])
         item, like = row["movie_id"], int(row["rating"])
         entries = [f'"{titles[item]}"' for item in items]
-        samples.append(histories.sample("movie", entries, likes, f'"{titles[item]}"?', like))
-        rows.append(histories.csv_row(row["user_id"], items, likes, item, like, row["timestamp"]))
-    histories.write_split(out, "train", samples, rows)
-    histories.write_csv(out / "item_mapping.csv", [("movie_id", "movie_name"), *titles.items()])
+        samples.append(preference_text.make_sample("movie", entries, likes, f'"{titles[item]}"?', like))
+        rows.append(views.id_row(row["user_id"], items, likes, item, like, row["timestamp"]))
+    views.write_split(out, "train", samples, rows)
+    files.write_csv(out / "item_mapping.csv", [("movie_id", "movie_name"), *titles.items()])
 
 
 def test_excerpt_of_netflix_renders_to_its_bytes(tmp_path):
@@ -95,7 +96,7 @@ def test_excerpt_of_netflix_renders_to_its_bytes(tmp_path):
 def test_published_netflix_renders_to_its_bytes(tmp_path):
     folder = MIRROR / NETFLIX
     render_netflix(folder / "train.csv", folder / "item_mapping.csv", tmp_path)
-    assert downloads.git_blob_id(tmp_path / "train.json") == "e97a22f12addc1744ac61bc99faa19b77dcf2fad"
+    assert files.git_blob_id(tmp_path / "train.json") == "e97a22f12addc1744ac61bc99faa19b77dcf2fad"
     for name in ("train.csv", "train.json", "item_mapping.csv"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
@@ -104,18 +105,18 @@ def there_and_back(path: Path, out: Path) -> int:
     """Samples -> titles, authors and ratings -> the same bytes; returns the most titles of a prompt."""
     built, longest = [], 0
     for record in json.loads(path.read_text()):
-        history = histories.parse(record["input"])
-        rated = [(histories.book_parts(entry), 1) for entry in history.liked]
-        rated += [(histories.book_parts(entry), 0) for entry in history.disliked]
+        history = preference_text.parse(record["input"])
+        rated = [(preference_text.book_parts(entry), 1) for entry in history.liked]
+        rated += [(preference_text.book_parts(entry), 0) for entry in history.disliked]
         assert all(title and author for (title, author), _ in rated)
-        title, author = histories.book_parts(history.target_entry())
+        title, author = preference_text.book_parts(history.target_entry())
         outer = history.target.startswith('""') and history.target.endswith('"?')
-        target = histories.book_entry(title, author)
+        target = preference_text.book_entry(title, author)
         target = f'"{target}"?' if outer else f"{target}?"
-        entries, likes = [histories.book_entry(*parts) for parts, _ in rated], [like for _, like in rated]
-        built.append(histories.sample("book", entries, likes, target, record["output"] == "Yes."))
+        entries, likes = [preference_text.book_entry(*parts) for parts, _ in rated], [like for _, like in rated]
+        built.append(preference_text.make_sample("book", entries, likes, target, record["output"] == "Yes."))
         longest = max(longest, len(rated))
-    histories.write_split(out, "again", built, None)
+    views.write_split(out, "again", built, None)
     assert (out / "again.json").read_bytes() == path.read_bytes()
     return longest
 
@@ -137,17 +138,21 @@ def test_published_books_there_and_back(tmp_path, name):
 
 
 def test_book_entries_keep_commas_and_quotation_marks():
-    entry = histories.book_entry('Alone, "Part" Two', "Li Wei, Jr.")
-    text = histories.render(histories.History([entry, entry], [], "book", f'"{entry}"?'))
-    history = histories.parse(text)
+    entry = preference_text.book_entry('Alone, "Part" Two', "Li Wei, Jr.")
+    text = preference_text.render(preference_text.History([entry, entry], [], "book", f'"{entry}"?'))
+    history = preference_text.parse(text)
     assert history.liked == [entry, entry] and history.target_entry() == entry
-    assert histories.book_parts(entry) == ('Alone, "Part" Two', "Li Wei, Jr.")
+    assert preference_text.book_parts(entry) == ('Alone, "Part" Two', "Li Wei, Jr.")
 
 
 def test_text_of_another_form_has_no_history():
-    assert histories.parse("Tell me a story.") is None
+    assert preference_text.parse("Tell me a story.") is None
 
 
 def test_cut():
-    assert histories.cut(10_000) == {"train": slice(0, 8000), "valid": slice(8000, 9000), "test": slice(9000, 10_000)}
-    assert histories.cut(24_268)["valid"] == slice(19_414, 21_841)  # 2,427 rows, as published for book
+    assert windows.split_slices(10_000) == {
+        "train": slice(0, 8000),
+        "valid": slice(8000, 9000),
+        "test": slice(9000, 10_000),
+    }
+    assert windows.split_slices(24_268)["valid"] == slice(19_414, 21_841)  # 2,427 rows, as published for book

@@ -4,8 +4,12 @@ from peft import LoraConfig
 from torch.nn import functional
 from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
-from tlrec import adapters, loss, models, output_layer, prefix
-from tlrec.answers import IGNORED
+from tlrec.model import lm_head, prefix_cache
+from tlrec.model.adapter import attach_adapter
+from tlrec.model.base import load_base_model
+from tlrec.model.encoder import IGNORE_INDEX
+from tlrec.training import loss
+from tlrec.training.loss import LinearCrossEntropy, LossOptions, label_loss
 
 SIZES = {"vocab_size": 211, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.2}
@@ -19,10 +23,10 @@ def batch():
     mask = torch.ones_like(ids)
     for row in (1, 3):
         ids[row], mask[row] = ids[row].roll(5 * row), torch.arange(40) >= 5 * row
-    labels = torch.where(mask.bool(), ids, IGNORED)
-    labels[3, :37] = IGNORED
+    labels = torch.where(mask.bool(), ids, IGNORE_INDEX)
+    labels[3, :37] = IGNORE_INDEX
     for row in range(4):
-        labels[row, int(mask[row].argmax())] = IGNORED
+        labels[row, int(mask[row].argmax())] = IGNORE_INDEX
     return {"input_ids": ids, "attention_mask": mask}, labels
 
 
@@ -31,7 +35,7 @@ def plainly(model, inputs, labels):
     total = 0
     for ids, mask, label in zip(inputs["input_ids"], inputs["attention_mask"].bool(), labels, strict=True):
         logits = model(input_ids=ids[mask][None]).logits[0, :-1].float()
-        total = total + functional.cross_entropy(logits, label[mask][1:], ignore_index=IGNORED, reduction="sum")
+        total = total + functional.cross_entropy(logits, label[mask][1:], ignore_index=IGNORE_INDEX, reduction="sum")
     return total
 
 
@@ -43,7 +47,7 @@ def gradients(model, total):
 
 def tuned(model):
     torch.manual_seed(3)
-    wrapped = adapters.attach(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"), None)
+    wrapped = attach_adapter(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"), None)
     for name, weight in wrapped.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
@@ -54,10 +58,10 @@ def tuned(model):
 @pytest.mark.parametrize("shared", [True, False])
 def test_loss_and_gradients_are_those_of_plain_logits(tiny_llama, monkeypatch, fused, shared):
     monkeypatch.setattr(loss, "CHUNK_LOGITS", 7 * 49_152)  # several chunks, the last one incomplete
-    model = tuned(models.load(tiny_llama, False, "float32", "cpu")[0])
-    assert loss.Ways.of(model) == loss.Ways(fused=True, prefix=True)
+    model = tuned(load_base_model(tiny_llama, False, "float32", "cpu")[0])
+    assert LossOptions.of(model) == LossOptions(fused=True, prefix=True)
     inputs, labels = batch()
-    ours = loss.label_loss(model, model, inputs, labels, loss.Ways(fused, shared))
+    ours = label_loss(model, model, inputs, labels, LossOptions(fused, shared))
     found = gradients(model, ours)
     plain = plainly(model, inputs, labels)
     assert ours.item() == pytest.approx(plain.item(), abs=1e-3)  # a sum of over a hundred labels
@@ -71,16 +75,16 @@ def test_the_gradient_follows_a_scaled_loss():
     torch.manual_seed(0)
     hidden, weight, targets = torch.randn(9, 8, requires_grad=True), torch.randn(30, 8), torch.randint(0, 30, (9,))
     scale = torch.rand(9) * 1000
-    (loss.LinearCrossEntropy.apply(hidden, weight, targets) * scale).sum().backward()
+    (LinearCrossEntropy.apply(hidden, weight, targets) * scale).sum().backward()
     found, hidden.grad = hidden.grad, None
     (functional.cross_entropy(hidden @ weight.T, targets, reduction="none") * scale).sum().backward()
     torch.testing.assert_close(found, hidden.grad, atol=1e-3, rtol=1e-4)  # values reach a thousand
 
 
 def test_a_batch_without_labels_has_loss_zero_and_gradients(tiny_llama):
-    model = tuned(models.load(tiny_llama, False, "float32", "cpu")[0])
+    model = tuned(load_base_model(tiny_llama, False, "float32", "cpu")[0])
     inputs, labels = batch()
-    total = loss.label_loss(model, model, inputs, torch.full_like(labels, IGNORED), loss.Ways.of(model))
+    total = label_loss(model, model, inputs, torch.full_like(labels, IGNORE_INDEX), LossOptions.of(model))
     assert total.item() == 0
     assert all((gradient == 0).all() for gradient in gradients(model, total).values())
 
@@ -93,30 +97,30 @@ def test_models_that_change_their_logits_keep_them(kind, config):
     """Neither the fused loss nor, with sliding windows, a prefix; the plain ways give the model's own loss."""
     torch.manual_seed(0)
     model = tuned(kind(config))
-    ways = loss.Ways.of(model)
+    ways = LossOptions.of(model)
     assert not ways.fused and ways.prefix == (kind is GraniteForCausalLM)
     inputs, labels = batch()
-    ours = loss.label_loss(model, model, inputs, labels, ways)
+    ours = label_loss(model, model, inputs, labels, ways)
     assert ours.item() == pytest.approx(plainly(model, inputs, labels).item(), abs=1e-3)
 
 
 def test_a_tuned_or_hooked_output_layer_is_not_plain(tiny_llama):
-    model, _ = models.load(tiny_llama, False, "float32", "cpu")
-    assert not output_layer.is_plain(model)  # its weights are not frozen yet
+    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
+    assert not lm_head.is_plain_linear(model)  # its weights are not frozen yet
     model.requires_grad_(False)
-    assert output_layer.is_plain(model)
+    assert lm_head.is_plain_linear(model)
     model.lm_head.forward = model.lm_head.forward
-    assert not output_layer.is_plain(model)
+    assert not lm_head.is_plain_linear(model)
 
 
 def test_checkpointing_takes_no_prefix(tiny_llama):
-    model = tuned(models.load(tiny_llama, False, "float32", "cpu")[0])
+    model = tuned(load_base_model(tiny_llama, False, "float32", "cpu")[0])
     model.gradient_checkpointing_enable()
-    assert loss.Ways.of(model) == loss.Ways(fused=True, prefix=False)
+    assert LossOptions.of(model) == LossOptions(fused=True, prefix=False)
 
 
 def test_what_rows_share():
-    assert prefix.shared([list(range(30)), [*range(20), 0]]) == 20
-    assert prefix.shared([list(range(20)), list(range(20))]) == 19  # a token of each is left
-    assert prefix.shared([list(range(15)) + [1], list(range(15)) + [2]]) == 0
-    assert prefix.shared([list(range(30))]) == 0
+    assert prefix_cache.shared_length([list(range(30)), [*range(20), 0]]) == 20
+    assert prefix_cache.shared_length([list(range(20)), list(range(20))]) == 19  # a token of each is left
+    assert prefix_cache.shared_length([list(range(15)) + [1], list(range(15)) + [2]]) == 0
+    assert prefix_cache.shared_length([list(range(30))]) == 0

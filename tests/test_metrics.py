@@ -5,8 +5,9 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from tlrec import comparison, metrics, samples
+from tlrec.data import samples
 from tlrec.errors import InputError
+from tlrec.evaluation import metrics, significance
 
 
 def made(count=400, seed=0):
@@ -51,7 +52,7 @@ def test_many_users_take_no_more_than_many_rows():
     users = np.array([f"test-{number // 2}" for number in range(30_000)], dtype=object)
     began = time.process_time()
     assert metrics.uauc(labels, scores, users) == (1.0, 15_000)
-    assert comparison.delong_uauc(labels, scores, -scores, users) is None  # it wants two rows of each answer
+    assert significance.delong_uauc(labels, scores, -scores, users) is None  # it wants two rows of each answer
     assert time.process_time() - began < 10
 
 

@@ -9,8 +9,11 @@ from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from tlrec import adapters, identity, models
 from tlrec.errors import InputError
+from tlrec.model import fingerprint
+from tlrec.model.adapter import attach_adapter
+from tlrec.model.base import load_base_model, resolve_base_model
+from tlrec.model.fingerprint import _EDGE_BYTES, base_model_fingerprint
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 
@@ -24,7 +27,7 @@ def test_a_model_to_be_sharded_is_not_put_on_one_device(tiny_llama, monkeypatch)
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", noted)
     for shard in (False, True):
-        models.load(tiny_llama, False, "float32", "cuda", shard=shard)
+        load_base_model(tiny_llama, False, "float32", "cuda", shard=shard)
     assert placed == [{"": "cuda"}, None]
 
 
@@ -32,50 +35,50 @@ def test_the_tokenizer_and_every_weight_make_a_base_model_what_it_is(tiny_llama,
     other = tmp_path / "other-llama"
     shutil.copytree(tiny_llama, other)
     (other / "README.md").write_text("Notes do not count.")
-    known = {identity.fingerprint(tiny_llama)}
-    assert identity.fingerprint(other) in known
+    known = {base_model_fingerprint(tiny_llama)}
+    assert base_model_fingerprint(other) in known
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json"):
         before = (other / name).read_bytes() if (other / name).exists() else None
         (other / name).write_bytes((before or b"") + b"\n")
-        known.add(identity.fingerprint(other))
+        known.add(base_model_fingerprint(other))
         (other / name).write_bytes(before) if before is not None else (other / name).unlink()
-    assert len(known) == 5 and identity.fingerprint(other) in known
+    assert len(known) == 5 and base_model_fingerprint(other) in known
     weights = other / "model.safetensors"
     content = bytearray(weights.read_bytes())
-    assert len(content) > 3 * identity._SAMPLED_BYTES
+    assert len(content) > 3 * _EDGE_BYTES
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
-    assert identity.fingerprint(other) not in known
+    assert base_model_fingerprint(other) not in known
 
-    monkeypatch.setattr(identity, "_HASHED_WHOLE", 0)  # as for a large model: blocks of it
-    monkeypatch.setattr(identity, "_BLOCK", 1 << 16)
-    monkeypatch.setattr(identity, "_BLOCK_EVERY", 1 << 17)
-    seen = {identity.fingerprint(other)}
+    monkeypatch.setattr(fingerprint, "_HASHED_WHOLE", 0)  # as for a large model: blocks of it
+    monkeypatch.setattr(fingerprint, "_BLOCK", 1 << 16)
+    monkeypatch.setattr(fingerprint, "_BLOCK_EVERY", 1 << 17)
+    seen = {base_model_fingerprint(other)}
     for place, counts in ((2 << 17, True), ((5 << 16) + 7, False)):  # in a block, and between two
         changed = bytearray(content)
         changed[place] ^= 1
         weights.write_bytes(changed)
-        assert (identity.fingerprint(other) not in seen) == counts
+        assert (base_model_fingerprint(other) not in seen) == counts
 
 
 def test_unusable_model_folders(tmp_path, tiny_llama):
     with pytest.raises(InputError, match="no such model folder"):
-        models.base_folder(str(tmp_path / "none"))
+        resolve_base_model(str(tmp_path / "none"))
     broken = tmp_path / "broken"
     shutil.copytree(tiny_llama, broken)
     (broken / "config.json").write_text("{")
     with pytest.raises(InputError, match="config.json: not readable as JSON"):
-        models.base_folder(str(broken))
+        resolve_base_model(str(broken))
     (broken / "config.json").unlink()
     with pytest.raises(InputError, match="config.json: no such file"):
-        models.base_folder(str(broken))
+        resolve_base_model(str(broken))
     shutil.copy(tiny_llama / "config.json", broken)
     (broken / "model.safetensors").write_bytes(b"junk")
     with pytest.raises(InputError, match="cannot be loaded"):
-        models.load(broken, False, "float32", "cpu")
+        load_base_model(broken, False, "float32", "cpu")
     (broken / "model.safetensors").unlink()
     with pytest.raises(InputError, match="holds no weights"):
-        models.base_folder(str(broken))
+        resolve_base_model(str(broken))
 
 
 def test_spare_weights_beside_the_models_change_nothing(tiny_llama, tmp_path):
@@ -83,7 +86,7 @@ def test_spare_weights_beside_the_models_change_nothing(tiny_llama, tmp_path):
     save_file({name: torch.zeros_like(tensor) for name, tensor in load_file(folder / "model.safetensors").items()},
               folder / "x.safetensors", metadata={"format": "pt"})
     for in_8bit in (False, True):
-        found, plain = (logits(models.load(place, in_8bit, "float32", "cpu")[0]) for place in (folder, tiny_llama))
+        found, plain = (logits(load_base_model(place, in_8bit, "float32", "cpu")[0]) for place in (folder, tiny_llama))
         assert torch.equal(found, plain)
 
 
@@ -101,7 +104,7 @@ def test_tied_embeddings_and_no_pad_token_in_8_and_4_bit(tiny_llama, tmp_path, b
         vocab_size=len(words), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
         tie_word_embeddings=True, initializer_range=0.2))
     plain.save_pretrained(tied)
-    model, tokenizer = models.load(tied, dtype="float32", device="cpu", **bits)
+    model, tokenizer = load_base_model(tied, dtype="float32", device="cpu", **bits)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     assert tokenizer.pad_token_id is not None
     assert model.model.layers[0].mlp.up_proj.weight.dtype in (torch.int8, torch.uint8)
@@ -112,8 +115,8 @@ def test_tied_embeddings_and_no_pad_token_in_8_and_4_bit(tiny_llama, tmp_path, b
 def test_4bit_weights_keep_their_gradient_after_an_evaluation(tiny_llama, monkeypatch):
     """On processors with AVX512-BF16 bitsandbytes packs them in the first evaluation, which ends their gradient."""
     monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
-    model, _ = models.load(tiny_llama, False, "float32", "cpu", load_in_4bit=True)
-    model = adapters.attach(model, LoraConfig(**CONFIG), None)
+    model, _ = load_base_model(tiny_llama, False, "float32", "cpu", load_in_4bit=True)
+    model = attach_adapter(model, LoraConfig(**CONFIG), None)
     before = logits(model)
     model.train()
     loss = model(torch.arange(5, 25)[None]).logits.logsumexp(-1).sum()

@@ -6,7 +6,9 @@ import json
 import pytest
 
 from rec_data import movielens, published
-from tlrec import downloads, histories, provenance, raw
+from tlrec import files
+from tlrec.data import download, provenance, views, windows
+from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
 
 
@@ -29,7 +31,9 @@ def put(folder, users=200, items=120, titles=None):
 
 def test_two_domains_that_share_no_user_and_a_record_of_each(home, tmp_path, capsys):
     movielens.main(str(put(tmp_path / "raw")))
-    target, source = (provenance.owner(home / name) for name in ("rec_data/movie", "instruction_data/movielens"))
+    target, source = (
+        provenance.read_dataset_record(home / name) for name in ("rec_data/movie", "instruction_data/movielens")
+    )
     assert (target["rows"], source["rows"]) == (10_000, 10_000)
     assert set(target["sources"]) == {"u.data", "u.item"} and len(source["rules"]) == len(target["rules"]) + 1
     assert "differs from the published file: git blob id" in target["splits"]["test"]["comparison"]
@@ -83,17 +87,17 @@ def test_recboles_titles_get_their_year_back():
 
 
 def test_the_published_movie_files_byte_for_byte(home):
-    package = downloads.wheel(*movielens.RECBOLE)
+    package = download.download_wheel(*movielens.RECBOLE)
     interactions, titles, _ = movielens._load(
-        raw.RawFiles(package), "ml-100k.inter", "ml-100k.item", movielens.read_recbole)
+        RawFiles(package), "ml-100k.inter", "ml-100k.item", movielens.read_recbole)
     samples, rows = movielens.build(interactions, titles)["rec_data/movie"]
     home.mkdir()
     for name, blob in {"train": "2bbe93bffecd30423606a6d8e78d22c9a6c5f64f",
                        "valid": "d26599315557a9587cd74d83c1c565670361d215",
                        "test": "ee8bb62c56a82d6f176b07d094cc39e8a13878bc"}.items():
-        part = histories.cut(len(samples))[name]
-        histories.write_split(home, name, samples[part], rows[part])
-        assert downloads.git_blob_id(home / f"{name}.json") == blob
+        part = windows.split_slices(len(samples))[name]
+        views.write_split(home, name, samples[part], rows[part])
+        assert files.git_blob_id(home / f"{name}.json") == blob
         assert published.CATALOGUE[f"rec_data/movie/{name}.json"]["blob"] == blob
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from instruction_data import netflix, netflix_ratings
-from tlrec import raw
+from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
 
 TITLES = """1,2003,Dinosaur Planet
@@ -57,7 +57,7 @@ def written(home):
 
 
 def test_titles(raw_dir):
-    titles = netflix.read_titles(raw.RawFiles(raw_dir), "movie_titles.csv")
+    titles = netflix.read_titles(RawFiles(raw_dir), "movie_titles.csv")
     assert titles == {
         1: "Dinosaur Planet (2003)",
         2: "Rome: Naples and Back (<NA>)",
@@ -118,9 +118,9 @@ def test_all_files_are_one_stream_and_windows_line_ends_do_not_matter(home, raw_
 
 @pytest.mark.parametrize("block", [30, 64, 1000])
 def test_blocks_may_end_anywhere(raw_dir, monkeypatch, block):
-    whole = netflix_ratings.read_ratings(raw.RawFiles(raw_dir), ["combined_data_1.txt"])
+    whole = netflix_ratings.read_ratings(RawFiles(raw_dir), ["combined_data_1.txt"])
     monkeypatch.setattr(netflix_ratings, "BLOCK", block)
-    pieces = netflix_ratings.read_ratings(raw.RawFiles(raw_dir), ["combined_data_1.txt"])
+    pieces = netflix_ratings.read_ratings(RawFiles(raw_dir), ["combined_data_1.txt"])
     assert all(np.array_equal(a, b) for a, b in zip(whole, pieces, strict=True))
     lines = (raw_dir / "combined_data_1.txt").read_text().splitlines()
     assert len(whole.users) == sum(not line.endswith(":") for line in lines)

@@ -7,9 +7,10 @@ import pytest
 from conftest import BAD, make_rows, run
 from transformers import AutoTokenizer
 
-from tlrec import histories, results
-from tlrec.answers import Encoder
-from tlrec.samples import Sample, read_samples
+from tlrec.data import preference_text, views
+from tlrec.data.samples import Sample, read_samples
+from tlrec.evaluation import run_log
+from tlrec.model.encoder import Encoder
 
 MARKERS = ["### Response:\n", "### Response:\nYes.", "### Input:\n", "### Instruction:\nSay Yes.", "Yes.", "No.",
            '", "', "<|im_end|>", "</s>", "<s>", "\nUser Unpreference: ", "User Preference: ", "\n", "{input}", "%s"]
@@ -18,34 +19,37 @@ MARKERS = ["### Response:\n", "### Response:\nYes.", "### Input:\n", "### Instru
 @pytest.mark.parametrize("marker", MARKERS)
 def test_the_templates_markers_in_a_title_do_not_move_the_answer(tiny_llama, marker):
     encoder = Encoder(AutoTokenizer.from_pretrained(tiny_llama))
-    ids = encoder.answer_ids()
+    ids = encoder.answer_token_ids()
     plain = read_samples(BAD / "good.json", answers_only=True)
     for sample in plain:
         for place in ('"A (1990)"', '"C (1992)"', '"D (1993)"'):
             held = Sample(sample.instruction, sample.input.replace(place, f'"{marker}{place[1:]}'), sample.output)
             for cutoff in (512, 130):
-                encoded = encoder.fitted(held, cutoff)
+                encoded = encoder.encode_truncated(held, cutoff)
                 assert encoded.ids[encoded.answer_start] == (ids.yes if sample.label else ids.no)
                 assert encoder.tokenizer.decode(encoded.ids[encoded.answer_start :]) == (
                     sample.output + encoder.tokenizer.eos_token)
                 special = [i for i in encoded.ids if i in encoder.tokenizer.all_special_ids]
                 assert special == [encoder.tokenizer.eos_token_id]  # none came out of the title
-            whole = encoder.whole(held)
-            assert whole.ids[: whole.answer_start] == encoder.prompt(held)
+            whole = encoder.encode(held)
+            assert whole.ids[: whole.answer_start] == encoder.encode_prompt(held)
 
 
 def test_a_byte_order_mark_and_empty_histories_are_no_fault(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     made, rows = make_rows(8, 0)
-    made[0] = histories.sample("movie", [], [], '"D (1993)"?', 1)
-    rows[0] = histories.csv_row("u0", [], [], 4, 1, "9")
-    histories.write_split(tmp_path, "test", made, rows)
+    made[0] = preference_text.make_sample("movie", [], [], '"D (1993)"?', 1)
+    rows[0] = views.id_row("u0", [], [], 4, 1, "9")
+    views.write_split(tmp_path, "test", made, rows)
     for view in ("json", "csv"):
         path = tmp_path / f"test.{view}"
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     run(["evaluate", "--method", "liked-ratio", "--test_data_path", str(tmp_path / "test.json")])
-    run(["rec_data.describe", str(tmp_path / "test.json")])
-    assert "| users | 4 |" in " ".join(capsys.readouterr().out.split()) or results.read()[0]["metrics"]["uauc_users"]
+    run(["rec_data.dataset_report", str(tmp_path / "test.json")])
+    assert (
+        "| users | 4 |" in " ".join(capsys.readouterr().out.split())
+        or run_log.read_records()[0]["metrics"]["uauc_users"]
+    )
 
 
 def test_paths_with_spaces_and_signs_work(tmp_path, tiny_llama, monkeypatch, capsys):
@@ -55,7 +59,7 @@ def test_paths_with_spaces_and_signs_work(tmp_path, tiny_llama, monkeypatch, cap
     folder = home / "rec_data" / name
     folder.mkdir(parents=True)
     for split, rows in (("train", 16), ("valid", 8), ("test", 12)):
-        histories.write_split(folder, split, *make_rows(rows, rows))
+        views.write_split(folder, split, *make_rows(rows, rows))
     shutil.copytree(tiny_llama, home / "base_model" / name)
     common = ["--base_model", name, "--dtype", "float32"]
     run(["rec_tuning", *common, "--train_data_path", f"{folder}/train.json", "--val_data_path", f"{folder}/valid.json",
@@ -63,7 +67,7 @@ def test_paths_with_spaces_and_signs_work(tmp_path, tiny_llama, monkeypatch, cap
          "--warmup_steps", "0"])
     run(["evaluate", *common, "--lora_weights", f"{home}/out {name}", "--test_data_path", f"{folder}/test.json"])
     run(["report"])
-    (record,) = results.read()
+    (record,) = run_log.read_records()
     assert record["test_domain"] == name and (home / "results" / record["predictions"]).exists()
     assert name in capsys.readouterr().out
 
@@ -72,8 +76,8 @@ def test_a_name_that_is_no_text_does_not_end_a_run(tmp_path, monkeypatch, capsys
     name = b"caf\xe9".decode("utf-8", "surrogateescape")
     folder = tmp_path / name
     folder.mkdir()
-    histories.write_split(folder, "test", *make_rows(8, 0))
+    views.write_split(folder, "test", *make_rows(8, 0))
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     sys.stdout.reconfigure(encoding="utf-8")
     run(["evaluate", "--method", "liked-ratio", "--test_data_path", f"{folder}/test.json"])
-    assert results.read()[0]["test_domain"] == name
+    assert run_log.read_records()[0]["test_domain"] == name

@@ -13,7 +13,9 @@ import pytest
 from conftest import command
 from safetensors.numpy import load_file
 
-from tlrec import checkpoints, paths, results
+from tlrec import paths
+from tlrec.evaluation import run_log
+from tlrec.training import checkpoints
 
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 TUNING = ["--batch_size", "8", "--micro_batch_size", "4", "--learning_rate", "0.01", "--warmup_steps", "1", "--dtype",
@@ -28,8 +30,8 @@ def tuned(home, model, output, *more, launch=(), script=("rec_tuning.py",), **op
 
 
 def curve(output):
-    last = max(output.glob("checkpoint-*"), key=checkpoints.step)
-    state = checkpoints.state(last)
+    last = max(output.glob("checkpoint-*"), key=checkpoints.step_of)
+    state = checkpoints.read_trainer_state(last)
     shown = ("loss", "eval_loss", "eval_auc")
     return [entry[name] for entry in state["log_history"] for name in shown if name in entry]
 
@@ -62,7 +64,7 @@ def test_the_same_curve_adapter_and_subset(pair):
 
 
 def test_the_same_predictions_and_one_record(pair):
-    records = [results.read(home / "results/runs.jsonl") for home in pair]
+    records = [run_log.read_records(home / "results/runs.jsonl") for home in pair]
     assert [len(found) for found in records] == [1, 1]
     aucs = [found[0]["metrics"]["auc"] for found in records]
     assert aucs[0] == pytest.approx(aucs[1], abs=1e-6)
@@ -100,7 +102,7 @@ def test_what_is_done_is_found_by_the_first_process_for_all(pair, small_data, ti
         "--test_data_path", home / "rec_data/movie/test.json", "--dtype", "float32", "--scoring_batch_size", "3",
         "--skip_recorded", "True", "--experiment", "another", home=home)
     assert text.count("already recorded as") == 1
-    assert [run["experiment"] for run in results.read(home / "results/runs.jsonl")] == ["", "another"]
+    assert [run["experiment"] for run in run_log.read_records(home / "results/runs.jsonl")] == ["", "another"]
     text = tuned(home, tiny_llama, home / "adapter", launch=LAUNCH,
                  script=(tmp_path / "lagging.py", "rec_tuning"))
     assert "already tuned with these data and settings; reused" in text
@@ -116,7 +118,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(small_data
 
 def test_a_folder_that_another_run_has_is_refused_by_all_of_them(small_data, tiny_llama, tmp_path):
     (tmp_path / "adapter").mkdir()
-    with checkpoints.only_run(tmp_path / "adapter"):
+    with checkpoints.lock_output_dir(tmp_path / "adapter"):
         (tmp_path / "adapter" / "theirs").touch()
         text = tuned(small_data, tiny_llama, tmp_path / "adapter", launch=LAUNCH, code=1)  # and none of them waits
     assert text.count("another run is tuning into this folder") >= 1
@@ -139,7 +141,7 @@ def started(home, model, log, epochs):
     environment = {**os.environ, "TLREC_HOME": str(home), "PYTHONPATH": str(paths.ROOT), "OMP_NUM_THREADS": "1"}
     with open(log, "w") as file:
         running = subprocess.Popen(list(map(str, words)), cwd=paths.ROOT, env=environment, stdout=file, stderr=file)
-    while not (home / "adapter/checkpoint-2" / checkpoints.SEAL).exists():
+    while not (home / "adapter/checkpoint-2" / checkpoints.COMPLETE_FILE).exists():
         assert running.poll() is None, log.read_text()
         time.sleep(0.01)
     children = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True).stdout.split()
@@ -155,7 +157,9 @@ def test_a_signal_that_arrives_twice_is_one_wish(small_data, tiny_llama, tmp_pat
     assert running.wait(timeout=300) == 1
     text = (tmp_path / "log").read_text()
     reached = int(text.split("stopped after step ")[1].split()[0])
-    assert "SignalException" in text and (tmp_path / f"adapter/checkpoint-{reached}" / checkpoints.SEAL).exists()
+    assert (
+        "SignalException" in text and (tmp_path / f"adapter/checkpoint-{reached}" / checkpoints.COMPLETE_FILE).exists()
+    )
 
 
 def test_when_one_process_dies_the_other_ends_and_a_restart_goes_on(pair, small_data, tiny_llama, tmp_path):

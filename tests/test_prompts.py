@@ -1,8 +1,8 @@
 import pytest
 
-from tlrec import prompts
+from tlrec.data.samples import Sample
 from tlrec.errors import InputError
-from tlrec.samples import Sample
+from tlrec.model import prompts
 
 WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. Write a "
@@ -17,17 +17,17 @@ WITHOUT_INPUT = (
 
 def test_published_template_to_the_letter():
     # two spaces before the stray comment, a newline and no space after "Response:": adapters were tuned on this
-    assert prompts.prompt(Sample("Do.", "This.", "Yes.")) == WITH_INPUT
-    assert prompts.prompt(Sample("Do.", "", "Yes.")) == WITHOUT_INPUT
+    assert prompts.format_prompt(Sample("Do.", "This.", "Yes.")) == WITH_INPUT
+    assert prompts.format_prompt(Sample("Do.", "", "Yes.")) == WITHOUT_INPUT
 
 
 def test_clean_template_lacks_only_the_stray_text():
-    clean = prompts.prompt(Sample("Do.", "This.", "Yes."), "alpaca")
+    clean = prompts.format_prompt(Sample("Do.", "This.", "Yes."), "alpaca")
     assert clean == WITH_INPUT.replace("  # noqa: E501", "")
 
 
 def test_braces_in_titles_are_text():
-    assert "{0} {input}" in prompts.prompt(Sample("Do.", "{0} {input}", "Yes."))
+    assert "{0} {input}" in prompts.format_prompt(Sample("Do.", "{0} {input}", "Yes."))
 
 
 def test_unknown_template():

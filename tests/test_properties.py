@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 from transformers import AutoTokenizer
 
-from tlrec import histories, metrics, results
-from tlrec.answers import Encoder
+from tlrec.data import preference_text, views
+from tlrec.data.samples import Sample, read_samples
 from tlrec.errors import InputError
-from tlrec.samples import Sample, read_samples
+from tlrec.evaluation import metrics, run_log
+from tlrec.model.encoder import Encoder
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True,
                     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -22,7 +23,7 @@ TEXT = st.lists(st.text(st.characters(codec="utf-8"), max_size=12) | MARKERS, ma
 TITLE = TEXT.map(lambda text: f'"{text}"')
 PLAIN_TITLE = st.text(st.characters(codec="utf-8", exclude_characters='"\n'), max_size=20).map(lambda text: f'"{text}"')
 ANSWER = st.sampled_from(["Yes.", "No."])
-HISTORY = st.builds(histories.History, st.lists(TITLE, max_size=8), st.lists(TITLE, max_size=8),
+HISTORY = st.builds(preference_text.History, st.lists(TITLE, max_size=8), st.lists(TITLE, max_size=8),
                     st.sampled_from(["movie", "book"]), TITLE)
 ROWS = st.lists(st.tuples(st.booleans(), st.floats(0, 1), st.integers(0, 5)), min_size=1, max_size=40)
 
@@ -33,32 +34,32 @@ def tokenizer(tiny_llama):
 
 
 @EXAMPLES
-@given(TEXT | HISTORY.map(histories.render))
+@given(TEXT | HISTORY.map(preference_text.render))
 def test_what_parses_renders_to_the_same_text(text):
-    parsed = histories.parse(text)
-    assert parsed is None or histories.render(parsed) == text
+    parsed = preference_text.parse(text)
+    assert parsed is None or preference_text.render(parsed) == text
 
 
 @EXAMPLES
 @given(st.lists(PLAIN_TITLE, max_size=10), st.lists(PLAIN_TITLE, max_size=10), PLAIN_TITLE)
 def test_titles_without_quotation_marks_come_back_as_they_were(liked, disliked, target):
-    history = histories.History(liked, disliked, "movie", f"{target}?")
-    assert histories.parse(histories.render(history)) == history
+    history = preference_text.History(liked, disliked, "movie", f"{target}?")
+    assert preference_text.parse(preference_text.render(history)) == history
 
 
 @EXAMPLES
 @given(HISTORY, ANSWER, st.integers(90, 400))
 def test_the_answer_is_always_there_whatever_is_cut(tokenizer, history, answer, cutoff):
     encoder = Encoder(tokenizer)
-    sample = Sample(histories.instruction(history.noun), histories.render(history), answer)
+    sample = Sample(preference_text.instruction(history.noun), preference_text.render(history), answer)
     try:
-        encoded = encoder.fitted(sample, cutoff)
+        encoded = encoder.encode_truncated(sample, cutoff)
     except InputError as error:
         assert "over --cutoff_len" in str(error)  # the target alone is too long
         return
     assert len(encoded.ids) <= cutoff
     assert tokenizer.decode(encoded.ids[encoded.answer_start :]) == answer + tokenizer.eos_token
-    assert encoded.ids[encoded.answer_start] == getattr(encoder.answer_ids(), answer.lower().strip("."))
+    assert encoded.ids[encoded.answer_start] == getattr(encoder.answer_token_ids(), answer.lower().strip("."))
     assert encoded.ids.count(tokenizer.eos_token_id) == 1
 
 
@@ -66,15 +67,17 @@ def test_the_answer_is_always_there_whatever_is_cut(tokenizer, history, answer, 
 @given(TEXT, TEXT, TEXT.filter(str.strip), st.integers(60, 200))
 def test_free_text_keeps_its_answer_too(tokenizer, instruction, text, answer, cutoff):
     encoder = Encoder(tokenizer)
-    assume(histories.parse(text) is None)
+    assume(preference_text.parse(text) is None)
     try:
-        whole = encoder.whole(Sample(instruction, "", answer))
-        encoded = encoder.fitted(Sample(instruction, text, answer), cutoff)
+        whole = encoder.encode(Sample(instruction, "", answer))
+        encoded = encoder.encode_truncated(Sample(instruction, text, answer), cutoff)
     except InputError:
         return  # an instruction over the cut-off, or an answer that merges with the prompt's end
     kept = encoded.ids[encoded.answer_start :]
     assert len(encoded.ids) <= cutoff and kept
-    assert kept == whole.ids[whole.answer_start :] or encoder.cuts["samples whose answer lost its tail"] == 1
+    assert (
+        kept == whole.ids[whole.answer_start :] or encoder.truncation_counts["samples whose answer lost its tail"] == 1
+    )
 
 
 @EXAMPLES
@@ -109,20 +112,22 @@ def test_every_record_comes_back_whatever_crashes_leave_between(tmp_path_factory
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TLREC_HOME", str(tmp_path_factory.mktemp("record")))
         for value, torn in written:
-            results.append({"value": value})
-            with open(results.runs_file(), "ab") as file:
+            run_log.append_record({"value": value})
+            with open(run_log.runs_file(), "ab") as file:
                 file.write(b'{"value": ' + torn.replace(b"\n", b" ").replace(b"}", b""))
-        results.append({"value": "last"})
-        assert [record["value"] for record in results.read()] == [*(value for value, _ in written), "last"]
+        run_log.append_record({"value": "last"})
+        assert [record["value"] for record in run_log.read_records()] == [*(value for value, _ in written), "last"]
 
 
 @EXAMPLES
 @given(st.lists(st.tuples(HISTORY, st.booleans()), min_size=1, max_size=5))
 def test_what_is_written_is_what_is_read(tmp_path_factory, made):
     folder = tmp_path_factory.mktemp("data")
-    samples = [Sample(histories.instruction(history.noun), histories.render(history), "Yes." if liked else "No.")
-               for history, liked in made]
-    histories.write_split(folder, "test", [vars(sample) for sample in samples], None)
+    samples = [
+        Sample(preference_text.instruction(history.noun), preference_text.render(history), "Yes." if liked else "No.")
+        for history, liked in made
+    ]
+    views.write_split(folder, "test", [vars(sample) for sample in samples], None)
     assert read_samples(folder / "test.json", answers_only=True) == samples
     text = (folder / "test.json").read_text()
     assert text == json.dumps([vars(sample) for sample in samples], indent=4)

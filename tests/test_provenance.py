@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from tlrec import downloads, histories, provenance
+from tlrec import files
+from tlrec.data import preference_text, provenance, views
 from tlrec.errors import InputError
 
 FOLDER = "rec_data/x"
@@ -10,15 +11,15 @@ FOLDER = "rec_data/x"
 
 def made(count, liked=1):
     entries = ['"A (1990)"', '"B (1991)"']
-    samples = [histories.sample("movie", entries, [1, 0], f'"T{n} (2000)"?', liked) for n in range(count)]
-    rows = [histories.csv_row(f"u{n % 3}", [1, 2], [1, 0], 10 + n, liked, "0") for n in range(count)]
+    samples = [preference_text.make_sample("movie", entries, [1, 0], f'"T{n} (2000)"?', liked) for n in range(count)]
+    rows = [views.id_row(f"u{n % 3}", [1, 2], [1, 0], 10 + n, liked, "0") for n in range(count)]
     return samples, rows
 
 
 def publish(samples, rows, catalogue=None, items=None):
-    splits = provenance.cut(samples, rows)
+    splits = provenance.split_samples(samples, rows)
     sources = {"a.csv": {"sha256": "0", "bytes": 1}}
-    provenance.publish(FOLDER, splits, "rec_data.x", sources, ["a rule"], {"broken": 2}, catalogue or {}, items)
+    provenance.write_dataset(FOLDER, splits, "rec_data.x", sources, ["a rule"], {"broken": 2}, catalogue or {}, items)
 
 
 @pytest.fixture
@@ -36,14 +37,14 @@ def test_the_record(place, capsys):
         "made_by": "rec_data.x",
     }
     assert record["splits"]["test"]["rows"] == 2 and record["splits"]["train"]["items"] == 18
-    assert record["splits"]["train"]["json"]["git_blob"] == downloads.git_blob_id(place / "train.json")
+    assert record["splits"]["train"]["json"]["git_blob"] == files.git_blob_id(place / "train.json")
     assert (place / "item_mapping.csv").read_bytes() == b"movie_id,movie_name\r\n1,A (1990)\r\n"
     assert "left out: 2 broken" in capsys.readouterr().out
 
 
 def test_how_a_file_compares_to_the_published_one(place, tmp_path, monkeypatch, capsys):
     publish(*made(20))
-    known = {"blob": downloads.git_blob_id(place / "train.json"), "bytes": (place / "train.json").stat().st_size}
+    known = {"blob": files.git_blob_id(place / "train.json"), "bytes": (place / "train.json").stat().st_size}
     catalogue = {f"{FOLDER}/train.json": known, f"{FOLDER}/test.json": {"blob": "0" * 40}}
     publish(*made(20), catalogue)
     said = capsys.readouterr().out
@@ -55,7 +56,7 @@ def test_how_a_file_compares_to_the_published_one(place, tmp_path, monkeypatch, 
     (mirror / FOLDER).mkdir(parents=True)
     samples, rows = made(20)
     other = [*samples[:7], *made(20, liked=0)[0][7:]]
-    histories.write_split(mirror / FOLDER, "train", other[:16], None)
+    views.write_split(mirror / FOLDER, "train", other[:16], None)
     monkeypatch.setenv("TLREC_MIRROR", str(mirror))
     publish(samples, rows, {f"{FOLDER}/train.json": {"blob": "1" * 40, "bytes": 5}})
     expected = "published " + "1" * 40 + " and 5 bytes; the first sample that differs is record 7"
@@ -76,6 +77,6 @@ def test_an_interrupted_run_leaves_no_record(place):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        provenance.publish(FOLDER, {"train": provenance.Split(2, breaks())}, "x", {}, [], {}, {})
-    assert provenance.owner(place) is None and not list(place.glob("*.partial"))
+        provenance.write_dataset(FOLDER, {"train": provenance.Split(2, breaks())}, "x", {}, [], {}, {})
+    assert provenance.read_dataset_record(place) is None and not list(place.glob("*.partial"))
     assert len(json.loads((place / "train.json").read_text())) == 16  # the old one

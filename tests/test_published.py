@@ -13,7 +13,8 @@ import pytest
 from files_server import CONTENT, NAME, SAMPLES, Server
 
 from rec_data import published
-from tlrec import downloads, histories, paths, provenance
+from tlrec import files, paths
+from tlrec.data import download, provenance, views
 from tlrec.errors import InputError
 
 
@@ -29,14 +30,14 @@ def server():
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """Where the file belongs, under an empty home and a catalogue that knows CONTENT."""
-    blob = downloads._git_digest(tmp_path / "none", len(CONTENT))
+    blob = files.git_digest(tmp_path / "none", len(CONTENT))
     blob.update(CONTENT)
     entry = {"repository": "TLRec", "blob": blob.hexdigest(), "bytes": len(CONTENT)}
     monkeypatch.setitem(published.CATALOGUE, NAME, entry)
     monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("TLREC_MIRROR", raising=False)
-    monkeypatch.setattr(downloads, "time", type("", (), {"sleep": staticmethod(lambda seconds: None)}))
-    return paths.home() / NAME
+    monkeypatch.setattr(download, "time", type("", (), {"sleep": staticmethod(lambda seconds: None)}))
+    return paths.home_dir() / NAME
 
 
 def only(place: Path) -> list[str]:
@@ -75,7 +76,7 @@ def test_size_unknown_to_the_catalogue(server, place):
 
 
 def test_an_interrupted_download_is_continued_by_the_next_run(server, place):
-    server.behaviour += ["cut"] + ["503"] * (downloads.TRIES - 1)
+    server.behaviour += ["cut"] + ["503"] * (download.MAX_ATTEMPTS - 1)
     with pytest.raises(InputError, match=r"missing .*503"):
         published.fetch(NAME, None, server.base)
     assert not place.exists() and only(place) == ["valid.json.partial"]
@@ -101,13 +102,13 @@ def test_wrong_content_is_refused_by_its_id(server, place):
         published.fetch(NAME, None, server.base)
     wrong = place.parent / "probe"
     wrong.write_bytes(CONTENT.replace(b"Yes.", b"No!!"))
-    assert downloads.git_blob_id(wrong) in str(error.value)
+    assert files.git_blob_id(wrong) in str(error.value)
     assert published.CATALOGUE[NAME]["blob"] in str(error.value)
     wrong.unlink()
     assert only(place) == []
 
 
-@pytest.mark.parametrize(("status", "requests"), [("404", 1), ("403", 1), ("503", downloads.TRIES)])
+@pytest.mark.parametrize(("status", "requests"), [("404", 1), ("403", 1), ("503", download.MAX_ATTEMPTS)])
 def test_failures_name_the_file_and_three_cures(server, place, status, requests):
     server.behaviour += [status] * requests
     with pytest.raises(InputError) as error:
@@ -136,7 +137,7 @@ def test_what_the_user_put_there_is_kept(server, place):
     place.parent.mkdir(parents=True)
     place.write_text(json.dumps(SAMPLES[:3]))
     said = published.fetch(NAME, None, server.base)
-    assert "kept as your own data" in said and downloads.git_blob_id(place) in said and server.seen == []
+    assert "kept as your own data" in said and files.git_blob_id(place) in said and server.seen == []
     published.complete("rec_data/book")
     assert len(json.loads(place.read_text())) == 3 and only(place) == ["valid.json"]
 
@@ -145,7 +146,7 @@ def test_two_at_a_time_make_one_download(server, place):
     server.behaviour += ["slow"]
     place.parent.mkdir(parents=True)
     wanted = f"{server.base}/x", place, published.CATALOGUE[NAME]["blob"]
-    both = [threading.Thread(target=downloads.url, args=wanted) for _ in range(2)]
+    both = [threading.Thread(target=download.download_url, args=wanted) for _ in range(2)]
     for thread in both:
         thread.start()
     for thread in both:
@@ -155,9 +156,9 @@ def test_two_at_a_time_make_one_download(server, place):
 
 @pytest.mark.parametrize("new", ["http://raw.githubusercontent.com/file", "https://example.org/file"])
 def test_redirects_stay_with_https_and_with_our_hosts(new):
-    handler = downloads._RedirectsStayPut()
-    request = downloads.urllib.request.Request("https://raw.githubusercontent.com/file")
-    with pytest.raises(downloads.urllib.error.URLError, match="not followed"):
+    handler = download._RedirectsStayPut()
+    request = download.urllib.request.Request("https://raw.githubusercontent.com/file")
+    with pytest.raises(download.urllib.error.URLError, match="not followed"):
         handler.redirect_request(request, None, 302, "Found", {}, new)
     assert handler.redirect_request(request, None, 302, "Found", {}, "https://files.grouplens.org/file")
 
@@ -189,15 +190,15 @@ def test_the_book_gets_an_id_view_and_a_record(server, place):
     published.complete("rec_data/book")
     assert only(place) == ["dataset.json", "valid.csv", "valid.json"]
     header, first, *_ = place.with_suffix(".csv").read_text().splitlines()
-    assert header == ",".join(histories.CSV_HEADER)
+    assert header == ",".join(views.ID_COLUMNS)
     assert first.startswith('valid-0,"[\'""A, B"" written by X\', \'""C"" written by É\']","[1, 0]","""T0""')
-    record = provenance.owner(place.parent)
+    record = provenance.read_dataset_record(place.parent)
     assert (record["rows"], record["users"], record["share_yes"]) == (400, 400, 0.5)
 
 
 def test_data_built_from_raw_is_kept(server, place):
     splits = {name: provenance.Split(10, ((sample, None) for sample in SAMPLES[:10])) for name in ("valid", "test")}
-    provenance.publish("rec_data/book", splits, "rec_data.book_crossing", {}, [], {}, published.CATALOGUE)
+    provenance.write_dataset("rec_data/book", splits, "rec_data.book_crossing", {}, [], {}, published.CATALOGUE)
     before = place.read_bytes()
     assert "kept" in published.fetch(NAME, None, server.base)
     assert place.read_bytes() == before and server.seen == []

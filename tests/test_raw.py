@@ -6,7 +6,8 @@ import zipfile
 
 import pytest
 
-from tlrec import paths, raw, samples
+from tlrec import paths
+from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
 
 
@@ -16,17 +17,17 @@ def test_folder_and_archive_give_the_same_bytes_and_their_hashes(tmp_path):
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as members:
         members.write(tmp_path / "a.csv", "deep/er/a.csv")
     for place, source in ((tmp_path, tmp_path / "a.csv"), (archive, archive)):
-        files = raw.RawFiles(place)
+        files = RawFiles(place)
         with files.open("a.csv") as file:
             assert file.read() == b"x;y\n" * 1000
-        assert files.sources() == {source.name: {"sha256": samples.sha256(source), "bytes": source.stat().st_size}}
+        assert files.sources() == {source.name: {"sha256": files.sha256(source), "bytes": source.stat().st_size}}
 
 
 def test_what_is_not_there(tmp_path):
     with pytest.raises(InputError, match="no such folder or archive"):
-        raw.RawFiles(tmp_path / "nowhere")
+        RawFiles(tmp_path / "nowhere")
     (tmp_path / "b.csv").write_bytes(b"")
-    files = raw.RawFiles(tmp_path)
+    files = RawFiles(tmp_path)
     with pytest.raises(InputError, match=r"a.csv: no such file; the folder holds b.csv"), files.open("a.csv"):
         pass
     with pytest.raises(InputError, match="b.csv: empty"), files.open("b.csv"):
@@ -47,7 +48,7 @@ def test_damaged_archives(tmp_path, damage):
     elif damage == "no zip":
         content = b"PK, not really"
     archive.write_bytes(content)
-    with pytest.raises(InputError, match="all.zip: ") as error, raw.RawFiles(archive).open("a.csv") as file:
+    with pytest.raises(InputError, match="all.zip: ") as error, RawFiles(archive).open("a.csv") as file:
         file.read()
     assert "\n" not in str(error.value)
 
@@ -64,7 +65,7 @@ def test_damage_inside_a_compressed_member_and_a_password(tmp_path, kind):
     damaged = whole[:3000] + bytes(200) + whole[3200:]
     for content, message in ((locked, "a.csv is encrypted; unpack it"), (damaged, "not a whole zip archive")):
         archive.write_bytes(content)
-        with pytest.raises(InputError, match=f"all.zip: {message}"), raw.RawFiles(archive).open("a.csv") as file:
+        with pytest.raises(InputError, match=f"all.zip: {message}"), RawFiles(archive).open("a.csv") as file:
             file.read()
 
 
@@ -73,10 +74,10 @@ def test_only_the_archives_own_faults_are_called_damage(tmp_path):
     with zipfile.ZipFile(archive, "w") as members:
         members.writestr("a.csv", "caf\xe9".encode("latin-1"))
         members.writestr("b\u00fc.csv", "x")  # its name is marked as UTF-8
-    with pytest.raises(UnicodeDecodeError), raw.RawFiles(archive).open("a.csv") as file:
+    with pytest.raises(UnicodeDecodeError), RawFiles(archive).open("a.csv") as file:
         file.read().decode()  # the reader's fault, who says so himself
     archive.write_bytes(archive.read_bytes().replace("b\u00fc.csv".encode(), b"b\xff\xff.csv"))
-    with pytest.raises(InputError, match="all.zip: not a whole zip archive"), raw.RawFiles(archive).open("a.csv"):
+    with pytest.raises(InputError, match="all.zip: not a whole zip archive"), RawFiles(archive).open("a.csv"):
         pass
 
 

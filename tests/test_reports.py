@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from conftest import command
 
-from tlrec import metrics, paths, results
+from tlrec import paths
 from tlrec.errors import InputError
-from tlrec.reports import figures, readme, records, table1, tables
+from tlrec.evaluation import metrics, run_log
+from tlrec.reports import figures, generated_blocks, records, table1, tables
 
 GENERATOR = np.random.default_rng(0)
 USERS = np.repeat([f"u{n}" for n in range(6)], 20)
@@ -186,9 +187,11 @@ def test_lines_that_are_no_record_are_named(made, tmp_path):
                           (lacking, "line 2 is an evaluation without 'metrics'")):
         path.write_text(f"{json.dumps(made[1])}\n{json.dumps(line)}\n")
         with pytest.raises(InputError, match=f"runs.jsonl: {message}"):
-            records.read([str(path)])
+            records.read_runs([str(path)])
     path.write_text(json.dumps({"kind": "tuning"}) + "\n" + json.dumps(made[1]) + "\n")
-    assert len(records.latest(records.read([str(path)]))) == 1  # a run of another kind needs nothing of it
+    assert (
+        len(records.latest_per_request(records.read_runs([str(path)]))) == 1
+    )  # a run of another kind needs nothing of it
 
 
 @pytest.mark.parametrize("change", [
@@ -203,7 +206,7 @@ def test_a_record_of_another_form_is_named_in_one_line(made, tmp_path, change):
     path = tmp_path / "runs.jsonl"
     path.write_text(json.dumps(made[0]) + "\n" + json.dumps(made[0] | change) + "\n")
     with pytest.raises(InputError, match="runs.jsonl: line 2 is an evaluation whose .* is not as evaluations write it"):
-        records.read([str(path)])
+        records.read_runs([str(path)])
 
 
 @pytest.mark.parametrize("line", ["[" * 100_000, '{"kind": "evaluation", "auc": NaN}'], ids=["deep", "nan"])
@@ -213,16 +216,16 @@ def test_a_line_that_json_has_not_is_none_and_as_a_tail_blocks_nothing(tmp_path,
     path.parent.mkdir()
     path.write_text(line + "\n{}\n")
     with pytest.raises(InputError, match="line 1 is not a record in JSON"):
-        results.read(path)
+        run_log.read_records(path)
     path.write_text(line)
-    results.append({"kind": "tuning"})
-    assert len(results.read(path)) == 1 and path.with_name("runs.jsonl.torn").read_text() == line + "\n"
+    run_log.append_record({"kind": "tuning"})
+    assert len(run_log.read_records(path)) == 1 and path.with_name("runs.jsonl.torn").read_text() == line + "\n"
 
 
 def test_a_page_that_is_not_utf8(tmp_path):
     (tmp_path / "PAGE.md").write_bytes(b"caf\xe9")
     with pytest.raises(InputError, match="PAGE.md: not UTF-8 at byte 3"):
-        readme.rewrite(tmp_path / "PAGE.md")
+        generated_blocks.rewrite(tmp_path / "PAGE.md")
 
 
 def test_a_readmes_blocks_are_rewritten_in_place(file, tmp_path):
@@ -232,7 +235,9 @@ def test_a_readmes_blocks_are_rewritten_in_place(file, tmp_path):
     assert "1 blocks filled" in command("report.py", "readme", "--path", page, home=tmp_path)
     table = command("report.py", "table1", "--runs", file, home=tmp_path).rstrip("\n")
     assert page.read_text() == frame % table
-    assert readme.blocks(page.read_text()) == [(["python", "report.py", "table1", "--runs", str(file)], table)]
+    assert generated_blocks.blocks(page.read_text()) == [
+        (["python", "report.py", "table1", "--runs", str(file)], table)
+    ]
     command("report.py", "readme", "--path", page, home=tmp_path)
     assert page.read_text() == frame % table
     page.write_text(frame.replace(str(file), "none.jsonl"))
@@ -242,7 +247,7 @@ def test_a_readmes_blocks_are_rewritten_in_place(file, tmp_path):
 
 def test_the_readme_shows_what_its_commands_print():
     """Where this fails: `python report.py readme`, and read what changed."""
-    blocks = readme.blocks((paths.ROOT / "README.md").read_text(encoding="utf-8"))
+    blocks = generated_blocks.blocks((paths.ROOT / "README.md").read_text(encoding="utf-8"))
     assert blocks
     for words, shown in blocks:
-        assert shown == readme.printed(words), f"{' '.join(words)} prints another table"
+        assert shown == generated_blocks.printed(words), f"{' '.join(words)} prints another table"

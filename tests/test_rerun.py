@@ -5,7 +5,7 @@ import shlex
 import pytest
 from conftest import command, run
 
-from tlrec import results
+from tlrec.evaluation import run_log
 
 LLM = ["--dtype", "float32", "--prompt_template", "alpaca"]
 
@@ -29,7 +29,7 @@ def home(small_data, tiny_llama, tmp_path_factory):
     command("evaluate.py", "--method", "liked-ratio", "--test_data_path", home / "rec_data/movie/test.json", home=home)
     command("-m", "baselines.controls", "--train_data_path", home / "rec_data/movie/train.json", "--test_data_path",
             home / "rec_data/movie/test.json", "--methods", "item-mean", home=home)
-    command("-m", "baselines.train", "--system", "SASRec", "--shots", "8", "--seed", "3", "--weight_decay", "1e-5",
+    command("-m", "baselines.grid", "--system", "SASRec", "--shots", "8", "--seed", "3", "--weight_decay", "1e-5",
             "--embedding", "8", "--max_epochs", "3", home=home)
     return home
 
@@ -40,7 +40,7 @@ def rerun(home, record, **options):
 
 @pytest.mark.parametrize("method", ["llm", "liked-ratio", "item-mean", "baseline"])
 def test_the_printed_commands_give_the_same_figures(home, method):
-    recorded = results.read(home / "results/runs.jsonl")
+    recorded = run_log.read_records(home / "results/runs.jsonl")
     (before,) = [record for record in recorded if record["method"] == method]
     text = rerun(home, before)
     assert "are the recorded ones" in text and before["commit"] in text
@@ -53,7 +53,7 @@ def test_the_printed_commands_give_the_same_figures(home, method):
         if "--output_dir" in words:
             (home / words[words.index("--output_dir") + 1] / "tlrec.json").unlink()  # so that it is made anew
         command(*words, home=home)
-    after = results.read(home / "results/runs.jsonl")[-1]
+    after = run_log.read_records(home / "results/runs.jsonl")[-1]
     assert after["run_id"] != before["run_id"]
     assert (after["metrics"], after["request"]) == (before["metrics"], before["request"])
     tables = [(home / "results" / record["predictions"]).read_bytes() for record in (before, after)]
@@ -71,14 +71,14 @@ def test_relative_paths_are_found_from_any_folder(home, monkeypatch):
          "movie/test.json", *LLM])
     run(["baselines.controls", "--train_data_path", "movie/train.json", "--test_data_path", "movie/test.json",
          "--methods", "popularity"])
-    for record in results.read()[-2:]:
+    for record in run_log.read_records()[-2:]:
         text = rerun(home, record)
         assert "are the recorded ones" in text and "../" not in text
         assert ("--base_model base_model/tiny" in text) == ("--output_dir near" in text) == (record["method"] == "llm")
 
 
 def test_what_changed_is_named(home):
-    record = next(record for record in results.read(home / "results/runs.jsonl") if record["method"] == "llm")
+    record = next(record for record in run_log.read_records(home / "results/runs.jsonl") if record["method"] == "llm")
     (home / "few/adapter_model.safetensors").rename(home / "few/gone")
     assert "adapter" in rerun(home, record, code=2).splitlines()[-1]
     (home / "few/gone").rename(home / "few/adapter_model.safetensors")

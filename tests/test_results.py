@@ -13,8 +13,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tlrec import histories, paths, results
+from tlrec import files, paths
+from tlrec.data import views
 from tlrec.errors import InputError
+from tlrec.evaluation import run_log
 
 
 @pytest.fixture(autouse=True)
@@ -24,31 +26,31 @@ def home(tmp_path, monkeypatch):
 
 
 def test_a_record_comes_back_with_its_predictions(home):
-    run_id = results.append({"request": {"a": 1}, "value": None}, {"row": [0, 1], "p_yes": [0.25, 0.5]})
-    (record,) = results.read()
+    run_id = run_log.append_record({"request": {"a": 1}, "value": None}, {"row": [0, 1], "p_yes": [0.25, 0.5]})
+    (record,) = run_log.read_records()
     assert record["run_id"] == run_id and record["value"] is None
     written = (home / "results" / record["predictions"]).read_text().split()
     assert written == ["row,p_yes", "0,0.25", "1,0.5"]
-    assert results.find({"a": 1}) == record and results.find({"a": 2}) is None
+    assert run_log.find_record({"a": 1}) == record and run_log.find_record({"a": 2}) is None
 
 
 def test_a_record_names_no_folder_of_this_machine(home):
-    results.append({"arguments": {"path": str(home / "rec_data" / "x.json"), "other": ["/elsewhere/y", 3]}})
-    assert results.read()[0]["arguments"] == {"path": "rec_data/x.json", "other": ["/elsewhere/y", 3]}
+    run_log.append_record({"arguments": {"path": str(home / "rec_data" / "x.json"), "other": ["/elsewhere/y", 3]}})
+    assert run_log.read_records()[0]["arguments"] == {"path": "rec_data/x.json", "other": ["/elsewhere/y", 3]}
 
 
 def test_a_broken_line_is_named(home):
-    results.append({"value": 1})
-    with open(results.runs_file(), "a") as file:
+    run_log.append_record({"value": 1})
+    with open(run_log.runs_file(), "a") as file:
         file.write('{"torn\n')
     with pytest.raises(InputError, match="line 2 is not a record in JSON"):
-        results.read()
+        run_log.read_records()
 
 
 def test_nan_never_enters_the_record():
     with pytest.raises(ValueError):
-        results.append({"value": float("nan")})
-    assert results.read() == []
+        run_log.append_record({"value": float("nan")})
+    assert run_log.read_records() == []
 
 
 WORKERS, EACH = 8, 200
@@ -59,11 +61,11 @@ def _append(worker: int, acknowledged, seed: int | None) -> None:
     generator = random.Random(seed)
     last = EACH if seed is None else generator.randrange(20, 120)
     for number in range(last):
-        results.append({"worker": worker, "number": number, "padding": "x" * 5000})
+        run_log.append_record({"worker": worker, "number": number, "padding": "x" * 5000})
         acknowledged[worker] = number + 1
     if seed is not None:
         if generator.random() < 0.5:
-            with open(results.runs_file(), "ab", buffering=0) as file:
+            with open(run_log.runs_file(), "ab", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 file.write(json.dumps({"worker": worker, "number": last, "padding": "x" * 50}).encode()[:-20])
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -82,9 +84,9 @@ def test_eight_processes_some_killed_lose_tear_and_double_nothing(home, record_p
     workers[7].kill()  # at any point of an append
     for worker in workers:
         worker.join(120)
-    results.append({"worker": "last", "number": 0})
-    records = results.read()
-    assert all(json.loads(line) for line in results.runs_file().read_bytes().splitlines())
+    run_log.append_record({"worker": "last", "number": 0})
+    records = run_log.read_records()
+    assert all(json.loads(line) for line in run_log.runs_file().read_bytes().splitlines())
     assert len({record["run_id"] for record in records}) == len(records)
     for number in range(WORKERS):
         found = [record["number"] for record in records if record["worker"] == number]
@@ -99,25 +101,25 @@ def test_eight_processes_some_killed_lose_tear_and_double_nothing(home, record_p
 
 @pytest.mark.parametrize("length", [0, 1, 200_000])
 def test_a_torn_tail_is_left_out_then_set_aside(home, capsys, length):
-    results.append({"value": 1})
+    run_log.append_record({"value": 1})
     torn = b'{"value": "' + b"x" * length
-    with open(results.runs_file(), "ab") as file:
+    with open(run_log.runs_file(), "ab") as file:
         file.write(torn)
-    assert [record["value"] for record in results.read()] == [1]
+    assert [record["value"] for record in run_log.read_records()] == [1]
     assert "a crash has torn" in capsys.readouterr().err
-    results.append({"value": 2})
+    run_log.append_record({"value": 2})
     assert "runs.jsonl.torn" in capsys.readouterr().err
-    assert [record["value"] for record in results.read()] == [1, 2] and capsys.readouterr().err == ""
+    assert [record["value"] for record in run_log.read_records()] == [1, 2] and capsys.readouterr().err == ""
     assert (home / "results" / "runs.jsonl.torn").read_bytes() == torn + b"\n"
 
 
 def test_a_record_without_its_last_newline_is_kept(home):
-    results.append({"value": 1})
-    whole = results.runs_file().read_bytes()
-    results.runs_file().write_bytes(whole[:-1])
-    assert results.read()[0]["value"] == 1
-    results.append({"value": 2})
-    assert [record["value"] for record in results.read()] == [1, 2]
+    run_log.append_record({"value": 1})
+    whole = run_log.runs_file().read_bytes()
+    run_log.runs_file().write_bytes(whole[:-1])
+    assert run_log.read_records()[0]["value"] == 1
+    run_log.append_record({"value": 2})
+    assert [record["value"] for record in run_log.read_records()] == [1, 2]
     assert not (home / "results" / "runs.jsonl.torn").exists()
 
 
@@ -133,24 +135,24 @@ def full_disk(size):
 
 
 def test_no_room_keeps_what_was_there(home, record_property):
-    results.append({"value": 1})
-    before = results.runs_file().read_bytes()
+    run_log.append_record({"value": 1})
+    before = run_log.runs_file().read_bytes()
     with full_disk(len(before) + 40):
         with pytest.raises(InputError, match="runs.jsonl: the record cannot be saved .*earlier ones are intact"):
-            results.append({"value": 2})
-        assert results.runs_file().read_bytes() == before
+            run_log.append_record({"value": 2})
+        assert run_log.runs_file().read_bytes() == before
         with pytest.raises(InputError, match=r"predictions/.*\.csv: cannot be written"):
-            results.append({"value": 3}, {"p_yes": [0.125] * 2000})
-        assert results.runs_file().read_bytes() == before and not list((home / "results" / "predictions").iterdir())
-        histories.write_atomically(home / "test.json", "old")
+            run_log.append_record({"value": 3}, {"p_yes": [0.125] * 2000})
+        assert run_log.runs_file().read_bytes() == before and not list((home / "results" / "predictions").iterdir())
+        files.write_atomically(home / "test.json", "old")
         with pytest.raises(InputError, match=r"test\.json: cannot be written .*what was there is intact"):
-            histories.write_atomically(home / "test.json", "new" * 10_000)
+            files.write_atomically(home / "test.json", "new" * 10_000)
         assert (home / "test.json").read_text() == "old"
         made = [("user", "items", "text")] * 3000
         pairs = (({"instruction": text, "input": text, "output": "Yes."}, [user, [items], [1], "1", 1, ""])
                  for user, items, text in made)
         with pytest.raises(InputError, match="cannot be written"):
-            histories.write_pairs(home, "test", pairs)
+            views.write_pairs(home, "test", pairs)
     assert (home / "test.json").read_text() == "old" and sorted(p.name for p in home.iterdir()) == ["results",
                                                                                                  "test.json"]
     record_property("figure", "4 writes refused for want of room (record, predictions, text, data): every earlier byte "
@@ -158,20 +160,20 @@ def test_no_room_keeps_what_was_there(home, record_property):
 
 
 def test_a_record_whose_predictions_are_gone_is_not_found(home):
-    results.append({"request": {"a": 1}}, {"p_yes": [0.5]})
-    found = results.find({"a": 1})
+    run_log.append_record({"request": {"a": 1}}, {"p_yes": [0.5]})
+    found = run_log.find_record({"a": 1})
     assert found
     (home / "results" / found["predictions"]).unlink()
-    assert results.find({"a": 1}) is None
+    assert run_log.find_record({"a": 1}) is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
 def test_no_permission_is_one_line(home, record_property):
-    results.append({"value": 1})
-    before = results.runs_file().read_bytes()
+    run_log.append_record({"value": 1})
+    before = run_log.runs_file().read_bytes()
     folder = home / "results"
     folder.chmod(0o555)
-    results.runs_file().chmod(0o444)
+    run_log.runs_file().chmod(0o444)
     code = "from tlrec import cli, results; cli.run(lambda: results.append({'value': 2}), [], 'x')"
     users = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
     finished = subprocess.run([*users, sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True,
@@ -179,5 +181,5 @@ def test_no_permission_is_one_line(home, record_property):
     folder.chmod(0o755)
     assert finished.returncode == 2, finished.stderr
     assert finished.stderr == f"error: {folder}: cannot be written to (Permission denied); choose another folder\n"
-    assert results.runs_file().read_bytes() == before
+    assert run_log.runs_file().read_bytes() == before
     record_property("figure", "1 write refused for want of permission: the record intact")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tuning_runs import Tuning, killed_until_done, same, steps_of, words
 
-from tlrec import checkpoints
+from tlrec.training import checkpoints
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
@@ -75,7 +75,7 @@ def test_half_written_and_foreign_checkpoints_are_never_loaded(undisturbed, smal
     cut, unsealed = (output / f"checkpoint-{step}" for step in steps[:0:-1])
     with open(cut / "adapter_model.safetensors", "r+b") as file:
         file.truncate(100)
-    (unsealed / checkpoints.SEAL).unlink()
+    (unsealed / checkpoints.COMPLETE_FILE).unlink()
     assert killed_until_done(small_data, tiny_llama, output, []) == (0, [steps[0]])
     assert same(undisturbed[0], output)
     text = Path(tmp_path / "log").read_text()
@@ -112,14 +112,14 @@ def test_another_runs_checkpoints_wait_until_its_command_is_given_again(undistur
     run = Tuning(words(small_data, tiny_llama, output, "--seed", 1, "--keep_checkpoints", 1, epochs=1),
                  tmp_path / "log")
     assert run.end() == 0, run.log.read_text()
-    (place,) = (output / checkpoints.EARLIER).iterdir()
+    (place,) = (output / checkpoints.SET_ASIDE_DIR).iterdir()
     assert str(place) in run.log.read_text()
-    assert {checkpoints.step(folder): content(folder) for folder in place.iterdir()} == whole
+    assert {checkpoints.step_of(folder): content(folder) for folder in place.iterdir()} == whole
     assert all((output / name / "notes.txt").exists() for name in others)
     again = [max(whole)]  # and the number of checkpoints to keep makes no other run
     assert killed_until_done(small_data, tiny_llama, output, [], "--keep_checkpoints", 9) == (0, again)
     assert same(undisturbed[0], output) and sorted(steps_of(output)) == sorted(whole)
-    (kept,) = (output / checkpoints.EARLIER).glob("*/checkpoint-*")
+    (kept,) = (output / checkpoints.SET_ASIDE_DIR).glob("*/checkpoint-*")
     assert kept.parent != place
 
 
@@ -131,7 +131,7 @@ def test_one_run_at_a_time_tunes_into_a_folder(undisturbed, small_data, tiny_lla
     assert other.end() == 2, other.log.read_text()
     assert f"{output}: another run is tuning into this folder; wait for it or stop it" in other.log.read_text()
     assert run.end() == 0, run.log.read_text()
-    assert same(undisturbed[0], output) and not (output / checkpoints.LOCK).exists()
+    assert same(undisturbed[0], output) and not (output / checkpoints.LOCK_FILE).exists()
 
 
 def test_a_run_killed_at_its_end_only_chooses_and_saves(undisturbed, small_data, tiny_llama, tmp_path):

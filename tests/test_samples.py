@@ -5,7 +5,7 @@ import pytest
 from conftest import make_rows
 from datasets import Dataset
 
-from tlrec import histories, samples
+from tlrec.data import preference_text, samples, views
 from tlrec.errors import InputError
 
 GOOD = {"instruction": "i", "input": "x", "output": "Yes."}
@@ -61,14 +61,16 @@ def test_few_shot_subset_is_the_published_one(seed):
 def test_shots_must_fit():
     for shots in (0, -2, 11):
         with pytest.raises(InputError, match="--sample"):
-            samples.check_shots("train.json", 10, shots)
-    samples.check_shots("train.json", 10, -1)
-    samples.check_shots("train.json", 10, 10)
+            samples.check_sample_size("train.json", 10, shots)
+    samples.check_sample_size("train.json", 10, -1)
+    samples.check_sample_size("train.json", 10, 10)
 
 
 def test_title_counts_and_liked_ratio():
-    rows = [samples.Sample("i", histories.render(histories.History(liked, disliked, "movie", '"T"?')), "Yes.")
-            for liked, disliked in ((['"A"', '"B, C"'], ['"D"']), ([], ['"A"']), ([], []))]
+    rows = [
+        samples.Sample("i", preference_text.render(preference_text.History(liked, disliked, "movie", '"T"?')), "Yes.")
+        for liked, disliked in ((['"A"', '"B, C"'], ['"D"']), ([], ['"A"']), ([], []))
+    ]
     counts = samples.title_counts(rows)
     assert counts.tolist() == [[2, 1], [0, 1], [0, 0]] and counts.dtype.kind == "i"
     np.testing.assert_allclose(samples.liked_ratio(counts), [2 / 3, 0, 0.5])
@@ -78,7 +80,7 @@ def test_title_counts_and_liked_ratio():
 
 def test_the_two_views_must_agree(tmp_path):
     made, rows = make_rows(6, 0)
-    histories.write_split(tmp_path, "test", made, rows)
+    views.write_split(tmp_path, "test", made, rows)
     read = samples.read_samples(tmp_path / "test.json", answers_only=True)
     assert list(samples.user_ids(tmp_path / "test.json", read)) == [f"u{n % 4}" for n in range(6)]
     assert samples.user_ids(tmp_path / "other.json", read) is None
@@ -94,17 +96,17 @@ def test_the_two_views_must_agree(tmp_path):
 
 def test_validation_rows_are_drawn_by_seed_in_the_shares_of_their_answers():
     rows = [samples.Sample("i", str(n), "Yes." if n % 4 else "No.") for n in range(200)]
-    drawn = samples.stratified(rows, 40, 7)
+    drawn = samples.stratified_subset(rows, 40, 7)
     assert len(set(drawn)) == 40 and sum(row.output == "No." for row in drawn) == 10
-    assert drawn == samples.stratified(rows, 40, 7) != samples.stratified(rows, 40, 8)
+    assert drawn == samples.stratified_subset(rows, 40, 7) != samples.stratified_subset(rows, 40, 8)
     numbers = [int(row.input) for row in drawn]
-    assert numbers == sorted(numbers) and samples.stratified(rows, -1, 7) is rows
-    nearly = samples.stratified(rows, 199, 7)
+    assert numbers == sorted(numbers) and samples.stratified_subset(rows, -1, 7) is rows
+    nearly = samples.stratified_subset(rows, 199, 7)
     assert len(nearly) == 199 and sum(row.output == "No." for row in nearly) == 50 and sorted(
         int(row.input) for row in nearly) == [int(row.input) for row in nearly]
-    assert nearly == samples.stratified(rows, 199, 7) != samples.stratified(rows, 199, 8)
+    assert nearly == samples.stratified_subset(rows, 199, 7) != samples.stratified_subset(rows, 199, 8)
     with pytest.raises(InputError, match="--eval_samples 1: cannot be drawn .*; give 2 to 200, or -1"):
-        samples.stratified(rows, 1, 7)
+        samples.stratified_subset(rows, 1, 7)
 
 
 def test_hold_out_is_split_by_seed_42():

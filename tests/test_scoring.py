@@ -17,15 +17,18 @@ from transformers import (
     Phi3ForCausalLM,
 )
 
-from tlrec import adapters, models, paths, prefix, scoring
-from tlrec.answers import Encoder
+from tlrec import paths
+from tlrec.data.samples import Sample
 from tlrec.errors import InputError
-from tlrec.samples import Sample
+from tlrec.model import prefix_cache, scoring
+from tlrec.model.adapter import attach_adapter
+from tlrec.model.base import load_base_model
+from tlrec.model.encoder import Encoder
 
 
 @pytest.fixture(scope="module")
 def loaded(tiny_llama):
-    model, tokenizer = models.load(tiny_llama, False, "float32", "cpu")
+    model, tokenizer = load_base_model(tiny_llama, False, "float32", "cpu")
     return model, Encoder(tokenizer)
 
 
@@ -37,10 +40,10 @@ def test_scores_equal_one_plain_forward_pass_per_prompt(loaded):
     model, encoder = loaded
     samples = rows(11)
     scores = scoring.score(model, encoder, samples, batch_size=4)
-    yes, no = encoder.answer_ids()
+    yes, no = encoder.answer_token_ids()
     for number, sample in enumerate(samples):
         with torch.no_grad():
-            logits = model(torch.tensor([encoder.prompt(sample)])).logits[0, -1].double()
+            logits = model(torch.tensor([encoder.encode_prompt(sample)])).logits[0, -1].double()
         assert scores.logit_yes[number] == pytest.approx(logits[yes].item(), abs=1e-4)
         assert scores.p_yes[number] == pytest.approx(logits[[no, yes]].softmax(0)[1].item(), abs=1e-5)
         twice = logits.softmax(0)[[no, yes]].softmax(0)[1].item()
@@ -52,11 +55,11 @@ def test_the_answer_position_is_that_of_tuning(loaded):
     """The logits that scoring reads are those that predict the answer's first token in a tuning sample."""
     model, encoder = loaded
     (sample,) = rows(1)
-    whole = encoder.whole(sample)
+    whole = encoder.encode(sample)
     with torch.no_grad():
         logits = model(torch.tensor([whole.ids])).logits[0, whole.answer_start - 1]
     scores = scoring.score(model, encoder, [sample])
-    assert scores.logit_yes[0] == pytest.approx(logits[encoder.answer_ids().yes].item(), abs=1e-4)
+    assert scores.logit_yes[0] == pytest.approx(logits[encoder.answer_token_ids().yes].item(), abs=1e-4)
 
 
 def test_batch_size_and_order_change_nothing(loaded):
@@ -74,16 +77,16 @@ def test_prompts_are_never_cut(loaded):
 
 
 def test_nan_is_an_error_not_an_auc(loaded, tiny_llama):
-    model, tokenizer = models.load(tiny_llama, False, "float32", "cpu")
+    model, tokenizer = load_base_model(tiny_llama, False, "float32", "cpu")
     model.lm_head.weight.data.fill_(float("nan"))
     with pytest.raises(InputError, match="NaN"):
         scoring.score(model, Encoder(tokenizer), rows(2))
 
 
 def plainly(model, encoder, samples):
-    yes, no = encoder.answer_ids()
+    yes, no = encoder.answer_token_ids()
     with torch.no_grad():
-        logits = [model(torch.tensor([encoder.prompt(sample)])).logits[0, -1].double() for sample in samples]
+        logits = [model(torch.tensor([encoder.encode_prompt(sample)])).logits[0, -1].double() for sample in samples]
     return np.array([row[[no, yes]].softmax(0)[1].item() for row in logits])
 
 
@@ -91,11 +94,11 @@ def test_the_prefix_is_computed_once(loaded):
     """The instruction runs through the model one time, whatever the number of batches, and the numbers stay."""
     model, encoder = loaded
     samples, widths = rows(10), []
-    length = prefix.shared([encoder.prompt(sample) for sample in samples])
+    length = prefix_cache.shared_length([encoder.encode_prompt(sample) for sample in samples])
     hook = model.get_input_embeddings().register_forward_pre_hook(lambda _, inputs: widths.append(inputs[0].shape))
     scores = scoring.score(model, encoder, samples, batch_size=3)
     hook.remove()
-    longest = max(len(encoder.prompt(sample)) for sample in samples)
+    longest = max(len(encoder.encode_prompt(sample)) for sample in samples)
     assert length > 60 and [tuple(shape) for shape in widths].count((1, length)) == 1
     assert all(shape[1] <= longest - length for shape in widths if tuple(shape) not in ((1, length), (1, 2)))
     np.testing.assert_allclose(scores.p_yes, plainly(model, encoder, samples), atol=1e-5)
@@ -112,13 +115,13 @@ def test_prompts_without_anything_in_common(loaded):
 
 def test_an_adapter_and_a_model_with_sliding_windows(loaded, tiny_llama):
     model, encoder = loaded
-    wrapped = adapters.attach(models.load(tiny_llama, False, "float32", "cpu")[0], LoraConfig(
+    wrapped = attach_adapter(load_base_model(tiny_llama, False, "float32", "cpu")[0], LoraConfig(
         r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False), None).eval()
     windows = MistralForCausalLM(MistralConfig(
         vocab_size=model.config.vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, initializer_range=0.2, sliding_window=32)).eval()
     samples = rows(5)
-    assert prefix.usable(wrapped) and not prefix.usable(windows)
+    assert prefix_cache.is_supported(wrapped) and not prefix_cache.is_supported(windows)
     for other in (wrapped, windows):
         scores = scoring.score(other, encoder, samples, batch_size=2)
         np.testing.assert_allclose(scores.p_yes, plainly(other, encoder, samples), atol=1e-5)
@@ -127,7 +130,7 @@ def test_an_adapter_and_a_model_with_sliding_windows(loaded, tiny_llama):
 
 def test_out_of_memory_halves_the_batch(loaded, tiny_llama, record_property):
     """Two rows fit: eight, then four are tried once each, and every later batch is made of two."""
-    model, tokenizer = models.load(tiny_llama, False, "float32", "cpu")
+    model, tokenizer = load_base_model(tiny_llama, False, "float32", "cpu")
     samples, sizes = rows(16), []
 
     def full(_, inputs):
@@ -177,7 +180,7 @@ print(json.dumps([calls, abs(found.p_yes - plain.p_yes).max()]))
 
 
 def test_one_prompt_that_does_not_fit_is_named(tiny_llama):
-    model, tokenizer = models.load(tiny_llama, False, "float32", "cpu")
+    model, tokenizer = load_base_model(tiny_llama, False, "float32", "cpu")
 
     def full(_, inputs):
         if inputs[0].shape[1] > 2:
@@ -191,9 +194,9 @@ def test_one_prompt_that_does_not_fit_is_named(tiny_llama):
 def test_batches_hold_a_budget_of_tokens():
     lengths = [10, 100, 50, 30, 90, 20]
     order = sorted(range(6), key=lambda row: -lengths[row])
-    found = scoring.batches(order, lengths, 200)
+    found = scoring.token_batches(order, lengths, 200)
     assert found == [[1, 4], [2, 3, 5, 0]] and sorted(sum(found, [])) == list(range(6))
-    assert scoring.batches([0], [300], 200) == [[0]]
+    assert scoring.token_batches([0], [300], 200) == [[0]]
 
 
 def test_longrope_models_read_no_more_than_one_set_of_frequencies_serves(loaded):
@@ -213,7 +216,7 @@ def test_longrope_models_read_no_more_than_one_set_of_frequencies_serves(loaded)
 
 def test_a_model_that_takes_no_such_prefix_is_scored_without(loaded, tiny_llama, monkeypatch):
     _, encoder = loaded
-    model, _ = models.load(tiny_llama, False, "float32", "cpu")
+    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
     samples = rows(4)
     plain = plainly(model, encoder, samples)
     forward = model.forward
@@ -224,5 +227,5 @@ def test_a_model_that_takes_no_such_prefix_is_scored_without(loaded, tiny_llama,
         return forward(*words, **named)
 
     monkeypatch.setattr(model, "forward", without)
-    assert not prefix.usable(model)
+    assert not prefix_cache.is_supported(model)
     np.testing.assert_allclose(scoring.score(model, encoder, samples).p_yes, plain, atol=1e-5)

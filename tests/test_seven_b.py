@@ -9,9 +9,10 @@ from conftest import command
 from safetensors.torch import load_file
 
 from base_model import random_llama
-from tlrec import identity, models
-from tlrec.answers import Encoder
 from tlrec.errors import InputError
+from tlrec.model.base import load_base_model, resolve_base_model
+from tlrec.model.encoder import Encoder
+from tlrec.model.fingerprint import base_model_fingerprint
 
 SHAPE = {"vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
          "num_attention_heads": 4, "max_position_embeddings": 2048}
@@ -28,13 +29,13 @@ def made(home, name, monkeypatch, seed=0, tokenizer=""):
     monkeypatch.setenv("TLREC_HOME", str(home))
     monkeypatch.setattr(random_llama, "SHARD_BYTES", 100_000)
     random_llama.make(home / "base_model" / name, SHAPE, tokenizer, seed)
-    return models.base_folder(str(home / "base_model" / name))
+    return resolve_base_model(str(home / "base_model" / name))
 
 
 def test_shards_hold_every_weight_and_the_seed_decides_them(home, monkeypatch):
     a, b, c = (made(home, name, monkeypatch, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
-    assert len(list(a.glob("model-*.safetensors"))) > 3 and identity.fingerprint(a) == identity.fingerprint(b)
-    assert identity.fingerprint(a) != identity.fingerprint(c)
+    assert len(list(a.glob("model-*.safetensors"))) > 3 and base_model_fingerprint(a) == base_model_fingerprint(b)
+    assert base_model_fingerprint(a) != base_model_fingerprint(c)
     weights = {name: tensor for path in a.glob("*.safetensors") for name, tensor in load_file(path).items()}
     index = json.loads((a / "model.safetensors.index.json").read_text())
     assert index["weight_map"].keys() == weights.keys()
@@ -42,9 +43,9 @@ def test_shards_hold_every_weight_and_the_seed_decides_them(home, monkeypatch):
     assert all(tensor.dtype == torch.float16 and (tensor == 1).all() == ("norm" in name)
                for name, tensor in weights.items())
     assert weights["lm_head.weight"].float().std().item() == pytest.approx(0.02, rel=0.02)
-    model, tokenizer = models.load(a, False, "float32", "cpu")
+    model, tokenizer = load_base_model(a, False, "float32", "cpu")
     assert len(tokenizer) <= 1000
-    ids = Encoder(tokenizer).answer_ids()
+    ids = Encoder(tokenizer).answer_token_ids()
     assert [tokenizer.decode([token]) for token in ids] == ["Yes", "No"]
 
 
@@ -72,14 +73,14 @@ def test_what_cannot_be_made_is_refused(home, tmp_path, embedded, monkeypatch):
 
 def test_load_step_score_save_reload_give_the_same_scores(home, monkeypatch):
     base = made(home, "tiny-7b", monkeypatch)
-    assert "one rec-tuning step" in command("-m", "benchmarks.seven_b", "tune", "--base_model", base, home=home)
+    assert "one rec-tuning step" in command("-m", "benchmarks.llama7b", "tune", "--base_model", base, home=home)
     adapter = json.loads((home / "output_model/seven_b/adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == str(base)
-    command("-m", "benchmarks.seven_b", "reload", "--base_model", base, "--name", "tiny", home=home)
+    command("-m", "benchmarks.llama7b", "reload", "--base_model", base, "--name", "tiny", home=home)
     record = json.loads((home / "results/reference/tiny.json").read_text())
     assert record["trainable_parameters"] == 2 * 2 * 2 * 8 * 64  # layers x projections x A and B x rank x width
     assert record["largest_difference"] < 1e-4 and record["p_yes"]["tuned"] != record["p_yes"]["untuned"]
     assert record["peak_memory_gib"]["tune"] > record["peak_anonymous_gib"]["tune"] > 0 and len(record["seconds"]) == 7
     assert "| load in 8-bit |" in (home / "results/reference/tiny.md").read_text()
-    again = command("-m", "benchmarks.seven_b", "tune", "--base_model", base, home=home, code=2)
+    again = command("-m", "benchmarks.llama7b", "tune", "--base_model", base, home=home, code=2)
     assert "holds an adapter already" in again

@@ -11,7 +11,9 @@ import time
 import pytest
 from conftest import command, make_rows
 
-from tlrec import checkpoints, histories, paths, samples
+from tlrec import files, paths
+from tlrec.data import views
+from tlrec.training import checkpoints
 
 FLAGS = ["--batch_size", "8", "--learning_rate", "0.01", "--warmup_steps", "0", "--dtype", "float32", "--num_epochs",
          "8", "--eval_steps", "1", "--select_on", "none"]
@@ -56,7 +58,7 @@ def kill_when(home, condition, log, words=ZERO_SHOT, kill=os.killpg, number=sign
 
 
 def hashes(home, *names):
-    return [samples.sha256(adapter(home, name) / "adapter_model.safetensors") for name in names]
+    return [files.sha256(adapter(home, name) / "adapter_model.safetensors") for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +106,7 @@ def test_signals_to_a_wrapper_end_its_tuning_saved(home, tmp_path, record_proper
     folder, log, reached = home / "instruction_model/llama-7b/book/alpaca", tmp_path / "log", [0]
 
     def further():
-        return max(map(checkpoints.step, checkpoints.numbered(folder)), default=0) > reached[-1]
+        return max(map(checkpoints.step_of, checkpoints.list_checkpoints(folder)), default=0) > reached[-1]
 
     for kill, number, code in ((os.kill, signal.SIGTERM, 143), (os.killpg, signal.SIGINT, 130),
                                (os.kill, signal.SIGKILL, -signal.SIGKILL)):
@@ -115,7 +117,7 @@ def test_signals_to_a_wrapper_end_its_tuning_saved(home, tmp_path, record_proper
         if len(reached) > 1:
             assert f"checkpoint-{reached[-1]}: whole and of this run; tuning goes on from it" in text
         reached.append(int(text.split("stopped after step ")[1].split()[0]))
-        assert (folder / f"checkpoint-{reached[-1]}" / checkpoints.SEAL).exists()
+        assert (folder / f"checkpoint-{reached[-1]}" / checkpoints.COMPLETE_FILE).exists()
     assert sorted(set(reached)) == reached
     record_property("figure", "TERM and kill -9 of a wrapper alone, and Ctrl-C: each ended its tuning, saved")
 
@@ -136,7 +138,7 @@ def test_a_change_reruns_its_stage_and_the_later_ones(home, killed_twice, record
     after = hashes(home, COT, LAST, FEW)
     assert after[:2] == before[:2] and after[2] != before[2]
     folder = home / "instruction_data/movielens"
-    histories.write_split(folder, "train", *make_rows(24, 99))
+    views.write_split(folder, "train", *make_rows(24, 99))
     few_shot()
     changed = hashes(home, COT, LAST, FEW)
     assert changed[0] == before[0] and changed[1] != before[1] and changed[2] != before[2]

@@ -17,8 +17,12 @@ from safetensors.torch import load_file
 
 from base_model import random_llama
 from base_model.prepare import convert
-from tlrec import adapters, checkpoints, lora, models, raw
+from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
+from tlrec.model.adapter import attach_adapter, inspect_adapter
+from tlrec.model.base import load_base_model, resolve_base_model
+from tlrec.model.lora import lora_config
+from tlrec.training import checkpoints
 
 SURVIVED: list[Path] = []  # marks that no stranger's code has made
 
@@ -51,16 +55,16 @@ def model_folder(tiny_llama, tmp_path):
 
 @pytest.fixture
 def adapter(tiny_llama, tmp_path):
-    model, _ = models.load(tiny_llama, False, "float32", "cpu")
+    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
     wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
     wrapped.save_pretrained(tmp_path / "adapter")
     return tmp_path / "adapter"
 
 
 def attach(base: Path, folder: Path):
-    found = adapters.inspect(folder, models.base_folder(str(base)))
-    model, _ = models.load(base, False, "float32", "cpu")
-    return adapters.attach(model, lora.of_adapter(found), found)
+    found = inspect_adapter(folder, resolve_base_model(str(base)))
+    model, _ = load_base_model(base, False, "float32", "cpu")
+    return attach_adapter(model, lora_config(found), found)
 
 
 def refused(message: str, call, *arguments) -> None:
@@ -91,8 +95,14 @@ def test_a_pickle_as_base_model(model_folder, mark, name):
     if "of" in name:
         shards = {"weight_map": {"model.norm.weight": name}, "metadata": {}}
         (model_folder / "pytorch_model.bin.index.json").write_text(json.dumps(shards))
-    refused("cannot be loaded as a causal language model", models.load, models.base_folder(str(model_folder)), False,
-            "float32", "cpu")
+    refused(
+        "cannot be loaded as a causal language model",
+        load_base_model,
+        resolve_base_model(str(model_folder)),
+        False,
+        "float32",
+        "cpu",
+    )
 
 
 @pytest.mark.parametrize(("file", "kind"), [("config.json", "AutoModelForCausalLM"), ("config.json", "AutoConfig"),
@@ -105,10 +115,10 @@ def test_a_model_folder_with_code_of_its_own(model_folder, mark, monkeypatch, fi
     changed = {**content, "auto_map": {kind: value}}
     changed |= {"model_type": model_type} if file == "config.json" else {}
     (model_folder / file).write_text(json.dumps(changed))
-    refused(rf"{file}: wants code of the folder's own to run \(auto_map\)", models.base_folder, str(model_folder))
+    refused(rf"{file}: wants code of the folder's own to run \(auto_map\)", resolve_base_model, str(model_folder))
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))  # even where the loader would ask
     try:
-        models.load(model_folder, False, "float32", "cpu")  # were it not for the look at the folder
+        load_base_model(model_folder, False, "float32", "cpu")  # were it not for the look at the folder
     except InputError:
         assert model_type == "stranger" or kind == "AutoTokenizer"
 
@@ -129,8 +139,8 @@ def test_a_tokenizers_folder_with_code_of_its_own(model_folder, mark, monkeypatc
 
 def test_a_lock_that_leads_elsewhere(tmp_path):
     (tmp_path / "output").mkdir()
-    (tmp_path / "output" / checkpoints.LOCK).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError), checkpoints.only_run(tmp_path / "output"):
+    (tmp_path / "output" / checkpoints.LOCK_FILE).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError), checkpoints.lock_output_dir(tmp_path / "output"):
         pass
     assert not (tmp_path / "elsewhere").exists()
 
@@ -138,7 +148,7 @@ def test_a_lock_that_leads_elsewhere(tmp_path):
 def test_weights_outside_the_model_folder(model_folder, mark):
     torch.save({"more": Evil(mark)}, model_folder.parent / "evil.bin")
     (model_folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../evil.bin"}}))
-    refused("names weights outside its folder", models.base_folder, str(model_folder))
+    refused("names weights outside its folder", resolve_base_model, str(model_folder))
 
 
 @pytest.mark.parametrize("setting", [{"megatron_config": {"a": 1}, "megatron_core": "stranger"},
@@ -193,7 +203,7 @@ def test_an_archive_that_points_outside(tmp_path, mark, member):
     before = sorted(tmp_path.rglob("*"))
 
     def read():
-        with raw.RawFiles(place).open("u.data") as file:
+        with RawFiles(place).open("u.data") as file:
             file.read()
 
     refused("points outside the archive; not used", read)

@@ -12,7 +12,8 @@ from collections import Counter
 import pytest
 from conftest import command
 
-from tlrec import paths, results
+from tlrec import paths
+from tlrec.evaluation import run_log
 
 QUICK = "--max_epochs 1 --weight_decay 0"
 
@@ -37,7 +38,7 @@ def test_two_sweeps_share_a_folder_and_run_every_cell_once(home):
         text, _ = sweep.communicate(timeout=600)
         assert sweep.returncode == 0 and "4 cells finished or recorded before, 0 failed" in text, text
     cells = Counter((record["system"], record["shots"], record["seed"])
-                    for record in results.read(home / "results" / "runs.jsonl"))
+                    for record in run_log.read_records(home / "results" / "runs.jsonl"))
     assert len(cells) == 4 and set(cells.values()) == {1}, cells
 
 
@@ -47,7 +48,7 @@ def test_failures_are_listed_and_the_rest_runs(home):
     assert "1 cells finished or recorded before, 1 failed" in text
     last = text.strip().splitlines()[-1]
     assert "GRU4Rec-99-0" in last and "has 24 rows" in last
-    assert len(results.read(home / "results" / "runs.jsonl")) == 1
+    assert len(run_log.read_records(home / "results" / "runs.jsonl")) == 1
 
 
 def test_a_killed_sweep_leaves_no_lock_behind(home):
@@ -67,7 +68,7 @@ def test_a_killed_sweep_leaves_no_lock_behind(home):
 def test_a_stopped_sweep_leaves_nothing_running_and_starts_nothing_more(home):
     sweep = start(home, SYSTEMS="GRU4Rec SASRec", BASELINE_FLAGS="--max_epochs 100000 --weight_decay 0")
     log = home / "results/sweep/movie/GRU4Rec-8-0.log"
-    while not (log.exists() and "+ python -m baselines.train" in log.read_text()):
+    while not (log.exists() and "+ python -m baselines.grid" in log.read_text()):
         assert sweep.poll() is None
         time.sleep(0.02)
     sweep.terminate()

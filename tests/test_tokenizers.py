@@ -6,10 +6,10 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, 
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from tlrec import prompts
-from tlrec.answers import Encoder
+from tlrec.data.samples import Sample
 from tlrec.errors import InputError
-from tlrec.samples import Sample
+from tlrec.model import prompts
+from tlrec.model.encoder import Encoder
 
 ROWS = [Sample(**sample) for sample in make_rows(12, 5)[0]]
 GPT4_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
@@ -31,7 +31,7 @@ def byte_level(special: list[str], bos: str = "", **names) -> PreTrainedTokenize
     words.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(GPT4_SPLIT), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)])
     words.decoder = decoders.ByteLevel()
-    texts = [prompts.prompt(row) + row.output for row in ROWS]
+    texts = [prompts.format_prompt(row) + row.output for row in ROWS]
     words.train_from_iterator(texts, trainers.BpeTrainer(
         vocab_size=900, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False))
@@ -78,15 +78,15 @@ def tokenizer(request):
 def check(encoder: Encoder, lead: str = "") -> None:
     """The whole sample is one real tokenisation, it decodes to its two halves, and scoring reads its first half."""
     tokenizer = encoder.tokenizer
-    ids = encoder.answer_ids()
+    ids = encoder.answer_token_ids()
     assert ids.yes != ids.no
     for row in ROWS:
-        whole = encoder.whole(row)
+        whole = encoder.encode(row)
         before, after = encoder._texts(row)
         plain = tokenizer(before + row.output + after, add_special_tokens=encoder.template != prompts.CHAT)["input_ids"]
         assert whole.ids[: len(plain)] == plain and len(whole.ids) - len(plain) == (not after)
         assert whole.ids[whole.answer_start] == (ids.yes if row.label else ids.no)
-        assert encoder.prompt(row) == whole.ids[: whole.answer_start]
+        assert encoder.encode_prompt(row) == whole.ids[: whole.answer_start]
         said = tokenizer.decode(whole.ids[whole.answer_start :], skip_special_tokens=True)
         assert said.strip() == row.output
         asked = tokenizer.decode(whole.ids[: whole.answer_start], skip_special_tokens=True)
@@ -101,35 +101,35 @@ def test_position_is_that_of_the_real_tokenisation(tokenizer):
 def test_without_joins_the_prompt_is_tokenised_as_it_stands(kind):
     encoder = Encoder(KINDS[kind]())
     for row in ROWS:
-        assert encoder.prompt(row) == encoder.tokenizer(prompts.prompt(row))["input_ids"]
+        assert encoder.encode_prompt(row) == encoder.tokenizer(prompts.format_prompt(row))["input_ids"]
 
 
 def test_a_joined_newline_is_the_answers():
     joined = KINDS["newline joins both answers"]()
-    ids = Encoder(joined).answer_ids()
+    ids = Encoder(joined).answer_token_ids()
     assert [joined.decode([token]) for token in ids] == ["\nYes", "\nNo"]
-    alone = joined(prompts.prompt(ROWS[0]))["input_ids"]  # without its answer the prompt ends in another token
+    alone = joined(prompts.format_prompt(ROWS[0]))["input_ids"]  # without its answer the prompt ends in another token
     assert alone[-1] == joined.convert_tokens_to_ids(":\n")
 
 
 def test_a_newline_joined_to_one_answer_only_is_refused():
     with pytest.raises(InputError, match="no single token for 'No' after the prompt"):
-        Encoder(by_hand([*ANSWERS, ("\n", "Yes")])).answer_ids()
+        Encoder(by_hand([*ANSWERS, ("\n", "Yes")])).answer_token_ids()
 
 
 def test_prompts_that_join_otherwise_than_the_others_are_refused():
     """Without an input the prompt ends alike, so the join is made to hang on what stands before."""
     encoder = Encoder(by_hand([*ANSWERS, ("\n", "Yes"), ("\n", "No")]))
-    encoder.answer_ids()
+    encoder.answer_token_ids()
     encoder._texts = lambda sample: (sample.input, "")
     with pytest.raises(InputError, match="but not of every prompt: 'no newline here '"):
-        encoder.prompt(Sample("", "no newline here ", "Yes."))
+        encoder.encode_prompt(Sample("", "no newline here ", "Yes."))
 
 
 def test_bos_stands_where_the_tokenizer_puts_it():
     for kind, first in (("llama-3", "<|begin_of_text|>"), ("mistral", "<s>"), ("qwen", None)):
         tokenizer = KINDS[kind]()
-        beginning = tokenizer.convert_ids_to_tokens(Encoder(tokenizer).prompt(ROWS[0])[:2])
+        beginning = tokenizer.convert_ids_to_tokens(Encoder(tokenizer).encode_prompt(ROWS[0])[:2])
         assert (beginning[0] == first) == (first is not None) and beginning[1] != first
 
 
@@ -137,31 +137,31 @@ def test_chat_template_with_a_block_before_the_answer():
     tokenizer = KINDS["qwen"]()
     encoder = Encoder(tokenizer, prompts.CHAT)
     check(encoder, lead="</think>")  # not after "assistant": there the model would think
-    assert encoder.whole(ROWS[0]).ids[-1] == tokenizer.eos_token_id
+    assert encoder.encode(ROWS[0]).ids[-1] == tokenizer.eos_token_id
 
 
 def test_chat_template_with_a_space_before_the_answer():
     tokenizer = KINDS["mistral"]()
     tokenizer.chat_template = LLAMA2_CHAT
     encoder = Encoder(tokenizer, prompts.CHAT)
-    assert tokenizer.convert_ids_to_tokens(encoder.answer_ids()) == ["▁Yes", "▁No"]
+    assert tokenizer.convert_ids_to_tokens(encoder.answer_token_ids()) == ["▁Yes", "▁No"]
     check(encoder, lead="[/INST]")
-    ids = encoder.whole(ROWS[0]).ids
+    ids = encoder.encode(ROWS[0]).ids
     assert ids.count(tokenizer.bos_token_id) == 1 and ids[-1] == tokenizer.eos_token_id
 
 
 def test_chat_prompts_fit_a_cutoff_with_their_answer():
     encoder = Encoder(KINDS["qwen"](), prompts.CHAT)
-    full = encoder.whole(ROWS[0])
-    fitted = encoder.fitted(ROWS[0], len(full.ids) - 1)
+    full = encoder.encode(ROWS[0])
+    fitted = encoder.encode_truncated(ROWS[0], len(full.ids) - 1)
     assert len(fitted.ids) < len(full.ids) and fitted.ids[fitted.answer_start :] == full.ids[full.answer_start :]
-    assert encoder.cuts["samples that lost titles"] == 1
+    assert encoder.truncation_counts["samples that lost titles"] == 1
 
 
 def test_chat_templates_do_not_tell_the_date():
     tokenizer = KINDS["qwen"]()
     tokenizer.chat_template = "{{ strftime_now('%Y-%m-%d') }}" + CHATML
-    assert prompts.chat(ROWS[0], tokenizer)[0].startswith("26 Jul 2024<|im_start|>")
+    assert prompts.format_chat(ROWS[0], tokenizer)[0].startswith("26 Jul 2024<|im_start|>")
 
 
 @pytest.mark.parametrize(
@@ -175,31 +175,31 @@ def test_chat_templates_that_cannot_be_used(template, message):
     tokenizer = KINDS["qwen"]()
     tokenizer.chat_template = template
     with pytest.raises(InputError, match=message):
-        Encoder(tokenizer, prompts.CHAT).answer_ids()
+        Encoder(tokenizer, prompts.CHAT).answer_token_ids()
 
 
 def test_a_model_without_chat_template_is_named(tmp_path, embedded):
     with pytest.raises(InputError, match="has no chat template"):
-        prompts.chat_template_record(tmp_path, prompts.CHAT)
-    assert prompts.chat_template_record(tmp_path, "alpaca") == {}
-    found = prompts.chat_template_record(embedded, prompts.CHAT)
+        prompts.chat_template_hash(tmp_path, prompts.CHAT)
+    assert prompts.chat_template_hash(tmp_path, "alpaca") == {}
+    found = prompts.chat_template_hash(embedded, prompts.CHAT)
     (tmp_path / "chat_template.jinja").write_text("another")
-    assert found != prompts.chat_template_record(tmp_path, prompts.CHAT)
+    assert found != prompts.chat_template_hash(tmp_path, prompts.CHAT)
 
 
 def test_the_embedded_models_own_chat(embedded):
     tokenizer = AutoTokenizer.from_pretrained(embedded)
     check(Encoder(tokenizer, prompts.CHAT), lead="assistant")
     plain = Encoder(tokenizer)
-    assert all(plain.prompt(row) == tokenizer(prompts.prompt(row))["input_ids"] for row in ROWS)  # scores stay
+    assert all(plain.encode_prompt(row) == tokenizer(prompts.format_prompt(row))["input_ids"] for row in ROWS)  # scores stay
 
 
 @pytest.mark.skipif(not LLAMA_VOCABULARY.exists(), reason="LLaMA's vocabulary is not beside the checkout")
 def test_llamas_own_vocabulary():
     tokenizer = AutoTokenizer.from_pretrained(LLAMA_VOCABULARY.parent, gguf_file=LLAMA_VOCABULARY.name)
     encoder = Encoder(tokenizer)
-    assert all(encoder.prompt(row) == tokenizer(prompts.prompt(row))["input_ids"] for row in ROWS)
+    assert all(encoder.encode_prompt(row) == tokenizer(prompts.format_prompt(row))["input_ids"] for row in ROWS)
     tokenizer.chat_template = LLAMA2_CHAT
     chat = Encoder(tokenizer, prompts.CHAT)
-    assert tokenizer.convert_ids_to_tokens(chat.answer_ids()) == ["▁Yes", "▁No"]
+    assert tokenizer.convert_ids_to_tokens(chat.answer_token_ids()) == ["▁Yes", "▁No"]
     check(chat, lead="[/INST]")

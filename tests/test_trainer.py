@@ -4,23 +4,26 @@ import transformers
 from conftest import make_rows
 from peft import LoraConfig
 
-from tlrec import adapters, models, stages, tuning
-from tlrec.answers import IGNORED, Encoder
-from tlrec.samples import Sample
-from tlrec.trainer import RecTrainer
+from tlrec.data.samples import Sample
+from tlrec.model.adapter import attach_adapter
+from tlrec.model.base import load_base_model
+from tlrec.model.encoder import IGNORE_INDEX, Encoder
+from tlrec.training.config import TuningConfig
+from tlrec.training.trainer import RecTrainer
+from tlrec.training.tune import _features
 
 CONFIG = {"r": 4, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 
 
 def made(tiny_llama, tmp_path, train_on_inputs):
-    model, tokenizer = models.load(tiny_llama, False, "float32", "cpu")
+    model, tokenizer = load_base_model(tiny_llama, False, "float32", "cpu")
     encoder = Encoder(tokenizer)
-    settings = stages.Settings("", "", train_on_inputs=train_on_inputs)
+    settings = TuningConfig("", "", train_on_inputs=train_on_inputs)
     rows = [Sample(**sample) for sample in make_rows(6, 2)[0]]
-    features = [tuning._features(encoder, row, settings, "row") for row in rows]
+    features = [_features(encoder, row, settings, "row") for row in rows]
     torch.manual_seed(0)
     trainer = RecTrainer(
-        model=adapters.attach(model, LoraConfig(**CONFIG), None),
+        model=attach_adapter(model, LoraConfig(**CONFIG), None),
         args=transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none"),
         train_dataset=features,
         data_collator=transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, padding=True),
@@ -40,7 +43,7 @@ def test_loss_and_gradients_equal_the_model_own_loss(tiny_llama, tmp_path, train
     total, labels = 0, 0
     for ids, mask, label in zip(batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True):
         ids, label = ids[mask.bool()][None], label[mask.bool()][None]
-        count = int((label[:, 1:] != IGNORED).sum())
+        count = int((label[:, 1:] != IGNORE_INDEX).sum())
         total = total + trainer.model(input_ids=ids, labels=label).loss * count
         labels += count
     (total / labels).backward()
@@ -53,14 +56,14 @@ def test_loss_and_gradients_equal_the_model_own_loss(tiny_llama, tmp_path, train
 
 def test_answer_only_loss_sees_nothing_but_the_answer(tiny_llama, tmp_path):
     trainer, batch = made(tiny_llama, tmp_path, train_on_inputs=False)
-    kept = [trainer.encoder.tokenizer.decode(row[row != IGNORED]) for row in batch["labels"]]
+    kept = [trainer.encoder.tokenizer.decode(row[row != IGNORE_INDEX]) for row in batch["labels"]]
     assert set(kept) <= {"Yes.<|im_end|>", "No.<|im_end|>"} and len(set(kept)) == 2
 
 
 def test_accumulated_micro_batches_weigh_every_label_alike(tiny_llama, tmp_path):
     trainer, batch = made(tiny_llama, tmp_path, train_on_inputs=True)
     whole = trainer.compute_loss(trainer.model, {name: tensor.clone() for name, tensor in batch.items()})
-    labels = (batch["labels"][:, 1:] != IGNORED).sum()
+    labels = (batch["labels"][:, 1:] != IGNORE_INDEX).sum()
     parts = sum(
         trainer.compute_loss(trainer.model, {n: t[cut].clone() for n, t in batch.items()}, num_items_in_batch=labels)
         for cut in (slice(0, 2), slice(2, 6)))

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 from tuning_runs import Tuning, killed_until_done, same, steps_of, words
 
-from tlrec import checkpoints
-from tlrec.order import RowOrder
-from tlrec.trainer import RecTrainer
+from tlrec.training import checkpoints
+from tlrec.training.sampler import RowSampler
+from tlrec.training.trainer import RecTrainer
 
 
 def test_a_loss_that_is_not_finite_ends_it_with_the_rows_named(small_data, tiny_llama, tmp_path):
@@ -26,7 +26,7 @@ def test_a_loss_that_is_not_finite_ends_it_with_the_rows_named(small_data, tiny_
     weights["model.embed_tokens.weight"][token] = torch.nan
     save_file(weights, poisoned / "model.safetensors", metadata={"format": "pt"})
     rows = json.loads((small_data / "instruction_data/movielens/train.json").read_text())
-    row = list(RowOrder(len(rows), 42, 8))[-1]
+    row = list(RowSampler(len(rows), 42, 8))[-1]
     rows[row]["input"] = rows[row]["input"].replace("No Film", "No Zebra", 1)
     (tmp_path / "train.json").write_text(json.dumps(rows))
     output = tmp_path / "adapter"
@@ -93,7 +93,7 @@ def test_no_room_for_a_checkpoint_keeps_the_earlier_ones(undisturbed, small_data
         last = run.log.read_text().splitlines()[-1]
         assert "cannot be saved" in last and "make room" in last and last.startswith("error: ")
         if small:
-            assert checkpoints.SEAL in {path.name for path in (output / "checkpoint-6").iterdir()}
+            assert checkpoints.COMPLETE_FILE in {path.name for path in (output / "checkpoint-6").iterdir()}
             subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
             assert killed_until_done(small_data, tiny_llama, output, []) == (0, [6])
             assert same(undisturbed[0], output)

@@ -5,13 +5,13 @@ import os
 
 import pytest
 
-from tlrec import whole
+from tlrec import files
 
 PROCESSES = multiprocessing.get_context("fork")
 
 
 def make(folder, made):
-    with whole.making(folder) as place:
+    with files.build_directory(folder) as place:
         if place is not None:
             (place / "file").write_text("whole")
         made.put(place is not None)
@@ -30,12 +30,12 @@ def test_of_several_processes_one_makes_it(tmp_path):
 
 def test_nothing_is_left_of_a_crash_or_an_error(tmp_path):
     folder = tmp_path / "model"
-    with pytest.raises(KeyError), whole.making(folder) as place:
+    with pytest.raises(KeyError), files.build_directory(folder) as place:
         (place / "file").write_text("half")
         raise KeyError
     assert not os.listdir(tmp_path)
     (tmp_path / ".making-model-1").mkdir()  # of a killed process
     folder.mkdir()  # empty
-    with whole.making(folder) as place:
+    with files.build_directory(folder) as place:
         (place / "file").write_text("whole")
     assert os.listdir(tmp_path) == ["model"] and os.listdir(folder) == ["file"]

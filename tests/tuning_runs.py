@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from tlrec import checkpoints
+from tlrec.training import checkpoints
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tlrec.trainer", "tlrec.tuning", "bitsandbytes"])
+PROCESSES.set_forkserver_preload(["tlrec.training.trainer", "tlrec.training.tune", "bitsandbytes"])
 
 
 def words(home, model, output, *more, epochs=8):
@@ -84,4 +84,4 @@ def killed_until_done(small_data, model, output, moments, *more) -> tuple[int, l
 
 
 def steps_of(output: Path) -> list[int]:
-    return [checkpoints.step(folder) for folder in checkpoints.numbered(output)]
+    return [checkpoints.step_of(folder) for folder in checkpoints.list_checkpoints(output)]

@@ -18,7 +18,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable
 
-from tlrec import processes
+from tlrec import distributed
 from tlrec.errors import InputError
 
 HELP = {"--help", "-h"}
@@ -39,7 +39,7 @@ def run_commands(commands: dict[str, Callable], default: str) -> None:
     name = words.pop(0) if words and not words[0].startswith("-") else default
     if name not in commands:
         close = difflib.get_close_matches(name, list(commands), n=1)
-        sys.exit(complain(f"unknown command {name!r}" + (f"; did you mean {close[0]}?" if close else
+        sys.exit(print_error(f"unknown command {name!r}" + (f"; did you mean {close[0]}?" if close else
                                                          f"; choose from {', '.join(commands)}")))
     required = (flag for flag, p in flags(commands[name]).items() if p.default is inspect.Parameter.empty)
     values = itertools.takewhile(lambda word: not word.startswith("--"), list(words))
@@ -56,7 +56,7 @@ def run(function: Callable, words: list[str] | None = None, name: str | None = N
 
     # in a log, lines stand in the order in which things happened; a name that is no text cannot end a run
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
-    if not processes.first():
+    if not distributed.is_main_process():
         sys.stdout = open(os.devnull, "w")  # the first process speaks for all
     os.environ.setdefault("PAGER", "-")  # --help prints, it does not open a pager
     known = flags(function)
@@ -79,16 +79,16 @@ def run(function: Callable, words: list[str] | None = None, name: str | None = N
         joined = ["=".join(words) for _, words in _words(arguments)]  # a value may begin with a dash
         fire.Fire(parsed, command=joined, name=name)
     except InputError as error:
-        sys.exit(complain(error))
+        sys.exit(print_error(error))
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
         if error.filename is not None:
-            sys.exit(complain(f"{error.filename}: {error.strerror}"))
+            sys.exit(print_error(f"{error.filename}: {error.strerror}"))
         if error.errno not in FULL:
             raise
-        sys.exit(complain(f"{error.strerror}; make room, then give the same command again"))
+        sys.exit(print_error(f"{error.strerror}; make room, then give the same command again"))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -143,9 +143,13 @@ def split_flags(arguments: list[str], functions: dict[str, Callable]) -> dict[st
     return routed
 
 
-def complain(message: object) -> int:
+def print_error(message: object) -> int:
     """Print one line to stderr; returns exit code 2."""
-    print("error: " if processes.first() else f"error in process {processes.rank()}: ", end="", file=sys.stderr)
+    print(
+        "error: " if distributed.is_main_process() else f"error in process {distributed.rank()}: ",
+        end="",
+        file=sys.stderr,
+    )
     print(" ".join(str(message).split()), file=sys.stderr)
     return 2
 

@@ -14,33 +14,33 @@ from tlrec.errors import InputError
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def home() -> Path:
+def home_dir() -> Path:
     return Path(os.environ.get("TLREC_HOME") or ROOT).resolve()
 
 
-def mirror() -> Path | None:
+def mirror_dir() -> Path | None:
     folder = os.environ.get("TLREC_MIRROR")
     return Path(folder) if folder else None
 
 
-def cache() -> Path:
+def cache_dir() -> Path:
     return Path(os.environ.get("TLREC_CACHE") or Path.home() / ".cache" / "tlrec")
 
 
-def results() -> Path:
-    return home() / "results"
+def results_dir() -> Path:
+    return home_dir() / "results"
 
 
-def portable(value: object) -> object:
+def relative_to_home(value: object) -> object:
     """`value` with every path under the home folder made relative to it, in lists and dicts too, for a record."""
     if isinstance(value, dict):
-        return {name: portable(inner) for name, inner in value.items()}
+        return {name: relative_to_home(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [portable(inner) for inner in value]
-    return value.removeprefix(f"{home()}{os.sep}") if isinstance(value, str) else value
+        return [relative_to_home(inner) for inner in value]
+    return value.removeprefix(f"{home_dir()}{os.sep}") if isinstance(value, str) else value
 
 
-def check_place(folder: str | Path) -> None:
+def check_writable(folder: str | Path) -> None:
     """InputError where `folder` cannot be made or written to, as far as its nearest existing parent tells."""
     folder = Path(os.path.abspath(folder))
     existing = next(path for path in (folder, *folder.parents) if path.exists())

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tlrec import comparison, metrics
-from tlrec.comparison import Difference
 from tlrec.errors import InputError
+from tlrec.evaluation import metrics, significance
+from tlrec.evaluation.significance import Difference
 from tlrec.reports import records, tables
 
 SCORES = ("p_yes", "score")  # the column of a predictions file that holds the score
@@ -64,17 +64,25 @@ def compare(first: dict, second: dict) -> str:
     labels, users = one["label"], one.get("user_id")
     scores = one["score"], other["score"]
     drawn = "rows" if users is None else "users"
-    tests = {"AUC": [("bootstrap", comparison.bootstrap_auc(labels, *scores, users), drawn),
-                     ("DeLong", comparison.delong_auc(labels, *scores), "rows")]}
+    tests = {"AUC": [("bootstrap", significance.bootstrap_auc(labels, *scores, users), drawn),
+                     ("DeLong", significance.delong_auc(labels, *scores), "rows")]}
     if users is not None:
-        tests["UAUC"] = [("bootstrap", comparison.bootstrap_uauc(labels, *scores, users), "users"),
-                         ("DeLong", comparison.delong_uauc(labels, *scores, users), "users")]
+        tests["UAUC"] = [("bootstrap", significance.bootstrap_uauc(labels, *scores, users), "users"),
+                         ("DeLong", significance.delong_uauc(labels, *scores, users), "users")]
     systems = [["", "run", "system", "shots", "seed", "AUC", "UAUC"]]
     for letter, run, score in zip("AB", (first, second), scores, strict=True):
         per_user = metrics.uauc(labels, score, users)[0] if users is not None else None
-        systems.append([letter, run["run_id"], records.system(run), str(records.shots(run)),
-                        "" if run["seed"] is None else str(run["seed"]), tables.shown(metrics.auc(labels, score)),
-                        "no users" if users is None else tables.shown(per_user)])
+        systems.append(
+            [
+                letter,
+                run["run_id"],
+                records.system(run),
+                str(records.shots(run)),
+                "" if run["seed"] is None else str(run["seed"]),
+                tables.format_figure(metrics.auc(labels, score)),
+                "no users" if users is None else tables.format_figure(per_user),
+            ]
+        )
     rows = [["A − B in", "test", "difference", "95% interval", "p", "from"]]
     rows += [_row(figure, name, found, units) for figure, kinds in tests.items() for name, found, units in kinds]
     return "\n\n".join([f"{len(labels):,} rows of {first['test_data']['path']}", tables.markdown(systems),

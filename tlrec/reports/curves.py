@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlrec.reports import canvas, records, table1
-from tlrec.reports.canvas import BAND, OURS, TALLREC, TLREC
+from tlrec.reports import plot_style, records, table1
+from tlrec.reports.plot_style import BAND, OURS, TALLREC, TLREC
 from tlrec.reports.records import Cell
 
 STAGES = ("untuned", "+ alpaca", "+ CoT", "+ source", "+ 16", "+ 64", "+ 256")
@@ -34,10 +34,10 @@ def auc_against_shots(found: list[dict], domain: str) -> Figure | None:
         return None
     columns = sorted({cell.shots for cell in [*cells, *published]})
     place = {shots: number for number, shots in enumerate(columns)}
-    figure, axes = canvas.panels(len(panels), 4, 1.75)
+    figure, axes = plot_style.panels(len(panels), 4, 1.75)
     for axis, (name, (ours, theirs)) in zip(axes, panels.items(), strict=True):
         for height in liked[:1]:
-            axis.axhline(height, label="liked-ratio", **canvas.LINE)
+            axis.axhline(height, label="liked-ratio", **plot_style.LINE)
         for label, line in theirs.items():
             style = TALLREC if label == TABLE_1 else TLREC
             axis.plot([place[c.shots] for c in line], [100 * c.auc for c in line], label=label, **style)
@@ -45,11 +45,11 @@ def auc_against_shots(found: list[dict], domain: str) -> Figure | None:
         spread = np.array([100 * (c.sd or 0) for c in ours])
         axis.fill_between(where, means - spread, means + spread, color=BAND, linewidth=0)
         axis.errorbar(where, means, spread, label="ours" if ours else None, capsize=2, elinewidth=0.7, **OURS)
-        axis.set_title(canvas.wrapped(name))
+        axis.set_title(plot_style.wrapped(name))
         axis.set_xticks(range(len(columns)), [f"{shots:,}" for shots in columns])
         axis.set_xlim(-0.4, len(columns) - 0.6)
-    canvas.outer_labels(figure, "AUC x 100", f"rows of {domain} tuned on")
-    canvas.legend(figure, axes)
+    plot_style.outer_labels(figure, "AUC x 100", f"rows of {domain} tuned on")
+    plot_style.legend(figure, axes)
     return figure
 
 
@@ -63,7 +63,7 @@ def chain_stages(found: list[dict], domain: str) -> Figure | None:
     if not longest:
         return None
     theirs = published_stages(domain)
-    figure, axes = canvas.panels(len(longest), 2, 2.4)
+    figure, axes = plot_style.panels(len(longest), 2, 2.4)
     for axis, (name, record) in zip(axes, longest.items(), strict=True):
         way = [" + ".join(name.split(" + ")[:count]) for count in range(1, name.count(" + ") + 2)]
         kinds = ["untuned", *(KINDS.get(stage, "+ source") for stage, _ in records.stages(record))]
@@ -78,11 +78,11 @@ def chain_stages(found: list[dict], domain: str) -> Figure | None:
                 above = y > others.get(stage, y - 1)  # the higher one is written above, the lower one below
                 axis.annotate(f"{y:.1f}", (x, y), (0, 5 if above else -11), textcoords="offset points", ha="center",
                               fontsize=7, color=style["color"])
-        axis.set_title(canvas.wrapped(name, 48))
+        axis.set_title(plot_style.wrapped(name, 48))
         axis.set_xticks(range(len(STAGES)), STAGES)
         axis.margins(x=0.08, y=0.15)
-    canvas.outer_labels(figure, "AUC x 100")
-    canvas.legend(figure, axes)
+    plot_style.outer_labels(figure, "AUC x 100")
+    plot_style.legend(figure, axes)
     return figure
 
 

@@ -6,15 +6,15 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlrec import histories
-from tlrec.reports import canvas, curves, records, table1
-from tlrec.reports.canvas import BAND, GREY, INK, REFERENCE
+from tlrec import files
+from tlrec.reports import curves, plot_style, records, table1
+from tlrec.reports.plot_style import BAND, GREY, INK, REFERENCE
 
 
 def draw(found: list[dict], folder: Path) -> tuple[list[Path], list[str]]:
     """Write every figure that these evaluations allow; returns the files, and notes on figures that they do not."""
     paths, notes = [], []
-    with matplotlib.rc_context(canvas.STYLE):
+    with matplotlib.rc_context(plot_style.STYLE):
         for domain in dict.fromkeys([*records.DOMAINS, *(record["test_domain"] for record in found)]):
             inside = [record for record in found if record["test_domain"] == domain]
             figures = {"auc_against_shots": curves.auc_against_shots, "chain_stages": curves.chain_stages,
@@ -29,7 +29,7 @@ def draw(found: list[dict], folder: Path) -> tuple[list[Path], list[str]]:
                     continue
                 for ending, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
                     paths.append(folder / f"{name}_{domain}.{ending}")
-                    with histories.beside(paths[-1]) as partial:
+                    with files.partial_file(paths[-1]) as partial:
                         figure.savefig(partial, format=ending, bbox_inches="tight", **options)
     return paths, notes
 
@@ -39,7 +39,7 @@ def auc_by_user(found: list[dict], domain: str) -> Figure | None:
     rows = [(label, runs) for label, runs in _most_shots(found) if _by_user(runs)]
     if not rows:
         return None
-    figure = Figure(figsize=(canvas.WIDTH, 0.6 + 0.3 * len(rows)))
+    figure = Figure(figsize=(plot_style.WIDTH, 0.6 + 0.3 * len(rows)))
     axis = figure.subplots()
     axis.axvline(0.5, color=REFERENCE, linewidth=0.7, linestyle="--")
     for height, (_, runs) in enumerate(rows):
@@ -62,17 +62,17 @@ def reliability(found: list[dict], domain: str) -> Figure | None:
     runs = [(label, runs[0]) for label, runs in _most_shots(found) if runs[0]["metrics"].get("calibration_bins")]
     if not runs:
         return None
-    figure, axes = canvas.panels(len(runs), 4, 1.85)
+    figure, axes = plot_style.panels(len(runs), 4, 1.85)
     for axis, (label, run) in zip(axes, runs, strict=True):
         counts, means, shares = np.array(run["metrics"]["calibration_bins"]).T
         axis.plot([0, 1], [0, 1], color=REFERENCE, linewidth=0.7, linestyle="--")
         axis.plot(means, shares, color=INK, linewidth=0.8)
         axis.scatter(means, shares, 6 + 120 * counts / counts.sum(), facecolor=BAND, edgecolor=INK, linewidth=0.8,
                      zorder=3)
-        axis.set_title(canvas.wrapped(label))
+        axis.set_title(plot_style.wrapped(label))
         axis.text(0.97, 0.04, f"error {run['metrics']['calibration_error']:.3f}", ha="right", transform=axis.transAxes)
         axis.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-    canvas.outer_labels(figure, f"share of Yes in {domain}/test", "mean predicted probability of Yes (area: rows)")
+    plot_style.outer_labels(figure, f"share of Yes in {domain}/test", "mean predicted probability of Yes (area: rows)")
     return figure
 
 

@@ -6,9 +6,9 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import paths, results
+from tlrec import paths
 from tlrec.errors import InputError
-from tlrec.reports import form
+from tlrec.evaluation import run_log
 
 CONTROLS = ("liked-ratio", "popularity", "item-mean", "liked-ratio+item-mean", "logistic")
 BASELINES = ("GRU", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")  # the order of the published table
@@ -42,18 +42,18 @@ class Cell:
     spearman: float | None
 
 
-def read(runs: list[str] | None) -> list[dict]:
+def read_runs(runs: list[str] | None) -> list[dict]:
     """All records of the files (default: results/runs.jsonl), each with the `folder` that its predictions lie under."""
-    files = [Path(name) for pattern in runs or [str(results.runs_file())]
+    files = [Path(name) for pattern in runs or [str(run_log.runs_file())]
              for name in sorted(glob.glob(pattern)) or [pattern]]
     for path in files:
         if not path.is_file():
             raise InputError(f"{path}: no such file; evaluate something first, or name a record with --runs")
-    return [form.checked(record, path, number) | {"folder": path.parent}
-            for path in files for number, record in enumerate(results.read(path), 1)]
+    return [record.validate_record(record, path, number) | {"folder": path.parent}
+            for path in files for number, record in enumerate(run_log.read_records(path), 1)]
 
 
-def latest(records: list[dict], experiment: str | None = None) -> list[dict]:
+def latest_per_request(records: list[dict], experiment: str | None = None) -> list[dict]:
     """The evaluations (of one experiment), of each run the latest record."""
     found, files = {}, ", ".join(sorted({str(record["folder"]) for record in records})) or "the files read"
     for record in records:

@@ -8,9 +8,12 @@ from pathlib import Path
 import evaluate
 import ins_tuning
 import rec_tuning
-from baselines import controls, train
-from tlrec import adapters, cli, identity, models, paths, samples
+from baselines import controls, grid
+from tlrec import cli, files, paths
 from tlrec.errors import InputError
+from tlrec.model.adapter import MANIFEST_FILE, weights_file
+from tlrec.model.base import resolve_base_model
+from tlrec.model.fingerprint import matches_fingerprint
 
 _OTHER_NAMES = {"train_path": "train_data_path", "valid_path": "val_data_path", "start": "resume_from_checkpoint"}
 
@@ -22,7 +25,7 @@ def commands(record: dict) -> list[str]:
     """
     arguments = record["arguments"]
     if record["method"] == "baseline":
-        return [_command("-m baselines.train", train.main, arguments)]
+        return [_command("-m baselines.grid", grid.main, arguments)]
     if record["method"] not in evaluate.METHODS:
         return [_command("-m baselines.controls", controls.main, arguments | {"methods": record["method"]})]
     adapter = record.get("adapter") or {}
@@ -54,7 +57,7 @@ def _stages(arguments: dict | None, data: dict | None) -> list[str]:
 
 def _manifest(folder: str) -> dict | None:
     try:
-        return paths.portable(json.loads((paths.home() / folder / adapters.MANIFEST).read_text()))
+        return paths.relative_to_home(json.loads((paths.home_dir() / folder / MANIFEST_FILE).read_text()))
     except (OSError, ValueError):
         return None
 
@@ -70,7 +73,7 @@ def _command(script: str, function: Callable, arguments: dict) -> str:
     return shlex.join(words)
 
 
-def changed(record: dict) -> list[str]:
+def changed_inputs(record: dict) -> list[str]:
     """What is not as it was when the run was made, one line each; empty where a rerun has what it needs."""
     request, arguments = record["request"], record["arguments"]
     found = []
@@ -78,7 +81,7 @@ def changed(record: dict) -> list[str]:
     def check(what: str, place: str | None, wanted: str | None, now: Callable[[Path], str]) -> None:
         if not place or not wanted:
             return
-        path = paths.home() / place
+        path = paths.home_dir() / place
         try:
             if now(path) != wanted:
                 found.append(f"{what} {path}: differs from the recorded one")
@@ -88,18 +91,18 @@ def changed(record: dict) -> list[str]:
     data = Path(record["test_data"]["path"])
     for split in ("test", "train", "valid"):
         place = arguments.get(f"{split}_data_path") or str(data.with_name(f"{split}.json"))
-        check(f"{split} data", place, request.get(f"{split}_sha256"), samples.sha256)
+        check(f"{split} data", place, request.get(f"{split}_sha256"), files.sha256)
     made_on = request.get("base_model")
     base = arguments.get("base_model")  # a name under base_model/, or a path
-    base = str(paths.home() / base) if base and (paths.home() / base).is_dir() else base
+    base = str(paths.home_dir() / base) if base and (paths.home_dir() / base).is_dir() else base
     check("base model", base, made_on,
-          lambda _: made_on if identity.made_on(made_on, models.base_folder(base)) else "")
+          lambda _: made_on if matches_fingerprint(made_on, resolve_base_model(base)) else "")
     check("adapter", arguments.get("lora_weights"), request.get("adapter_sha256"), _weights_hash)
     place = arguments.get("lora_weights")
     for adapter in _chain(record):
         for split, part in (adapter.get("data") or {}).items():
             if part:
-                check(f"{split} data of the adapter", part["path"], part.get("sha256"), samples.sha256)
+                check(f"{split} data of the adapter", part["path"], part.get("sha256"), files.sha256)
         made, start = (_manifest(place) if place else None) or {}, (adapter.get("arguments") or {}).get("start")
         check("starting adapter", start, made.get("request", {}).get("start"), _weights_hash)
         place = start
@@ -107,7 +110,7 @@ def changed(record: dict) -> list[str]:
 
 
 def _weights_hash(folder: Path) -> str:
-    return samples.sha256(adapters.weights_file(folder))
+    return files.sha256(weights_file(folder))
 
 
 def _chain(record: dict) -> list[dict]:

@@ -46,18 +46,23 @@ def evaluations(found: list[dict]) -> list[list[str]]:
     for record in found:
         figures = record["metrics"]
         interval = figures["auc_interval_users"] or figures["auc_interval_rows"]
-        rows.append([
-            record["system"],
-            "" if record["shots"] is None and record["base_model"] is None else str(record["shots"] or 0),
-            "" if record["seed"] is None else str(record["seed"]),
-            str(figures["n"]),
-            shown(figures["auc"]),
-            "undefined" if interval is None else f"{interval[0]:.3f}-{interval[1]:.3f}",
-            shown(figures["uauc"]),
-            *(shown(figures[name]) if name in figures else "" for name in ("stratified_auc", "spearman_liked_ratio")),
-            f"{record['tuning_seconds']:.0f}",
-            f"{record['seconds']:.0f}",
-        ])
+        rows.append(
+            [
+                record["system"],
+                "" if record["shots"] is None and record["base_model"] is None else str(record["shots"] or 0),
+                "" if record["seed"] is None else str(record["seed"]),
+                str(figures["n"]),
+                format_figure(figures["auc"]),
+                "undefined" if interval is None else f"{interval[0]:.3f}-{interval[1]:.3f}",
+                format_figure(figures["uauc"]),
+                *(
+                    format_figure(figures[name]) if name in figures else ""
+                    for name in ("stratified_auc", "spearman_liked_ratio")
+                ),
+                f"{record['tuning_seconds']:.0f}",
+                f"{record['seconds']:.0f}",
+            ]
+        )
     return rows
 
 
@@ -73,5 +78,5 @@ def published() -> list[list[str]]:
     return rows
 
 
-def shown(value: float | None) -> str:
+def format_figure(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"

@@ -1,0 +1,78 @@
+"""The six systems of the published table as compositions, and the settings that they share. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tlrec.errors import InputError
+
+
+class System(NamedTuple):
+    encoder: str  # gru, caser or sasrec
+    loss: str  # mse or dros
+    text: bool  # join the learned item vectors with frozen BERT vectors of the titles
+
+
+SYSTEMS = {
+    "GRU": System("gru", "mse", False),
+    "Caser": System("caser", "mse", False),
+    "SASRec": System("sasrec", "mse", False),
+    "DROS": System("gru", "dros", False),
+    "GRU-BERT": System("gru", "mse", True),
+    "DROS-BERT": System("gru", "dros", True),
+}
+ALIASES = {"GRU4Rec": "GRU"}
+
+
+def system_names(words: list[str]) -> list[str]:
+    """Names in SYSTEMS for those given on a command line; `all` is all six."""
+    names = [ALIASES.get(word, word) for word in (SYSTEMS if words == ["all"] else words)]
+    if not names:
+        raise InputError(f"--system names none; choose from {', '.join(SYSTEMS)}, or all")
+    for name in names:
+        if name not in SYSTEMS:
+            raise InputError(f"--system {name!r} is unknown; choose from {', '.join(SYSTEMS)}, or all")
+    return names
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """What the systems share.
+
+    Args:
+        embedding: size of a learned item vector
+        gru_hidden: units of the GRU; 0 is the width of the items' vectors (published BERT variants: 1024)
+        gru_layers: layers of the GRU (published BERT variants: 4)
+        dropout: on the history's vectors and inside the encoders
+        alpha: weight of DROS's robust term
+        beta: its radius
+        learning_rate: Adam's
+        batch_size: rows per optimiser step
+        max_epochs: passes over the rows at most
+        eval_steps: optimiser steps between two validations at least; a validation follows an epoch
+        patience: validations without a better AUC after which training ends
+    """
+
+    embedding: int = 64
+    gru_hidden: int = 0
+    gru_layers: int = 1
+    dropout: float = 0.1
+    alpha: float = 0.1
+    beta: float = 1.0
+    learning_rate: float = 1e-3
+    batch_size: int = 256
+    max_epochs: int = 500
+    eval_steps: int = 8
+    patience: int = 10
+
+    def check(self) -> None:
+        """InputError for a value that no training can use."""
+        for name in ("embedding", "gru_layers", "batch_size", "max_epochs", "eval_steps", "patience"):
+            most = {"embedding": 4096, "gru_layers": 64}.get(name, 10**9)
+            if not 1 <= getattr(self, name) <= most:
+                raise InputError(f"--{name} {getattr(self, name)}: must be at least 1 and at most {most}")
+        for name in ("learning_rate", "beta"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"--{name} {getattr(self, name)}: must be above 0")
+        if not 0 <= self.gru_hidden <= 65536 or not self.alpha >= 0 or not 0 <= self.dropout < 1:
+            raise InputError("--gru_hidden lies between 0 and 65536, --alpha must not be negative, --dropout lies in "
+                             "[0, 1)")

@@ -1,0 +1,192 @@
+"""Train and test the published table's baselines: GRU, Caser, SASRec, DROS, GRU-BERT, DROS-BERT.
+
+    python -m baselines.grid --system GRU4Rec --target movie --shots 64 --seed 0
+    python -m baselines.grid --system all --target movie --shots 16,64,256,all --seed 0,1,2 --skip_recorded True
+
+One process takes a whole grid, systems x shots x seeds. Every cell sees the few-shot rows that the language model sees
+for that seed, is tested on the same rows, and leaves the same record.
+"""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from baselines import data, title_embeddings, weight_decay_search
+from baselines.config import SYSTEMS, BaselineConfig, system_names
+from tlrec import cli, files, paths
+from tlrec.data import samples
+from tlrec.errors import InputError
+from tlrec.evaluation import metrics, run_log
+
+
+def main(
+    system: list[str],
+    settings: BaselineConfig,
+    target: str = "movie",
+    shots: list[str] | None = None,
+    seed: list[str] | None = None,
+    use_ratings: bool = False,
+    text_encoder: str | None = None,
+    weight_decay: float | None = None,
+    threads: int = 1,
+    experiment: str = "",
+    skip_recorded: bool = False,
+) -> None:
+    """Train every system at every shot count with every seed, and record its figures on the test split.
+
+    Args:
+        system: GRU (or GRU4Rec), Caser, SASRec, DROS, GRU-BERT, DROS-BERT; several with commas, or all
+        target: domain: the folder under rec_data/ with train, valid and test, each as .json and .csv
+        shots: training rows, several with commas; all is the whole training split (default: 16,64,256,all)
+        seed: of the few-shot rows, the initialisation, the order and the dropout; several with commas (default: 0)
+        use_ratings: the model also reads whether each history item was liked (not in the published set-up)
+        text_encoder: BERT folder for the titles of the BERT variants (default: the embedded all-MiniLM-L6-v2)
+        weight_decay: default: the one searched on validation with seed 0; searched first where there is none
+        threads: of torch; one is fastest at these sizes
+        experiment: a name under which report.py finds the records
+        skip_recorded: leave out the cells that are in the record already
+    """
+    names = system_names(system)
+    settings.check()
+    seeds = [_whole_number("--seed", word) for word in seed or ["0"]]
+    for number in seeds:
+        samples.check_seed(number)
+    if not 1 <= threads <= 1024 or (weight_decay is not None and not weight_decay >= 0):
+        raise InputError("--threads must be at least 1 and at most 1024, and --weight_decay not negative")
+    folder = paths.home_dir() / "rec_data" / target
+    splits = {name: data.read(folder / f"{name}.json") for name in ("train", "valid", "test")}
+    if len(set(splits["valid"].labels)) < 2:
+        raise InputError(f"{splits['valid'].path}: holds one answer only, so it cannot choose when to stop")
+    rows = len(splits["train"].rows)
+    counts = [rows if word == "all" else _whole_number("--shots", word) for word in shots or ["16", "64", "256", "all"]]
+    for count in counts:
+        if not 0 < count <= rows:
+            raise InputError(f"--shots {count}: {splits['train'].path} has {rows} rows; take 1 to {rows}, or all")
+    paths.writable_directory(paths.results_dir())
+    needs_text = any(SYSTEMS[name].text for name in names)
+    bench = Bench(splits, settings, use_ratings, text_encoder, needs_text, threads)
+    for name in names:
+        chosen = weight_decay_search.choose(bench, target, name) if weight_decay is None else weight_decay
+        for count in dict.fromkeys(counts):
+            for number in dict.fromkeys(seeds):
+                _cell(bench, target, name, count, number, chosen, experiment, skip_recorded)
+
+
+class Bench:
+    """What the cells of a grid share: the splits as tensors, the title vectors, the settings."""
+
+    def __init__(
+        self,
+        splits: dict[str, data.Split],
+        settings: BaselineConfig,
+        use_ratings: bool,
+        text_encoder: str | None,
+        needs_text: bool,
+        threads: int,
+    ):
+        import torch
+
+        from baselines import model
+
+        torch.set_num_threads(threads)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.splits, self.settings, self.use_ratings, self.threads = splits, settings, use_ratings, threads
+        self.catalogue = data.catalogue(splits["train"])
+        self.encoded = {name: self.catalogue.encode(split) for name, split in splits.items()}
+        self.unknown = {name: data.unknown_counts(self.encoded[name]) for name in ("valid", "test")}
+        self.valid, self.test = (model.tensors(self.encoded[name], self.device) for name in ("valid", "test"))
+        self.title_counts = samples.title_counts(splits["test"].rows, splits["test"].path)
+        self.hashes = {name: files.sha256(split.path) for name, split in splits.items()}
+        self.text_encoder = (text_encoder or title_embeddings.NAME) if needs_text else None
+        self.titles, self.titles_hash = (
+            title_embeddings.vectors(data.titles(splits["train"], self.catalogue), text_encoder)
+            if needs_text
+            else (None, None)
+        )
+        print(f"{len(self.catalogue):,} items in the training catalogue; outside it: "
+              + "; ".join(f"{split} {found['targets']} targets, {found['history_items']} history items"
+                          for split, found in self.unknown.items()))
+
+    def fit(self, name: str, shots: int, seed: int, weight_decay: float):
+        """Train one cell; baselines.fit.Fitted. The result depends on its arguments alone, not on the cells before."""
+        import torch
+
+        from baselines import model
+        from baselines.train import build, train
+
+        chosen = samples.shuffled_rows(len(self.splits["train"].rows), seed, shots)
+        rows = model.tensors(self.encoded["train"].take(chosen), self.device)
+        torch.manual_seed(seed)
+        fresh = build(SYSTEMS[name], len(self.catalogue), self.titles, self.use_ratings, self.settings)
+        try:
+            return train(fresh.to(self.device), SYSTEMS[name], rows, self.valid, self.settings, weight_decay)
+        except InputError as error:
+            raise InputError(f"{self.title(name)}, {shots} shots, seed {seed}: {error}") from None
+
+    def title(self, name: str) -> str:
+        """The system's name in records and tables; what departs from the published inputs is part of it."""
+        other = SYSTEMS[name].text and self.text_encoder != title_embeddings.NAME
+        return name + (f" ({Path(self.text_encoder).name})" if other else "") + (" + ratings" * self.use_ratings)
+
+
+def _cell(bench: Bench, target: str, name: str, shots: int, seed: int, weight_decay: float, experiment: str,
+          skip_recorded: bool) -> None:
+    from baselines.train import score
+
+    system, split = SYSTEMS[name], bench.splits["test"]
+    request = {
+        "method": "baseline", "system": name, **system._asdict(), "shots": shots, "seed": seed,
+        "train_sha256": bench.hashes["train"], "valid_sha256": bench.hashes["valid"],
+        "test_sha256": bench.hashes["test"], "test_rows": len(split.rows), "use_ratings": bench.use_ratings,
+        "titles_sha256": bench.titles_hash if system.text else None, "weight_decay": weight_decay,
+        **asdict(bench.settings),
+    }
+    heading = f"{bench.title(name)}, {shots} shots, seed {seed}"
+    recorded = run_log.find_record(request) if skip_recorded else None
+    if recorded:
+        print(f"{heading}: already recorded as {recorded['run_id']}; AUC {_shown(recorded['metrics']['auc'])}")
+        return
+    fitted = bench.fit(name, shots, seed, weight_decay)
+    began = time.time()
+    scores = score(fitted.model, bench.test)
+    figures = metrics.evaluate(split.labels, scores, split.users, bench.title_counts, probabilities=False)
+    record = {
+        "system": bench.title(name),
+        "experiment": experiment,
+        "method": "baseline",
+        "shots": shots,
+        "seed": seed,
+        "train_domain": target,
+        "tuning_seconds": round(fitted.seconds, 2),
+        "baseline": {
+            "validation_auc": fitted.validation_auc, "epochs": fitted.epochs, "steps": fitted.steps,
+            "parameters": sum(p.numel() for p in fitted.model.parameters()), "items": len(bench.catalogue),
+            "outside_catalogue": bench.unknown["test"],
+        },
+        "test_data": {"path": str(split.path), "sha256": request["test_sha256"], "rows": len(split.rows),
+                      "sampled_with_seed": None},
+        "metrics": figures,
+        "seconds": round(time.time() - began, 2),
+        "arguments": {key: value for key, value in request.items() if not key.endswith("sha256")}
+        | {"target": target, "text_encoder": bench.text_encoder if system.text else None,
+           "threads": bench.threads, "experiment": experiment},
+        "request": request,
+    }
+    run_id = run_log.append_evaluation(record, split.path, range(len(split.rows)), split.users, split.labels,
+                                       {"score": scores})
+    print(f"{heading}: validation AUC {fitted.validation_auc:.4f} at epoch {fitted.epochs}, {fitted.seconds:.1f} s, "
+          f"recorded as {run_id}\n===== auc: {_shown(figures['auc'])} =====")
+
+
+def _shown(auc: float | None) -> str:
+    return "undefined" if auc is None else f"{auc:.4f}"
+
+
+def _whole_number(flag: str, word: str) -> int:
+    if not word.isdecimal() or len(word) > 18:
+        raise InputError(f"{flag} takes whole numbers{' or all' if flag == '--shots' else ''}, not {word!r}")
+    return int(word)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,186 @@
+"""LLaMA-7B's shape on this machine: 8-bit load, one rec-tuning step, four scores, save; reload, the same scores.
+
+    python -m base_model.prepare random-llama-7b --tokenizer /path/to/llama-7b-hf
+    python -m benchmarks.llama7b tune
+    python -m benchmarks.llama7b reload
+
+It times and proves the path, through the same functions as the scripts; the weights are random, so the scores mean
+nothing. `reload` is a process of its own that has only the adapter's folder; it writes llama7b.json and llama7b.md into
+results/reference.
+"""
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from base_model import random_llama
+from tlrec import cli, files, paths
+from tlrec.data import samples
+from tlrec.errors import InputError
+from tlrec.evaluation import run_log
+from tlrec.model.adapter import WEIGHT_FILES, attach_adapter, inspect_adapter
+from tlrec.model.base import load_base_model, resolve_base_model, select_device
+from tlrec.model.lora import lora_config
+from tlrec.training import checkpoints
+from tlrec.training.config import TuningConfig, TuningPlan, resolve
+from tlrec.training.tune import _save, _trainer
+
+PROMPTS = 4
+SAME = 1e-4  # of P(Yes)
+PART = "llama7b.part.json"  # what `tune` leaves beside the adapter for `reload`
+
+
+def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
+    """Load in 8-bit, tune one step with the published LoRA, score, save the adapter.
+
+    Ended after the step, the same command goes on from the step's checkpoint, and says so in the record.
+
+    Args:
+        base_model: model folder, or its name under base_model/
+        output_dir: of the adapter; default output_model/llama7b
+    """
+    output = _output(output_dir)
+    if (output / WEIGHT_FILES[0]).exists():
+        raise InputError(f"{output}: holds an adapter already; remove it, or give another --output_dir")
+    data = paths.home_dir() / "rec_data" / "movie" / "train.json"
+    settings = TuningConfig(
+        base_model=base_model, output_dir=str(output), batch_size=1, max_steps=1, warmup_steps=0, load_in_8bit=True,
+        dtype="float32", gradient_checkpointing=True)
+    stage = TuningPlan(
+        train_path=data, train=samples.read_samples(data, answers_only=True)[:1], train_rows=[0], valid_path=None,
+        valid=[], shots=1, seed=0, start=None, learning_rate=1e-4, num_epochs=1, group_by_length=True,
+        select_by="none", eval_steps=1, keep_checkpoints=1)
+    base, _ = resolve(settings, stage)
+    laps = _Laps()
+    checkpoint, taken = checkpoints.latest_checkpoint(output, "llama7b")
+    trainer, _, before = _trainer(settings, stage, base, None, "llama7b")
+    laps.end("load in 8-bit")
+    from tlrec.model import scoring
+
+    trainable = sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
+    trainer.train(checkpoint, taken)
+    laps.end("one rec-tuning step")
+    if checkpoint:
+        laps.seconds["one rec-tuning step"] = round(taken, 1)  # by the process that made the checkpoint
+    scores = scoring.score(trainer.model, trainer.encoder, _prompts())
+    laps.end(f"score {PROMPTS} prompts, tuned")
+    _save(trainer, output, before)
+    laps.end("save the adapter")
+    part = {"trainable_parameters": trainable, "resumed": bool(checkpoint), "seed": stage.seed,
+            "p_yes": scores.p_yes.tolist(), **laps.record()}
+    (output / PART).write_text(json.dumps(part))
+
+
+def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str = "llama7b") -> None:
+    """Load in 8-bit again, score untuned and with the saved adapter; fail unless the scores are those of `tune`.
+
+    Args:
+        base_model: model folder, or its name under base_model/
+        output_dir: of the adapter; default output_model/llama7b
+        name: of the result's files
+    """
+    output, base = _output(output_dir), resolve_base_model(base_model)
+    adapter = inspect_adapter(output, base)
+    part = files.read_json(output / PART, "run `tune` first")
+    laps = _Laps()
+    select_device()
+
+    from tlrec.model import scoring
+    from tlrec.model.encoder import Encoder
+
+    model, tokenizer = load_base_model(base, True, "float32", "cpu")
+    laps.end("load in 8-bit, in another process")
+    untuned = scoring.score(model, Encoder(tokenizer), _prompts())
+    laps.end(f"score {PROMPTS} prompts, untuned")
+    model = attach_adapter(model, lora_config(adapter), adapter)
+    again = scoring.score(model, Encoder(tokenizer), _prompts())
+    laps.end(f"score {PROMPTS} prompts, reloaded")
+    both = laps.record()
+    record = {
+        "command": " ".join(["python -m benchmarks.llama7b", *sys.argv[1:]]), "base_model": base.name,
+        "rows": f"rec_data/movie/test.json, the first {PROMPTS}", "seed": part["seed"],
+        "trainable_parameters": part["trainable_parameters"], "adapter_bytes": adapter.weights.stat().st_size,
+        "resumed": part["resumed"],
+        "p_yes": {"untuned": untuned.p_yes.tolist(), "tuned": part["p_yes"], "reloaded": again.p_yes.tolist()},
+        "largest_difference": float(np.abs(again.p_yes - part["p_yes"]).max()),
+        "seconds": part["seconds"] | both["seconds"],
+        "peak_memory_gib": {"tune": part["peak_memory_gib"], "reload": both["peak_memory_gib"]},
+        "peak_anonymous_gib": {"tune": part["peak_anonymous_gib"], "reload": both["peak_anonymous_gib"]},
+        **run_log.environment(),
+    }
+    _write(record, name)
+    if record["largest_difference"] > SAME or np.array_equal(untuned.p_yes, again.p_yes):
+        raise InputError(f"the scores differ by {record['largest_difference']:.2g} after reloading (at most {SAME}), "
+                         "or tuning changed nothing")
+
+
+def _output(folder: str) -> Path:
+    return Path(folder or paths.home_dir() / "output_model" / "llama7b")
+
+
+def _prompts() -> list[samples.Sample]:
+    return samples.read_samples(paths.home_dir() / "rec_data" / "movie" / "test.json", answers_only=True)[:PROMPTS]
+
+
+class _Laps:
+    """Seconds of each step, printed at once, and the peak memory."""
+
+    def __init__(self):
+        self.memory, self.seconds, self.began = _Memory(), {}, time.time()
+
+    def end(self, step: str) -> None:
+        self.seconds[step] = round(time.time() - self.began, 1)
+        self.began = time.time()
+        peak = run_log.peak_memory_gib()["host"]
+        print(f"{step}: {self.seconds[step]} s, peak memory {peak} GiB", flush=True)
+
+    def record(self) -> dict:
+        return {"seconds": self.seconds, "peak_memory_gib": run_log.peak_memory_gib()["host"],
+                "peak_anonymous_gib": self.memory.stop()}
+
+
+class _Memory(threading.Thread):
+    """The most memory, in GiB, that is no mapped file: pages of weight files, which the kernel may drop, are not it."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.most, self.running = 0.0, True
+        self.start()
+
+    def run(self) -> None:
+        while self.running:
+            lines = Path("/proc/self/status").read_text().splitlines()
+            anonymous = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+            self.most = max(self.most, anonymous / 2**20)
+            time.sleep(0.1)
+
+    def stop(self) -> float:
+        self.running = False
+        return round(self.most, 2)
+
+
+def _write(record: dict, name: str) -> None:
+    folder = paths.writable_directory(paths.results_dir() / "reference" / "llama7b")
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    lines = [f"{record['base_model']} on {record['cores']} cores, `{record['command']}`, commit "
+             f"{str(record['commit'])[:12]}, seed {record['seed']}, {record['rows']}:", "",
+             "| step | seconds |", "|---|---|"]
+    lines += [f"| {step} | {taken} |" for step, taken in record["seconds"].items()]
+    if record["resumed"]:
+        lines += ["", "The step was made by a process that was ended before it scored; scores and memory of `tune` "
+                  "are those of the process that went on from its checkpoint."]
+    lines += ["", f"- trainable parameters: {record['trainable_parameters']:,}",
+              f"- adapter file: {record['adapter_bytes'] / 1e6:.1f} MB",
+              *(f"- peak memory of {process}: {peak} GiB, {record['peak_anonymous_gib'][process]} GiB of it in no file"
+                for process, peak in record["peak_memory_gib"].items()),
+              f"- largest difference of P(Yes) after reloading: {record['largest_difference']:.2g}"]
+    (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines[2:]))
+
+
+if __name__ == "__main__":
+    cli.run_commands({"tune": tune, "reload": reload}, default="tune")

@@ -1,0 +1,128 @@
+"""The three steps that a teacher answers about one user, and when its answer counts as a hit.
+
+The order of the steps, what each asks for and the settings are TLRec's; the wording is our own.
+"""
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cot_data.candidates import Liked, candidate_sets
+from tlrec.errors import InputError
+
+SHOWN = 10  # titles of the history in a prompt
+WANTED = 10  # recommendations that step 3 asks for; what a teacher names beyond them does not count
+RULES = "rules (no language model)"  # the teacher's name wherever data made by it is described
+_VERB = {"movie": "watched", "book": "read"}
+NOUNS = set(_VERB)
+_QUESTIONS = (
+    "Step 1. In a sentence or two, what matters most to this user in a {noun}?",
+    "Step 2. Which of the {verb} {noun}s show this best? Name at most five, the clearest first, one numbered line "
+    "each, as `no. {verb} {noun}`.",
+    "Step 3. Which ten of the candidate {noun}s would you recommend to this user? Write one numbered line each, with "
+    "the {verb} {noun} that it resembles, as `no. {verb} {noun} - candidate {noun}`.",
+)
+_INSTRUCTIONS = (
+    "From the candidate {noun}s and the {noun}s the user has {verb}, say briefly what matters to the user.",
+    "From the candidate {noun}s, the {noun}s the user has {verb} and what matters to the user, name at most five "
+    "{verb} {noun}s that show it best, the clearest first.",
+    "From the candidate {noun}s, the {noun}s the user has {verb}, what matters to the user and the {noun}s that show "
+    "it, recommend ten candidate {noun}s, each beside the {verb} {noun} that it resembles.",
+)
+_NUMBER = re.compile(r"^\W*(?:no\.?\s*)?\d+\s*[.):\-]\W*?(?=[\w\"'(\[*])")
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+_MARKS = str.maketrans(dict.fromkeys(_DASHES, "-") | {"“": '"', "”": '"', "’": "'"})
+
+
+class CotExample(NamedTuple):
+    """One user to be explained."""
+
+    sample: int  # among the liked samples of the source
+    row: int  # in the source file
+    noun: str
+    target: str
+    candidates: list[str]  # shuffled by seed and sample
+    watched: list[str]
+
+
+def cot_examples(liked: Sequence[Liked], seed: int) -> Iterator[CotExample]:
+    """The samples whose target is among their candidates, in the order of the source."""
+    found = candidate_sets([sample.history for sample in liked])
+    for number, (sample, candidates) in enumerate(zip(liked, found, strict=True)):
+        if sample.target in candidates:
+            random.Random(f"{seed}:{number}").shuffle(candidates)  # not by the order in which answers come
+            watched = sample.history[::-1][-SHOWN:]
+            yield CotExample(number, sample.row, sample.noun, sample.target, candidates, watched)
+
+
+def prompt(job: CotExample, answers: Sequence[str]) -> str:
+    """The request that follows the `answers` so far; its last line is `Answer:`."""
+    text = f"Candidate {job.noun}s: {_quoted(job.candidates)}\n"
+    text += f"{_VERB[job.noun].capitalize()} {job.noun}s: {_quoted(job.watched)}\n"
+    for question, answer in zip(_QUESTIONS, [*answers, None], strict=False):
+        text += f"{_worded(question, job.noun)}\nAnswer:" + (f" {answer.strip()}\n" if answer is not None else "")
+    return text
+
+
+def instruction(noun: str, step: int) -> str:
+    """The instruction of a tuning sample made from step 1, 2 or 3."""
+    return _worded(_INSTRUCTIONS[step - 1], noun)
+
+
+def fingerprint(settings: dict) -> str:
+    """Ten letters that change with the settings or with the wording of a step."""
+    text = json.dumps([settings, _QUESTIONS, SHOWN], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def check_replaceable(path: Path, teachers: set[str], flag: str) -> None:
+    """InputError where `path` is what a language model said: answers by rules do not replace it."""
+    if teachers - {RULES}:
+        raise InputError(f"{path}: holds answers by {', '.join(sorted(teachers))}, which rules would replace; give "
+                         f"another {flag}, or move the file away")
+
+
+def recommended(answer: str, candidates: Sequence[str]) -> list[str]:
+    """The candidates that the third answer recommends, in its order: whole titles at the end of its lines.
+
+    A line is `watched - candidate`, or a candidate alone; the number, quotation marks, brackets, a final point and
+    capital letters do not count. Where several candidates end a line, the longest is meant; of those that differ in
+    such marks alone the one that stands there to the letter, else all. The first ten count.
+    """
+    known: dict[str, list[str]] = {}
+    for title in candidates:
+        known.setdefault(_plain(title), []).append(title)
+    found = []
+    for line in answer.splitlines():
+        text = _plain(_NUMBER.sub("", line))
+        ends = [title for title in known if title and (text == title or _end(text, title))]
+        if ends:
+            alike = known[max(ends, key=len)]
+            found += [title for title in alike if title in line] or alike
+    return list(dict.fromkeys(found))[:WANTED]
+
+
+def hits(answer: str, job: CotExample) -> tuple[bool, bool]:
+    """Whether the target is recommended: by whole titles, and by the published rule (anywhere in the text)."""
+    return job.target in recommended(answer, job.candidates), job.target in answer
+
+
+def _end(text: str, title: str) -> bool:
+    return text.endswith(title) and re.search(r"\s-\s\W*$", text[: -len(title)]) is not None
+
+
+def _plain(text: str) -> str:
+    text = " ".join(text.translate(_MARKS).casefold().split())
+    return text.replace('"', "").strip("*`[]' ").rstrip(".,;").strip("*`[]' ")
+
+
+def _quoted(titles: Sequence[str]) -> str:
+    return ", ".join(f'"{title}"' for title in titles)
+
+
+def _worded(text: str, noun: str) -> str:
+    return text.format(noun=noun, verb=_VERB[noun])

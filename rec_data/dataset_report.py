@@ -1,0 +1,170 @@
+"""What a dataset holds, as a table: sizes, labels, lengths, duplicates, and what source and target have in common.
+
+    python -m rec_data.dataset_report rec_data/movie instruction_data/movielens --tokenizer base_model/llama-7b
+
+Datasets are folders under the home folder, or single JSON files. The first under rec_data, or --target, is the target
+that the others are compared with. A duplicate is a sample whose text, answer aside, stands somewhere else as well. A
+source row leaks where its target item with the same history, in any order, is a row of the target's test set. Users are
+counted where the id view knows them; the published book data does not.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tlrec import cli, paths
+from tlrec.data import preference_text, provenance
+from tlrec.data.samples import Sample, read_samples
+from tlrec.errors import InputError
+from tlrec.model import prompts
+
+SPLITS = ("train", "valid", "test")
+
+
+class Dataset:
+    """The splits of a folder with their parsed histories and, where the id view is there, their users."""
+
+    def __init__(self, name: str):
+        self.name = name.rstrip("/")
+        place = paths.home_dir() / name
+        files = [place] if place.is_file() else [place / f"{split}.json" for split in SPLITS]
+        self.splits: dict[str, list[Sample]] = {
+            path.stem: read_samples(path, answers_only=False) for path in files if path.is_file()
+        }
+        if not self.splits:
+            raise InputError(f"{place}: no train.json, valid.json or test.json; name a dataset's folder or a JSON file")
+        self.histories = {
+            split: [preference_text.parse(sample.input) for sample in samples] for split, samples in self.splits.items()
+        }
+        anonymous = (provenance.read_dataset_record(files[0].parent) or {}).get("made_by") == "rec_data.published"
+        self.users = {
+            split: None if anonymous else _users(files[0].with_name(f"{split}.csv"), len(samples))
+            for split, samples in self.splits.items()
+        }
+
+    def titles(self) -> set[str]:
+        known = [history for part in self.histories.values() for history in part if history]
+        return {entry for history in known for entry in [*history.liked, *history.disliked, history.target_entry()]}
+
+    def all_users(self) -> set[str] | None:
+        return set().union(*self.users.values()) if all(part is not None for part in self.users.values()) else None
+
+
+def _users(view: Path, rows: int) -> list[str] | None:
+    if not view.is_file():
+        return None
+    with open(view, newline="", encoding="utf-8-sig") as file:
+        try:
+            users = [row.get("user_id", "") for row in csv.DictReader(file)]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{view}: not readable as CSV ({error}); make the data again") from None
+    if len(users) != rows:
+        raise InputError(f"{view}: {len(users)} rows beside {rows} samples; make the data again")
+    return users
+
+
+def length_counter(folder: str) -> Callable[[str], int]:
+    """A function from text to its number of tokens. Reads tokenizer.json or tokenizer.model, without torch."""
+    place = Path(folder)
+    try:
+        if (place / "tokenizer.json").is_file():
+            from tokenizers import Tokenizer
+
+            tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
+            tokenizer.no_truncation()  # the file keeps what it was last used with: every length would be the limit
+            tokenizer.no_padding()
+            return lambda text: len(tokenizer.encode(text).ids)
+        if (place / "tokenizer.model").is_file():
+            from sentencepiece import SentencePieceProcessor
+
+            pieces = SentencePieceProcessor(model_file=str(place / "tokenizer.model"))
+            return lambda text: len(pieces.encode(text, add_bos=True))
+    except Exception as error:  # both libraries raise plain exceptions of their own
+        raise InputError(f"{place}: its tokenizer cannot be read ({' '.join(str(error).split())[:120]})") from None
+    raise InputError(f"{place}: no tokenizer.json or tokenizer.model; --tokenizer takes a base model's folder")
+
+
+def within(dataset: Dataset, split: str, count: Callable[[str], int] | None, cutoff: int) -> dict[str, str]:
+    """The rows of the table that concern one split alone."""
+    samples = dataset.splits[split]
+    parsed = [history for history in dataset.histories[split] if history]
+    titles = [len(history.liked) + len(history.disliked) for history in parsed]
+    texts = [(sample.instruction, sample.input) for sample in samples]
+    users = dataset.users[split]
+    entries = {entry for h in parsed for entry in [*h.liked, *h.disliked, h.target_entry()]}
+    elsewhere = Counter(
+        (sample.instruction, sample.input)
+        for other, part in dataset.splits.items() if other != split for sample in part
+    )
+    cells = {
+        "rows": f"{len(samples):,}",
+        "share of Yes": f"{np.mean([sample.output == 'Yes.' for sample in samples]):.3f}" if parsed else "-",
+        "titles per prompt (mean, min-max)": f"{np.mean(titles):.1f}, {min(titles)}-{max(titles)}" if titles else "-",
+        "users": f"{len(set(users)):,}" if users is not None else "-",
+        "items (distinct entries)": f"{len(entries):,}" if parsed else "-",
+        "duplicates within the split": f"{len(texts) - len(set(texts)):,}",
+        "rows that other splits have as well": f"{sum(text in elsewhere for text in texts):,}",
+    }
+    if count:
+        lengths = np.array([count(prompts.format_prompt(sample) + sample.output) for sample in samples])
+        lengths += 1  # the end-of-text token that tuning adds
+        middle, most = np.percentile(lengths, [50, 95]).astype(int)
+        cells["tokens (median, 95%, most)"] = f"{middle}, {most}, {lengths.max()}"
+        cells[f"samples over {cutoff} tokens"] = f"{int((lengths > cutoff).sum()):,}"
+    return cells
+
+
+def between(source: Dataset, target: Dataset) -> dict[str, str]:
+    """The rows of the table that compare a source with the target."""
+    ours, theirs = source.all_users(), target.all_users()
+    tests = [history for history in target.histories.get("test", []) if history]
+    known = {(history.target_entry(), _bag(history)) for history in tests}
+    rows = [history for part in source.histories.values() for history in part if history]
+    leaks = sum((history.target_entry(), _bag(history)) in known for history in rows)
+    return {
+        f"users that {target.name} has as well": f"{len(ours & theirs):,}" if ours and theirs else "-",
+        f"titles that {target.name} has as well": f"{len(source.titles() & target.titles()):,}",
+        f"rows that stand in the test set of {target.name} (leakage)": f"{leaks:,}" if tests else "-",
+    }
+
+
+def _bag(history: preference_text.History) -> tuple[str, ...]:
+    return tuple(sorted([*history.liked, *history.disliked]))
+
+
+def table(columns: list[tuple[str, dict[str, str]]]) -> str:
+    """Columns of cells -> a Markdown table with one line for each kind of cell."""
+    names = list(dict.fromkeys(name for _, cells in columns for name in cells))
+    lines = [["", *(title for title, _ in columns)], ["---", *("--:" for _ in columns)]]
+    lines += [[name, *(cells.get(name, "") for _, cells in columns)] for name in names]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main(*names: str, target: str | None = None, tokenizer: str | None = None, cutoff_len: int = 512) -> None:
+    """Print a table of what each dataset holds. Folders come first, as in `rec_data/movie instruction_data/netflix`.
+
+    Args:
+        target: the dataset that the others are compared with (default: the first under rec_data)
+        tokenizer: a base model's folder, for token lengths
+        cutoff_len: the cut-off of tuning, in tokens
+    """
+    if not names:
+        raise InputError("name a dataset first, as in `python -m rec_data.dataset_report rec_data/movie`")
+    count = length_counter(tokenizer) if tokenizer else None
+    datasets = [Dataset(name) for name in names]
+    targets = [dataset for dataset in datasets if dataset.name.startswith("rec_data")]
+    chosen = Dataset(target) if target else targets[0] if targets else None
+    columns = []
+    for dataset in datasets:
+        for split in dataset.splits:
+            columns.append((f"{dataset.name}/{split}", within(dataset, split, count, cutoff_len)))
+        if chosen and dataset.name != chosen.name:
+            columns.append((f"{dataset.name} (all)", between(dataset, chosen)))
+    print(table(columns))
+
+
+if __name__ == "__main__":
+    cli.run(main)

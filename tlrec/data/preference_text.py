@@ -1,0 +1,90 @@
+"""The like/dislike text that the language model reads, as published: rendered from a history, and parsed back.
+
+Source: the instruction data of TALLRec (RecSys 2023) and TLRec.
+"""
+
+import re
+from typing import NamedTuple
+
+_UNPREFERENCE = "\nUser Unpreference: "
+_WRITTEN_BY = '" written by '
+_PARTS = re.compile(
+    r"\AUser Preference: (?P<liked>.*?)\nUser Unpreference: (?P<disliked>.*)"
+    r"\nWhether the user will like the target (?P<noun>movie|book) (?P<target>.*)\Z",
+    re.DOTALL,
+)
+
+
+class History(NamedTuple):
+    """The parts of a sample's input: entries as they stand in the text, quotation marks and authors included."""
+
+    liked: list[str]
+    disliked: list[str]
+    noun: str  # movie or book
+    target: str  # everything after "the target movie ", question mark included
+
+    def target_entry(self) -> str:
+        """The target as a preference list would hold it: no question mark, nor Book-Crossing's outer quotes."""
+        entry = self.target.removesuffix("?")
+        outer = self.noun == "book" and entry.startswith('""') and entry.endswith('"')
+        return entry[1:-1] if outer else entry
+
+
+def instruction(noun: str) -> str:
+    return (
+        f"Given the user's preference and unpreference, identify whether the user will like the target {noun} by "
+        'answering "Yes." or "No.".'
+    )
+
+
+def render(history: History) -> str:
+    """The input text of a sample; the exact inverse of parse()."""
+    return (
+        f"User Preference: {', '.join(history.liked)}{_UNPREFERENCE}{', '.join(history.disliked)}"
+        f"\nWhether the user will like the target {history.noun} {history.target}"
+    )
+
+
+def parse(text: str) -> History | None:
+    """Split a sample's input text into its entries; None for text of another form (CoT, alpaca).
+
+    A new entry starts at a comma, a space and a quotation mark, and a book's entry names its author. A movie title that
+    itself holds `, "` is split in two, which changes counts but never the rendered text.
+    """
+    match = _PARTS.match(text)
+    if match is None:
+        return None
+    noun = match["noun"]
+    return History(_entries(match["liked"], noun), _entries(match["disliked"], noun), noun, match["target"])
+
+
+def _entries(text: str, noun: str) -> list[str]:
+    pieces = re.split(r', (?=")', text) if text else []
+    if noun == "movie":
+        return pieces
+    entries: list[str] = []
+    for piece in pieces:
+        if entries and _WRITTEN_BY not in entries[-1]:  # the comma and the quotation mark stood in the title
+            entries[-1] += f", {piece}"
+        else:
+            entries.append(piece)
+    return entries
+
+
+def book_entry(title: str, author: str) -> str:
+    return f'"{title}{_WRITTEN_BY}{author}'
+
+
+def book_parts(entry: str) -> tuple[str, str]:
+    """(title, author) of a book's entry; the inverse of book_entry()."""
+    title, _, author = entry[1:].partition(_WRITTEN_BY)
+    return title, author
+
+
+def make_sample(noun: str, titles: list[str], likes: list[int], target: str, liked: int) -> dict[str, str]:
+    """One sample in the published form. `titles` and `target` are entries with their quotation marks."""
+    sorted_out: tuple[list[str], list[str]] = [], []
+    for title, like in zip(titles, likes, strict=True):
+        sorted_out[not like].append(title)
+    history = History(*sorted_out, noun, target)
+    return {"instruction": instruction(noun), "input": render(history), "output": "Yes." if liked else "No."}

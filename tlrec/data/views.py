@@ -1,0 +1,59 @@
+"""The two views of a split, row for row: text (NAME.json, for the language model) and ids (NAME.csv, for baselines).
+"""
+
+from collections.abc import Iterable
+from json.encoder import encode_basestring_ascii as quoted
+from pathlib import Path
+
+from tlrec.data.preference_text import History
+from tlrec.files import csv_line, open_atomically
+
+ID_COLUMNS = ["user_id", "history_movie_id", "history_rating", "movie_id", "rating", "timestamp"]
+
+
+def id_row(user: str, items: Iterable, likes: Iterable, item: str, like: int, timestamp: str) -> list:
+    """One row of the id view; the CSV holds its two lists as Python text, as published."""
+    return [user, [str(i) for i in items], [int(like) for like in likes], str(item), int(like), timestamp]
+
+
+def id_rows_from_text(histories: Iterable[History], labels: Iterable[int], split: str) -> list[list]:
+    """The id view of samples that come without ids: an entry's text is the item, every row is a user of its own.
+
+    The history stands in the text's order, liked before disliked, and there is no timestamp.
+    """
+    rows = []
+    for number, (history, label) in enumerate(zip(histories, labels, strict=True)):
+        likes = [1] * len(history.liked) + [0] * len(history.disliked)
+        entries = history.liked + history.disliked
+        rows.append(id_row(f"{split}-{number}", entries, likes, history.target_entry(), label, ""))
+    return rows
+
+
+def write_split(folder: Path, name: str, samples: list[dict[str, str]], rows: list[list] | None) -> None:
+    """Write both views of one split, row for row: NAME.json (indent 4, ASCII, no final newline) and NAME.csv (CRLF).
+
+    rows: None where the samples have no users and items.
+    """
+    if rows is not None and len(samples) != len(rows):
+        raise ValueError(f"{name}: {len(samples)} samples beside {len(rows)} id rows")
+    write_pairs(folder, name, zip(samples, rows or [None] * len(samples), strict=True))
+
+
+def write_pairs(folder: Path, name: str, pairs: Iterable[tuple[dict[str, str], list | None]]) -> None:
+    """write_split() for (sample, id row) pairs that are made one by one and never stand in memory together."""
+    # the text comes last: a folder that has it has the ids as well
+    with open_atomically(folder / f"{name}.json") as text, open_atomically(folder / f"{name}.csv") as table:
+        opening, ids, fields = "[", True, ()
+        table.write(csv_line(ID_COLUMNS))
+        for record, row in pairs:
+            if tuple(record) != fields:
+                fields = tuple(record)
+                form = ",\n".join(f"        {quoted(field).replace('%', '%%')}: %s" for field in fields)
+            # what json.dump(indent=4) writes, without its slow path
+            text.write(f"{opening}\n    {{\n{form % tuple(map(quoted, record.values()))}\n    }}")
+            opening, ids = ",", row is not None
+            if ids:
+                table.write(csv_line(row))
+        text.write("\n]" if opening == "," else "[]")
+    if not ids:
+        (folder / f"{name}.csv").unlink()

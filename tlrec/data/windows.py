@@ -1,0 +1,66 @@
+"""Sliding windows over interactions: ten items of history, then the target.
+
+The rules are those of the published data (TALLRec, RecSys 2023, and TLRec): a user's interactions are sorted by the
+timestamp compared as text, and every interaction from the eleventh on is a target with the ten before it as history.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tlrec.data.preference_text import make_sample
+from tlrec.data.views import id_row
+
+HISTORY_LENGTH = 10
+MAX_SPLIT_ROWS = 10_000  # of all windows, the published splits keep the last that many
+
+
+def sliding_windows(users: np.ndarray, timestamps: np.ndarray, last: int | None = None) -> np.ndarray:
+    """Sliding windows over interactions.
+
+    users, timestamps: arrays of shape (n,), in file order; timestamps are compared as text, ties keep file order.
+    Returns interaction indices of shape (rows, 11): ten of history, then the target. Users follow one another in order
+    of first appearance; with `last`, only the last that many rows are made.
+    """
+    user_codes, _ = pd.factorize(users)
+    rows_per_user = np.maximum(np.bincount(user_codes) - HISTORY_LENGTH, 0)
+    first_user = 0
+    if last is not None:
+        rows_from_here = np.cumsum(rows_per_user[::-1])[::-1]
+        needed = np.flatnonzero(rows_from_here >= last)
+        first_user = needed[-1] if len(needed) else 0
+    interactions = np.flatnonzero(user_codes >= first_user)
+    time_codes, _ = pd.factorize(pd.Series(timestamps[interactions]).astype(str), sort=True)
+    order = interactions[np.lexsort((time_codes, user_codes[interactions]))]  # lexsort is stable
+    if len(order) <= HISTORY_LENGTH:
+        return np.empty((0, HISTORY_LENGTH + 1), dtype=np.int64)
+    spans = np.lib.stride_tricks.sliding_window_view(order, HISTORY_LENGTH + 1)
+    spans = spans[user_codes[spans[:, 0]] == user_codes[spans[:, -1]]]  # a window never crosses two users
+    return spans if last is None else spans[max(len(spans) - last, 0) :]
+
+
+def samples_from_windows(
+    spans: np.ndarray,
+    noun: str,
+    users: Sequence,
+    items: np.ndarray,
+    likes: np.ndarray,
+    timestamps: Sequence,
+    entry: Callable[[object], str],
+) -> tuple[list[dict[str, str]], list[list]]:
+    """Samples and id rows of windows: spans, shape (rows, 11), index the other arrays; `entry` gives an item's text."""
+    samples, rows = [], []
+    for span, item_span, like_span in zip(spans, items[spans].tolist(), likes[spans].tolist(), strict=True):
+        history, target = item_span[:-1], item_span[-1]
+        samples.append(
+            make_sample(noun, [entry(item) for item in history], like_span[:-1], f"{entry(target)}?", like_span[-1])
+        )
+        rows.append(id_row(users[span[-1]], history, like_span[:-1], target, like_span[-1], timestamps[span[-1]]))
+    return samples, rows
+
+
+def split_slices(count: int) -> dict[str, slice]:
+    """Rows of train, valid and test: 8:1:1 in the given order."""
+    first, second = int(count * 0.8), int(count * 0.9)
+    return {"train": slice(0, first), "valid": slice(first, second), "test": slice(second, count)}

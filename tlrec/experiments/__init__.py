@@ -1,0 +1,1 @@
+"""The published experiments as chains of stages, launched on one or several devices."""

@@ -1,0 +1,153 @@
+"""Files on disk: hashes, JSON, CSV, atomic writes, and directories that are built whole under a lock.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from tlrec import paths
+from tlrec.errors import InputError
+
+
+def sha256(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def git_blob_id(path: str | Path) -> str:
+    """The id that git gives to a file: sha1 of 'blob <size>\\0' and the content."""
+    return git_digest(Path(path), os.path.getsize(path)).hexdigest()
+
+
+def git_digest(path: Path, size: int) -> "hashlib._Hash":
+    """git's digest of a file that will have `size` bytes, fed with what is there of it."""
+    digest = hashlib.sha1(f"blob {size}\0".encode())
+    if path.exists():
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    return digest
+
+
+def check_regular_file(path: Path) -> None:
+    """InputError for a pipe or a device, of which a reader may never see the end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: a pipe or a device; name a file")
+
+
+def read_json(path: Path, need: str) -> object:
+    check_regular_file(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {need}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from None
+
+
+def safetensors_names(path: Path) -> list[str]:
+    """Tensor names from the header alone. InputError where the header does not fit the file."""
+    size = path.stat().st_size
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > size - 8:
+                raise ValueError("its header claims to be longer than the file")
+            header = json.loads(file.read(length))
+        ends = {name: int(said["data_offsets"][1]) for name, said in header.items() if name != "__metadata__"}
+        if max(ends.values(), default=0) != size - 8 - length:
+            raise ValueError("it is cut short, or its header lies about its size")
+        return list(ends)
+    except (struct.error, ValueError, OSError, AttributeError, TypeError, LookupError, RecursionError,
+            OverflowError) as error:
+        raise InputError(f"{path}: not a safetensors file ({error}); tune or fetch it again") from None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside the target and rename, so that an interrupted run leaves no half file."""
+    with open_atomically(path) as file:
+        file.write(text)
+
+
+def write_csv(path: Path, rows: Iterable[Iterable]) -> None:
+    with open_atomically(path) as file:
+        file.writelines(map(csv_line, rows))
+
+
+def csv_line(row: Iterable) -> str:
+    """What csv.writer writes, several times faster on long fields."""
+    return ",".join([_csv_field(str(field)) for field in row]) + "\r\n"
+
+
+def _csv_field(text: str) -> str:
+    if '"' in text:
+        text = text.replace('"', '""')
+    elif "," not in text and "\n" not in text and "\r" not in text:
+        return text
+    return f'"{text}"'
+
+
+@contextmanager
+def open_atomically(path: Path) -> Iterator[TextIO]:
+    with partial_file(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+@contextmanager
+def partial_file(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write to, which is renamed to it at the end; InputError where there is no room."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two wrappers may prepare the same data
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(partial)):
+            raise InputError(f"{path}: cannot be written ({error.strerror}); what was there is intact: make room, or "
+                             "choose another place") from None
+        raise
+
+
+@contextmanager
+def directory_lock(folder: Path) -> Iterator[None]:
+    """Wait until no other process makes or downloads anything in `folder`."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{folder}: waiting for another process that makes something there", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def build_directory(folder: Path) -> Iterator[Path | None]:
+    """A folder beside `folder` to fill, renamed to it at the end; None where another process has made it meanwhile.
+
+    What a killed process left of the same folder is removed. An empty `folder` gives way. InputError where its parent
+    cannot be written to.
+    """
+    with directory_lock(paths.writable_directory(folder.parent)):
+        beginning = f".making-{folder.name}-"
+        for left in folder.parent.glob(f"{beginning}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        if folder.exists() and any(folder.iterdir()):
+            yield None
+            return
+        place = folder.with_name(f"{beginning}{os.getpid()}")
+        place.mkdir()
+        try:
+            yield place
+            place.replace(folder)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""The language model: base model, adapter, prompt, tokens, P(Yes)."""

@@ -1,0 +1,1 @@
+"""LoRA tuning: its settings, the loss, the Trainer and its checkpoints."""
