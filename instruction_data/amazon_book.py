@@ -33,9 +33,9 @@ REVIEW_COLUMNS = {
 BOOK_COLUMNS = {"Title": pa.string(), "authors": pa.string(), "publishedDate": pa.string()}
 
 
-def read_table(files: RawFiles, name: str, columns: dict[str, pa.DataType]) -> pa.Table:
+def read_table(raw_files: RawFiles, name: str, columns: dict[str, pa.DataType]) -> pa.Table:
     """The named columns of a CSV file, read block by block. InputError where it is of another form."""
-    with files.open(name) as file:
+    with raw_files.open(name) as file:
         try:
             table = pa_csv.read_csv(
                 file,
@@ -56,9 +56,9 @@ def read_table(files: RawFiles, name: str, columns: dict[str, pa.DataType]) -> p
     return table.unify_dictionaries().combine_chunks()
 
 
-def read_books(files: RawFiles, name: str) -> dict[str, str]:
+def read_books(raw_files: RawFiles, name: str) -> dict[str, str]:
     """{title: authors without the list's brackets} of the books that have authors and a year."""
-    books = read_table(files, name, BOOK_COLUMNS)
+    books = read_table(raw_files, name, BOOK_COLUMNS)
     years = pc.extract_regex(books["publishedDate"], r"(?P<year>\d{4})")
     columns = {"title": books["Title"].to_pylist(), "authors": books["authors"].to_pylist()}
     table = pd.DataFrame(columns | {"dated": years.is_valid().to_numpy()})
@@ -80,9 +80,9 @@ def main(raw_dir: str) -> None:
     Args:
         raw_dir: the folder or .zip with Books_rating.csv and books_data.csv
     """
-    files = RawFiles(raw_dir)
-    books = read_books(files, "books_data.csv")
-    reviews = read_table(files, "Books_rating.csv", REVIEW_COLUMNS)
+    raw_files = RawFiles(raw_dir)
+    books = read_books(raw_files, "books_data.csv")
+    reviews = read_table(raw_files, "Books_rating.csv", REVIEW_COLUMNS)
     print(f"{reviews.num_rows:,} reviews, {len(books):,} books with authors and a year", flush=True)
     items, item_names = codes(reviews["Id"])
     titles, title_names = codes(reviews["Title"])
@@ -125,7 +125,7 @@ def main(raw_dir: str) -> None:
     splits = provenance.split_samples(samples, rows)
     in_use = dict.fromkeys(names.values())
     provenance.write_dataset(
-        FOLDER, splits, "instruction_data.amazon_book", files.sources(), RULES, dropped, published.CATALOGUE,
+        FOLDER, splits, "instruction_data.amazon_book", raw_files.sources(), RULES, dropped, published.CATALOGUE,
         [(item, entry(item)) for item in in_use],
     )
 

@@ -28,14 +28,14 @@ RULES = [
 ]
 
 
-def read_titles(files: RawFiles, name: str) -> dict[int, str]:
+def read_titles(raw_files: RawFiles, name: str) -> dict[int, str]:
     """{movie: `Title (Year)`} in file order, from lines `movie,year,title`.
 
     A title's own commas are dropped, the spaces beside them stay. A missing year is `<NA>`. Quotation marks around the
     beginning of a title are taken for CSV's, as in the published text: `"Weird Al" Yankovic` -> `Weird Al Yankovic`.
     """
     titles: dict[int, str] = {}
-    with files.open(name) as file:
+    with raw_files.open(name) as file:
         lines = csv.reader(io.TextIOWrapper(file, encoding="ISO-8859-1", newline=""))
         try:
             for row in lines:
@@ -62,10 +62,10 @@ def main(raw_dir: str, all_files: bool = False) -> None:
         raw_dir: the folder or .zip with combined_data_1.txt and movie_titles.csv
         all_files: read all four rating files (100 million ratings) instead of the first, as published
     """
-    files = RawFiles(raw_dir)
-    titles = read_titles(files, "movie_titles.csv")
+    raw_files = RawFiles(raw_dir)
+    titles = read_titles(raw_files, "movie_titles.csv")
     names = [f"combined_data_{number}.txt" for number in range(1, 5 if all_files else 2)]
-    ratings = read_ratings(files, names)
+    ratings = read_ratings(raw_files, names)
     print(f"{len(ratings.users):,} ratings of {len(names)} file{'s' * all_files}", flush=True)
     unknown = np.setdiff1d(np.unique(ratings.movies), list(titles))
     if len(unknown):
@@ -79,7 +79,7 @@ def main(raw_dir: str, all_files: bool = False) -> None:
     splits = provenance.split_samples(samples, rows)
     items = [(str(movie), title) for movie, title in titles.items()]
     provenance.write_dataset(
-        FOLDER, splits, "instruction_data.netflix", files.sources(), RULES, {}, published.CATALOGUE, items
+        FOLDER, splits, "instruction_data.netflix", raw_files.sources(), RULES, {}, published.CATALOGUE, items
     )
 
 

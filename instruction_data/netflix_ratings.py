@@ -23,9 +23,9 @@ class Ratings(NamedTuple):
     dates: np.ndarray  # int32
 
 
-def read_ratings(files: RawFiles, names: list[str]) -> Ratings:
+def read_ratings(raw_files: RawFiles, names: list[str]) -> Ratings:
     """All ratings of the files. Raises InputError naming the line that is of another form."""
-    parts = [part for name in names for part in _parse(files, name)]
+    parts = [part for name in names for part in _parse(raw_files, name)]
     columns = []
     for column in range(4):  # one column after another, so that only one stands in memory twice
         columns.append(np.concatenate([part[column] for part in parts]))
@@ -34,8 +34,8 @@ def read_ratings(files: RawFiles, names: list[str]) -> Ratings:
     return Ratings(*columns)
 
 
-def _parse(files: RawFiles, name: str) -> Iterator[list]:
-    with files.open(name) as file:
+def _parse(raw_files: RawFiles, name: str) -> Iterator[list]:
+    with raw_files.open(name) as file:
         movie, lines, rated = None, 0, True
         for block in _whole_lines(file):
             data = np.frombuffer(block, np.uint8)

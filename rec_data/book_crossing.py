@@ -37,12 +37,12 @@ RATING_COLUMNS = ["User-ID", "ISBN", "Book-Rating"]
 BOOK_COLUMNS = ["ISBN", "Book-Title", "Book-Author"]
 
 
-def read_table(files: RawFiles, name: str, columns: list[str]) -> tuple[pd.DataFrame, int]:
+def read_table(raw_files: RawFiles, name: str, columns: list[str]) -> tuple[pd.DataFrame, int]:
     """The named columns as text, and the number of broken lines (more fields than the header) that were skipped.
 
     pandas' own reader, as published: it decides what a stray quotation mark in a title does.
     """
-    with files.open(name) as file, warnings.catch_warnings(record=True) as skipped:
+    with raw_files.open(name) as file, warnings.catch_warnings(record=True) as skipped:
         warnings.simplefilter("always")
         try:
             table = pd.read_csv(
@@ -131,16 +131,16 @@ def main(
             raise InputError(
                 f"{paths.home_dir() / name}: the published file; move it away or choose another --output_dir"
             )
-    files = RawFiles(raw_dir)
-    ratings, broken_ratings = read_table(files, "BX-Book-Ratings.csv", RATING_COLUMNS)
-    books, broken_books = read_table(files, "BX-Books.csv", BOOK_COLUMNS)
+    raw_files = RawFiles(raw_dir)
+    ratings, broken_ratings = read_table(raw_files, "BX-Book-Ratings.csv", RATING_COLUMNS)
+    books, broken_books = read_table(raw_files, "BX-Books.csv", BOOK_COLUMNS)
     print(f"{len(ratings):,} ratings, {len(books):,} books", flush=True)
     splits, dropped = build(ratings, books, seed, drop_implicit)
     broken = {"broken lines of BX-Book-Ratings.csv": broken_ratings, "broken lines of BX-Books.csv": broken_books}
     implicit = "ratings of 0 left out" if drop_implicit else "implicit ratings of 0 kept as dislikes"
     rules = [rule.replace("{implicit}", implicit).replace("{seed}", str(seed)) for rule in RULES]
     provenance.write_dataset(
-        output_dir, splits, "rec_data.book_crossing", files.sources(), rules, broken | dropped, published.CATALOGUE
+        output_dir, splits, "rec_data.book_crossing", raw_files.sources(), rules, broken | dropped, published.CATALOGUE
     )
     print(f"this split is ours, shuffled with seed {seed}; the authors' was not seeded and cannot be built again")
 

@@ -18,7 +18,7 @@ from tlrec.data import preference_text, views
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share two cores, and so do the commands that they start
-BAD = paths.ROOT / "tests" / "bad_inputs"
+BAD = paths.ROOT / "tests" / "faults" / "bad_inputs"
 # a suite started in the background ignores Ctrl-C, and so would all that it starts: bash cannot trap it then
 signal.signal(signal.SIGINT, signal.default_int_handler)
 SHARED = paths.ROOT.parent / "shared"

@@ -13,6 +13,7 @@ import inspect
 import itertools
 import math
 import os
+import shlex
 import sys
 import types
 import typing
@@ -141,6 +142,16 @@ def split_flags(arguments: list[str], functions: dict[str, Callable]) -> dict[st
         for name in takers:
             routed[name] += words
     return routed
+
+
+def command_line(script: str, function: Callable, values: dict) -> str:
+    """`python SCRIPT --flag value ...`, quoted for a shell: the flags of `function` that are not None or empty."""
+    words = ["python", *script.split()]
+    for flag in flags(function):
+        value = values.get(flag)
+        if value is not None and value != "":
+            words += [f"--{flag}", f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)]
+    return shlex.join(words)
 
 
 def print_error(message: object) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tlrec import paths
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
+from tlrec.evaluation.record import validate_record
 
 CONTROLS = ("liked-ratio", "popularity", "item-mean", "liked-ratio+item-mean", "logistic")
 BASELINES = ("GRU", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")  # the order of the published table
@@ -49,7 +50,7 @@ def read_runs(runs: list[str] | None) -> list[dict]:
     for path in files:
         if not path.is_file():
             raise InputError(f"{path}: no such file; evaluate something first, or name a record with --runs")
-    return [record.validate_record(record, path, number) | {"folder": path.parent}
+    return [validate_record(record, path, number) | {"folder": path.parent}
             for path in files for number, record in enumerate(run_log.read_records(path), 1)]
 
 

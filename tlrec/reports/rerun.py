@@ -1,7 +1,6 @@
 """The commands that make a recorded run again, and whether its data, base model and adapter are still the same."""
 
 import json
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,12 +24,12 @@ def commands(record: dict) -> list[str]:
     """
     arguments = record["arguments"]
     if record["method"] == "baseline":
-        return [_command("-m baselines.grid", grid.main, arguments)]
+        return [cli.command_line("-m baselines.grid", grid.main, arguments)]
     if record["method"] not in evaluate.METHODS:
-        return [_command("-m baselines.controls", controls.main, arguments | {"methods": record["method"]})]
+        return [cli.command_line("-m baselines.controls", controls.main, arguments | {"methods": record["method"]})]
     adapter = record.get("adapter") or {}
     stages = _stages(adapter.get("arguments"), adapter.get("data"))
-    return [*stages, _command("evaluate.py", evaluate.main, arguments)]
+    return [*stages, cli.command_line("evaluate.py", evaluate.main, arguments)]
 
 
 def _stages(arguments: dict | None, data: dict | None) -> list[str]:
@@ -41,11 +40,11 @@ def _stages(arguments: dict | None, data: dict | None) -> list[str]:
         named["sample"] = data["train"]["rows"] if named["shots"] is None else named["shots"]
         notes = ["# --sample is the number of rows tuned on: this adapter is older than the note of what was asked for"]
     if named["shots"] is not None:
-        command = _command("rec_tuning.py", rec_tuning.main, named)
+        command = cli.command_line("rec_tuning.py", rec_tuning.main, named)
     else:
         if data["valid"] and data["valid"]["path"] == data["train"]["path"]:
             named |= {"val_data_path": None, "val_set_size": data["valid"]["rows"]}
-        command = _command("ins_tuning.py", ins_tuning.main, named)
+        command = cli.command_line("ins_tuning.py", ins_tuning.main, named)
     if not named["resume_from_checkpoint"]:
         return [*notes, command]
     manifest = _manifest(named["resume_from_checkpoint"])
@@ -60,17 +59,6 @@ def _manifest(folder: str) -> dict | None:
         return paths.relative_to_home(json.loads((paths.home_dir() / folder / MANIFEST_FILE).read_text()))
     except (OSError, ValueError):
         return None
-
-
-def _command(script: str, function: Callable, arguments: dict) -> str:
-    """`python SCRIPT --flags` with each argument that is a flag of the function and is not None."""
-    words = ["python", *script.split()]
-    for flag in cli.flags(function):
-        value = arguments.get(flag)
-        if value is not None and value != "":
-            text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
-            words += [f"--{flag}", text]
-    return shlex.join(words)
 
 
 def changed_inputs(record: dict) -> list[str]:

@@ -174,7 +174,8 @@ def test_no_permission_is_one_line(home, record_property):
     folder = home / "results"
     folder.chmod(0o555)
     run_log.runs_file().chmod(0o444)
-    code = "from tlrec import cli, results; cli.run(lambda: results.append({'value': 2}), [], 'x')"
+    code = "from tlrec import cli; from tlrec.evaluation import run_log; "\
+           "cli.run(lambda: run_log.append_record({'value': 2}), [], 'x')"
     users = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
     finished = subprocess.run([*users, sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True,
                               env={**os.environ, "TLREC_HOME": str(home)})

@@ -191,7 +191,7 @@ def test_the_embedded_models_own_chat(embedded):
     tokenizer = AutoTokenizer.from_pretrained(embedded)
     check(Encoder(tokenizer, prompts.CHAT), lead="assistant")
     plain = Encoder(tokenizer)
-    assert all(plain.encode_prompt(row) == tokenizer(prompts.format_prompt(row))["input_ids"] for row in ROWS)  # scores stay
+    assert all(plain.encode_prompt(row) == tokenizer(prompts.format_prompt(row))["input_ids"] for row in ROWS)
 
 
 @pytest.mark.skipif(not LLAMA_VOCABULARY.exists(), reason="LLaMA's vocabulary is not beside the checkout")

@@ -77,17 +77,19 @@ def test_the_same_predictions_and_one_record(pair):
 LAGGING = """
 import sys, time
 import evaluate, rec_tuning
-from tlrec import cli, processes, results, stages
-find, finished = results.find, stages.finished
+from tlrec import cli, distributed
+from tlrec.evaluation import run_log
+from tlrec.training import tune
+find, finished = run_log.find_record, tune.is_finished
 def slow_find(request):
     found = find(request)
     time.sleep(5)  # each of them has looked before one writes
     return found
 def find_it_late(*request):
-    if not processes.first():
+    if not distributed.is_main_process():
         sys.exit("this process does not see the files of the first one yet")
     return finished(*request)
-results.find, stages.finished = slow_find, find_it_late
+run_log.find_record, tune.is_finished = slow_find, find_it_late
 script = {"evaluate": evaluate, "rec_tuning": rec_tuning}[sys.argv.pop(1)]
 cli.run(script.main)
 """

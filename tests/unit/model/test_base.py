@@ -10,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from tlrec.errors import InputError
-from tlrec.model import fingerprint
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import _EDGE_BYTES, base_model_fingerprint
@@ -50,9 +49,9 @@ def test_the_tokenizer_and_every_weight_make_a_base_model_what_it_is(tiny_llama,
     weights.write_bytes(content)
     assert base_model_fingerprint(other) not in known
 
-    monkeypatch.setattr(fingerprint, "_HASHED_WHOLE", 0)  # as for a large model: blocks of it
-    monkeypatch.setattr(fingerprint, "_BLOCK", 1 << 16)
-    monkeypatch.setattr(fingerprint, "_BLOCK_EVERY", 1 << 17)
+    monkeypatch.setattr("tlrec.model.fingerprint._FULL_HASH_LIMIT", 0)  # as for a large model: blocks of it
+    monkeypatch.setattr("tlrec.model.fingerprint._BLOCK", 1 << 16)
+    monkeypatch.setattr("tlrec.model.fingerprint._BLOCK_EVERY", 1 << 17)
     seen = {base_model_fingerprint(other)}
     for place, counts in ((2 << 17, True), ((5 << 16) + 7, False)):  # in a block, and between two
         changed = bytearray(content)

@@ -1,6 +1,6 @@
 """Bad input, over every script: one line that names the file, the record and the cure; exit code 2; nothing written.
 
-The files are in tests/bad_inputs; bad_files makes what git should not hold (weights, megabytes).
+The files are in tests/faults/bad_inputs; bad_files makes what git should not hold (weights, megabytes).
 """
 
 import re

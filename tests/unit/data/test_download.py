@@ -30,7 +30,7 @@ def test_a_redirect_to_another_host_is_not_followed(tmp_path, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
     ours, other = servers
     ours.elsewhere = f"http://localhost:{other.server_port}"
-    monkeypatch.setattr(download, "HOSTS", {"127.0.0.1"})
+    monkeypatch.setattr(download, "ALLOWED_REDIRECT_HOSTS", {"127.0.0.1"})
     with pytest.raises(InputError, match="redirected from 127.0.0.1 to .*; not followed"):
         download.download_url(f"http://127.0.0.1:{ours.server_port}/file", tmp_path / "file")
     assert ours.seen == ["/file"] and other.seen == [] and not (tmp_path / "file").exists()

@@ -65,8 +65,8 @@ def test_the_benchmark_writes_its_record(tmp_path):
     path = source(tmp_path, 60)
     command("-m", "benchmarks.candidates", "--source", path, "--made_up_histories", "80", "--repeats", "1",
             home=tmp_path)
-    record = json.loads((tmp_path / "results/reference/candidates.json").read_text())
+    record = json.loads((tmp_path / "results/reference/cot/candidates.json").read_text())
     ours, dense, at_size = record["measurements"]
     assert ours["sha256"] == dense["sha256"] and (ours["histories"], at_size["histories"]) == (48, 80)
     assert record["commit"] and record["seed"] == 0 and ours["cpu_seconds"] > 0
-    assert "| movielens/train.json" in (tmp_path / "results/reference/candidates.md").read_text()
+    assert "| movielens/train.json" in (tmp_path / "results/reference/cot/candidates.md").read_text()

@@ -9,6 +9,7 @@ import pytest
 from tlrec import paths
 from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
+from tlrec.files import sha256
 
 
 def test_folder_and_archive_give_the_same_bytes_and_their_hashes(tmp_path):
@@ -17,20 +18,20 @@ def test_folder_and_archive_give_the_same_bytes_and_their_hashes(tmp_path):
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as members:
         members.write(tmp_path / "a.csv", "deep/er/a.csv")
     for place, source in ((tmp_path, tmp_path / "a.csv"), (archive, archive)):
-        files = RawFiles(place)
-        with files.open("a.csv") as file:
+        raw_files = RawFiles(place)
+        with raw_files.open("a.csv") as file:
             assert file.read() == b"x;y\n" * 1000
-        assert files.sources() == {source.name: {"sha256": files.sha256(source), "bytes": source.stat().st_size}}
+        assert raw_files.sources() == {source.name: {"sha256": sha256(source), "bytes": source.stat().st_size}}
 
 
 def test_what_is_not_there(tmp_path):
     with pytest.raises(InputError, match="no such folder or archive"):
         RawFiles(tmp_path / "nowhere")
     (tmp_path / "b.csv").write_bytes(b"")
-    files = RawFiles(tmp_path)
-    with pytest.raises(InputError, match=r"a.csv: no such file; the folder holds b.csv"), files.open("a.csv"):
+    raw_files = RawFiles(tmp_path)
+    with pytest.raises(InputError, match=r"a.csv: no such file; the folder holds b.csv"), raw_files.open("a.csv"):
         pass
-    with pytest.raises(InputError, match="b.csv: empty"), files.open("b.csv"):
+    with pytest.raises(InputError, match="b.csv: empty"), raw_files.open("b.csv"):
         pass
 
 

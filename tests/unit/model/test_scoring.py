@@ -158,10 +158,11 @@ def test_a_batch_that_fills_the_real_memory_is_halved(tiny_llama, tmp_path, reco
     said = subprocess.run([sys.executable, "-c", f"""
 import json, resource
 from pathlib import Path
-from tlrec import models, scoring
-from tlrec.answers import Encoder
-from tlrec.samples import Sample
-model, tokenizer = models.load(Path({str(tmp_path)!r}), False, "float32", "cpu")
+from tlrec.model import scoring
+from tlrec.model.base import load_base_model
+from tlrec.model.encoder import Encoder
+from tlrec.data.samples import Sample
+model, tokenizer = load_base_model(Path({str(tmp_path)!r}), False, "float32", "cpu")
 samples = [Sample(f"{{n}}", "film " * (950 + n), "Yes.") for n in range(16)]
 plain = scoring.score(model, Encoder(tokenizer), samples, batch_size=1)
 calls = []
