@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from tlrec.data import preference_text
 from tlrec.errors import InputError, first_line
@@ -175,6 +174,8 @@ def user_ids(path: str | Path, samples: list[Sample]) -> np.ndarray | None:
     view = Path(path).with_suffix(".csv")
     if not view.exists():
         return None
+    import pandas as pd
+
     try:
         table = pd.read_csv(view, dtype=str, keep_default_na=False)
     except (ValueError, pd.errors.ParserError) as error:
