@@ -7,6 +7,7 @@
     python report.py figures --output results/figures
     python report.py rerun RUN                             the commands that make a run again; is all as it was?
     python report.py readme                                fill the README's blocks anew
+    python report.py commands > docs/commands.md           the help of every command on one page
 """
 
 import json
@@ -137,6 +138,13 @@ def fill_readme(path: str | None = None) -> None:
     print(f"{place}: {generated_blocks.rewrite(place)} blocks filled")
 
 
+def list_commands() -> None:
+    """Print docs/commands.md: the help of every script, module command and wrapper."""
+    from tlrec.reports import commands
+
+    print(commands.page(), end="")
+
+
 def summary(record: dict) -> dict:
     """One evaluation in short: systems, domains, shots, seed and figures."""
     kept = ("run_id", "system", "base_model", "chain", "train_domain", "test_domain", "shots", "seed")
@@ -145,7 +153,7 @@ def summary(record: dict) -> dict:
 
 
 COMMANDS = {"table": table, "table1": table_1, "compare": compare_runs, "figures": draw, "rerun": rerun,
-            "readme": fill_readme}
+            "readme": fill_readme, "commands": list_commands}
 
 if __name__ == "__main__":
     cli.run_commands(COMMANDS, default="table")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set up and run the tests.
+# Set up, lint (ruff, mypy, import-linter), and run the tests.
 #
 #     bash shell/test.sh [pytest arguments]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -9,4 +9,6 @@ pick_base_model
 need_target_data movie
 cd "$ROOT"
 "$PYTHON" -m ruff check .
+"$PYTHON" -m mypy
+"$PYTHON" -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 "$PYTHON" -m pytest -n 2 --dist loadfile "$@"

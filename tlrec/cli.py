@@ -1,29 +1,37 @@
 """Command lines from function signatures, through python-fire.
 
-python-fire runs a function before it notices a misspelt flag, and reads `--output_dir 2024` as a number. Here every
-flag is checked against the signature first, and every value is read as the parameter's annotation says. A parameter
-whose annotation is a dataclass stands for one flag per field, so that scripts can share a set of flags. A function with
-`*names` gets the words before the first flag.
+python-fire runs a function before it notices a misspelt flag, reads `--output_dir 2024` as a number, and lists short
+options that it then refuses. So flags are checked against the signature first, values are parsed by annotation, and the
+help text is written here. A parameter annotated with a dataclass stands for one flag per field, so that scripts can
+share flags. A function with `*names` receives the words before the first flag.
 """
 
-import dataclasses
 import difflib
 import errno
 import inspect
+import io
 import itertools
-import math
 import os
 import shlex
 import sys
-import types
-import typing
 from collections.abc import Callable, Iterable
 
 from tlrec import distributed
 from tlrec.errors import InputError
+from tlrec.flags import (
+    call_arguments,
+    description,
+    flags,
+    help_text,
+    is_list,
+    parser,
+    takes_names,
+    type_name,
+    value_type,
+)
 
 HELP = {"--help", "-h"}
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def run_commands(commands: dict[str, Callable], default: str) -> None:
@@ -31,54 +39,40 @@ def run_commands(commands: dict[str, Callable], default: str) -> None:
 
     Without a COMMAND the default one runs; `--help` alone lists them all.
     """
-    script, words = os.path.basename(sys.argv[0]), sys.argv[1:]
+    words = sys.argv[1:]
     if set(words) and set(words) <= HELP:
-        lines = [f"  {name:10} {inspect.getdoc(function).splitlines()[0]}" for name, function in commands.items()]
-        print(f"{script} COMMAND --flags; without COMMAND: {default}\n\n" + "\n".join(lines))
-        print(f"\n`{script} COMMAND --help` lists the flags of one.")
+        print(f"Usage: {_program()} COMMAND [--flags]\n\nCommands (default: {default}; COMMAND --help explains one):")
+        for name, function in commands.items():
+            print(f"  {name:10} {description(function).splitlines()[0]}")
         return
     name = words.pop(0) if words and not words[0].startswith("-") else default
     if name not in commands:
         close = difflib.get_close_matches(name, list(commands), n=1)
         sys.exit(print_error(f"unknown command {name!r}" + (f"; did you mean {close[0]}?" if close else
                                                          f"; choose from {', '.join(commands)}")))
-    required = (flag for flag, p in flags(commands[name]).items() if p.default is inspect.Parameter.empty)
-    values = itertools.takewhile(lambda word: not word.startswith("--"), list(words))
-    for position, (flag, value) in enumerate(zip(required, values, strict=False)):
+    required = [flag for flag, p in flags(commands[name]).items() if p.default is inspect.Parameter.empty]
+    for position, (flag, value) in enumerate(zip(required, _leading_words(words), strict=False)):
         words[position] = f"--{flag}={value}"
-    run(commands[name], words, f"{script} {name}")
+    run(commands[name], words, " ".join([_program(), name, *map(str.upper, required)]))
 
 
-def run(function: Callable, words: list[str] | None = None, name: str | None = None) -> None:
-    """Run `function` with the flags in `words` (default: sys.argv). Exits 2 with one line on wrong input, 130 on
-    Ctrl-C."""
-    import fire
-    from fire.decorators import SetParseFns
+def run(function: Callable, words: list[str] | None = None, usage: str = "") -> None:
+    """Run `function` with the flags in `words` (default: sys.argv), or print its help for --help.
 
-    # in a log, lines stand in the order in which things happened; a name that is no text cannot end a run
-    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
-    if not distributed.is_main_process():
-        sys.stdout = open(os.devnull, "w")  # the first process speaks for all
-    os.environ.setdefault("PAGER", "-")  # --help prints, it does not open a pager
+    Exits 2 with one line on invalid input, 130 on Ctrl-C. usage: how the command is called, for the help.
+    """
     known = flags(function)
     words = sys.argv[1:] if words is None else words
-    names = list(itertools.takewhile(lambda word: not word.startswith("-"), words)) if takes_names(function) else []
-    arguments = _joined_lists(known, words[len(names) :])
-    name = name or os.path.basename(sys.argv[0])
-
-    def command(**values):
-        function(*names, **_gather(function, values))
-
-    command.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in known.values()])
-    command.__doc__ = _documentation(function)
-    if any(word in HELP and (before is None or "=" in before or before[:2] != "--" or word == "--help")
-           for before, word in itertools.pairwise([None, *arguments])):
-        fire.Fire(command, command=["--", "--help"], name=name)  # exits 0
     try:
-        check_flags(known, arguments)
-        parsed = SetParseFns(**{flag: _reader(flag, p.annotation) for flag, p in known.items()})(command)
-        joined = ["=".join(words) for _, words in _words(arguments)]  # a value may begin with a dash
-        fire.Fire(parsed, command=joined, name=name)
+        if _asks_for_help(words):
+            print(help_text(usage or _usage(function, known), function))
+            return
+        # in a log, lines stand in the order of events; a file name that is not UTF-8 must not end a run
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
+        if not distributed.is_main_process():
+            sys.stdout = open(os.devnull, "w")  # the main process speaks for all
+        _call(function, known, words)
     except InputError as error:
         sys.exit(print_error(error))
     except BrokenPipeError:  # `| head` has read enough
@@ -87,42 +81,64 @@ def run(function: Callable, words: list[str] | None = None, name: str | None = N
     except OSError as error:
         if error.filename is not None:
             sys.exit(print_error(f"{error.filename}: {error.strerror}"))
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL:
             raise
-        sys.exit(print_error(f"{error.strerror}; make room, then give the same command again"))
+        sys.exit(print_error(f"{error.strerror}; free some space, then run the same command again"))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 
-def takes_names(function: Callable) -> bool:
-    """Whether words may stand before the first flag."""
-    return any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(function).parameters.values())
+def _call(function: Callable, known: dict[str, inspect.Parameter], words: list[str]) -> None:
+    """Parse `words` with python-fire, and call `function` with the values."""
+    names = _leading_words(words) if takes_names(function) else []
+    arguments = _joined_lists(known, words[len(names) :])
+    check_flags(known, arguments)
+    import fire
+    from fire.decorators import SetParseFns
+
+    def command(**values):
+        function(*names, **call_arguments(function, values))
+
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [p.replace(kind=p.KEYWORD_ONLY) for p in known.values()])
+    parsed = SetParseFns(**{flag: parser(flag, p.annotation) for flag, p in known.items()})(command)
+    fire.Fire(parsed, command=["=".join(pair) for _, pair in _words(arguments)])  # a value may begin with a dash
 
 
-def flags(function: Callable) -> dict[str, inspect.Parameter]:
-    """The flags of `function` by name; a dataclass parameter is replaced by its fields."""
-    hints = typing.get_type_hints(function)
-    known = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            continue
-        hint = hints.get(name, str)
-        inner = inspect.signature(hint).parameters if dataclasses.is_dataclass(hint) else {name: parameter}
-        inner_hints = typing.get_type_hints(hint) if dataclasses.is_dataclass(hint) else {name: hint}
-        known |= {flag: p.replace(annotation=inner_hints[flag]) for flag, p in inner.items()}
-    return known
+def _asks_for_help(words: list[str]) -> bool:
+    """Whether --help or -h is among the flags; `-h` after a flag is that flag's value."""
+    return any(word == "--help" or word == "-h" and (before[:2] != "--" or "=" in before)
+               for before, word in itertools.pairwise(["", *words]))
+
+
+def _usage(function: Callable, known: dict[str, inspect.Parameter]) -> str:
+    required = [f"--{flag} {type_name(p.annotation)}" for flag, p in known.items()
+                if p.default is inspect.Parameter.empty]
+    return " ".join([_program(), *(["[NAME ...]"] if takes_names(function) else []), *required])
+
+
+def _program() -> str:
+    """How this program was started: `python script.py` or `python -m package.module`."""
+    spec = sys.modules["__main__"].__spec__
+    if spec is not None and spec.origin == os.path.abspath(sys.argv[0]):
+        return f"python -m {spec.name}"
+    return f"python {os.path.basename(sys.argv[0])}"
+
+
+def _leading_words(words: list[str]) -> list[str]:
+    return list(itertools.takewhile(lambda word: not word.startswith("-"), words))
 
 
 def check_flags(known: dict[str, inspect.Parameter], arguments: list[str]) -> None:
-    """Raise InputError for an unknown flag, a stray word, a flag without its value, or a missing required flag."""
+    """InputError for an unknown flag, a stray word, a flag without its value, or a missing required flag."""
     given = set()
     for name, words in _words(arguments):
         if name not in known:
             raise InputError(f"unknown flag --{name}{_nearest(name, known) or '; --help lists the flags'}")
         if name in given:
             raise InputError(f"--{name} is given twice")
-        if len(words) == 1 and "=" not in words[0] and bool not in _kinds(known[name].annotation):
+        if len(words) == 1 and "=" not in words[0] and value_type(known[name].annotation) is not bool:
             raise InputError(f"--{name} needs a value")
         given.add(name)
     missing = [name for name, p in known.items() if p.default is inspect.Parameter.empty and name not in given]
@@ -156,12 +172,8 @@ def command_line(script: str, function: Callable, values: dict) -> str:
 
 def print_error(message: object) -> int:
     """Print one line to stderr; returns exit code 2."""
-    print(
-        "error: " if distributed.is_main_process() else f"error in process {distributed.rank()}: ",
-        end="",
-        file=sys.stderr,
-    )
-    print(" ".join(str(message).split()), file=sys.stderr)
+    prefix = "error" if distributed.is_main_process() else f"error in process {distributed.rank()}"
+    print(f"{prefix}:", *str(message).split(), file=sys.stderr)
     return 2
 
 
@@ -182,11 +194,12 @@ def _words(arguments: list[str]) -> Iterable[tuple[str, list[str]]]:
 
 def _joined_lists(known: dict[str, inspect.Parameter], arguments: list[str]) -> list[str]:
     """`--files a b` -> `--files a,b` where the flag takes a list, as a shell's * writes it."""
-    joined, open_list = [], False
+    joined: list[str] = []
+    open_list = False
     for word in arguments:
         if word.startswith("--"):
             parameter = known.get(word[2:].replace("-", "_"))
-            open_list = parameter is not None and _is_list(parameter.annotation)
+            open_list = parameter is not None and is_list(parameter.annotation)
         elif open_list and not joined[-1].startswith("--"):
             joined[-1] += f",{word}"
             continue
@@ -194,65 +207,6 @@ def _joined_lists(known: dict[str, inspect.Parameter], arguments: list[str]) -> 
     return joined
 
 
-def _is_list(hint: object) -> bool:
-    return any(typing.get_origin(kind) is list for kind in _kinds(hint))
-
-
 def _nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean --{close[0]}?" if close else ""
-
-
-def _kinds(hint: object) -> tuple:
-    """(int,) for `int`; (int, NoneType) for `int | None`."""
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-
-
-def _reader(name: str, hint: object) -> Callable[[str], object]:
-    """The function that reads one flag's text as its annotation says."""
-    kind = next(k for k in _kinds(hint) if k is not type(None))
-
-    def read(text: str) -> object:
-        try:
-            if kind is bool:
-                return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-            if kind in (int, float):
-                if len(text) > 40:
-                    raise ValueError
-                number = kind(text)
-                if kind is float and not math.isfinite(number):
-                    raise ValueError
-                return number
-            if typing.get_origin(kind) is list:
-                return [part for part in (p.strip(" '\"") for p in text.strip("[]() ").split(",")) if part]
-            return text
-        except (KeyError, ValueError):
-            wanted = {bool: "True or False", int: "a whole number", float: "a number"}[kind]
-            raise InputError(f"--{name} takes {wanted}, not {text[:40]!r}") from None
-
-    return read
-
-
-def _gather(function: Callable, values: dict) -> dict:
-    """Turn flat flag values into the arguments of `function`."""
-    hints = typing.get_type_hints(function)
-    arguments = {}
-    for name in inspect.signature(function).parameters:
-        hint = hints.get(name)
-        if dataclasses.is_dataclass(hint):
-            fields = {field.name for field in dataclasses.fields(hint)}
-            arguments[name] = hint(**{flag: value for flag, value in values.items() if flag in fields})
-        elif name in values:
-            arguments[name] = values[name]
-    return arguments
-
-
-def _documentation(function: Callable) -> str:
-    """The function's docstring, with the flags of its dataclass parameters after its own."""
-    hints = typing.get_type_hints(function)
-    text = inspect.getdoc(function) or ""
-    for name in inspect.signature(function).parameters:
-        if dataclasses.is_dataclass(hints.get(name)):
-            shared = inspect.getdoc(hints[name])
-            text += "\n" + shared.split("Args:\n", 1)[1]
-    return text

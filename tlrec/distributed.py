@@ -1,6 +1,6 @@
-"""The processes that `torchrun` or `accelerate launch` started: one alone when there was no launcher.
+"""Processes of one run, started by `torchrun` or `accelerate launch`; a single one without a launcher.
 
-The first process prints and writes; all of them compute.
+The main process (rank 0) prints and writes; all of them compute.
 """
 
 import atexit
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tlrec.errors import InputError
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 
 def rank() -> int:
@@ -25,11 +25,11 @@ def local_rank() -> int:
     return _number("LOCAL_RANK", 0)
 
 
-def _number(name: str, alone: int) -> int:
-    said = os.environ.get(name, str(alone))
-    if not said.isdecimal():
-        raise InputError(f"the environment says {name}={said}, which no launcher does; unset it")
-    return int(said)
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal():
+        raise InputError(f"environment variable {name}={text} is not a number; unset it")
+    return int(text)
 
 
 def is_main_process() -> bool:
@@ -37,21 +37,21 @@ def is_main_process() -> bool:
 
 
 def is_sharded() -> bool:
-    """Whether `accelerate launch` was asked to spread the weights over the processes (FSDP)."""
+    """Whether `accelerate launch` was asked to shard the weights over the processes (FSDP)."""
     return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
 def init() -> None:
-    """Meet the other processes (gloo on a CPU, NCCL on CUDA); nothing to do for one alone."""
+    """Initialise the process group (gloo on a CPU, NCCL on CUDA); nothing to do for a single process."""
     if world_size() > 1:
         import torch
         from accelerate import PartialState
 
         PartialState(cpu=not torch.cuda.is_available())
-        atexit.register(_leave)  # a process that ends while the group's threads run may abort
+        atexit.register(_destroy_group)  # a process that ends while the group's threads run may abort
 
 
-def _leave() -> None:
+def _destroy_group() -> None:
     from torch import distributed
 
     if distributed.is_initialized():
@@ -59,7 +59,7 @@ def _leave() -> None:
 
 
 def barrier() -> None:
-    """Until every process has come here."""
+    """Wait until every process has reached this call."""
     if world_size() > 1:
         from accelerate import PartialState
 
@@ -67,7 +67,7 @@ def barrier() -> None:
 
 
 def gather(values: Iterable) -> list:
-    """The values of all processes, in the order of their ranks, for each of them."""
+    """The values of all processes in the order of their ranks, returned in each of them."""
     if world_size() == 1:
         return list(values)
     from accelerate.utils import gather_object
@@ -75,18 +75,21 @@ def gather(values: Iterable) -> list:
     return gather_object(list(values))
 
 
-def broadcast_from_main(ask: Callable[[], Answer]) -> Answer:
-    """What the first process finds, for all of them: of a file that is being written each might see something else."""
-    return gather([ask() if is_main_process() else None])[0]
+def broadcast_from_main(function: Callable[[], Value]) -> Value:
+    """The function's value in the main process, returned in all: each might see another state of a shared file."""
+    return gather([function() if is_main_process() else None])[0]
 
 
 def max_over_processes(value: int) -> int:
-    """The largest of the processes' values."""
+    """The largest value of all processes."""
     return max(gather([value])) if world_size() > 1 else value
 
 
 def shard(items: Sequence) -> Iterator[tuple]:
-    """(item, whether it counts) for this process: every count()-th item. Each process gets as many, so that a model
-    whose weights are spread over them can compute; what does not count is a repetition."""
+    """(item, whether it counts) for this process: every world_size()-th item, from its rank on.
+
+    All processes get equally many, as a model with sharded weights needs; padding repeats the last item and does not
+    count.
+    """
     for number in range(rank(), -(-len(items) // world_size()) * world_size(), world_size()):
         yield items[min(number, len(items) - 1)], number < len(items)

@@ -1,4 +1,4 @@
-"""The one exception that means: the user's input is wrong, and the message says how to mend it."""
+"""InputError, the one exception for invalid user input, and the texts of other errors."""
 
 
 class InputError(Exception):
@@ -6,11 +6,11 @@ class InputError(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch had no memory left: CUDA's has a class of its own, a CPU's is a RuntimeError with this text."""
+    """Whether torch ran out of memory: CUDA raises OutOfMemoryError, a CPU a RuntimeError with this text."""
     return (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
             or "can't allocate memory" in str(error))
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its kind where it says nothing."""
+    """The first line of an error's message; the name of its class where the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,16 +1,14 @@
-"""Files on disk: hashes, JSON, CSV, atomic writes, and directories that are built whole under a lock.
-"""
+"""Files on disk: hashes, JSON, CSV, atomic writes, and directories created atomically under a lock."""
 
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from tlrec import paths
 from tlrec.errors import InputError
@@ -22,12 +20,12 @@ def sha256(path: str | Path) -> str:
 
 
 def git_blob_id(path: str | Path) -> str:
-    """The id that git gives to a file: sha1 of 'blob <size>\\0' and the content."""
+    """Git's blob id of a file: sha1 of 'blob <size>\\0' and the content."""
     return git_digest(Path(path), os.path.getsize(path)).hexdigest()
 
 
 def git_digest(path: Path, size: int) -> "hashlib._Hash":
-    """git's digest of a file that will have `size` bytes, fed with what is there of it."""
+    """Git's digest of a file of `size` bytes, updated with the bytes of `path`, which may be only the first of them."""
     digest = hashlib.sha1(f"blob {size}\0".encode())
     if path.exists():
         with open(path, "rb") as file:
@@ -37,12 +35,13 @@ def git_digest(path: Path, size: int) -> "hashlib._Hash":
 
 
 def check_regular_file(path: Path) -> None:
-    """InputError for a pipe or a device, of which a reader may never see the end."""
+    """InputError for a pipe or a device: reading one may never end."""
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise InputError(f"{path}: a pipe or a device; name a file")
+        raise InputError(f"{path}: not a regular file (a pipe or a device); name a file")
 
 
-def read_json(path: Path, need: str) -> object:
+def read_json(path: Path, need: str) -> Any:
+    """The content of a JSON file, unchecked. InputError where it is missing (ending in `need`) or not valid JSON."""
     check_regular_file(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -53,25 +52,18 @@ def read_json(path: Path, need: str) -> object:
 
 
 def safetensors_names(path: Path) -> list[str]:
-    """Tensor names from the header alone. InputError where the header does not fit the file."""
-    size = path.stat().st_size
+    """Tensor names, read from the header alone. InputError where the header does not fit the file."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > size - 8:
-                raise ValueError("its header claims to be longer than the file")
-            header = json.loads(file.read(length))
-        ends = {name: int(said["data_offsets"][1]) for name, said in header.items() if name != "__metadata__"}
-        if max(ends.values(), default=0) != size - 8 - length:
-            raise ValueError("it is cut short, or its header lies about its size")
-        return list(ends)
-    except (struct.error, ValueError, OSError, AttributeError, TypeError, LookupError, RecursionError,
-            OverflowError) as error:
-        raise InputError(f"{path}: not a safetensors file ({error}); tune or fetch it again") from None
+        with safe_open(path, framework="np") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a valid safetensors file ({error}); tune or download it again") from None
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write beside the target and rename, so that an interrupted run leaves no half file."""
+    """Write a temporary file beside `path` and rename it, so that an interrupted run leaves no partial file."""
     with open_atomically(path) as file:
         file.write(text)
 
@@ -82,7 +74,7 @@ def write_csv(path: Path, rows: Iterable[Iterable]) -> None:
 
 
 def csv_line(row: Iterable) -> str:
-    """What csv.writer writes, several times faster on long fields."""
+    """One line as csv.writer writes it, several times faster on long fields."""
     return ",".join([_csv_field(str(field)) for field in row]) + "\r\n"
 
 
@@ -102,28 +94,31 @@ def open_atomically(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def partial_file(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to, which is renamed to it at the end; InputError where there is no room."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two wrappers may prepare the same data
+    """A temporary path beside `path`, renamed to it at the end. InputError where it cannot be written (disk full)."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two processes may prepare the same data
     try:
         yield partial
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, str(partial)):
-            raise InputError(f"{path}: cannot be written ({error.strerror}); what was there is intact: make room, or "
-                             "choose another place") from None
+            raise InputError(f"{path}: cannot be written ({error.strerror}); the old file is unchanged; free some "
+                             "space, or choose another folder") from None
         raise
 
 
 @contextmanager
 def directory_lock(folder: Path) -> Iterator[None]:
-    """Wait until no other process makes or downloads anything in `folder`."""
+    """Hold the lock of `folder`, waiting for any other process that has it; the kernel frees it when a process ends.
+
+    The lock is flock on the folder itself: it leaves no lock file among the data.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{folder}: waiting for another process that makes something there", flush=True)
+            print(f"{folder}: locked by another process that writes there; waiting", flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
@@ -132,22 +127,22 @@ def directory_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def build_directory(folder: Path) -> Iterator[Path | None]:
-    """A folder beside `folder` to fill, renamed to it at the end; None where another process has made it meanwhile.
+    """A temporary folder to fill, renamed to `folder` at the end; None where another process has created it meanwhile.
 
-    What a killed process left of the same folder is removed. An empty `folder` gives way. InputError where its parent
-    cannot be written to.
+    Leftovers of a killed process are removed, and an empty `folder` is replaced. InputError where its parent is not
+    writable.
     """
     with directory_lock(paths.writable_directory(folder.parent)):
-        beginning = f".making-{folder.name}-"
-        for left in folder.parent.glob(f"{beginning}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        prefix = f".making-{folder.name}-"
+        for leftover in folder.parent.glob(f"{prefix}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         if folder.exists() and any(folder.iterdir()):
             yield None
             return
-        place = folder.with_name(f"{beginning}{os.getpid()}")
-        place.mkdir()
+        temporary = folder.with_name(f"{prefix}{os.getpid()}")
+        temporary.mkdir()
         try:
-            yield place
-            place.replace(folder)
+            yield temporary
+            temporary.replace(folder)
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Where things live. The only module of the library that reads the environment.
+"""Paths of data, models, results and the cache; variables of the environment that set them.
 
 TLREC_HOME     folder that holds data, models, adapters and results (default: the repository itself)
 TLREC_MIRROR   folder laid out like the authors' repository, used instead of a download
@@ -32,7 +32,7 @@ def results_dir() -> Path:
 
 
 def relative_to_home(value: object) -> object:
-    """`value` with every path under the home folder made relative to it, in lists and dicts too, for a record."""
+    """`value` with every path under the home folder made relative to it, in lists and dicts too."""
     if isinstance(value, dict):
         return {name: relative_to_home(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -41,20 +41,20 @@ def relative_to_home(value: object) -> object:
 
 
 def check_writable(folder: str | Path) -> None:
-    """InputError where `folder` cannot be made or written to, as far as its nearest existing parent tells."""
+    """InputError where `folder` is not writable, or cannot be created in its nearest existing parent."""
     folder = Path(os.path.abspath(folder))
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        reason = "no folder" if not existing.is_dir() else "no permission"
-        raise InputError(f"{folder}: cannot be written to ({existing}: {reason}); choose another folder")
+        reason = "permission denied" if existing.is_dir() else "not a folder"
+        raise InputError(f"{folder}: not writable ({existing}: {reason}); choose another folder")
 
 
 def writable_directory(folder: str | Path) -> Path:
-    """Make `folder` and prove that it can be written to; InputError with the reason otherwise."""
+    """Create `folder` and write a temporary file in it; InputError with the reason where either fails."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from None
+        raise InputError(f"{folder}: not writable ({error.strerror}); choose another folder") from None
     return folder

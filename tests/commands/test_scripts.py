@@ -212,7 +212,7 @@ def bad_cases(home):
         "unknown method": (["evaluate.py", "--method", "magic", "--test_data_path", good], "choose from llm"),
         "no model": (["evaluate.py", "--test_data_path", good], "missing --base_model"),
         "folder is a file": (["ins_tuning.py", "--base_model", "MODEL", "--output_dir", good / "in",
-                              "--train_data_path", good, "--select_by", "none"], "cannot be written to"),
+                              "--train_data_path", good, "--select_by", "none"], "not writable"),
         "adapter missing": (["evaluate.py", "--base_model", "MODEL", "--lora_weights", home / "no-adapter",
                              "--test_data_path", good], "no such adapter"),
     }

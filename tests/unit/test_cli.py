@@ -1,30 +1,50 @@
 import dataclasses
 import inspect
+import shlex
+import subprocess
+import sys
 
 import pytest
 
-from tlrec import cli
+from tlrec import cli, paths
 from tlrec.errors import InputError
 
 
-@dataclasses.dataclass
-class Shared:
-    """Shared flags.
+@dataclasses.dataclass(frozen=True)
+class Base:
+    """Flags of every script.
 
     Args:
         rate: the rate
+            of learning
         targets: names
     """
 
     rate: float = 0.5
-    targets: list[str] = dataclasses.field(default_factory=lambda: ["q"])
+    targets: list[str] = dataclasses.field(default_factory=lambda: ["q", "v"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared(Base):
+    """Flags of some scripts.
+
+    Args:
+        note: free text
+
+    Not a flag: this line.
+    """
+
+    rate: float = 0.25
+    note: str = ""
 
 
 CALLS = []
 
 
 def script(path: str, shared: Shared, count: int = 1, fast: bool = False, wide: bool | None = None) -> None:
-    """A script.
+    """Run a script.
+
+    It does nothing.
 
     Args:
         path: a path
@@ -46,7 +66,7 @@ def test_values_are_read_as_annotated(monkeypatch):
     path, shared, count, fast, wide = run(
         monkeypatch, "--path", "2024", "--targets", "[q_proj,v_proj]", "--rate=1e-3", "--count", "-1", "--fast")
     assert path == "2024"  # text, although it looks like a number
-    assert shared == Shared(0.001, ["q_proj", "v_proj"])
+    assert shared == Shared(0.001, ["q_proj", "v_proj"], "")
     assert (count, fast, wide) == (-1, True, None)
     assert run(monkeypatch, "--path", "a,b", "--wide", "False")[4] is False
     assert run(monkeypatch, "--path", "a,b")[0] == "a,b"
@@ -75,15 +95,48 @@ def test_wrong_flags_are_refused_before_anything_runs(monkeypatch, capsys, words
     assert CALLS == []
 
 
-def test_help_shows_shared_flags_and_runs_nothing(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["script.py", "--help"])
+HELP = """\
+Usage: python script.py --path TEXT [--flags]
+
+Run a script.
+
+It does nothing.
+
+Flags:
+  --path TEXT (required)
+      a path
+  --rate NUMBER (default: 0.25)
+      the rate of learning
+  --targets LIST (default: q,v)
+      names
+  --note TEXT (default: '')
+      free text
+  --count INT (default: 1)
+      a count
+  --fast True|False (default: False)
+      quick
+  --wide True|False (optional)
+      or not
+"""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["--path", "x", "--help"], ["--path=x", "-h"], ["stray", "-h"]])
+def test_help_lists_every_flag_with_its_default_and_runs_nothing(monkeypatch, capsys, words):
+    monkeypatch.setattr("sys.argv", ["script.py", *words])
     CALLS.clear()
-    with pytest.raises(SystemExit) as stopped:
-        cli.run(script)
-    shown = capsys.readouterr()
-    assert stopped.value.code == 0 and CALLS == []
-    for text in ("--path", "a path", "--rate", "the rate"):
-        assert text in shown.out + shown.err
+    cli.run(script)
+    assert capsys.readouterr() == (HELP, "") and CALLS == []
+
+
+@pytest.mark.parametrize("script", ["evaluate.py", "rec_tuning.py", "ins_tuning.py", "report.py table",
+                                    "-m baselines.grid", "-m base_model.prepare smollm2-135m"])
+def test_help_of_a_script_goes_to_stdout_and_imports_no_torch(script):
+    finished = subprocess.run([sys.executable, "-X", "importtime", *script.split(), "--help"], cwd=paths.ROOT,
+                              capture_output=True, text=True)
+    imported = {line.rpartition("|")[2].strip() for line in finished.stderr.splitlines()}
+    assert finished.returncode == 0 and finished.stdout.startswith("Usage: python ")
+    assert all(line.startswith("import time:") for line in finished.stderr.splitlines())
+    assert not imported & {"torch", "transformers", "datasets", "openai"}
 
 
 def test_a_value_may_begin_with_a_dash(monkeypatch):
@@ -99,7 +152,7 @@ def test_flags_are_split_between_scripts():
     assert routed == {"a": ["--rate", "2", "--fast"], "b": ["--rate", "2", "--rows=3"]}
     with pytest.raises(InputError, match="unknown flag --row: not a flag of a or b; did you mean --rows"):
         cli.split_flags(["--row", "3"], {"a": script, "b": other})
-    assert list(cli.flags(script)) == ["path", "rate", "targets", "count", "fast", "wide"]
+    assert list(cli.flags(script)) == ["path", "rate", "targets", "note", "count", "fast", "wide"]
     assert cli.flags(script)["path"].default is inspect.Parameter.empty
 
 
@@ -138,6 +191,21 @@ def test_wrong_commands_are_refused(monkeypatch, capsys, words, message):
     assert stopped.value.code == 2 and message in error and error.count("\n") == 1 and CALLS == []
 
 
-def test_help_lists_the_commands(monkeypatch, capsys):
+def test_help_lists_the_commands_and_explains_one(monkeypatch, capsys):
     assert run_commands(monkeypatch, "--help") == []
-    assert "first      Compare." in capsys.readouterr().out
+    assert capsys.readouterr() == ("""\
+Usage: python script.py COMMAND [--flags]
+
+Commands (default: script; COMMAND --help explains one):
+  first      Compare.
+  script     Run a script.
+""", "")
+    assert run_commands(monkeypatch, "first", "--help") == []
+    assert capsys.readouterr().out.startswith("Usage: python script.py first RUN_A RUN_B [--flags]\n\nCompare.\n")
+
+
+def test_command_line_is_read_back_as_the_same_values(monkeypatch):
+    values = {"path": "a b", "rate": 0.1, "targets": ["q", "v"], "note": "", "count": -1, "fast": True, "wide": None}
+    line = cli.command_line("script.py", script, values)
+    assert line == "python script.py --path 'a b' --rate 0.1 --targets '[q,v]' --count -1 --fast True"
+    assert run(monkeypatch, *shlex.split(line)[2:]) == ("a b", Shared(0.1, ["q", "v"], ""), -1, True, None)

@@ -1,41 +1,107 @@
-"""Folders that several processes want to make: by one, whole or not at all."""
+"""Files that several processes want to write: atomic writes, directories created under a lock, tensor names."""
 
 import multiprocessing
 import os
+import struct
+import subprocess
+import sys
+import threading
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from tlrec import files
+from tlrec import files, paths
+from tlrec.errors import InputError
 
 PROCESSES = multiprocessing.get_context("fork")
 
 
-def make(folder, made):
-    with files.build_directory(folder) as place:
-        if place is not None:
-            (place / "file").write_text("whole")
-        made.put(place is not None)
+def build(folder, created):
+    with files.build_directory(folder) as temporary:
+        if temporary is not None:
+            (temporary / "file").write_text("complete")
+        created.put(temporary is not None)
 
 
-def test_of_several_processes_one_makes_it(tmp_path):
-    folder, made = tmp_path / "parent" / "model", PROCESSES.Queue()
-    children = [PROCESSES.Process(target=make, args=(folder, made)) for _ in range(4)]
+def test_of_several_processes_one_builds_the_directory(tmp_path):
+    folder, created = tmp_path / "parent" / "model", PROCESSES.Queue()
+    children = [PROCESSES.Process(target=build, args=(folder, created)) for _ in range(4)]
     for child in children:
         child.start()
-    assert sorted(made.get(timeout=30) for _ in children) == [False, False, False, True]
+    assert sorted(created.get(timeout=30) for _ in children) == [False, False, False, True]
     for child in children:
         child.join()
-    assert (folder / "file").read_text() == "whole" and os.listdir(folder.parent) == ["model"]
+    assert (folder / "file").read_text() == "complete" and os.listdir(folder.parent) == ["model"]
 
 
-def test_nothing_is_left_of_a_crash_or_an_error(tmp_path):
+def test_a_failed_or_killed_build_leaves_nothing(tmp_path):
     folder = tmp_path / "model"
-    with pytest.raises(KeyError), files.build_directory(folder) as place:
-        (place / "file").write_text("half")
+    with pytest.raises(KeyError), files.build_directory(folder) as temporary:
+        (temporary / "file").write_text("half")
         raise KeyError
     assert not os.listdir(tmp_path)
     (tmp_path / ".making-model-1").mkdir()  # of a killed process
     folder.mkdir()  # empty
-    with files.build_directory(folder) as place:
-        (place / "file").write_text("whole")
+    with files.build_directory(folder) as temporary:
+        (temporary / "file").write_text("complete")
     assert os.listdir(tmp_path) == ["model"] and os.listdir(folder) == ["file"]
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tlrec import files
+with files.directory_lock(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_directory_lock_is_waited_for_and_freed_when_its_process_is_killed(tmp_path, capsys):
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], cwd=paths.ROOT, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"locked\n"
+        threading.Timer(0.3, holder.kill).start()
+        with files.directory_lock(tmp_path):
+            assert holder.wait(10) != 0  # it was killed, not finished
+    finally:
+        holder.kill()
+        holder.stdout.close()
+        holder.wait()
+    assert capsys.readouterr().out == f"{tmp_path}: locked by another process that writes there; waiting\n"
+    assert not os.listdir(tmp_path)
+
+
+def test_tensor_names_come_from_the_header(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"a": np.zeros(4, np.float32), "b.c": np.ones((2, 2), np.float16)}, path, metadata={"format": "pt"})
+    assert sorted(files.safetensors_names(path)) == ["a", "b.c"]
+    original = path.read_bytes()
+    for damaged in (b"", original[:20], original[:-1], struct.pack("<Q", 2**62) + original[8:]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="model.safetensors: not a valid safetensors file"):
+            files.safetensors_names(path)
+
+
+def test_an_atomic_write_that_fails_keeps_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    files.write_atomically(path, "old")
+    with pytest.raises(KeyError), files.open_atomically(path) as file:
+        file.write("new")
+        raise KeyError
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_read_json_names_the_file_and_what_is_wrong(tmp_path):
+    path = tmp_path / "a.json"
+    with pytest.raises(InputError, match="a.json: no such file; make it first"):
+        files.read_json(path, "make it first")
+    path.write_text('{"a": ')
+    with pytest.raises(InputError, match="a.json: not readable as JSON"):
+        files.read_json(path, "")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: not a regular file"):
+        files.read_json(tmp_path / "pipe", "")
+    path.write_text('{"a": [1]}')
+    assert files.read_json(path, "") == {"a": [1]}

@@ -1,1 +1,1 @@
-"""Samples: windows over ratings, the text and the ids of a split, and where the raw files come from."""
+"""Datasets: raw files and downloads, sliding windows over ratings, the text and id views of a split, samples."""

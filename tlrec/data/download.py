@@ -1,4 +1,4 @@
-"""Files from outside: checked by their hash, stored whole or not at all."""
+"""Downloads: verified by hash, resumed after an interruption, renamed into place when complete."""
 
 import errno
 import http.client
@@ -17,43 +17,39 @@ from tlrec.errors import InputError
 
 MAX_ATTEMPTS = 5
 RETRYABLE_STATUS = {408, 429, 500, 502, 503, 504}
-BLOCK_BYTES = 1 << 16  # bytes a read asks for
-ALLOWED_REDIRECT_HOSTS = {
-    "raw.githubusercontent.com",
-    "files.grouplens.org",
-}  # of our own addresses; a user may name another server
+BLOCK_BYTES = 1 << 16  # per read
+# A redirect from one of these stays among them. URLs that a user gives may redirect to any host.
+ALLOWED_REDIRECT_HOSTS = {"raw.githubusercontent.com", "files.grouplens.org"}
 
 
 class ChecksumMismatch(InputError):
-    """What arrived is whole, but it is not the file that was asked for."""
+    """The download is complete, but its hash is not the expected one."""
 
 
-class _Interrupted(Exception):
-    """This try failed in a way that the next one may not; `wait` is the server's wish in seconds, 0 for none."""
+class _RetryableError(Exception):
+    """A failure that a retry may mend; `wait`: seconds that the server asks for (Retry-After), 0 for none."""
 
     def __init__(self, reason: object, wait: float = 0):
         super().__init__(str(reason) or type(reason).__name__)
         self.wait = wait
 
 
-class _RedirectsStayPut(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, request, answer, code, message, headers, new_address):
-        if request.full_url.startswith("https:") and not new_address.startswith("https:"):
-            raise urllib.error.URLError(f"redirected from https to {new_address}; not followed")
-        hosts = [urllib.parse.urlsplit(address).hostname for address in (request.full_url, new_address)]
+class SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Refuses redirects from https to http, and from our own hosts to others."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise urllib.error.URLError(f"redirected from https to {newurl}; not followed")
+        hosts = [urllib.parse.urlsplit(url).hostname for url in (req.full_url, newurl)]
         if hosts[0] in ALLOWED_REDIRECT_HOSTS and hosts[1] not in ALLOWED_REDIRECT_HOSTS:
-            raise urllib.error.URLError(f"redirected from {hosts[0]} to {new_address}; not followed")
-        return super().redirect_request(request, answer, code, message, headers, new_address)
-
-
-
-
+            raise urllib.error.URLError(f"redirected from {hosts[0]} to {newurl}; not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def download_wheel(requirement: str, file_name: str, digest: str) -> Path:
-    """Fetch one wheel through pip (as the user has set it up) into the cache, without installing it.
+    """Download one wheel into the cache with pip (as the user configured it), without installing it.
 
-    Raises InputError where pip fails or the file's sha256 is not `digest`. A file in the cache is checked again.
+    digest: sha256 that the file must have, in the cache too. InputError where pip fails or the hash differs.
     """
     cached = paths.cache_dir() / file_name
     if cached.exists() and files.sha256(cached) == digest:
@@ -63,86 +59,86 @@ def download_wheel(requirement: str, file_name: str, digest: str) -> Path:
     with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, requirement]
         finished = subprocess.run(command, capture_output=True, text=True)
-        fetched = Path(folder) / file_name
-        if finished.returncode or not fetched.exists():
+        wheel = Path(folder) / file_name
+        if finished.returncode or not wheel.exists():
             reason = (finished.stderr.strip().splitlines() or ["no file arrived"])[-1]
             raise InputError(f"{requirement}: pip could not download it ({reason}); connect, or put {file_name} in "
                              f"{cached.parent}")
-        if files.sha256(fetched) != digest:
+        if files.sha256(wheel) != digest:
             raise InputError(
-                f"{requirement}: {file_name} has sha256 {files.sha256(fetched)}, expected {digest}; not used"
-            )
-        fetched.replace(cached)
+                f"{requirement}: {file_name} has sha256 {files.sha256(wheel)}, expected {digest}; not used")
+        wheel.replace(cached)
     return cached
 
 
 def download_url(
-    address: str, path: Path, blob: str | None = None, size: int | None = None, timeout: float = 30, pause: float = 1
+    url: str, path: Path, blob: str | None = None, size: int | None = None, timeout: float = 30, pause: float = 1
 ) -> None:
-    """Download into `path`, whole or not at all; a part left by an earlier run is continued, not fetched again.
+    """Download to `path` atomically; a partial file of an earlier run is resumed with a range request.
 
-    blob, size: git blob id and bytes that the file must have, None where they are not known. timeout: seconds without a
-    byte. pause: seconds before the second try, doubled before each later one, unless the server names its own.
-    Raises WrongContent for another blob id, InputError where the file cannot be had.
+    blob, size: git blob id and bytes that the file must have, None where unknown. timeout: seconds without a byte.
+    pause: seconds before the second attempt, doubled before each later one, unless the server sends Retry-After.
+    Raises ChecksumMismatch for another blob id, InputError where the download fails.
     """
     partial = path.with_name(path.name + ".partial")
     with files.directory_lock(path.parent):
         if blob and path.exists() and files.git_blob_id(path) == blob:
-            return  # another process was faster
+            return  # another process has downloaded it meanwhile
         for attempt in range(MAX_ATTEMPTS):
-            continued = partial.exists() and partial.stat().st_size > 0
+            resumed = partial.exists() and partial.stat().st_size > 0
             try:
-                found = _receive(address, partial, size, timeout)
-            except _Interrupted as reason:
+                received_blob = _receive(url, partial, size, timeout)
+            except _RetryableError as reason:
                 if attempt == MAX_ATTEMPTS - 1:
-                    raise InputError(f"{address}: {reason} ({MAX_ATTEMPTS} tries)") from None
+                    raise InputError(f"{url}: {reason} ({MAX_ATTEMPTS} attempts)") from None
                 time.sleep(min(reason.wait or pause * 2**attempt, 60))
                 continue
-            if not blob or found == blob:
+            if not blob or received_blob == blob:
                 partial.replace(path)
                 return
-            got = partial.stat().st_size
+            received = partial.stat().st_size
             partial.unlink()
-            if not continued:  # a continued part may itself be of another file: that deserves a fresh start
-                raise ChecksumMismatch(f"{address}: git blob id {found} ({got:,} bytes), expected {blob}; not used")
-        raise InputError(f"{address}: no whole file in {MAX_ATTEMPTS} tries")
+            if not resumed:  # otherwise the partial file may have been another one: start from its first byte
+                raise ChecksumMismatch(
+                    f"{url}: git blob id {received_blob} ({received:,} bytes), expected {blob}; not used")
+        raise InputError(f"{url}: incomplete after {MAX_ATTEMPTS} attempts")
 
 
-def _receive(address: str, partial: Path, size: int | None, timeout: float) -> str:
-    """One try: append to `partial` what it still lacks. Returns the git blob id of the whole file."""
-    have = partial.stat().st_size if partial.exists() else 0
+def _receive(url: str, partial: Path, size: int | None, timeout: float) -> str:
+    """One attempt: append the missing bytes to `partial`. Returns the git blob id of the complete file."""
+    offset = partial.stat().st_size if partial.exists() else 0
     try:
-        request = urllib.request.Request(address, headers={"Accept-Encoding": "identity", "User-Agent": "tlrec"})
-        if have:
-            request.add_header("Range", f"bytes={have}-")
-        with urllib.request.build_opener(_RedirectsStayPut).open(request, timeout=timeout) as answer:
-            if have and not (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
-                have = 0  # the server does not continue: it sends the whole file again
+        request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "tlrec"})
+        if offset:
+            request.add_header("Range", f"bytes={offset}-")
+        with urllib.request.build_opener(SafeRedirects).open(request, timeout=timeout) as response:
+            if offset and not (response.headers.get("Content-Range") or "").startswith(f"bytes {offset}-"):
+                offset = 0  # the server ignores ranges and sends the complete file
                 partial.unlink()
-            length = answer.headers.get("Content-Length") or ""
-            total = have + int(length) if length.isdigit() else size
+            length = response.headers.get("Content-Length") or ""
+            total = offset + int(length) if length.isdigit() else size
             digest = files.git_digest(partial, total) if total is not None else None
             with open(partial, "ab") as file:
-                for block in iter(lambda: answer.read1(BLOCK_BYTES), b""):
+                for block in iter(lambda: response.read1(BLOCK_BYTES), b""):
                     file.write(block)
                     if digest:
                         digest.update(block)
     except urllib.error.HTTPError as error:
         if error.code == 416:
-            partial.unlink(missing_ok=True)  # the part is longer than the file
-            raise _Interrupted("the part on disk is no beginning of this file") from None
+            partial.unlink(missing_ok=True)  # longer than the file
+            raise _RetryableError("the partial file on disk does not belong to this URL") from None
         if error.code in RETRYABLE_STATUS:
             wait = error.headers.get("Retry-After") or ""
-            raise _Interrupted(f"{error.code} {error.reason}", float(wait) if wait.isdigit() else 0) from None
-        raise InputError(f"{address}: {error.code} {error.reason}") from None
+            raise _RetryableError(f"{error.code} {error.reason}", float(wait) if wait.isdigit() else 0) from None
+        raise InputError(f"{url}: {error.code} {error.reason}") from None
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
-        if getattr(error, "filename", None) or getattr(error, "errno", None) == errno.ENOSPC:
-            raise InputError(f"{partial}: {error.strerror}") from None  # the disk's fault, not the network's
-        if isinstance(reason, socket.gaierror | str | ValueError):  # no such host, refused redirect, not an address
-            raise InputError(f"{address}: {reason}") from None
-        raise _Interrupted(reason) from None
+        if isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC):  # the disk, not the network
+            raise InputError(f"{partial}: {error.strerror}") from None
+        if isinstance(reason, socket.gaierror | str | ValueError):  # unknown host, refused redirect, invalid URL
+            raise InputError(f"{url}: {reason}") from None
+        raise _RetryableError(reason) from None
     received = partial.stat().st_size
     if total is not None and received < total:
-        raise _Interrupted(f"cut off after {received:,} of {total:,} bytes")
+        raise _RetryableError(f"cut off after {received:,} of {total:,} bytes")
     return digest.hexdigest() if digest and received == total else files.git_blob_id(partial)

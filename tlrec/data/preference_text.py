@@ -1,4 +1,4 @@
-"""The like/dislike text that the language model reads, as published: rendered from a history, and parsed back.
+"""The preference text of a sample, in the published form: rendered from a history, and parsed back.
 
 Source: the instruction data of TALLRec (RecSys 2023) and TLRec.
 """
@@ -16,7 +16,7 @@ _PARTS = re.compile(
 
 
 class History(NamedTuple):
-    """The parts of a sample's input: entries as they stand in the text, quotation marks and authors included."""
+    """The parts of a sample's input. An entry is an item's text, quotation marks and author included."""
 
     liked: list[str]
     disliked: list[str]
@@ -46,7 +46,7 @@ def render(history: History) -> str:
 
 
 def parse(text: str) -> History | None:
-    """Split a sample's input text into its entries; None for text of another form (CoT, alpaca).
+    """Split a sample's input text into its entries; None for other text (CoT, alpaca).
 
     A new entry starts at a comma, a space and a quotation mark, and a book's entry names its author. A movie title that
     itself holds `, "` is split in two, which changes counts but never the rendered text.
@@ -64,7 +64,7 @@ def _entries(text: str, noun: str) -> list[str]:
         return pieces
     entries: list[str] = []
     for piece in pieces:
-        if entries and _WRITTEN_BY not in entries[-1]:  # the comma and the quotation mark stood in the title
+        if entries and _WRITTEN_BY not in entries[-1]:  # the comma and the quotation mark belong to the title
             entries[-1] += f", {piece}"
         else:
             entries.append(piece)
@@ -83,8 +83,7 @@ def book_parts(entry: str) -> tuple[str, str]:
 
 def make_sample(noun: str, titles: list[str], likes: list[int], target: str, liked: int) -> dict[str, str]:
     """One sample in the published form. `titles` and `target` are entries with their quotation marks."""
-    sorted_out: tuple[list[str], list[str]] = [], []
+    history = History([], [], noun, target)
     for title, like in zip(titles, likes, strict=True):
-        sorted_out[not like].append(title)
-    history = History(*sorted_out, noun, target)
+        (history.liked if like else history.disliked).append(title)
     return {"instruction": instruction(noun), "input": render(history), "output": "Yes." if liked else "No."}

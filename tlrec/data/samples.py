@@ -1,19 +1,17 @@
-"""Samples: read and check instruction JSON, take the few-shot subset, and find the id view beside it."""
+"""Samples: read and validate instruction JSON, draw the few-shot subset, and read the id view beside the file."""
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from tlrec.data import preference_text
 from tlrec.errors import InputError, first_line
 from tlrec.files import check_regular_file
 
-MAX_FIELD_CHARACTERS = 200_000  # of a field; no model reads as much, and a tokenizer takes minutes over megabytes
+MAX_FIELD_CHARACTERS = 200_000  # longer than any context window; tokenizing megabytes takes minutes
 
 
 @dataclass(frozen=True)
@@ -32,21 +30,21 @@ def read_samples(path: str | Path, answers_only: bool) -> list[Sample]:
     """Read instruction JSON: a list of records with `instruction`, `input` and `output`.
 
     answers_only: every output must be `Yes.` or `No.` (validation, test and rec-tuning data); otherwise any non-empty
-    output and an empty input will do. Raises InputError naming the file and the record, counted from 0.
+    output is valid, and the input may be empty. Raises InputError naming the file and the record, counted from 0.
     """
     records = read_json_records(path)
     return [parse_sample(path, number, record, answers_only) for number, record in enumerate(records)]
 
 
 def read_json_records(path: str | Path) -> list[object]:
-    """The records of a JSON list, unchecked. InputError where the file is no JSON list, or an empty one."""
+    """The records of a JSON list, unchecked. InputError where the file is not a JSON list, or an empty one."""
     path = Path(path)
     check_regular_file(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
         records = json.loads(text)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; the README says how to make or fetch each data file") from None
+        raise InputError(f"{path}: no such file; the README says how to make or download each data file") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; name the JSON file in it") from None
     except OSError as error:
@@ -54,20 +52,20 @@ def read_json_records(path: str | Path) -> list[object]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}; convert it to UTF-8") from None
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON ({error}); fetch or make the file again") from None
+        raise InputError(f"{path}: not valid JSON ({error}); download or make the file again") from None
     except RecursionError:
         raise InputError(f"{path}: not a list of records (nested too deeply)") from None
     except ValueError as error:  # a number of thousands of digits
-        raise InputError(f"{path}: not readable ({error}); fetch or make the file again") from None
+        raise InputError(f"{path}: not readable ({error}); download or make the file again") from None
     if not isinstance(records, list):
         raise InputError(f"{path}: a {type(records).__name__}, not a list of records")
     if not records:
-        raise InputError(f"{path}: holds no records")
+        raise InputError(f"{path}: an empty list, no records")
     return records
 
 
 def parse_sample(path: str | Path, number: int, record: object, answers_only: bool) -> Sample:
-    """One record, checked as read_samples() says."""
+    """Validate one record; see read_samples()."""
     where = f"{path}: record {number}"
     if not isinstance(record, dict):
         raise InputError(f"{where} is a {type(record).__name__}, not an object with instruction, input and output")
@@ -75,16 +73,14 @@ def parse_sample(path: str | Path, number: int, record: object, answers_only: bo
         if field not in record:
             raise InputError(f"{where} has no {field!r}; every record needs instruction, input and output")
         if not isinstance(record[field], str):
-            raise InputError(f"{where}: {field!r} is a {type(record[field]).__name__}, not text")
+            raise InputError(f"{where}: {field!r} is a {type(record[field]).__name__}, not a string")
         if len(record[field]) > MAX_FIELD_CHARACTERS:
-            raise InputError(
-                f"{where}: {field!r} has {len(record[field]):,} characters, {MAX_FIELD_CHARACTERS:,} is the "
-                "most; shorten it, or remove the record"
-            )
+            raise InputError(f"{where}: {field!r} has {len(record[field]):,} characters, the maximum is "
+                             f"{MAX_FIELD_CHARACTERS:,}; shorten it, or remove the record")
         try:
             record[field].encode("utf-8")
         except UnicodeEncodeError:
-            raise InputError(f"{where}: {field!r} holds half a surrogate pair, which is no text") from None
+            raise InputError(f"{where}: {field!r} is not valid Unicode (a lone surrogate)") from None
     if answers_only and record["output"] not in ("Yes.", "No."):
         raise InputError(f"{where}: output {record['output'][:40]!r} is neither 'Yes.' nor 'No.'")
     if not record["output"].strip():
@@ -94,7 +90,9 @@ def parse_sample(path: str | Path, number: int, record: object, answers_only: bo
 
 def shuffled_rows(count: int, seed: int, take: int | None = None) -> list[int]:
     """Row numbers in the order of `datasets`' shuffle(seed).select(range(take)): the published few-shot subset.
-    InputError for a seed that no generator takes."""
+
+    InputError for an invalid seed.
+    """
     check_seed(seed)
     from datasets import Dataset
 
@@ -103,14 +101,16 @@ def shuffled_rows(count: int, seed: int, take: int | None = None) -> list[int]:
 
 
 def check_seed(seed: int) -> None:
-    """InputError unless every generator takes the seed: numpy's takes 32 bits."""
+    """InputError unless the seed is one of 32 bits, as numpy's generators need it."""
     if not 0 <= seed < 1 << 32:
         raise InputError(f"--seed {seed}: give a whole number from 0 to {(1 << 32) - 1}")
 
 
 def hold_out(path: str | Path, rows: int, count: int) -> tuple[list[int], list[int]]:
-    """Numbers of the rows for (training, validation), `count` of them held out as alpaca-lora does: `datasets`
-    train_test_split, seed 42."""
+    """Row numbers for (training, validation): `count` rows held out as in alpaca-lora.
+
+    Source: `datasets` train_test_split with seed 42. InputError where nothing would be left to train on.
+    """
     if not 0 < count < rows:
         raise InputError(f"--val_set_size {count}: {path} has {rows} rows; hold out fewer")
     from datasets import Dataset
@@ -120,35 +120,35 @@ def hold_out(path: str | Path, rows: int, count: int) -> tuple[list[int], list[i
 
 
 def stratified_subset(rows: list[Sample], count: int, seed: int) -> list[Sample]:
-    """`count` of the rows in their order (-1: all), drawn with the seed; the share of each answer stays what it is."""
+    """`count` rows (-1: all) drawn with the seed, stratified by answer, in their original order."""
     if count in (-1, len(rows)):
         return rows
     from sklearn.model_selection import train_test_split
 
     answers = [row.output if row.output in ("Yes.", "No.") else "" for row in rows]
     (commonest, _), *others = Counter(answers).most_common()
-    if 0 < len(rows) - count <= len(others):  # scikit-learn leaves out one of each answer at least
-        spare = [row for row, answer in enumerate(answers) if answer == commonest]
-        out = set(np.random.default_rng(seed).choice(spare, len(rows) - count, replace=False).tolist())
-        return [row for number, row in enumerate(rows) if number not in out]
+    if 0 < len(rows) - count <= len(others):  # scikit-learn would leave out at least one row of each answer
+        candidates = [row for row, answer in enumerate(answers) if answer == commonest]
+        dropped = set(np.random.default_rng(seed).choice(candidates, len(rows) - count, replace=False).tolist())
+        return [row for number, row in enumerate(rows) if number not in dropped]
     try:
         drawn, _ = train_test_split(range(len(rows)), train_size=count, stratify=answers, random_state=seed)
     except ValueError:
-        raise InputError(f"--eval_samples {count}: cannot be drawn from {len(rows)} validation rows with each answer "
-                         f"among them; give {len(others) + 1} to {len(rows)}, or -1 for all") from None
+        raise InputError(f"--eval_samples {count}: too few for a stratified sample of {len(rows)} validation rows; "
+                         f"give {len(others) + 1} to {len(rows)}, or -1 for all") from None
     return [rows[row] for row in sorted(drawn)]
 
 
 def check_sample_size(path: str | Path, count: int, shots: int) -> None:
-    """InputError unless `shots` rows (-1: all) can be taken from `count`."""
+    """InputError unless `shots` rows (-1: all) can be drawn from `count` rows of the file `path`."""
     if shots == 0 or shots < -1:
         raise InputError(f"--sample {shots}: give a number of rows, or -1 for all")
     if shots > count:
-        raise InputError(f"--sample {shots}: {path} has {count} rows; take at most that many, or -1 for all")
+        raise InputError(f"--sample {shots}: {path} has {count} rows; give at most that many, or -1 for all")
 
 
 def title_counts(samples: list[Sample], path: str | Path = "") -> np.ndarray:
-    """Liked and disliked titles in each prompt: whole numbers of shape (n, 2).
+    """Number of liked and of disliked titles in each prompt, integers of shape (n, 2).
 
     InputError names the first sample whose input has no preference lists (CoT and alpaca data).
     """
@@ -162,19 +162,24 @@ def title_counts(samples: list[Sample], path: str | Path = "") -> np.ndarray:
 
 
 def liked_ratio(counts: np.ndarray) -> np.ndarray:
-    """The training-free control: liked / all titles in the prompt, from (n, 2) title counts; 0.5 without titles."""
+    """The training-free control: liked / all titles of the prompt, shape (n,); 0.5 without titles.
+
+    counts: shape (n, 2), as title_counts() gives them.
+    """
     titles = counts.sum(axis=1)
     return np.where(titles > 0, counts[:, 0] / np.maximum(titles, 1), 0.5)
 
 
 def user_ids(path: str | Path, samples: list[Sample]) -> np.ndarray | None:
-    """User of each sample, shape (n,), from the CSV view beside the JSON; None where there is no such view.
+    """User id of each sample, shape (n,), from the CSV view beside the JSON file; None without such a view.
 
     InputError where the two views disagree in length, in a label, or in how many titles the user liked.
     """
     view = Path(path).with_suffix(".csv")
     if not view.exists():
         return None
+    import pandas as pd
+
     try:
         table = pd.read_csv(view, dtype=str, keep_default_na=False)
     except (ValueError, pd.errors.ParserError) as error:
@@ -184,19 +189,19 @@ def user_ids(path: str | Path, samples: list[Sample]) -> np.ndarray | None:
     if len(table) != len(samples):
         raise InputError(f"{view}: {len(table)} rows beside {len(samples)} samples; make the data again")
     labels = np.array([sample.label for sample in samples])
-    differing = np.flatnonzero(table["rating"].to_numpy() != labels.astype(str))
-    if len(differing):
-        raise InputError(f"{view}: row {differing[0]} has another rating than {Path(path).name}; make the data again")
+    mismatches = np.flatnonzero(table["rating"].to_numpy() != labels.astype(str))
+    if len(mismatches):
+        raise InputError(f"{view}: row {mismatches[0]} has another rating than {Path(path).name}; make the data again")
     if "history_rating" in table:
-        _check_histories(view, table["history_rating"], samples)
+        _check_histories(view, table["history_rating"].tolist(), samples)
     return table["user_id"].to_numpy(dtype=object)
 
 
-def _check_histories(view: Path, ratings: Sequence[str], samples: list[Sample]) -> None:
+def _check_histories(view: Path, ratings: list[str], samples: list[Sample]) -> None:
     """InputError where the id view lists more liked or disliked items than the text (which may split a title)."""
-    for row, (listed, sample) in enumerate(zip(ratings, samples, strict=True)):
+    for row, (likes, sample) in enumerate(zip(ratings, samples, strict=True)):
         history = preference_text.parse(sample.input)
-        if history and (listed.count("1") > len(history.liked) or listed.count("0") > len(history.disliked)):
+        if history and (likes.count("1") > len(history.liked) or likes.count("0") > len(history.disliked)):
             raise InputError(f"{view}: row {row} has another history than record {row} of "
                              f"{view.with_suffix('.json').name}; make the data again")
 

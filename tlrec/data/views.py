@@ -1,5 +1,4 @@
-"""The two views of a split, row for row: text (NAME.json, for the language model) and ids (NAME.csv, for baselines).
-"""
+"""The two views of a split, row for row: text (NAME.json, for language models) and ids (NAME.csv, for baselines)."""
 
 from collections.abc import Iterable
 from json.encoder import encode_basestring_ascii as quoted
@@ -17,9 +16,9 @@ def id_row(user: str, items: Iterable, likes: Iterable, item: str, like: int, ti
 
 
 def id_rows_from_text(histories: Iterable[History], labels: Iterable[int], split: str) -> list[list]:
-    """The id view of samples that come without ids: an entry's text is the item, every row is a user of its own.
+    """Id rows of samples without ids: an entry's text serves as item id, and each row is a user of its own.
 
-    The history stands in the text's order, liked before disliked, and there is no timestamp.
+    The history has the text's order, liked before disliked; the timestamp is empty.
     """
     rows = []
     for number, (history, label) in enumerate(zip(histories, labels, strict=True)):
@@ -30,29 +29,30 @@ def id_rows_from_text(histories: Iterable[History], labels: Iterable[int], split
 
 
 def write_split(folder: Path, name: str, samples: list[dict[str, str]], rows: list[list] | None) -> None:
-    """Write both views of one split, row for row: NAME.json (indent 4, ASCII, no final newline) and NAME.csv (CRLF).
+    """Write both views of one split: NAME.json (indent 4, ASCII, no final newline) and NAME.csv (CRLF).
 
-    rows: None where the samples have no users and items.
+    rows: id rows, None where the samples have no users and items.
     """
     if rows is not None and len(samples) != len(rows):
         raise ValueError(f"{name}: {len(samples)} samples beside {len(rows)} id rows")
-    write_pairs(folder, name, zip(samples, rows or [None] * len(samples), strict=True))
+    write_pairs(folder, name, ((sample, rows[number] if rows else None) for number, sample in enumerate(samples)))
 
 
 def write_pairs(folder: Path, name: str, pairs: Iterable[tuple[dict[str, str], list | None]]) -> None:
-    """write_split() for (sample, id row) pairs that are made one by one and never stand in memory together."""
-    # the text comes last: a folder that has it has the ids as well
+    """write_split() for a stream of (sample, id row) pairs, which need not fit in memory."""
+    # NAME.json is renamed last: where it exists, NAME.csv does too
     with open_atomically(folder / f"{name}.json") as text, open_atomically(folder / f"{name}.csv") as table:
-        opening, ids, fields = "[", True, ()
+        opening, ids = "[", True
+        fields: tuple[str, ...] = ()
         table.write(csv_line(ID_COLUMNS))
         for record, row in pairs:
             if tuple(record) != fields:
                 fields = tuple(record)
-                form = ",\n".join(f"        {quoted(field).replace('%', '%%')}: %s" for field in fields)
-            # what json.dump(indent=4) writes, without its slow path
+                form = ",\n".join(f"        {quoted(key).replace('%', '%%')}: %s" for key in fields)
+            # as json.dump(indent=4) writes it, which is slower
             text.write(f"{opening}\n    {{\n{form % tuple(map(quoted, record.values()))}\n    }}")
             opening, ids = ",", row is not None
-            if ids:
+            if row is not None:
                 table.write(csv_line(row))
         text.write("\n]" if opening == "," else "[]")
     if not ids:

@@ -1,4 +1,4 @@
-"""Sliding windows over interactions: ten items of history, then the target.
+"""Sliding windows over interactions: ten items of history, then the target item.
 
 The rules are those of the published data (TALLRec, RecSys 2023, and TLRec): a user's interactions are sorted by the
 timestamp compared as text, and every interaction from the eleventh on is a target with the ten before it as history.
@@ -13,22 +13,22 @@ from tlrec.data.preference_text import make_sample
 from tlrec.data.views import id_row
 
 HISTORY_LENGTH = 10
-MAX_SPLIT_ROWS = 10_000  # of all windows, the published splits keep the last that many
+MAX_SPLIT_ROWS = 10_000  # the published splits keep the last 10,000 of all windows
 
 
 def sliding_windows(users: np.ndarray, timestamps: np.ndarray, last: int | None = None) -> np.ndarray:
     """Sliding windows over interactions.
 
     users, timestamps: arrays of shape (n,), in file order; timestamps are compared as text, ties keep file order.
-    Returns interaction indices of shape (rows, 11): ten of history, then the target. Users follow one another in order
-    of first appearance; with `last`, only the last that many rows are made.
+    Returns interaction indices of shape (rows, 11): ten of history, then the target. Users are in the order of their
+    first appearance. last: return only the last `last` rows.
     """
     user_codes, _ = pd.factorize(users)
     rows_per_user = np.maximum(np.bincount(user_codes) - HISTORY_LENGTH, 0)
     first_user = 0
     if last is not None:
-        rows_from_here = np.cumsum(rows_per_user[::-1])[::-1]
-        needed = np.flatnonzero(rows_from_here >= last)
+        rows_from_user_on = np.cumsum(rows_per_user[::-1])[::-1]
+        needed = np.flatnonzero(rows_from_user_on >= last)
         first_user = needed[-1] if len(needed) else 0
     interactions = np.flatnonzero(user_codes >= first_user)
     time_codes, _ = pd.factorize(pd.Series(timestamps[interactions]).astype(str), sort=True)
@@ -49,7 +49,10 @@ def samples_from_windows(
     timestamps: Sequence,
     entry: Callable[[object], str],
 ) -> tuple[list[dict[str, str]], list[list]]:
-    """Samples and id rows of windows: spans, shape (rows, 11), index the other arrays; `entry` gives an item's text."""
+    """Samples and id rows of windows.
+
+    spans: shape (rows, 11), indices into the other arrays. entry: an item's text, from its id.
+    """
     samples, rows = [], []
     for span, item_span, like_span in zip(spans, items[spans].tolist(), likes[spans].tolist(), strict=True):
         history, target = item_span[:-1], item_span[-1]
@@ -61,6 +64,6 @@ def samples_from_windows(
 
 
 def split_slices(count: int) -> dict[str, slice]:
-    """Rows of train, valid and test: 8:1:1 in the given order."""
+    """Rows of train, valid and test: 8:1:1 in the order given."""
     first, second = int(count * 0.8), int(count * 0.9)
     return {"train": slice(0, first), "valid": slice(first, second), "test": slice(second, count)}

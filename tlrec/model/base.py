@@ -5,6 +5,7 @@ import os
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 from tlrec import paths
 from tlrec.errors import InputError
@@ -100,14 +101,17 @@ def load_base_model(
     here = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **here)
-        how = {"dtype": compute, "local_files_only": True, "output_loading_info": True, **placement, **quantization}
+        how: dict[str, Any] = {"dtype": compute, "local_files_only": True, "output_loading_info": True, **placement,
+                               **quantization}
+        model_class: Any = AutoModelForCausalLM
         if quantization and device == "cpu" and (files := _weight_files(base)):
             config = AutoConfig.from_pretrained(base, **here)
-            model, found = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
+            model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+            model, found = model_class.from_pretrained(
                 None, config=config, state_dict=_read_without_mmap(files), **how)
             model.name_or_path = model.config.name_or_path = str(base)  # adapters write down what they belong to
         else:
-            model, found = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **how)
+            model, found = model_class.from_pretrained(base, trust_remote_code=False, **how)
     except Exception as error:  # the loaders raise many kinds for a bad folder
         said = " ".join(str(error).split())[:300]
         raise InputError(f"{base}: cannot be loaded as a causal language model ({said})") from None
@@ -165,7 +169,7 @@ def _read_without_mmap(files: list[Path]) -> dict:
     """
     from safetensors import safe_open
 
-    slices = {}
+    slices: dict[str, Any] = {}
     for path in files:
         file = safe_open(path, framework="pt", device="cpu", backend="pread")
         slices |= {name: file.get_slice(name) for name in file.keys()}

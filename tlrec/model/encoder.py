@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tlrec.data import preference_text
 from tlrec.data.samples import Sample
@@ -37,7 +37,7 @@ class EncodedSample(NamedTuple):
 class Encoder:
     """Samples to token ids under one tokenizer and one template. `truncation_counts`: what was cut to fit a cut-off."""
 
-    tokenizer: object
+    tokenizer: Any  # of transformers
     template: str = prompts.DEFAULT_TEMPLATE
     truncation_counts: Counter = field(default_factory=Counter)
 

@@ -1,6 +1,7 @@
 """What all prompts of a batch begin with (the template and the instruction), run through the model only once."""
 
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,16 +18,20 @@ class PrefixCache(DynamicCache):
 
     frozen = False
 
-    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *arguments, **named):
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args, **kwargs):
         if not self.frozen:
-            return super().update(keys, values, layer_idx, *arguments, **named)
-        kept = self.layers[layer_idx]
-        return tuple(torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2)
-                     for old, new in ((kept.keys, keys), (kept.values, values)))
+            return super().update(key_states, value_states, layer_idx, *args, **kwargs)
+        layer: Any = self.layers[layer_idx]
+        return _joined(layer.keys, key_states), _joined(layer.values, value_states)
 
     def is_plain(self, length: int) -> bool:
         """Whether each layer keeps `length` keys and values and nothing else (no sliding window, no state)."""
         return all(type(layer) is DynamicLayer and layer.get_seq_length() == length for layer in self.layers)
+
+
+def _joined(prefix: Tensor, states: Tensor) -> Tensor:
+    """The prefix, shape (1, heads, prefix, size), before each row of states, shape (batch, heads, length, size)."""
+    return torch.cat([prefix.expand(len(states), -1, -1, -1), states], dim=2)
 
 
 def is_supported(model) -> bool:

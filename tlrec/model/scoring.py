@@ -80,8 +80,8 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
         row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
         raise InputError(f"{named(row)}: the model answers with NaN or infinity; try --dtype float32, and look at its "
                          "adapter")
-    yes, no, total = logits.T
-    published = np.exp(yes - total) - np.exp(no - total)
+    yes, no, log_total = logits.T
+    published = np.exp(yes - log_total) - np.exp(no - log_total)
     return Scores(1 / (1 + np.exp(no - yes)), 1 / (1 + np.exp(-published)), yes, no)
 
 

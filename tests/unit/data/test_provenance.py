@@ -64,7 +64,7 @@ def test_how_a_file_compares_to_the_published_one(place, tmp_path, monkeypatch, 
 
 
 def test_too_few_rows_are_refused_before_anything_is_written(place):
-    with pytest.raises(InputError, match=r"a.csv: 1 samples for rec_data/x, so none for train"):
+    with pytest.raises(InputError, match=r"a.csv: 1 samples for rec_data/x, none of them for train"):
         publish(*made(1))
     assert not place.exists()
 

@@ -64,7 +64,7 @@ def test_damage_inside_a_compressed_member_and_a_password(tmp_path, kind):
     for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         locked[whole.index(header) + flags] |= 1
     damaged = whole[:3000] + bytes(200) + whole[3200:]
-    for content, message in ((locked, "a.csv is encrypted; unpack it"), (damaged, "not a whole zip archive")):
+    for content, message in ((locked, "a.csv is encrypted; unpack the archive"), (damaged, "not a valid zip archive")):
         archive.write_bytes(content)
         with pytest.raises(InputError, match=f"all.zip: {message}"), RawFiles(archive).open("a.csv") as file:
             file.read()
@@ -78,7 +78,7 @@ def test_only_the_archives_own_faults_are_called_damage(tmp_path):
     with pytest.raises(UnicodeDecodeError), RawFiles(archive).open("a.csv") as file:
         file.read().decode()  # the reader's fault, who says so himself
     archive.write_bytes(archive.read_bytes().replace("b\u00fc.csv".encode(), b"b\xff\xff.csv"))
-    with pytest.raises(InputError, match="all.zip: not a whole zip archive"), RawFiles(archive).open("a.csv"):
+    with pytest.raises(InputError, match="all.zip: not a valid zip archive"), RawFiles(archive).open("a.csv"):
         pass
 
 

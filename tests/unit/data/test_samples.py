@@ -14,15 +14,15 @@ GOOD = {"instruction": "i", "input": "x", "output": "Yes."}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"[{", "not JSON"),
-        (b"", "not JSON"),
+        (b"[{", "not valid JSON"),
+        (b"", "not valid JSON"),
         (b'{"a": 1}', "a dict, not a list of records"),
-        (b"[]", "holds no records"),
+        (b"[]", "an empty list"),
         (b"[1]", "record 0 is a int"),
         (json.dumps([GOOD, {"instruction": "i", "input": "x"}]).encode(), "record 1 has no 'output'"),
         (json.dumps([GOOD, {**GOOD, "input": None}]).encode(), "record 1: 'input' is a NoneType"),
         (json.dumps([{**GOOD, "output": "Yes"}]).encode(), "record 0: output 'Yes' is neither 'Yes.' nor 'No.'"),
-        (json.dumps([{**GOOD, "input": "\ud800"}]).encode(), "record 0: 'input' holds half a surrogate pair"),
+        (json.dumps([{**GOOD, "input": "\ud800"}]).encode(), "record 0: 'input' is not valid Unicode"),
         ('[{"instruction": "é"}]'.encode("latin-1"), "not UTF-8 at byte 18"),
         (b"[" * 100_000, "nested too deeply"),
     ],
@@ -105,7 +105,7 @@ def test_validation_rows_are_drawn_by_seed_in_the_shares_of_their_answers():
     assert len(nearly) == 199 and sum(row.output == "No." for row in nearly) == 50 and sorted(
         int(row.input) for row in nearly) == [int(row.input) for row in nearly]
     assert nearly == samples.stratified_subset(rows, 199, 7) != samples.stratified_subset(rows, 199, 8)
-    with pytest.raises(InputError, match="--eval_samples 1: cannot be drawn .*; give 2 to 200, or -1"):
+    with pytest.raises(InputError, match="--eval_samples 1: too few .*; give 2 to 200, or -1"):
         samples.stratified_subset(rows, 1, 7)
 
 

@@ -145,7 +145,7 @@ def test_no_room_keeps_what_was_there(home, record_property):
             run_log.append_record({"value": 3}, {"p_yes": [0.125] * 2000})
         assert run_log.runs_file().read_bytes() == before and not list((home / "results" / "predictions").iterdir())
         files.write_atomically(home / "test.json", "old")
-        with pytest.raises(InputError, match=r"test\.json: cannot be written .*what was there is intact"):
+        with pytest.raises(InputError, match=r"test\.json: cannot be written .*the old file is unchanged"):
             files.write_atomically(home / "test.json", "new" * 10_000)
         assert (home / "test.json").read_text() == "old"
         made = [("user", "items", "text")] * 3000
@@ -181,6 +181,6 @@ def test_no_permission_is_one_line(home, record_property):
                               env={**os.environ, "TLREC_HOME": str(home)})
     folder.chmod(0o755)
     assert finished.returncode == 2, finished.stderr
-    assert finished.stderr == f"error: {folder}: cannot be written to (Permission denied); choose another folder\n"
+    assert finished.stderr == f"error: {folder}: not writable (Permission denied); choose another folder\n"
     assert run_log.runs_file().read_bytes() == before
     record_property("figure", "1 write refused for want of permission: the record intact")

@@ -35,8 +35,8 @@ def test_records_go_in_as_they_are(home, tmp_path, capsys):
     ("content", "message"),
     [
         ("{}", "a dict, not a list"),
-        ("", "not JSON"),
-        (json.dumps([GOOD])[:-9], "not JSON"),
+        ("", "not valid JSON"),
+        (json.dumps([GOOD])[:-9], "not valid JSON"),
         (json.dumps([GOOD, {"instruction": "x", "output": "y"}]), "record 1 has no 'input'"),
         (json.dumps([GOOD | {"output": ""}]), "0 samples"),
     ],

@@ -156,7 +156,7 @@ def test_two_at_a_time_make_one_download(server, place):
 
 @pytest.mark.parametrize("new", ["http://raw.githubusercontent.com/file", "https://example.org/file"])
 def test_redirects_stay_with_https_and_with_our_hosts(new):
-    handler = download._RedirectsStayPut()
+    handler = download.SafeRedirects()
     request = download.urllib.request.Request("https://raw.githubusercontent.com/file")
     with pytest.raises(download.urllib.error.URLError, match="not followed"):
         handler.redirect_request(request, None, 302, "Found", {}, new)

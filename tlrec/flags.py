@@ -1,0 +1,155 @@
+"""The flags of a function: derived from its signature, parsed by annotation, explained from `Args:` blocks.
+
+A parameter annotated with a dataclass stands for one flag per field, so that scripts can share flags. A function with
+`*names` also takes words before the first flag.
+"""
+
+import dataclasses
+import inspect
+import math
+import textwrap
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from tlrec.errors import InputError
+
+HELP_WIDTH = 100  # characters
+TYPE_NAMES = {str: "TEXT", int: "INT", float: "NUMBER", bool: "True|False"}
+
+
+def flags(function: Callable) -> dict[str, inspect.Parameter]:
+    """The flags of `function` by name, annotations resolved; a dataclass parameter is replaced by its fields."""
+    hints = typing.get_type_hints(function)
+    known: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        hint = hints.get(name, str)
+        if dataclasses.is_dataclass(hint):
+            field_hints = typing.get_type_hints(hint)
+            for field in dataclasses.fields(hint):
+                known[field.name] = inspect.Parameter(
+                    field.name, parameter.kind, default=_default(field), annotation=field_hints[field.name])
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            known[name] = parameter.replace(annotation=hint)
+    return known
+
+
+def _default(field: dataclasses.Field) -> object:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+
+
+def takes_names(function: Callable) -> bool:
+    """Whether words may stand before the first flag."""
+    return any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(function).parameters.values())
+
+
+def value_type(hint: Any) -> Any:
+    """The type of a flag's value: the annotation without `| None`."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return next(kind for kind in kinds if kind is not type(None))
+
+
+def is_list(hint: object) -> bool:
+    return typing.get_origin(value_type(hint)) is list
+
+
+def type_name(hint: object) -> str:
+    """How a value is written: TEXT, INT, NUMBER, True|False, or LIST (texts with commas)."""
+    kind = value_type(hint)
+    return "LIST" if is_list(hint) else TYPE_NAMES.get(kind, "TEXT")
+
+
+def parser(name: str, hint: object) -> Callable[[str], object]:
+    """The function that turns the text of a flag into a value of its annotated type; it raises InputError."""
+    kind = value_type(hint)
+
+    def parse(text: str) -> object:
+        try:
+            if kind is bool:
+                return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+            if kind in (int, float):
+                if len(text) > 40:
+                    raise ValueError
+                number = kind(text)
+                if kind is float and not math.isfinite(number):
+                    raise ValueError
+                return number
+            if is_list(kind):
+                return [part for part in (p.strip(" '\"") for p in text.strip("[]() ").split(",")) if part]
+            return text
+        except (KeyError, ValueError):
+            wanted = {bool: "True or False", int: "a whole number", float: "a number"}[kind]
+            raise InputError(f"--{name} takes {wanted}, not {text[:40]!r}") from None
+
+    return parse
+
+
+def call_arguments(function: Callable, values: dict) -> dict:
+    """Flag values, flat by name, as the keyword arguments of `function`: dataclasses are built from their fields."""
+    hints = typing.get_type_hints(function)
+    arguments = {}
+    for name in inspect.signature(function).parameters:
+        hint = hints.get(name)
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            fields = {field.name for field in dataclasses.fields(hint)}
+            arguments[name] = hint(**{flag: value for flag, value in values.items() if flag in fields})
+        elif name in values:
+            arguments[name] = values[name]
+    return arguments
+
+
+def help_text(usage: str, function: Callable) -> str:
+    """Help of one command: usage, description, and every flag with its type, default and text."""
+    known = flags(function)
+    lines = [f"Usage: {usage}{' [--flags]' if known else ''}", "", description(function)]
+    texts = argument_texts(function)
+    if known:
+        lines += ["", "Flags:"]
+    for name, parameter in known.items():
+        lines.append(f"  --{name} {type_name(parameter.annotation)} ({_default_text(parameter.default)})")
+        lines += textwrap.wrap(texts.get(name, ""), HELP_WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6,
+                               break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def description(function: Callable) -> str:
+    """The docstring above its `Args:` block."""
+    return f"\n{inspect.getdoc(function) or ''}".partition("\nArgs:\n")[0].strip()
+
+
+def argument_texts(function: Callable) -> dict[str, str]:
+    """What the `Args:` blocks say of each flag: the function's, and those of its dataclass parameters and their bases.
+
+    Where several describe the same flag, the function goes before a dataclass, and a class before its bases.
+    """
+    docstrings = [function.__doc__]
+    for hint in typing.get_type_hints(function).values():
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            docstrings += [vars(parent).get("__doc__") for parent in hint.__mro__]
+    return {name: text for docstring in reversed(docstrings) for name, text in _args_block(docstring or "").items()}
+
+
+def _args_block(docstring: str) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    name = ""
+    for line in f"\n{inspect.cleandoc(docstring)}".partition("\nArgs:\n")[2].splitlines():
+        if not line.startswith("    "):
+            break
+        if line[4] != " ":  # not the continuation of a text
+            name, _, text = line.strip().partition(": ")
+            texts[name] = text
+        else:
+            texts[name] += f" {line.strip()}"
+    return texts
+
+
+def _default_text(default: object) -> str:
+    if default is inspect.Parameter.empty:
+        return "required"
+    if default is None:  # what happens without the flag stands in its text
+        return "optional"
+    text = ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+    return "default: " + (text or "''")
