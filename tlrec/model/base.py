@@ -165,7 +165,7 @@ def _read_without_mmap(files: list[Path]) -> dict:
     """
     from safetensors import safe_open
 
-    slices = {}
+    slices: dict = {}
     for path in files:
         file = safe_open(path, framework="pt", device="cpu", backend="pread")
         slices |= {name: file.get_slice(name) for name in file.keys()}
