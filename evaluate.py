@@ -16,10 +16,9 @@ from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics, run_log
 from tlrec.model import prompts
-from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter
+from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter, lora_config
 from tlrec.model.base import check_quantization, load_base_model, recorded_name, resolve_base_model, select_device
 from tlrec.model.fingerprint import base_model_fingerprint
-from tlrec.model.lora import lora_config, lora_settings_hash
 
 METHODS = ("llm", "liked-ratio")
 SAMPLE_SEED = 0
@@ -86,7 +85,7 @@ def main(
         "test_rows": len(rows),
         "base_model": base_model_fingerprint(base) if base else None,
         "adapter_sha256": files.sha256(adapter.weights) if adapter else None,
-        **({"adapter_settings_sha256": lora_settings_hash(adapter)} if adapter else {}),
+        **({"adapter_settings_sha256": adapter.config.settings_hash()} if adapter else {}),
         "load_in_8bit": load_in_8bit,
         "dtype": dtype,
         "prompt_template": prompt_template,
@@ -104,8 +103,8 @@ def main(
         _print_figures(recorded["metrics"])
         return
     print(f"{system}: {len(rows)} rows of {test_path}")
-    tuned_with = adapter.manifest.get("arguments", {}).get("prompt_template", prompt_template) if adapter else None
-    if adapter and tuned_with != prompt_template:
+    tuned_with = adapter.manifest.arguments["prompt_template"] if adapter and adapter.manifest else prompt_template
+    if tuned_with != prompt_template:
         print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with {prompt_template}")
     folder = paths.writable_directory(paths.results_dir())
     began = time.time()
@@ -176,16 +175,16 @@ def _system(method: str, base: Path | None, adapter: Adapter | None) -> str:
 
 def _adapter_record(adapter: Adapter) -> dict:
     """What a record says of the adapter: chain, shots, seed, where its last tuning data came from, and its cost."""
-    manifest = adapter.manifest
+    manifest = adapter.manifest.model_dump() if adapter.manifest else {}
     return {
         "chain": adapter.chain,
         "rows_of_chain": adapter.rows_of_chain,
         "shots": manifest.get("shots"),
         "seed": manifest.get("seed"),
         "train_domain": adapter.chain[-1],
-        "tuning_seconds": round(manifest.get("seconds", 0) + manifest.get("seconds_before", 0), 1),
+        "tuning_seconds": round(adapter.seconds, 1),
         "adapter": {"path": str(adapter.folder), "cuts": manifest.get("cuts"), "steps": manifest.get("steps"),
-                    "data": manifest.get("data"), "arguments": manifest.get("arguments")},
+                    "data": manifest.get("data"), "arguments": manifest.get("arguments"), "commands": adapter.commands},
     }
 
 

@@ -8,10 +8,15 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from tlrec import paths
 from tlrec.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
 
 
 def sha256(path: str | Path) -> str:
@@ -49,6 +54,25 @@ def read_json(path: Path, need: str) -> Any:
         raise InputError(f"{path}: no such file; {need}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
+
+
+def validate(model: type[Model], payload: object, path: Path, cure: str) -> Model:
+    """A JSON payload as a pydantic model; InputError names the file and its first wrong field."""
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply; {cure}") from None
+    names = [str(part) for part in first["loc"]]  # with the branches of unions, such as `int` and `list[str]`
+    field = ".".join(name for name in names if name.isidentifier() and name not in ("int", "float", "str"))
+    value = str(first["input"])[:60]
+    if first["type"] == "missing":
+        raise InputError(f"{path}: {field} is missing; {cure}")
+    wrong = first["msg"].removeprefix("Value error, ")
+    raise InputError(f"{path}: {f'{field} is {value!r}: ' if field else ''}{wrong}; {cure}")
 
 
 def safetensors_names(path: Path) -> list[str]:

@@ -19,9 +19,8 @@ from base_model import random_llama
 from base_model.prepare import convert
 from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
-from tlrec.model.adapter import attach_adapter, inspect_adapter
+from tlrec.model.adapter import attach_adapter, inspect_adapter, lora_config
 from tlrec.model.base import load_base_model, resolve_base_model
-from tlrec.model.lora import lora_config
 from tlrec.training import checkpoints
 
 SURVIVED: list[Path] = []  # marks that no stranger's code has made

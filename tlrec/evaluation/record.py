@@ -54,7 +54,7 @@ def _counts_or_none(value: object) -> bool:
 def _adapter(value: object) -> bool:
     arguments = (value.get("arguments") if isinstance(value, dict) else None) or {}
     return value is None or isinstance(value, dict) and _text(value.get("path")) and isinstance(arguments, dict) and (
-        isinstance(value.get("data"), dict | None) and (not arguments or "shots" in arguments))
+        isinstance(value.get("data"), dict | None))
 
 
 FIELD_TYPES = {  # of an evaluation's fields

@@ -5,16 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import evaluate
-import ins_tuning
-import rec_tuning
 from baselines import controls, grid
 from tlrec import cli, files, paths
 from tlrec.errors import InputError
-from tlrec.model.adapter import MANIFEST_FILE, weights_file
+from tlrec.model.adapter import weights_file
 from tlrec.model.base import resolve_base_model
 from tlrec.model.fingerprint import matches_fingerprint
-
-_OTHER_NAMES = {"train_path": "train_data_path", "valid_path": "val_data_path", "start": "resume_from_checkpoint"}
+from tlrec.model.manifest import MANIFEST_FILE
 
 
 def commands(record: dict) -> list[str]:
@@ -28,30 +25,7 @@ def commands(record: dict) -> list[str]:
     if record["method"] not in evaluate.METHODS:
         return [cli.command_line("-m baselines.controls", controls.main, arguments | {"methods": record["method"]})]
     adapter = record.get("adapter") or {}
-    stages = _stages(adapter.get("arguments"), adapter.get("data"))
-    return [*stages, cli.command_line("evaluate.py", evaluate.main, arguments)]
-
-
-def _stages(arguments: dict | None, data: dict | None) -> list[str]:
-    if not arguments:
-        return []
-    named, notes = {_OTHER_NAMES.get(name, name): value for name, value in arguments.items()}, []
-    if "sample" not in named:  # of an adapter from before it was noted
-        named["sample"] = data["train"]["rows"] if named["shots"] is None else named["shots"]
-        notes = ["# --sample is the number of rows tuned on: this adapter is older than the note of what was asked for"]
-    if named["shots"] is not None:
-        command = cli.command_line("rec_tuning.py", rec_tuning.main, named)
-    else:
-        if data["valid"] and data["valid"]["path"] == data["train"]["path"]:
-            named |= {"val_data_path": None, "val_set_size": data["valid"]["rows"]}
-        command = cli.command_line("ins_tuning.py", ins_tuning.main, named)
-    if not named["resume_from_checkpoint"]:
-        return [*notes, command]
-    manifest = _manifest(named["resume_from_checkpoint"])
-    if manifest is None:
-        place = " ".join(str(named["resume_from_checkpoint"]).split())  # one line, whatever it holds
-        return [f"# {place}: its manifest is not here; bring this adapter", command]
-    return [*_stages(manifest["arguments"], manifest["data"]), *notes, command]
+    return [*adapter.get("commands", []), cli.command_line("evaluate.py", evaluate.main, arguments)]
 
 
 def _manifest(folder: str) -> dict | None:
@@ -91,7 +65,8 @@ def changed_inputs(record: dict) -> list[str]:
         for split, part in (adapter.get("data") or {}).items():
             if part:
                 check(f"{split} data of the adapter", part["path"], part.get("sha256"), files.sha256)
-        made, start = (_manifest(place) if place else None) or {}, (adapter.get("arguments") or {}).get("start")
+        made = (_manifest(place) if place else None) or {}
+        start = (adapter.get("arguments") or {}).get("resume_from_checkpoint")
         check("starting adapter", start, made.get("request", {}).get("start"), _weights_hash)
         place = start
     return found
@@ -106,6 +81,6 @@ def _chain(record: dict) -> list[dict]:
     found, adapter = [], record.get("adapter")
     while adapter and len(found) < 100:  # a chain that starts from itself would not end
         found.append(adapter)
-        start = (adapter.get("arguments") or {}).get("start")
+        start = (adapter.get("arguments") or {}).get("resume_from_checkpoint")
         adapter = _manifest(start) if start else None
     return found
