@@ -1,111 +1,79 @@
-"""The commands that make a recorded run again, and whether its data, base model and adapter are still the same."""
+"""Whether the data, base model and adapter behind a record are still the recorded ones."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import evaluate
-import ins_tuning
-import rec_tuning
-from baselines import controls, grid
-from tlrec import cli, files, paths
+from tlrec import files, paths
 from tlrec.errors import InputError
 from tlrec.model.adapter import MANIFEST_FILE, weights_file
 from tlrec.model.base import resolve_base_model
 from tlrec.model.fingerprint import matches_fingerprint
 
-_OTHER_NAMES = {"train_path": "train_data_path", "valid_path": "val_data_path", "start": "resume_from_checkpoint"}
+
+def rerun(record: dict[str, Any]) -> list[str]:
+    """Lines to print: what the run was, and the commands that make it again in TLREC_HOME. InputError after them is
+    changed_inputs' business."""
+    run = (f"{record['system']}: commit {record.get('commit')}, torch {record['versions'].get('torch')}, "
+           f"{record['time']}; in {paths.home_dir()}")
+    return [" ".join(line.split()) for line in (f"# {run}", *record["commands"])]  # one line each, whatever it holds
 
 
-def commands(record: dict) -> list[str]:
-    """The commands behind a record, first to last: every tuning stage whose manifest is at hand, then the evaluation.
-
-    Run them in TLREC_HOME, to which the record's paths are relative.
-    """
-    arguments = record["arguments"]
-    if record["method"] == "baseline":
-        return [cli.command_line("-m baselines.grid", grid.main, arguments)]
-    if record["method"] not in evaluate.METHODS:
-        return [cli.command_line("-m baselines.controls", controls.main, arguments | {"methods": record["method"]})]
-    adapter = record.get("adapter") or {}
-    stages = _stages(adapter.get("arguments"), adapter.get("data"))
-    return [*stages, cli.command_line("evaluate.py", evaluate.main, arguments)]
-
-
-def _stages(arguments: dict | None, data: dict | None) -> list[str]:
-    if not arguments:
-        return []
-    named, notes = {_OTHER_NAMES.get(name, name): value for name, value in arguments.items()}, []
-    if "sample" not in named:  # of an adapter from before it was noted
-        named["sample"] = data["train"]["rows"] if named["shots"] is None else named["shots"]
-        notes = ["# --sample is the number of rows tuned on: this adapter is older than the note of what was asked for"]
-    if named["shots"] is not None:
-        command = cli.command_line("rec_tuning.py", rec_tuning.main, named)
-    else:
-        if data["valid"] and data["valid"]["path"] == data["train"]["path"]:
-            named |= {"val_data_path": None, "val_set_size": data["valid"]["rows"]}
-        command = cli.command_line("ins_tuning.py", ins_tuning.main, named)
-    if not named["resume_from_checkpoint"]:
-        return [*notes, command]
-    manifest = _manifest(named["resume_from_checkpoint"])
-    if manifest is None:
-        place = " ".join(str(named["resume_from_checkpoint"]).split())  # one line, whatever it holds
-        return [f"# {place}: its manifest is not here; bring this adapter", command]
-    return [*_stages(manifest["arguments"], manifest["data"]), *notes, command]
-
-
-def _manifest(folder: str) -> dict | None:
-    try:
-        return paths.relative_to_home(json.loads((paths.home_dir() / folder / MANIFEST_FILE).read_text()))
-    except (OSError, ValueError):
-        return None
-
-
-def changed_inputs(record: dict) -> list[str]:
-    """What is not as it was when the run was made, one line each; empty where a rerun has what it needs."""
+def changed_inputs(record: dict[str, Any]) -> list[str]:
+    """What differs from the recorded run's inputs, one line each; empty where a rerun has what it needs."""
     request, arguments = record["request"], record["arguments"]
-    found = []
+    changes = []
 
-    def check(what: str, place: str | None, wanted: str | None, now: Callable[[Path], str]) -> None:
-        if not place or not wanted:
+    def check(what: str, name: str | None, recorded: str | None, current: Callable[[Path], str]) -> None:
+        if not name or not recorded:
             return
-        path = paths.home_dir() / place
+        path = paths.home_dir() / name
         try:
-            if now(path) != wanted:
-                found.append(f"{what} {path}: differs from the recorded one")
+            if current(path) != recorded:
+                changes.append(f"{what} {path}: differs from the recorded one")
         except (OSError, InputError) as error:
-            found.append(f"{what} {path}: cannot be read ({getattr(error, 'strerror', None) or error})")
+            changes.append(f"{what} {path}: cannot be read ({getattr(error, 'strerror', None) or error})")
 
     data = Path(record["test_data"]["path"])
     for split in ("test", "train", "valid"):
-        place = arguments.get(f"{split}_data_path") or str(data.with_name(f"{split}.json"))
-        check(f"{split} data", place, request.get(f"{split}_sha256"), files.sha256)
-    made_on = request.get("base_model")
+        name = arguments.get(f"{split}_data_path") or str(data.with_name(f"{split}.json"))
+        check(f"{split} data", name, request.get(f"{split}_sha256"), files.sha256)
+    fingerprint = request.get("base_model")
     base = arguments.get("base_model")  # a name under base_model/, or a path
     base = str(paths.home_dir() / base) if base and (paths.home_dir() / base).is_dir() else base
-    check("base model", base, made_on,
-          lambda _: made_on if matches_fingerprint(made_on, resolve_base_model(base)) else "")
-    check("adapter", arguments.get("lora_weights"), request.get("adapter_sha256"), _weights_hash)
-    place = arguments.get("lora_weights")
+    check("base model", base, fingerprint,
+          lambda _: fingerprint if matches_fingerprint(fingerprint, resolve_base_model(base)) else "")
+    folder = arguments.get("lora_weights")
+    check("adapter", folder, request.get("adapter_sha256"), _weights_hash)
     for adapter in _chain(record):
         for split, part in (adapter.get("data") or {}).items():
             if part:
                 check(f"{split} data of the adapter", part["path"], part.get("sha256"), files.sha256)
-        made, start = (_manifest(place) if place else None) or {}, (adapter.get("arguments") or {}).get("start")
-        check("starting adapter", start, made.get("request", {}).get("start"), _weights_hash)
-        place = start
-    return found
+        manifest, start = _manifest(folder) if folder else {}, (adapter.get("arguments") or {}).get("start")
+        check("starting adapter", start, manifest.get("request", {}).get("start"), _weights_hash)
+        folder = start
+    return changes
 
 
 def _weights_hash(folder: Path) -> str:
     return files.sha256(weights_file(folder))
 
 
-def _chain(record: dict) -> list[dict]:
+def _manifest(folder: str) -> dict[str, Any]:
+    """The manifest of an adapter, paths relative to TLREC_HOME; empty where there is none."""
+    try:
+        return paths.relative_to_home(json.loads((paths.home_dir() / folder / MANIFEST_FILE).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _chain(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Arguments and data of every tuning behind a record whose manifest is at hand, the last one first."""
-    found, adapter = [], record.get("adapter")
-    while adapter and len(found) < 100:  # a chain that starts from itself would not end
-        found.append(adapter)
+    chain: list[dict[str, Any]] = []
+    adapter = record.get("adapter")
+    while adapter and len(chain) < 100:  # a chain that starts from itself would not end
+        chain.append(adapter)
         start = (adapter.get("arguments") or {}).get("start")
         adapter = _manifest(start) if start else None
-    return found
+    return chain
