@@ -1,4 +1,4 @@
-"""Whether the data, base model and adapter behind a record are still the recorded ones."""
+"""The commands that make a recorded run again, and whether its data, base model and adapter are still the same."""
 
 import json
 from collections.abc import Callable
@@ -12,12 +12,11 @@ from tlrec.model.base import resolve_base_model
 from tlrec.model.fingerprint import matches_fingerprint
 
 
-def rerun(record: dict[str, Any]) -> list[str]:
-    """Lines to print: what the run was, and the commands that make it again in TLREC_HOME. InputError after them is
-    changed_inputs' business."""
+def command_lines(record: dict[str, Any]) -> list[str]:
+    """What the run was, as a comment, and the commands that make it again in TLREC_HOME, first to last."""
     run = (f"{record['system']}: commit {record.get('commit')}, torch {record['versions'].get('torch')}, "
            f"{record['time']}; in {paths.home_dir()}")
-    return [" ".join(line.split()) for line in (f"# {run}", *record["commands"])]  # one line each, whatever it holds
+    return [" ".join(line.split()) for line in (f"# {run}", *record["commands"])]  # one line each, whatever they hold
 
 
 def changed_inputs(record: dict[str, Any]) -> list[str]:
@@ -61,9 +60,9 @@ def _weights_hash(folder: Path) -> str:
 
 
 def _manifest(folder: str) -> dict[str, Any]:
-    """The manifest of an adapter, paths relative to TLREC_HOME; empty where there is none."""
+    """The manifest of an adapter; empty where there is none."""
     try:
-        return paths.relative_to_home(json.loads((paths.home_dir() / folder / MANIFEST_FILE).read_text()))
+        return json.loads((paths.home_dir() / folder / MANIFEST_FILE).read_text())
     except (OSError, ValueError):
         return {}
 

@@ -1,0 +1,155 @@
+"""The commands of report.py: read records, print or write what one of the modules beside makes of them."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlrec import files, paths
+from tlrec.errors import InputError
+from tlrec.reports import chain, compare, front_page, generated_blocks, records, rerun, table1, tables
+
+REFERENCE = str(paths.ROOT / "results" / "reference" / "*" / "runs.jsonl")
+
+
+@dataclass(frozen=True)
+class SplitRecords:
+    """Flags that choose the records of a split.
+
+    Args:
+        runs: one or more record files to read (default: results/runs.jsonl)
+        experiment: only the records of this name
+        split: the split whose evaluations count, all rows of it
+    """
+
+    runs: list[str] | None = None
+    experiment: str | None = None
+    split: str = "test"
+
+    def read(self) -> list[dict]:
+        """The latest of each run on all rows of the split; what is left out is printed to standard error."""
+        latest = records.latest_per_request(records.read_runs(self.runs), self.experiment)
+        chosen, notes = records.on_whole_split(latest, self.split)
+        for note in notes:
+            print(note, file=sys.stderr)
+        return chosen
+
+
+def table(
+    experiment: str | None = None, runs: list[str] | None = None, output: str | None = None, published: bool = False,
+    ids: bool = False,
+) -> None:
+    """Print one table of evaluations; the latest record of each run counts.
+
+    Args:
+        experiment: only the records of this name
+        runs: one or more record files to read (default: results/runs.jsonl)
+        output: also write the table's records to this JSON file
+        published: also print the published figures
+        ids: also print the run ids, which compare takes
+    """
+    latest = records.latest_per_request(records.read_runs(runs), experiment)
+    rows = tables.evaluations(latest)
+    if ids:
+        names = ["run", *(record["run_id"] for record in latest)]
+        rows = [[*row, name] for row, name in zip(rows, names, strict=True)]
+    print(tables.markdown(rows))
+    if published:
+        print("\nPublished, LLaMA-7B, AUC x 100:\n\n" + tables.markdown(tables.published()))
+    if output:
+        _write(Path(output), json.dumps([records.short(record) for record in latest], indent=2) + "\n")
+        print(f"written to {output}")
+
+
+def table_1(chosen: SplitRecords, output: str | None = None) -> None:
+    """Print Table 1: systems x movie/book x shots, ours beside the published.
+
+    Args:
+        output: also write OUTPUT.md, OUTPUT.tex (booktabs) and OUTPUT.csv
+    """
+    texts = table1.render([*records.cells(chosen.read()), *records.published_cells()])
+    print(texts["md"], end="")
+    if output:
+        for ending, text in texts.items():
+            _write(Path(f"{output}.{ending}"), text)
+        print(f"\nwritten to {output}.md, .tex and .csv")
+
+
+def summary(runs: list[str] | None = None) -> None:
+    """Print the front page's table: one row a system on movie, ours beside the published.
+
+    Args:
+        runs: one or more record files to read (default: results/reference/*/runs.jsonl)
+    """
+    latest = records.latest_per_request(records.read_runs(runs or [REFERENCE]))
+    chosen, _ = records.on_whole_split([record for record in latest if record["test_domain"] == "movie"], "test")
+    print(front_page.render([*records.cells(chosen), *records.published_cells()]))
+
+
+def compare_runs(run_a: str, run_b: str, runs: list[str] | None = None) -> None:
+    """Compare two runs on the same test rows: paired bootstrap and DeLong's test, for AUC and UAUC.
+
+    Args:
+        run_a: run id, or its beginning or end (`python report.py table --ids True` lists them)
+        run_b: the run that is subtracted
+        runs: one or more record files to read (default: results/runs.jsonl)
+    """
+    read = records.read_runs(runs)
+    print(compare.compare(records.find(read, run_a), records.find(read, run_b)))
+
+
+def draw_figures(chosen: SplitRecords, output: str | None = None) -> None:
+    """Draw the figures, each as PNG and SVG.
+
+    Args:
+        output: the folder to write to (default: results/figures)
+    """
+    evaluations = chosen.read()
+    folder = paths.writable_directory(output or paths.results_dir() / "figures")
+    from tlrec.reports import figures
+
+    drawn, notes = figures.draw(evaluations, folder)
+    print(*notes, sep="\n", end="\n" if notes else "", file=sys.stderr)
+    print(*drawn, sep="\n")
+
+
+def draw_chain(output: str = "docs/chain.svg") -> None:
+    """Draw the stages of TALLRec and TLRec as SVG, for light and dark pages.
+
+    Args:
+        output: the file to write
+    """
+    _write(Path(output), chain.svg())
+    print(output)
+
+
+def rerun_commands(run: str, runs: list[str] | None = None) -> None:
+    """Print the commands that make a run again, and check that data, base model and adapter are the recorded ones.
+
+    Args:
+        run: run id, or its beginning or end (`python report.py table --ids True` lists them)
+        runs: one or more record files to read (default: results/runs.jsonl)
+    """
+    record = records.find(records.read_runs(runs), run)
+    print(*rerun.command_lines(record), sep="\n")
+    changed = rerun.changed_inputs(record)
+    if changed:
+        raise InputError("; ".join(changed))
+    print("# data, base model and adapter are the recorded ones")
+
+
+def fill_pages(path: str | None = None) -> None:
+    """Fill the blocks between `<!-- COMMAND -->` and `<!-- end -->` with what their commands print.
+
+    COMMAND is python report.py ..., python -m benchmarks.roofline, or cat of a table under results/reference.
+
+    Args:
+        path: the file to rewrite in place (default: the repository's README.md and docs/*.md)
+    """
+    for page in [Path(path)] if path else generated_blocks.pages():
+        print(f"{page}: {generated_blocks.rewrite(page)} blocks filled")
+
+
+def _write(path: Path, text: str) -> None:
+    paths.writable_directory(path.parent)
+    files.write_atomically(path, text)
