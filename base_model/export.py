@@ -10,10 +10,9 @@ from pathlib import Path
 from tlrec import cli, files, paths
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
-from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter
+from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter, lora_config
 from tlrec.model.base import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
-from tlrec.model.lora import lora_config
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 
@@ -64,7 +63,7 @@ def merge(base: Path, adapter: Adapter, output: Path, dtype: str) -> None:
             "sha256": files.sha256(adapter.weights),
             "chain": adapter.chain,
             "rows_of_chain": adapter.rows_of_chain,
-            "prompt_template": adapter.manifest.get("arguments", {}).get("prompt_template"),
+            "prompt_template": adapter.manifest.arguments["prompt_template"] if adapter.manifest else None,
         },
         "dtype": dtype,
         **run_log.environment(),

@@ -18,9 +18,9 @@ from tlrec import cli, files
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics
-from tlrec.model.adapter import MANIFEST_FILE, attach_adapter, inspect_adapter
+from tlrec.model.adapter import attach_adapter, inspect_adapter, lora_config
 from tlrec.model.base import load_base_model, resolve_base_model, select_device
-from tlrec.model.lora import lora_config
+from tlrec.model.manifest import MANIFEST_FILE
 from tlrec.training import checkpoints
 
 SCORES = "validation_scores.json"

@@ -9,6 +9,7 @@ nothing. `reload` is a process of its own that has only the adapter's folder; it
 results/reference.
 """
 
+import dataclasses
 import json
 import sys
 import threading
@@ -18,17 +19,18 @@ from pathlib import Path
 import numpy as np
 
 from base_model import random_llama
+from rec_tuning import Config
 from tlrec import cli, files, paths
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
-from tlrec.model.adapter import WEIGHT_FILES, attach_adapter, inspect_adapter
+from tlrec.model.adapter import WEIGHT_FILES, attach_adapter, inspect_adapter, lora_config
 from tlrec.model.base import load_base_model, resolve_base_model, select_device
-from tlrec.model.lora import lora_config
 from tlrec.reports.tables import markdown
 from tlrec.training import checkpoints
-from tlrec.training.config import TuningConfig, TuningPlan, resolve
-from tlrec.training.tune import _save, _trainer
+from tlrec.training.build import build_trainer
+from tlrec.training.plan import resolve
+from tlrec.training.tune import save_adapter
 
 PROMPTS = 4
 SAME = 1e-4  # of P(Yes)
@@ -48,17 +50,14 @@ def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
     if (output / WEIGHT_FILES[0]).exists():
         raise InputError(f"{output}: holds an adapter already; remove it, or give another --output_dir")
     data = paths.home_dir() / "rec_data" / "movie" / "train.json"
-    settings = TuningConfig(
-        base_model=base_model, output_dir=str(output), batch_size=1, max_steps=1, warmup_steps=0, load_in_8bit=True,
-        dtype="float32", gradient_checkpointing=True)
-    stage = TuningPlan(
-        train_path=data, train=samples.read_samples(data, answers_only=True)[:1], train_rows=[0], valid_path=None,
-        valid=[], shots=1, seed=0, start=None, learning_rate=1e-4, num_epochs=1, group_by_length=True,
-        select_by="none", eval_steps=1, keep_checkpoints=1)
-    base, _ = resolve(settings, stage)
+    plan = resolve(Config(
+        base_model=base_model, train_data_path=str(data), output_dir=str(output), sample=1, num_epochs=1, eval_steps=1,
+        keep_checkpoints=1, select_by="none", batch_size=1, max_steps=1, warmup_steps=0, load_in_8bit=True,
+        dtype="float32", gradient_checkpointing=True))
+    plan = dataclasses.replace(plan, train=samples.read_samples(data, answers_only=True)[:1], train_rows=[0])
     laps = _Laps()
-    checkpoint, taken = checkpoints.latest_checkpoint(output, "llama7b")
-    trainer, _, before = _trainer(settings, stage, base, None, "llama7b")
+    checkpoint, taken = checkpoints.latest_checkpoint(output, plan.fingerprint)
+    trainer, _ = build_trainer(plan)
     laps.end("load in 8-bit")
     from tlrec.model import scoring
 
@@ -69,9 +68,9 @@ def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
         laps.seconds["one rec-tuning step"] = round(taken, 1)  # by the process that made the checkpoint
     scores = scoring.score(trainer.model, trainer.encoder, _prompts())
     laps.end(f"score {PROMPTS} prompts, tuned")
-    _save(trainer, output, before)
+    save_adapter(trainer, output)
     laps.end("save the adapter")
-    part = {"trainable_parameters": trainable, "resumed": bool(checkpoint), "seed": stage.seed,
+    part = {"trainable_parameters": trainable, "resumed": bool(checkpoint), "seed": plan.config.seed,
             "p_yes": scores.p_yes.tolist(), **laps.record()}
     (output / PART).write_text(json.dumps(part))
 

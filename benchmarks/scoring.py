@@ -17,7 +17,7 @@ from tlrec import cli
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics
-from tlrec.model.adapter import attach_adapter, inspect_adapter
+from tlrec.model.adapter import attach_adapter, inspect_adapter, lora_config
 from tlrec.model.base import load_base_model, max_positions, resolve_base_model
 
 WAYS = ("ours", "plain", "published")
@@ -34,7 +34,6 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
 
     from tlrec.model import scoring
     from tlrec.model.encoder import Encoder
-    from tlrec.model.lora import lora_config
 
     logging.set_verbosity_error()
     base = resolve_base_model(base_model)

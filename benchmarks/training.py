@@ -36,12 +36,12 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     from torch.utils.data import SequentialSampler
     from transformers.utils import logging
 
+    from rec_tuning import Config
     from tlrec.evaluation import metrics
     from tlrec.model import scoring
     from tlrec.model.encoder import Encoder
-    from tlrec.training.config import TuningConfig
+    from tlrec.training.build import training_features
     from tlrec.training.trainer import RecTrainer
-    from tlrec.training.tune import _features
 
     logging.set_verbosity_error()
     ours = way.startswith("ours")
@@ -50,10 +50,11 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     base = resolve_base_model(base_model)
     model, tokenizer = load_base_model(base, False, dtype, "cuda" if cuda else "cpu")
     encoder = Encoder(tokenizer)
-    settings = TuningConfig(base_model, "", train_on_inputs=way != "ours, answer only")
+    config = Config(base_model=base_model, train_data_path=data, output_dir="",
+                    train_on_inputs=way != "ours, answer only")
     read = samples.read_samples(samples.Path(data), answers_only=True)
     picked = [read[row] for row in samples.shuffled_rows(len(read), seed, rows)]
-    features = [_features(encoder, sample, settings, "a row") | ({"row": number} if ours else {})
+    features = [training_features(encoder, sample, config, "a row") | ({"row": number} if ours else {})
                 for number, sample in enumerate(picked)]
     if way == "published":
         model.enable_input_require_grads()

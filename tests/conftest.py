@@ -103,6 +103,18 @@ def run(words: list[str]) -> None:
     cli.run(getattr(module, "main", None) or module.table, words[1:], words[0])
 
 
+def manifest(**changes) -> str:
+    """A valid tlrec.json of an adapter of a base model named tiny, with some of its fields changed."""
+    fields = {
+        "request": {}, "chain": ["movielens"], "rows_of_chain": [24], "commands": ["python ins_tuning.py"],
+        "base_model": {"name": "tiny", "fingerprint": "0"}, "shots": None, "seed": 42, "steps": 6, "selected": None,
+        "data": {"train": {"path": "/train.json", "rows": 24, "sha256": "0"}, "valid": None}, "cuts": {},
+        "seconds": 1.5, "seconds_before": 0, "peak_memory_gib": {"host": 0.5}, "commit": None, "python": "3.11.9",
+        "versions": {"torch": None}, "cores": 2, "arguments": {"prompt_template": "alpaca-published"}, "files": {},
+    }
+    return json.dumps(fields | changes)
+
+
 def logits(model):
     """Of twenty token ids, all that the model says of them."""
     import torch

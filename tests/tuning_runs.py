@@ -78,8 +78,8 @@ def killed_until_done(small_data, model, output, moments, *more) -> tuple[int, l
         else:
             assert run.end() == 0, run.log.read_text()
         text = run.log.read_text()
-        if "tuning goes on from it" in text:
-            continued.append(int(text.split(": whole and of this run")[0].rpartition("checkpoint-")[2]))
+        if "resuming from it" in text:
+            continued.append(int(text.split(": complete checkpoint of this run")[0].rpartition("checkpoint-")[2]))
     return kills, continued
 
 

@@ -253,6 +253,7 @@ def _documentation(function: Callable) -> str:
     text = inspect.getdoc(function) or ""
     for name in inspect.signature(function).parameters:
         if dataclasses.is_dataclass(hints.get(name)):
-            shared = inspect.getdoc(hints[name])
-            text += "\n" + shared.split("Args:\n", 1)[1]
+            for parent in hints[name].__mro__:
+                shared = inspect.cleandoc(vars(parent).get("__doc__") or "").partition("Args:\n")[2]
+                text += ("\n" if "Args:\n" in text else "\n\nArgs:\n") * bool(shared) + shared
     return text

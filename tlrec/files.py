@@ -1,19 +1,22 @@
-"""Files on disk: hashes, JSON, CSV, atomic writes, and directories that are built whole under a lock.
-"""
+"""Files on disk: hashes, JSON, CSV, atomic writes, and directories that are built whole under a lock."""
 
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from tlrec import paths
 from tlrec.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
 
 
 def sha256(path: str | Path) -> str:
@@ -52,22 +55,34 @@ def read_json(path: Path, need: str) -> object:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
 
 
-def safetensors_names(path: Path) -> list[str]:
-    """Tensor names from the header alone. InputError where the header does not fit the file."""
-    size = path.stat().st_size
+def validate(model: type[Model], payload: object, path: Path | str, cure: str) -> Model:
+    """A JSON payload as a pydantic model; InputError names the file and its first wrong field."""
+    from pydantic import ValidationError
+
     try:
-        with open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > size - 8:
-                raise ValueError("its header claims to be longer than the file")
-            header = json.loads(file.read(length))
-        ends = {name: int(said["data_offsets"][1]) for name, said in header.items() if name != "__metadata__"}
-        if max(ends.values(), default=0) != size - 8 - length:
-            raise ValueError("it is cut short, or its header lies about its size")
-        return list(ends)
-    except (struct.error, ValueError, OSError, AttributeError, TypeError, LookupError, RecursionError,
-            OverflowError) as error:
-        raise InputError(f"{path}: not a safetensors file ({error}); tune or fetch it again") from None
+        return model.model_validate(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply; {cure}") from None
+    names = [str(part) for part in first["loc"]]  # with the branches of unions, such as `int` and `list[str]`
+    field = ".".join(name for name in names if name.isidentifier() and name not in ("int", "float", "str"))
+    value = str(first["input"])[:60]
+    if first["type"] == "missing":
+        raise InputError(f"{path}: {field} is missing; {cure}")
+    wrong = first["msg"].removeprefix("Value error, ")
+    raise InputError(f"{path}: {f'{field} is {value!r}: ' if field else ''}{wrong}; {cure}")
+
+
+def safetensors_names(path: Path) -> list[str]:
+    """Tensor names, read from the header alone. InputError where the header does not fit the file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a valid safetensors file ({error}); tune or download it again") from None
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -80,7 +80,7 @@ import evaluate, rec_tuning
 from tlrec import cli, distributed
 from tlrec.evaluation import run_log
 from tlrec.training import tune
-find, finished = run_log.find_record, tune.is_finished
+find, finished = run_log.find_record, tune.finished_result
 def slow_find(request):
     found = find(request)
     time.sleep(5)  # each of them has looked before one writes
@@ -89,7 +89,7 @@ def find_it_late(*request):
     if not distributed.is_main_process():
         sys.exit("this process does not see the files of the first one yet")
     return finished(*request)
-run_log.find_record, tune.is_finished = slow_find, find_it_late
+run_log.find_record, tune.finished_result = slow_find, find_it_late
 script = {"evaluate": evaluate, "rec_tuning": rec_tuning}[sys.argv.pop(1)]
 cli.run(script.main)
 """
@@ -115,7 +115,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(small_data
         *LAUNCH, "rec_tuning.py", "--base_model", tiny_llama, "--train_data_path",
         small_data / "rec_data/movie/train.json", "--output_dir", tmp_path / "adapter", "--select_by", "none",
         "--batch_size", "12", "--micro_batch_size", "4", home=tmp_path, code=1)
-    assert "12 cannot be shared by 2 processes with --micro_batch_size 4: 12 is no multiple of 8" in text
+    assert "12 cannot be shared by 2 processes with --micro_batch_size 4: it is not a multiple of 8" in text
 
 
 def test_a_folder_that_another_run_has_is_refused_by_all_of_them(small_data, tiny_llama, tmp_path):
@@ -174,6 +174,6 @@ def test_when_one_process_dies_the_other_ends_and_a_restart_goes_on(pair, small_
     assert running.wait(timeout=60) != 0
     assert "SIGKILL" in log.read_text() or "Signal 9" in log.read_text()
     text = tuned(tmp_path, tiny_llama, tmp_path / "adapter", launch=LAUNCH)
-    assert "tuning goes on from it" in text
+    assert "resuming from it" in text
     weights, others = (load_file(home / "adapter/adapter_model.safetensors") for home in (pair[0], tmp_path))
     assert all(np.allclose(weights[name], others[name], atol=1e-5) for name in weights)

@@ -42,7 +42,7 @@ def test_chain_from_alpaca_to_cross_domain_evaluation(home):
     assert text.count("===== auc: ") == 2  # after each stage
     made = finished(models / "alpaca_movielens")
     assert made["chain"] == ["alpaca", "movielens"]
-    assert made["arguments"]["valid_path"].endswith("instruction_data/movielens/valid.json")
+    assert made["arguments"]["val_data_path"].endswith("instruction_data/movielens/valid.json")
 
     text = wrapper("few_shot", "0", "1", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8 16",
                    COT="skip")

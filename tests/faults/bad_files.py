@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import torch
-from conftest import BAD
+from conftest import BAD, manifest
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
@@ -81,11 +81,11 @@ def make_models(place: Path, tiny: Path) -> None:
     shutil.copytree(place / "adapter", place / "with-adapter", dirs_exist_ok=True)
     (place / "list-manifest" / "tlrec.json").write_text("[1]")
     shutil.copytree(place / "adapter", place / "seconds-manifest")
-    (place / "seconds-manifest" / "tlrec.json").write_text('{"seconds": NaN}')
-    for name, said in (("chain", '{"chain": []}'), ("nan", '{"cuts": NaN}'),
-                       ("digits", '{"seconds": 1%s}' % ("0" * 400))):
+    (place / "seconds-manifest" / "tlrec.json").write_text(manifest(seconds=float("nan")))
+    for name, fields in (("chain", {"chain": [], "rows_of_chain": []}), ("nan", {"arguments": {"a": float("nan")}}),
+                         ("digits", {"seconds": 10**400}), ("rows", {"rows_of_chain": [1, 2]})):
         shutil.copytree(place / "adapter", place / f"{name}-manifest")
-        (place / f"{name}-manifest" / "tlrec.json").write_text(said)
+        (place / f"{name}-manifest" / "tlrec.json").write_text(manifest(**fields))
     first, *others = sorted(load_file(place / "adapter" / "adapter_model.safetensors").items())
     for name, odd in (("complex", first[1].to(torch.complex64)), ("sparse", first[1].to_sparse()),
                       ("endless", torch.zeros(1).expand(10**7, 10**6)), ("blank", None)):
@@ -94,7 +94,8 @@ def make_models(place: Path, tiny: Path) -> None:
         torch.save({**dict(others), first[0]: odd}, folder / "adapter_model.bin")
         if odd is None:
             (folder / "adapter_model.bin").write_bytes(b"")
-    (place / "base-adapter" / "tlrec.json").write_text('{"base_model": {"name": "another", "fingerprint": "0"}}')
+    (place / "base-adapter" / "tlrec.json").write_text(
+        manifest(base_model={"name": "another", "fingerprint": "0"}))
     weights = load_file(place / "adapter" / "adapter_model.safetensors")
     next(iter(weights.values()))[0, 0] = torch.nan
     save_file(weights, place / "nan-adapter" / "adapter_model.safetensors")

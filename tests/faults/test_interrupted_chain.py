@@ -74,7 +74,7 @@ def killed_twice(home, tmp_path_factory):
 
 def test_killed_between_and_inside_stages_it_goes_on_where_it_was(home, killed_twice, record_property):
     assert f"{adapter(home, COT)}: already tuned with these data and settings; reused" in killed_twice
-    assert killed_twice.count("; reused") == 2 and "of this run; tuning goes on from it" in killed_twice
+    assert killed_twice.count("; reused") == 2 and "of this run; resuming from it" in killed_twice
     assert "===== auc: 0." in killed_twice.splitlines()[-1]
     manifest = json.loads((adapter(home, LAST) / "tlrec.json").read_text())
     assert manifest["chain"] == ["stage123", "movielens"] and manifest["steps"] == 24
@@ -112,10 +112,10 @@ def test_signals_to_a_wrapper_end_its_tuning_saved(home, tmp_path, record_proper
                                (os.kill, signal.SIGKILL, -signal.SIGKILL)):
         assert kill_when(home, further, log, words, kill, number) == code, log.read_text()
         text = log.read_text()
-        assert "finishing this step, then saving" in text and "; the same command goes on there" in text, text
+        assert "finishing this step, then saving" in text and "; the same command resumes there" in text, text
         assert not (folder / "tlrec.json").exists()
         if len(reached) > 1:
-            assert f"checkpoint-{reached[-1]}: whole and of this run; tuning goes on from it" in text
+            assert f"checkpoint-{reached[-1]}: complete checkpoint of this run; resuming from it" in text
         reached.append(int(text.split("stopped after step ")[1].split()[0]))
         assert (folder / f"checkpoint-{reached[-1]}" / checkpoints.COMPLETE_FILE).exists()
     assert sorted(set(reached)) == reached

@@ -44,7 +44,7 @@ def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(undisturbed, small
     run.wait_for("'eval_auc'")
     os.kill(run.child.pid, number)
     assert run.end() == code, run.log.read_text()
-    assert "the same command goes on there" in run.log.read_text() and not (output / "tlrec.json").exists()
+    assert "the same command resumes there" in run.log.read_text() and not (output / "tlrec.json").exists()
     reached = max(steps_of(output))
     assert reached < 24
     assert killed_until_done(small_data, tiny_llama, output, []) == (0, [reached])
@@ -55,13 +55,13 @@ def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(undisturbed, small
 def test_ctrl_c_that_a_launcher_passes_on_is_one_wish_and_a_second_stops_at_once(apart, code):
     said = subprocess.run([sys.executable, "-c", f"""
 import os, signal, time
-from tlrec import interruption
-interruption.SAME_WISH = 0.2
-with interruption.Interruption() as wish:
+from tlrec.training import graceful_stop
+graceful_stop.SAME_SIGNAL_SECONDS = 0.2
+with graceful_stop.GracefulStop() as stop:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep({apart})
     os.kill(os.getpid(), signal.SIGTERM)
-    print(wish.number)
+    print(stop.number)
 """], capture_output=True, text=True)
     assert said.returncode == code and said.stdout == ("" if code else "2\n"), said
 
@@ -82,7 +82,7 @@ def test_half_written_and_foreign_checkpoints_are_never_loaded(undisturbed, smal
     assert f"{cut}: half-written" in text and f"{unsealed}: half-written" in text
     (output / "tlrec.json").unlink()
     run = Tuning(words(small_data, tiny_llama, output, "--seed", 1, epochs=1), tmp_path / "log")
-    assert run.end() == 0 and "goes on from it" not in run.log.read_text()
+    assert run.end() == 0 and "resuming from it" not in run.log.read_text()
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -6,9 +6,9 @@ Other fields may stand beside these (versions of the machine, a baseline's train
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tlrec.errors import InputError
+from tlrec.files import validate
 
 Number = Annotated[float, Field(gt=-1e300, lt=1e300)]  # JSON's 1e999 is infinite
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # [low, high]
@@ -86,11 +86,5 @@ class EvaluationRecord(_Schema):
 def validate_record(record: dict[str, Any], path: Path, line: int) -> dict[str, Any]:
     """The record; InputError where it is an evaluation that is not an EvaluationRecord. Other kinds are not checked."""
     if record.get("kind") == "evaluation":
-        try:
-            EvaluationRecord.model_validate(record)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(map(str, first["loc"])) or "rows_of_chain"
-            raise InputError(f"{path}: line {line}: invalid evaluation record, field {field!r}: {first['msg']}; remove "
-                             "that line") from None
+        validate(EvaluationRecord, record, f"{path}: line {line}", "remove that line")
     return record

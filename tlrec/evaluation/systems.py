@@ -8,10 +8,9 @@ from tlrec.evaluation.config import EvaluationPlan
 from tlrec.evaluation.evaluate import EvaluationData, Scores, System
 from tlrec.files import sha256
 from tlrec.model import prompts
-from tlrec.model.adapter import Adapter, attach_adapter
+from tlrec.model.adapter import Adapter, attach_adapter, lora_config
 from tlrec.model.base import load_base_model, select_device
 from tlrec.model.fingerprint import base_model_fingerprint
-from tlrec.model.lora import lora_config, lora_settings_hash
 
 
 def planned_system(plan: EvaluationPlan, command: str) -> System:
@@ -30,7 +29,7 @@ def _language_model(plan: EvaluationPlan, base: Path, command: str) -> System:
     request = {
         "base_model": base_model_fingerprint(base),
         "adapter_sha256": sha256(adapter.weights) if adapter else None,
-        **({"adapter_settings_sha256": lora_settings_hash(adapter)} if adapter else {}),
+        **({"adapter_settings_sha256": adapter.config.settings_hash()} if adapter else {}),
         "load_in_8bit": config.load_in_8bit,
         **({"load_in_4bit": True} if config.load_in_4bit else {}),
         "dtype": config.dtype,
@@ -40,8 +39,8 @@ def _language_model(plan: EvaluationPlan, base: Path, command: str) -> System:
     }
 
     def score(data: EvaluationData) -> Scores:
-        manifest = adapter.manifest if adapter else {}
-        tuned_with = manifest.get("arguments", {}).get("prompt_template", config.prompt_template)
+        manifest = adapter.manifest if adapter else None
+        tuned_with = manifest.arguments["prompt_template"] if manifest else config.prompt_template
         if tuned_with != config.prompt_template:
             print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with "
                   f"{config.prompt_template}")
@@ -57,7 +56,7 @@ def _language_model(plan: EvaluationPlan, base: Path, command: str) -> System:
                                lambda row: f"{data.path}: record {data.row_numbers[row]}")
         return Scores(scores._asdict())
 
-    commands = [*_tuning_commands(adapter), command] if adapter else [command]
+    commands = [*(adapter.commands if adapter else []), command]
     fields = {"base_model": base.name} | (_adapter_fields(adapter) if adapter else {})
     return System(_name(base, adapter), "llm", request, score, commands, config.recorded(), fields)
 
@@ -71,21 +70,16 @@ def _name(base: Path, adapter: Adapter | None) -> str:
     return " + ".join([base.name, *stages])
 
 
-def _tuning_commands(adapter: Adapter) -> list[str]:
-    path = " ".join(str(adapter.folder).split())  # one line, whatever it holds
-    return adapter.manifest.get("commands") or [f"# {path}: no manifest; bring this adapter"]
-
-
 def _adapter_fields(adapter: Adapter) -> dict[str, Any]:
     """What a record says of the adapter: chain, shots, seed, where its last tuning data came from, and its cost."""
-    manifest = adapter.manifest
+    manifest = adapter.manifest.model_dump() if adapter.manifest else {}
     return {
         "chain": adapter.chain,
         "rows_of_chain": adapter.rows_of_chain,
         "shots": manifest.get("shots"),
         "seed": manifest.get("seed"),
         "train_domain": adapter.chain[-1],
-        "tuning_seconds": round(manifest.get("seconds", 0) + manifest.get("seconds_before", 0), 1),
+        "tuning_seconds": round(adapter.seconds, 1),
         "adapter": {"path": str(adapter.folder), "cuts": manifest.get("cuts"), "steps": manifest.get("steps"),
                     "data": manifest.get("data"), "arguments": manifest.get("arguments")},
     }

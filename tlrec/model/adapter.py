@@ -1,47 +1,61 @@
-"""LoRA adapters on disk: a look at their folder before torch is imported, then their weights onto a model."""
+"""LoRA adapters on disk: validated before torch is imported, then their weights onto a model."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlrec import paths
 from tlrec.errors import InputError, first_line
-from tlrec.files import read_json, safetensors_names
+from tlrec.files import safetensors_names
 from tlrec.model.fingerprint import matches_fingerprint
-from tlrec.model.manifest import check_manifest
+from tlrec.model.lora import CONFIG_FILE, AdapterConfig, read_adapter_config
+from tlrec.model.manifest import Manifest, read_manifest
 
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
-MANIFEST_FILE = "tlrec.json"  # written beside an adapter, after everything else
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter on disk that has been looked at: its folder, weights file, LoRA settings and manifest."""
+    """A validated adapter on disk; `manifest` is None for one that was not tuned here."""
 
     folder: Path
     weights: Path
-    config: dict
-    manifest: dict
+    config: AdapterConfig
+    manifest: Manifest | None
 
     @property
     def chain(self) -> list[str]:
-        """Names of the tuning stages; an adapter from elsewhere is one stage with its folder's name."""
-        return self.manifest.get("chain", [self.folder.name])
+        """Names of the tuning stages; an adapter without a manifest is one stage with its folder's name."""
+        return self.manifest.chain if self.manifest else [self.folder.name]
 
     @property
     def rows_of_chain(self) -> list[int | None]:
         """Training rows of each stage; None where they are not known."""
-        return self.manifest.get("rows_of_chain", [None] * len(self.chain))
+        return self.manifest.rows_of_chain if self.manifest else [None]
+
+    @property
+    def commands(self) -> list[str]:
+        """Commands that tune it again, first to last; a comment stands for an adapter without a manifest."""
+        if self.manifest:
+            return self.manifest.commands
+        path = " ".join(str(paths.relative_to_home(str(self.folder.resolve()))).split())  # one line, whatever it holds
+        return [f"# {path}: no manifest; bring this adapter"]
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all its tuning stages, as far as it is known."""
+        return self.manifest.seconds + self.manifest.seconds_before if self.manifest else 0
 
 
 def weights_file(folder: Path) -> Path:
     """An adapter's file of weights. InputError where it has none."""
-    found = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
-    if found is None:
-        raise InputError(f"{folder}: holds no {WEIGHT_FILES[0]} (nor .bin); the adapter was never saved, tune it again")
-    return found
+    path = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if path is None:
+        raise InputError(f"{folder}: no {WEIGHT_FILES[0]} (nor .bin); the adapter was never saved, tune it again")
+    return path
 
 
 def inspect_adapter(folder: str | Path, base: Path) -> Adapter:
-    """Look at an adapter before anything heavy is loaded.
+    """Validate an adapter before anything heavy is loaded.
 
     Raises InputError where it is missing, empty, not LoRA, or was tuned on another base model.
     """
@@ -49,18 +63,23 @@ def inspect_adapter(folder: str | Path, base: Path) -> Adapter:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such adapter; tune it first, or leave the flag out")
     weights = weights_file(folder)
-    config = read_json(folder / "adapter_config.json", "an adapter folder needs one")
-    if not isinstance(config, dict) or config.get("peft_type") != "LORA" or "r" not in config:
-        raise InputError(f"{folder / 'adapter_config.json'}: not the configuration of a LoRA adapter")
+    config = read_adapter_config(folder)
     if weights.suffix == ".safetensors" and not safetensors_names(weights):
         raise InputError(f"{weights}: an empty adapter (old PEFT versions saved such files); tune it again")
-    manifest = read_json(folder / MANIFEST_FILE, "") if (folder / MANIFEST_FILE).exists() else {}
-    check_manifest(folder / MANIFEST_FILE, manifest)
-    before = manifest.get("base_model", {})
-    if not matches_fingerprint(before.get("fingerprint"), base):
-        raise InputError(f"{folder}: tuned on base model {before.get('name')}, not on {base.name} as it is in {base} "
-                         "(weights, config.json and tokenizer count)")
+    manifest = read_manifest(folder)
+    if manifest and not matches_fingerprint(manifest.base_model.fingerprint, base):
+        raise InputError(f"{folder}: tuned on base model {manifest.base_model.name}, not on {base.name} as it is in "
+                         f"{base} (weights, config.json and tokenizer count)")
     return Adapter(folder, weights, config, manifest)
+
+
+def lora_config(adapter: Adapter):
+    """The adapter's settings as a peft LoraConfig. InputError where PEFT refuses them."""
+    try:
+        return adapter.config.to_peft()
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{adapter.folder / CONFIG_FILE}: not usable ({error}); tune or fetch the adapter again"
+                         ) from None
 
 
 def read_adapter_weights(adapter: Adapter) -> dict:
@@ -79,27 +98,26 @@ def read_adapter_weights(adapter: Adapter) -> dict:
         raise InputError(f"{adapter.weights}: an empty adapter (old PEFT versions saved such files); tune it again")
     if not all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()):
         raise InputError(f"{adapter.weights}: holds other things than named tensors; tune or fetch it again")
-    odd = [name for name, tensor in weights.items() if not _plain(tensor)]
-    if odd:
-        raise InputError(f"{adapter.weights}: {odd[0]} is no ordinary tensor of floating-point numbers; tune it again")
-    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise InputError(f"{adapter.weights}: {broken[0]} holds NaN or infinity; tune it again")
+    for name, tensor in weights.items():
+        if not _is_dense_float(tensor):
+            raise InputError(f"{adapter.weights}: {name} is not a dense floating-point tensor; tune it again")
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{adapter.weights}: {name} holds NaN or infinity; tune it again")
     return weights
 
 
-def _plain(tensor) -> bool:
-    """Whether each of its numbers, of a type that LoRA weights have, lies in memory."""
+def _is_dense_float(tensor) -> bool:
+    """Whether it is a strided CPU tensor of a floating-point type whose storage holds every element."""
     import torch
 
-    kinds = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-    return (tensor.dtype in kinds and tensor.layout is torch.strided and not tensor.is_nested
+    dtypes = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    return (tensor.dtype in dtypes and tensor.layout is torch.strided and not tensor.is_nested
             and tensor.device.type == "cpu"
             and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size())
 
 
 def attach_adapter(model, config, adapter: Adapter | None):
-    """Wrap `model` with LoRA; with an adapter, put its weights in and prove that every one found its place.
+    """Wrap `model` with LoRA; with an adapter, load its weights and check that each one fits.
 
     config: a peft LoraConfig. LoRA weights stay in fp32 whatever the base model's type. InputError where the adapter's
     tensors do not fit the model.
@@ -109,18 +127,17 @@ def attach_adapter(model, config, adapter: Adapter | None):
     try:
         wrapped = get_peft_model(model, config)
     except (ValueError, TypeError, RuntimeError) as error:
-        place = f"{adapter.folder / 'adapter_config.json'}" if adapter else "--lora_target_modules"
-        said = first_line(error)[:200]
-        raise InputError(f"{place}: LoRA cannot be attached ({said}); name layers that the base model has, or `auto`"
-                         ) from None
+        source = f"{adapter.folder / CONFIG_FILE}" if adapter else "--lora_target_modules"
+        raise InputError(f"{source}: LoRA cannot be attached ({first_line(error)[:200]}); name layers that the base "
+                         "model has, or `auto`") from None
     if adapter is not None:
         weights = read_adapter_weights(adapter)
         expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(wrapped).items()}
-        found = {name: tensor.shape for name, tensor in weights.items()}
-        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        actual = {name: tensor.shape for name, tensor in weights.items()}
+        wrong = sorted(name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name))
         if wrong:
             raise InputError(
-                f"{adapter.weights}: {wrong[0]} is {_shape(found, wrong[0])}, the base model needs "
+                f"{adapter.weights}: {wrong[0]} is {_shape(actual, wrong[0])}, the base model needs "
                 f"{_shape(expected, wrong[0])}; the adapter is of another base model or of other LoRA settings"
             )
         set_peft_model_state_dict(wrapped, weights)

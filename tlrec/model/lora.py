@@ -1,19 +1,18 @@
-"""LoRA settings: which layers, and whether a starting adapter has the settings that tuning was asked for."""
+"""LoRA settings: an adapter's adapter_config.json, and which layers get LoRA."""
 
-import dataclasses
 import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Annotated, Literal
 
-from tlrec.errors import InputError, first_line
-from tlrec.files import read_json
-from tlrec.model.adapter import Adapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from tlrec.errors import InputError
+from tlrec.files import read_json, safetensors_names, validate
+
+CONFIG_FILE = "adapter_config.json"
 AUTO = "auto"
-SUPPORTED_SETTINGS = {"r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "bias", "task_type",
-            "fan_in_fan_out", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "layers_to_transform",
-            "layers_pattern"}
 INFORMATIONAL_SETTINGS = {
     "peft_type",
     "peft_version",
@@ -22,102 +21,104 @@ INFORMATIONAL_SETTINGS = {
     "init_lora_weights",
     "revision",
     "auto_mapping",
-}  # nothing is done by them here
+}  # they do not change what an adapter computes
+INACTIVE_DEFAULTS = {"megatron_core": "megatron.core", "qalora_group_size": 16}  # PEFT writes them into every file
 
 
-def lora_config(adapter: Adapter):
-    """The adapter's peft LoraConfig, from its plain settings alone.
+def _compiles(value: list[str] | str) -> list[str] | str:
+    try:
+        re.compile(value if isinstance(value, str) else "")
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error})") from None
+    return value
 
-    InputError for a setting that peft could act on and that is not among them: some import modules by name, or change
-    the base model's weights.
+
+Regex = Annotated[str, AfterValidator(_compiles)]
+Layers = Annotated[list[str] | str, AfterValidator(_compiles)]  # names, or a pattern over all names
+Rank = Annotated[int, Field(ge=1, le=4096)]
+Alpha = Annotated[int | float, Field(ge=1e-6, le=1e6)]
+
+
+class AdapterConfig(BaseModel):
+    """adapter_config.json of a LoRA adapter, as PEFT writes it.
+
+    A setting that PEFT would act on and that is not a field here is refused: some of them import modules by name, or
+    change the base model's weights. Empty settings and notes are read over.
     """
-    from peft import LoraConfig
 
-    usual = {field.name: field.default for field in dataclasses.fields(LoraConfig)}
-    asked = {name: value for name, value in adapter.config.items()
-             if value and value != usual.get(name) and name not in INFORMATIONAL_SETTINGS}
-    other = sorted(asked.keys() - SUPPORTED_SETTINGS)
-    place = adapter.folder / "adapter_config.json"
-    if other:
-        raise InputError(f"{place}: sets {other[0]}, which is not supported here; tune the adapter again without it")
-    for name, right in _RIGHT.items():
-        if adapter.config.get(name) is not None and not right(adapter.config[name]):
-            said = str(adapter.config[name])[:60]
-            raise InputError(f"{place}: {name} is {said!r}, which LoRA does not take; tune or fetch the adapter again")
-    try:
-        return LoraConfig(**asked)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{place}: not usable ({error}); tune or fetch the adapter again") from None
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True, allow_inf_nan=False)
 
+    peft_type: Literal["LORA"]
+    r: Rank = Field(description="rank of the low-rank matrices")
+    lora_alpha: Alpha | None = Field(None, description="scale times rank; PEFT's default is 8")
+    lora_dropout: float | None = Field(None, ge=0, le=0.99)
+    target_modules: Layers | None = None
+    exclude_modules: Layers | None = None
+    bias: Literal["none", "all", "lora_only"] | None = None
+    task_type: str | None = None
+    fan_in_fan_out: bool | None = None
+    use_rslora: bool | None = Field(None, description="scale by the root of the rank")
+    use_dora: bool | None = None
+    rank_pattern: dict[Regex, Rank] | None = Field(None, description="layers with a rank of their own")
+    alpha_pattern: dict[Regex, Alpha] | None = Field(None, description="layers with a lora_alpha of their own")
+    layers_to_transform: list[int] | int | None = None
+    layers_pattern: Layers | None = None
 
-def _number(value: object, least: float, most: float) -> bool:
-    return type(value) in (int, float) and least <= value <= most
+    @model_validator(mode="after")
+    def _nothing_else_is_active(self) -> "AdapterConfig":
+        for name, value in (self.model_extra or {}).items():
+            if value and name not in INFORMATIONAL_SETTINGS and value != INACTIVE_DEFAULTS.get(name):
+                raise ValueError(f"sets {name}, which is not supported here")
+        return self
 
+    def to_peft(self):
+        """The peft LoraConfig with these settings. Imports torch."""
+        from peft import LoraConfig
 
-def _names(value: object) -> bool:
-    """A list of layers, or a regular expression over their names."""
-    if isinstance(value, list):
-        return all(isinstance(name, str) for name in value)
-    try:
-        return isinstance(value, str) and re.compile(value) is not None
-    except re.error:
-        return False
+        values = {name: getattr(self, name) for name in type(self).model_fields if name != "peft_type"}
+        return LoraConfig(**{name: value for name, value in values.items() if value})
 
+    def settings_hash(self) -> str:
+        """Hash of the settings that the computation depends on; the weights are the other half of an adapter.
 
-def _pattern(value: object, most: float) -> bool:
-    return isinstance(value, dict) and all(_names(name) and _number(number, 1, most) for name, number in value.items())
-
-
-def _layers(value: object) -> bool:
-    return type(value) is int or isinstance(value, list) and all(type(number) is int for number in value)
-
-
-_RIGHT = {
-    "r": lambda value: type(value) is int and 1 <= value <= 4096,
-    "lora_alpha": lambda value: _number(value, 1e-6, 1e6),
-    "lora_dropout": lambda value: _number(value, 0, 0.99),
-    "target_modules": _names,
-    "exclude_modules": _names,
-    "layers_pattern": _names,
-    "bias": lambda value: value in ("none", "all", "lora_only"),
-    "rank_pattern": lambda value: _pattern(value, 4096),
-    "alpha_pattern": lambda value: _pattern(value, 1e6),
-    "layers_to_transform": _layers,
-    **dict.fromkeys(("fan_in_fan_out", "use_rslora", "use_dora"), lambda value: isinstance(value, bool)),
-}
+        Empty settings and notes do not count, nor does the order of layer names.
+        """
+        settings = {
+            name: sorted(value, key=str) if isinstance(value, list) else value
+            for name, value in self.model_dump().items()
+            if value and name not in INFORMATIONAL_SETTINGS
+        }
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def check_same_lora(adapter: Adapter, rank: int, alpha: int, targets: list[str] | str) -> None:
+def read_adapter_config(folder: Path) -> AdapterConfig:
+    """The LoRA settings in an adapter folder; InputError names the setting that is wrong or not supported."""
+    path = folder / CONFIG_FILE
+    payload = read_json(path, "an adapter folder needs one")
+    return validate(AdapterConfig, payload, path, "not usable as a LoRA adapter, tune or fetch it again")
+
+
+def check_same_lora(folder: Path, config: AdapterConfig, rank: int, alpha: int, targets: list[str] | str) -> None:
     """InputError, with the flags to give, unless a starting adapter has the LoRA settings that tuning was asked for."""
-    for name in ("use_rslora", "use_dora", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern"):
-        if adapter.config.get(name):
-            raise InputError(f"{adapter.folder}: the starting adapter has {name}, which tuning here does not know; "
-                             "choose a plain LoRA adapter")
+    for name in ("use_rslora", "use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern"):
+        if getattr(config, name):
+            raise InputError(f"{folder}: the starting adapter has {name}, which tuning does not support; choose a "
+                             "plain LoRA adapter")
     needed = [
-        f"{flag} {_as_flag(found)}"
-        for flag, wanted, found in (
-            ("--lora_r", rank, adapter.config["r"]),
-            ("--lora_alpha", alpha, adapter.config.get("lora_alpha")),
-            ("--lora_target_modules", targets, adapter.config.get("target_modules")),
+        f"{flag} {_as_flag(existing)}"
+        for flag, wanted, existing in (
+            ("--lora_r", rank, config.r),
+            ("--lora_alpha", alpha, config.lora_alpha),
+            ("--lora_target_modules", targets, config.target_modules),
         )
-        if _as_flag(wanted) != _as_flag(found)
+        if _as_flag(wanted) != _as_flag(existing)
     ]
     if needed:
-        raise InputError(f"{adapter.folder}: the starting adapter has other LoRA settings; give {' '.join(needed)}")
+        raise InputError(f"{folder}: the starting adapter has other LoRA settings; give {' '.join(needed)}")
 
 
 def _as_flag(value: object) -> str:
     return f"'[{','.join(sorted(map(str, value)))}]'" if isinstance(value, list) else str(value)
-
-
-def lora_settings_hash(adapter: Adapter) -> str:
-    """Hash of what adapter_config.json says about the computation: its weights are half of what an adapter is.
-
-    Left out are what is empty, and notes such as where the base model was; the order of layer names says nothing.
-    """
-    said = {name: sorted(value, key=str) if isinstance(value, list) else value
-            for name, value in adapter.config.items() if value and name not in INFORMATIONAL_SETTINGS}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def resolve_target_modules(base: Path, names: list[str]) -> list[str] | str:
@@ -129,24 +130,23 @@ def resolve_target_modules(base: Path, names: list[str]) -> list[str] | str:
         return names
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
 
-    kind = read_json(base / "config.json", "")["model_type"]
-    if kind not in KNOWN:
-        named = ", ".join(_linear_layers(base)) or "the config's architecture in transformers"
-        raise InputError(f"{base / 'config.json'}: --lora_target_modules auto knows no layers for model_type {kind!r}; "
-                         f"name some as '[NAME,NAME]', from {named}")
-    return KNOWN[kind]
+    config = read_json(base / "config.json", "")
+    model_type = config["model_type"] if isinstance(config, dict) else None
+    if model_type not in KNOWN:
+        layers = ", ".join(_linear_layers(base)) or "the config's architecture in transformers"
+        raise InputError(f"{base / 'config.json'}: --lora_target_modules auto knows no layers for model_type "
+                         f"{model_type!r}; name some as '[NAME,NAME]', from {layers}")
+    targets = KNOWN[model_type]
+    return targets if isinstance(targets, str) else list(targets)
 
 
 def _linear_layers(base: Path) -> list[str]:
-    """Names of what has a matrix of weights in the model's blocks, by its safetensors files' headers."""
+    """Names of the layers in the model's blocks that have a weight matrix, from the safetensors headers."""
     from safetensors import safe_open
 
     names = set()
     for path in base.glob("*.safetensors"):
-        try:
-            with safe_open(path, framework="np") as file:
-                names |= {name.split(".")[-2] for name in file.keys() if re.search(r"\.\d+\..+\.weight$", name)
-                          and len(file.get_slice(name).get_shape()) == 2}
-        except Exception as error:  # of the safetensors' own kind
-            raise InputError(f"{path}: not a safetensors file ({first_line(error)}); fetch it again") from None
+        tensors = [name for name in safetensors_names(path) if re.search(r"\.\d+\..+\.weight$", name)]
+        with safe_open(path, framework="np") as file:
+            names |= {name.split(".")[-2] for name in tensors if len(file.get_slice(name).get_shape()) == 2}
     return sorted(names)

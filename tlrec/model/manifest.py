@@ -1,33 +1,80 @@
-"""The manifest tlrec.json that tuning writes beside an adapter."""
+"""The manifest tlrec.json beside an adapter: what it was tuned on, with which settings, by which commands."""
 
-import json
 from pathlib import Path
+from typing import Annotated, Literal
 
-from tlrec.errors import InputError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from tlrec.files import read_json, validate, write_atomically
 
-def check_manifest(path: Path, manifest: object) -> None:
-    """InputError where an adapter's tlrec.json is not of the form that tuning writes."""
-    kinds = {"chain": list, "rows_of_chain": list, "base_model": dict, "arguments": dict, "data": dict}
-    form = isinstance(manifest, dict) and all(isinstance(manifest.get(name, kind()), kind)
-                                              for name, kind in kinds.items())
-    whole = (int, type(None))
-    parts = {"chain": str, "rows_of_chain": whole}
-    values = {"shots": whole, "seed": whole}
-    form = form and all(isinstance(part, kind) for name, kind in parts.items() for part in manifest.get(name, []))
-    form = form and all(isinstance(manifest.get(name), kind) for name, kind in values.items())
-    form = form and all(_seconds(manifest.get(name, 0)) for name in ("seconds", "seconds_before"))
-    form = form and manifest.get("chain") != [] and _is_json(manifest)
-    if not form or len(manifest.get("chain", [])) != len(manifest.get("rows_of_chain", manifest.get("chain", []))):
-        raise InputError(f"{path}: not as tuning writes it; tune the adapter again, or remove this file")
+MANIFEST_FILE = "tlrec.json"
+Seconds = Annotated[float, Field(ge=0, lt=1e9)]
 
 
-def _seconds(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value < 1e9
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def _is_json(value: object) -> bool:
-    try:
-        return bool(json.dumps(value, allow_nan=False))
-    except ValueError:  # NaN, which Python's reader takes
-        return False
+class BaseModelId(_Model):
+    name: str
+    fingerprint: str = Field(description="of config.json, tokenizer and weights: base_model_fingerprint()")
+
+
+class DataFile(_Model):
+    path: str
+    rows: int = Field(ge=1, description="rows used; validation may draw fewer of them (--eval_samples)")
+    sha256: str = Field(description="of the whole file")
+
+
+class TuningData(_Model):
+    train: DataFile
+    valid: DataFile | None
+
+
+class Selection(_Model):
+    by: Literal["auc", "loss"]
+    value: float | None = Field(description="of the selected checkpoint; None where no validation was finite")
+    step: int | None
+
+
+class Manifest(_Model):
+    """Tuning writes it after everything else: an adapter that has a manifest is complete."""
+
+    request: dict[str, JsonValue] = Field(description="all that determines the weights; an equal request reuses them")
+    chain: list[str] = Field(min_length=1, description="names of the tuning stages, first to last")
+    rows_of_chain: list[int | None] = Field(description="training rows of each stage; None: not known")
+    commands: list[str] = Field(description="shell commands that tune it again in TLREC_HOME, first to last")
+    base_model: BaseModelId
+    data: TuningData
+    shots: int | None = Field(description="rows of the target domain; None for instruction tuning")
+    seed: int
+    steps: int = Field(description="optimiser steps made")
+    selected: Selection | None = Field(description="the checkpoint that was kept; None: the last weights")
+    cuts: dict[str, int] = Field(description="what was cut from training samples to fit --cutoff_len, counted")
+    seconds: Seconds = Field(description="wall time of this stage, resumed runs included")
+    seconds_before: Seconds = Field(description="wall time of the stages before it")
+    peak_memory_gib: dict[str, float] = Field(description="peak resident memory of `host` and, if used, `cuda`, in GiB")
+    commit: str | None = Field(description="of this repository, +changes where files differ")
+    python: str
+    versions: dict[str, str | None] = Field(description="of the packages that the result may depend on")
+    cores: int | None
+    arguments: dict[str, JsonValue] = Field(description="the flags; paths absolute, defaults filled in")
+    files: dict[str, str] = Field(description="sha256 of each of the adapter's files")
+
+    @model_validator(mode="after")
+    def _one_row_count_per_stage(self) -> "Manifest":
+        if len(self.chain) != len(self.rows_of_chain):
+            raise ValueError("chain and rows_of_chain differ in length")
+        return self
+
+    def write(self, folder: Path) -> None:
+        write_atomically(folder / MANIFEST_FILE, self.model_dump_json(indent=2))
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of an adapter folder; None where there is none (an adapter from elsewhere). InputError where it is
+    not as tuning writes it."""
+    path = folder / MANIFEST_FILE
+    if not path.exists():
+        return None
+    return validate(Manifest, read_json(path, ""), path, "tune the adapter again, or remove this file")

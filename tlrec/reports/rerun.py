@@ -7,9 +7,10 @@ from typing import Any
 
 from tlrec import files, paths
 from tlrec.errors import InputError
-from tlrec.model.adapter import MANIFEST_FILE, weights_file
+from tlrec.model.adapter import weights_file
 from tlrec.model.base import resolve_base_model
 from tlrec.model.fingerprint import matches_fingerprint
+from tlrec.model.manifest import MANIFEST_FILE
 
 
 def command_lines(record: dict[str, Any]) -> list[str]:
@@ -49,7 +50,8 @@ def changed_inputs(record: dict[str, Any]) -> list[str]:
         for split, part in (adapter.get("data") or {}).items():
             if part:
                 check(f"{split} data of the adapter", part["path"], part.get("sha256"), files.sha256)
-        manifest, start = _manifest(folder) if folder else {}, (adapter.get("arguments") or {}).get("start")
+        manifest = _manifest(folder) if folder else {}
+        start = (adapter.get("arguments") or {}).get("resume_from_checkpoint")
         check("starting adapter", start, manifest.get("request", {}).get("start"), _weights_hash)
         folder = start
     return changes
@@ -73,6 +75,6 @@ def _chain(record: dict[str, Any]) -> list[dict[str, Any]]:
     adapter = record.get("adapter")
     while adapter and len(chain) < 100:  # a chain that starts from itself would not end
         chain.append(adapter)
-        start = (adapter.get("arguments") or {}).get("start")
+        start = (adapter.get("arguments") or {}).get("resume_from_checkpoint")
         adapter = _manifest(start) if start else None
     return chain

@@ -1,1 +1,1 @@
-"""LoRA tuning: its settings, the loss, the Trainer and its checkpoints."""
+"""LoRA tuning: config, plan, loss, the Trainer and its checkpoints."""

@@ -1,126 +1,132 @@
-"""Training checkpoints that can be trusted: sealed when whole, bound to one request, looked at before they are loaded.
+"""Training checkpoints: marked complete, bound to one run by its fingerprint, validated before they are loaded.
 
-A checkpoint without its seal was never finished; one with another request belongs to another run, whose checkpoints
-wait in EARLIER/ until its command is given again. Only folders named checkpoint-NUMBER are looked at.
+A checkpoint without complete.json was never finished; one with another fingerprint belongs to another run, whose
+checkpoints wait in earlier/ until its command is given again. Only folders named checkpoint-NUMBER are looked at.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tlrec import distributed, paths
 from tlrec.errors import InputError
 from tlrec.files import sha256, write_atomically
 
-COMPLETE_FILE = "complete.json"  # written last: the run's identity, its seconds so far, and the hash of every file
+COMPLETE_FILE = "complete.json"  # written last
 TRAINER_STATE_FILE = "trainer_state.json"
 LOCK_FILE = ".lock"
-SET_ASIDE_DIR = "earlier"  # in the output folder: EARLIER/START_OF_THE_IDENTITY/checkpoint-NUMBER
+SET_ASIDE_DIR = "earlier"  # in the output folder: earlier/START_OF_THE_FINGERPRINT/checkpoint-NUMBER
+LOCK_SECONDS = 0.2  # a lock file that its holder has just removed is opened anew in this time
+
+
+class CompleteMark(BaseModel):
+    """complete.json in a checkpoint."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+    fingerprint: Annotated[str, Field(pattern=r"^\w+$", description="of the run's request")]
+    seconds: Annotated[float, Field(ge=0, lt=1e9, description="wall time of the run up to here")]
+    files: dict[str, str] = Field(description="sha256 of every file, by its path in the checkpoint")
 
 
 @contextlib.contextmanager
 def lock_output_dir(output: Path) -> Iterator[None]:
-    """Holds the output folder for this run, of whose processes the first one has the lock; InputError in all of them
-    where another run has it. The kernel frees the lock when the process ends, however it ends.
+    """Hold the output folder for this run; the main process has the lock for all of its processes.
 
-    The folder is made where it is missing, and goes with the lock's file where nothing was written into it.
+    InputError in all of them where another run has it. The kernel frees the lock when the process ends, however it
+    ends. A folder that was created here is removed again where nothing was written into it.
     """
-    made, file, refused = not output.exists(), None, None
+    created, error_text = not output.exists(), None
+    lock = FileLock(output / LOCK_FILE, timeout=LOCK_SECONDS)
     if distributed.is_main_process():
         try:
-            file = _locked(paths.writable_directory(output) / LOCK_FILE)
+            paths.writable_directory(output)
+            lock.acquire()
+        except Timeout:
+            error_text = f"{output}: another run is tuning into this folder; wait for it or stop it"
         except InputError as error:
-            refused = str(error)
-    refused = distributed.gather([refused])[0]
-    if refused:
-        raise InputError(refused)
+            error_text = str(error)
+    error_text = distributed.gather([error_text])[0]
+    if error_text:
+        raise InputError(error_text)
     try:
         yield
     finally:
-        if file is not None:
+        if lock.is_locked:
             (output / LOCK_FILE).unlink(missing_ok=True)
-            os.close(file)
-            with contextlib.suppress(OSError):  # something was written
-                made and output.rmdir()
+            lock.release()
+            if created:
+                with contextlib.suppress(OSError):  # something was written
+                    output.rmdir()
 
 
-def _locked(path: Path) -> int:
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            raise InputError(f"{path.parent}: another run is tuning into this folder; wait for it or stop it") from None
-        if os.fstat(file).st_nlink:
-            return file
-        os.close(file)  # its holder has ended and removed it in between
-
-
-def mark_complete(folder: Path, identity: str, seconds: float) -> None:
-    """Declare a checkpoint whole, after its files have reached the disk."""
+def mark_complete(folder: Path, fingerprint: str, seconds: float) -> None:
+    """Declare a checkpoint complete, after its files have reached the disk."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != COMPLETE_FILE)
     for path in files:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
     hashes = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-    write_atomically(
-        folder / COMPLETE_FILE, json.dumps({"identity": identity, "seconds": round(seconds, 1), "files": hashes})
-    )
+    mark = CompleteMark(fingerprint=fingerprint, seconds=round(seconds, 1), files=hashes)
+    write_atomically(folder / COMPLETE_FILE, mark.model_dump_json())
 
 
-def latest_checkpoint(output: Path, identity: str) -> tuple[Path | None, float]:
-    """The last whole checkpoint of this very run with the seconds that it took to get there, or (None, 0).
+def latest_checkpoint(output: Path, fingerprint: str) -> tuple[Path | None, float]:
+    """The last complete checkpoint of this very run with the seconds that it took to get there, or (None, 0).
 
-    Another run's whole checkpoints are set aside, since their numbers would mix with this run's; this run's are taken
-    back from there. Half-written ones are removed.
+    Another run's complete checkpoints are set aside, since their numbers would mix with this run's; this run's are
+    taken back from there. Incomplete ones are removed.
     """
-    whole, moved = {}, {}
+    own: dict[int, tuple[Path, float]] = {}
+    moved: dict[Path, list[str]] = {}
     for folder in list_checkpoints(output):
-        owner, seconds = _owner(folder)
-        if owner is None:
-            print(f"{folder}: half-written; removed")
+        mark = _read_mark(folder)
+        if mark is None:
+            print(f"{folder}: half-written checkpoint; removed")
             shutil.rmtree(folder)
-        elif owner != identity:
-            place = output / SET_ASIDE_DIR / owner[:16]
-            _move(folder, place)
-            moved.setdefault(place, []).append(folder.name)
+        elif mark.fingerprint != fingerprint:
+            target = output / SET_ASIDE_DIR / mark.fingerprint[:16]
+            _move(folder, target)
+            moved.setdefault(target, []).append(folder.name)
         else:
-            whole[step_of(folder)] = folder, seconds
-    for place, names in moved.items():
-        print(f"{output}: {', '.join(names)} of a run with other settings or data: set aside in {place}; the command "
-              "that made them goes on from there, or remove them")
-    for folder in list_checkpoints(output / SET_ASIDE_DIR / identity[:16]):
-        owner, seconds = _owner(folder)
-        if owner == identity and step_of(folder) not in whole:
+            own[step_of(folder)] = folder, mark.seconds
+    for target, names in moved.items():
+        print(f"{output}: {', '.join(names)} of a run with other settings or data: set aside in {target}; the command "
+              "that wrote them resumes from there, or remove them")
+    for folder in list_checkpoints(output / SET_ASIDE_DIR / fingerprint[:16]):
+        mark = _read_mark(folder)
+        if mark and mark.fingerprint == fingerprint and step_of(folder) not in own:
             _move(folder, output)
-            whole[step_of(folder)] = output / folder.name, seconds
-    return whole[max(whole)] if whole else (None, 0.0)
+            own[step_of(folder)] = output / folder.name, mark.seconds
+    return own[max(own)] if own else (None, 0.0)
 
 
 def remove_old_checkpoints(output: Path, keep: int, best: int | None) -> None:
     """Remove the oldest checkpoints, until `keep` are left; the last one and that of the best step stay in any case."""
-    found = list_checkpoints(output)
-    spare = [folder for folder in found[:-1] if step_of(folder) != best]
-    for folder in spare[: max(len(found) - max(keep, 1), 0)]:
+    folders = list_checkpoints(output)
+    removable = [folder for folder in folders[:-1] if step_of(folder) != best]
+    for folder in removable[: max(len(folders) - max(keep, 1), 0)]:
         shutil.rmtree(folder)
 
 
 def list_checkpoints(output: Path) -> list[Path]:
     """The folders checkpoint-NUMBER, lowest first."""
-    found = [path for path in output.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted((path for path in found if path.is_dir() and not path.is_symlink()), key=step_of)
+    folders = [path for path in output.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted((path for path in folders if path.is_dir() and not path.is_symlink()), key=step_of)
 
 
-def _move(folder: Path, place: Path) -> None:
-    place.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(place / folder.name, ignore_errors=True)  # of the same run and the same step
-    folder.replace(place / folder.name)
+def _move(folder: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target / folder.name, ignore_errors=True)  # of the same run and the same step
+    folder.replace(target / folder.name)
 
 
 def step_of(folder: Path) -> int:
@@ -131,15 +137,13 @@ def read_trainer_state(folder: Path) -> dict:
     return json.loads((folder / TRAINER_STATE_FILE).read_text())
 
 
-def _owner(folder: Path) -> tuple[str | None, float]:
-    """Identity of the run whose whole checkpoint this is, and its seconds; (None, 0) where it is not whole."""
+def _read_mark(folder: Path) -> CompleteMark | None:
+    """A checkpoint's complete.json; None unless the checkpoint is complete and its files are those that were written.
+    """
     try:
-        said = json.loads((folder / COMPLETE_FILE).read_text())
-        named = re.fullmatch(r"\w+", said["identity"]) and folder.name == f"checkpoint-{step_of(folder)}"
-        if named and TRAINER_STATE_FILE in said["files"]:
-            if all(sha256(folder / name) == digest for name, digest in said["files"].items()):
-                seconds = float(said["seconds"])
-                return (said["identity"], seconds) if 0 <= seconds < 1e9 else (None, 0.0)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-        pass
-    return None, 0.0
+        mark = CompleteMark.model_validate_json((folder / COMPLETE_FILE).read_bytes())
+        complete = folder.name == f"checkpoint-{step_of(folder)}" and TRAINER_STATE_FILE in mark.files and all(
+            sha256(folder / name) == digest for name, digest in mark.files.items())
+    except (OSError, ValueError, ValidationError):
+        return None
+    return mark if complete else None

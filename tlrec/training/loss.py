@@ -1,4 +1,4 @@
-"""Cross-entropy at the positions whose label counts, without logits over the vocabulary for a whole batch."""
+"""Cross-entropy at the labelled positions, without materialising the logits of a whole batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,22 +12,23 @@ from torch.nn import functional
 from tlrec.model import lm_head, prefix_cache
 from tlrec.model.encoder import IGNORE_INDEX
 
-CHUNK_LOGITS = 1 << 23  # of one chunk: 32 MiB in fp32, about what a processor's cache holds
+CHUNK_LOGITS = 1 << 23  # of one chunk: 32 MiB in fp32, about the size of a CPU's cache
 
 
 class LinearCrossEntropy(torch.autograd.Function):
     """Cross-entropy of `hidden @ weight.T`, chunk by chunk; the gradient is formed in the forward pass.
 
-    A chunk's logits are read while they are in the cache and dropped; what stays for the backward pass has the shape of
-    the hidden states. The weights get no gradient. Forming the gradient early: Hsu et al., Liger Kernel (2024).
+    A chunk's logits are used while they are in the CPU's cache, then dropped; only the gradient of the hidden states is
+    kept for the backward pass. The weights get no gradient. Gradient in the forward pass: Hsu et al., Liger Kernel
+    (2024).
     """
 
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         """hidden (n, width), weight (vocabulary, width), targets (n,) -> losses (n,), in fp32."""
-        wanted = ctx.needs_input_grad[0]
+        needs_gradient = ctx.needs_input_grad[0]
         losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
-        gradient = torch.empty_like(hidden) if wanted else None
+        gradient = torch.empty_like(hidden) if needs_gradient else None
         rows = max(CHUNK_LOGITS // len(weight), 1)
         for first in range(0, len(hidden), rows):
             part, target = hidden[first : first + rows], targets[first : first + rows, None]
@@ -37,7 +38,7 @@ class LinearCrossEntropy(torch.autograd.Function):
             probabilities = logits.softmax(dim=1)
             total = highest - probabilities.gather(1, where).log()  # log of the sum of exponentials
             losses[first : first + rows] = (total - of_target)[:, 0]
-            if wanted:
+            if needs_gradient:
                 probabilities.scatter_add_(1, target, torch.full_like(of_target, -1.0))
                 gradient[first : first + rows] = probabilities.to(weight.dtype) @ weight
         ctx.save_for_backward(gradient)
@@ -51,7 +52,10 @@ class LinearCrossEntropy(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class LossOptions:
-    """What a model allows: `fused`, the loss in the output layer's place; `prefix`, what rows share computed once."""
+    """Optimisations that a model supports.
+
+    fused: the loss is computed in the place of the lm_head. prefix: the batch's shared prompt prefix is computed once.
+    """
 
     fused: bool
     prefix: bool
@@ -64,11 +68,11 @@ class LossOptions:
 
 
 def label_loss(model, call, inputs: dict[str, Tensor], labels: Tensor, options: LossOptions) -> Tensor:
-    """Sum of the cross-entropy over all labels that count, shape (), in fp32.
+    """Sum of the cross-entropy over all labels but IGNORE_INDEX, shape (), in fp32.
 
-    model: the causal language model; call: what to call, the model or a wrapper of it. Rows are padded on either side.
-    All tokens run through the model, the output layer only where a label follows. With options.prefix, what all rows
-    begin with runs once for all of them, one draw of dropout included; not through a wrapper, which may count passes.
+    model: the causal language model; call: what to call, the model or a wrapper of it. Rows may be padded on either
+    side. All tokens run through the model, the lm_head only where a label follows. With options.prefix, the prefix that
+    all rows share runs once, with one draw of dropout; not through a wrapper, which may count forward passes.
     """
     with _cpu_autocast(model):
         return _label_loss(model, call, *_right_padded(inputs["input_ids"], labels, inputs["attention_mask"]), options)
@@ -76,7 +80,7 @@ def label_loss(model, call, inputs: dict[str, Tensor], labels: Tensor, options: 
 
 @contextmanager
 def _cpu_autocast(model) -> Iterator[None]:
-    """On a CPU, bf16 throughout for a bf16 model: LoRA's fp32 weights are cast, not the activations they meet."""
+    """On a CPU, bf16 throughout for a bf16 model: LoRA's fp32 weights are cast, not the activations."""
     bf16 = model.device.type == "cpu" and model.get_input_embeddings().weight.dtype == torch.bfloat16
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16), disable_input_dtype_casting(model, active=bf16):
         yield
@@ -87,38 +91,40 @@ def _label_loss(model, call, ids: Tensor, labels: Tensor, options: LossOptions) 
     length = prefix_cache.shared_length(ids.tolist()) if options.prefix and call is model else 0
     if not length:
         return _part_loss(model, call, ids, following, options.fused).sum()
-    common = prefix_cache.PrefixCache(config=model.config)
-    length -= 1  # what follows its last token differs between rows
+    cache = prefix_cache.PrefixCache(config=model.config)
+    length -= 1  # the label of its last token differs between rows
     counts = (following[:, :length] != IGNORE_INDEX).sum(dim=0)
     first = following[:, :length].amax(dim=0, keepdim=True)  # the same in all rows that have a label there
-    of_prefix = _part_loss(model, call, ids[:1, :length], first, options.fused, common)
-    common.frozen = True
-    rest = _part_loss(model, call, ids[:, length:], following[:, length:], options.fused, common)
+    of_prefix = _part_loss(model, call, ids[:1, :length], first, options.fused, cache)
+    cache.frozen = True
+    rest = _part_loss(model, call, ids[:, length:], following[:, length:], options.fused, cache)
     return (of_prefix * counts[counts > 0]).sum() + rest.sum()
 
 
-def _part_loss(model, call, ids: Tensor, following: Tensor, fused: bool, common=None) -> Tensor:
+def _part_loss(model, call, ids: Tensor, following: Tensor, fused: bool, cache=None) -> Tensor:
     """Cross-entropy at each position with a label after it; ids and following (rows, length) -> (n,)."""
     flat = following.flatten()
     positions = (flat != IGNORE_INDEX).nonzero()[:, 0]
     targets = flat[positions]
-    named = {"input_ids": ids, "past_key_values": common, "use_cache": common is not None}
+    inputs = {"input_ids": ids, "past_key_values": cache, "use_cache": cache is not None}
     with lm_head.logits_at(model, positions):
         if not fused:
-            return functional.cross_entropy(call(**named).logits[0].float(), targets, reduction="none")
+            return functional.cross_entropy(call(**inputs).logits[0].float(), targets, reduction="none")
         weight = model.get_output_embeddings().weight
 
         def losses(hidden: Tensor) -> Tensor:
             device = hidden.device.type
-            kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-            return LinearCrossEntropy.apply(hidden[0].to(kind), weight.to(kind), targets)
+            dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+            return LinearCrossEntropy.apply(hidden[0].to(dtype), weight.to(dtype), targets)
 
         with lm_head.replace_forward(model, losses):
-            return call(**named).logits
+            return call(**inputs).logits
 
 
 def _right_padded(ids: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The batch with its padding at the end of the rows, where no token sees it: it needs no mask then, and attention
-    takes its faster way. Columns of nothing but padding go."""
+    """(ids, labels) with the padding moved to the end of the rows and columns of padding alone removed.
+
+    Under causal attention no token sees it there, so no mask is needed and attention takes its faster kernel.
+    """
     order = mask.argsort(dim=1, descending=True, stable=True)[:, : int(mask.sum(dim=1).max())]
     return ids.gather(1, order), labels.gather(1, order)

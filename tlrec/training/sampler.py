@@ -1,4 +1,4 @@
-"""The order in which rows are tuned on: a function of seed and epoch, whatever the number of processes."""
+"""Sampler of the training rows: its order depends on seed and epoch, not on the number of processes."""
 
 from collections.abc import Iterator
 
@@ -10,8 +10,8 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 class RowSampler(Sampler):
     """Row numbers of one epoch: shuffled or, with `lengths`, in batches of similar length.
 
-    A run that was interrupted draws the same order again. Up to `padded` numbers follow beyond the last row, for
-    processes that would otherwise get unequal numbers of batches.
+    A resumed run draws the same order again. Numbers of padding rows follow up to `padded`, so that all processes get
+    the same number of batches.
     """
 
     def __init__(self, rows: int, seed: int, batch_size: int, lengths: list[int] | None = None, padded: int = 0):

@@ -1,4 +1,4 @@
-"""The transformers Trainer with this task's loss, validation, order of rows and checkpoints."""
+"""The transformers Trainer with this task's loss, validation, sampler and checkpoints."""
 
 import math
 import shutil
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from tlrec import distributed
@@ -26,34 +27,35 @@ PADDING_ROW = {
     "attention_mask": [1],
     "labels": [IGNORE_INDEX],
     "row": -1,
-}  # it has no part in the loss
+}  # no label, so no part in the loss
 
 
 class RecTrainer(transformers.Trainer):
-    """Loss only where a label counts; validation by the same scoring code that evaluates; sealed checkpoints.
+    """Loss only where a label counts; validation by the scoring code of the evaluation; checkpoints marked complete.
 
     validation: samples whose AUC (Yes/No) or loss selects the checkpoint. features: sample -> ids and labels.
-    identity: of the run, for its checkpoints, of which `keep` stay. Each training feature has its `row`, the record's
-    number in the training file, for messages.
+    fingerprint: of the run, for its checkpoints, of which `keep` stay. Each training feature has its `row`, the
+    record's number in the training file, for messages.
     """
 
-    def __init__(self, *, validation: list[Sample], encoder: Encoder, features, identity: str = "", keep: int = 3,
+    def __init__(self, *, validation: list[Sample], encoder: Encoder, features, fingerprint: str = "", keep: int = 3,
                  **arguments):
         selecting = arguments["args"].load_best_model_at_end
         super().__init__(eval_dataset=[features(row) for row in validation] if selecting else None, **arguments)
         self.validation, self.encoder = validation, encoder
-        self.identity, self.keep = identity, keep
+        self.fingerprint, self.keep = fingerprint, keep
+        self.initial_weights = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(self.model).items()}
         self.began, self.graceful_stop = time.time(), GracefulStop()
-        self.loss_options: LossOptions | None = None  # found at the first batch
-        self.add_callback(_Flow(self))
+        self.loss_options: LossOptions | None = None  # set at the first batch
+        self.add_callback(_EpochAndStop(self))
 
     def train(self, resume_from_checkpoint: str | Path | None = None, seconds: float = 0.0):
-        """Tune, or go on from a checkpoint that took `seconds`. SIGTERM and Ctrl-C end it after a step, saved: see
-        `graceful_stop`."""
+        """Tune, or resume from a checkpoint that took `seconds`. After SIGTERM or Ctrl-C it stops after the current
+        step, saved: see `graceful_stop`."""
         self.began = time.time() - seconds
         with self.graceful_stop:
-            if resume_from_checkpoint and self._at_its_end(Path(resume_from_checkpoint)):
-                return self._restored(Path(resume_from_checkpoint))
+            if resume_from_checkpoint and self._is_finished(Path(resume_from_checkpoint)):
+                return self._restore(Path(resume_from_checkpoint))
             try:
                 return super().train(resume_from_checkpoint=resume_from_checkpoint and str(resume_from_checkpoint))
             except (RuntimeError, MemoryError) as error:
@@ -64,9 +66,9 @@ class RecTrainer(transformers.Trainer):
                 if distributed.world_size() == 1:
                     raise
                 raise InputError(f"this process lost the others ({first_line(error)}); see their messages, "
-                                 "then give the same command again: it goes on from the last checkpoint") from error
+                                 "then give the same command again: it resumes from the last checkpoint") from error
             finally:
-                for callback in self.callback_handler.callbacks:  # a message starts on a line of its own
+                for callback in self.callback_handler.callbacks:  # a message then starts on a new line
                     if getattr(callback, "training_bar", None) is not None:
                         callback.training_bar.close()
 
@@ -76,13 +78,14 @@ class RecTrainer(transformers.Trainer):
         return time.time() - self.began
 
     def training_step(self, model, inputs, num_items_in_batch=None):
-        """Forward and backward pass of one micro-batch; a loss that is not finite ends the tuning with its rows."""
+        """Forward and backward pass of one micro-batch; InputError names the rows of a loss that is not finite."""
         rows = inputs.pop("row").tolist()
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
-            named = ", ".join(str(row) for row in rows if row >= 0)
-            raise InputError(f"step {self.state.global_step + 1}: the loss is {loss.item()}, on records {named} of the "
-                             f"training data; the last checkpoint is kept (lower --learning_rate, try --dtype float32)")
+            records = ", ".join(str(row) for row in rows if row >= 0)
+            raise InputError(f"step {self.state.global_step + 1}: the loss is {loss.item()}, on records {records} of "
+                             "the training data; the last checkpoint is kept (lower --learning_rate, try --dtype "
+                             "float32)")
         return loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -101,15 +104,15 @@ class RecTrainer(transformers.Trainer):
         if self.args.metric_for_best_model == "auc":
             scores = scoring.score(self.model, self.encoder, self.validation, progress="validation")
             labels = torch.tensor([sample.label for sample in self.validation]).numpy()
-            found = {f"{metric_key_prefix}_auc": metrics.auc(labels, scores.p_yes)}
+            figures = {f"{metric_key_prefix}_auc": metrics.auc(labels, scores.p_yes)}
         else:
-            found = {f"{metric_key_prefix}_loss": self._validation_loss()}
-        self.log(found)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
-        return found
+            figures = {f"{metric_key_prefix}_loss": self._validation_loss()}
+        self.log(figures)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
+        return figures
 
     def _validation_loss(self) -> float:
-        """Cross-entropy per label over the whole validation set."""
+        """Cross-entropy per label over all validation samples."""
         self.model.eval()
         size = self.args.eval_batch_size
         total = labels = 0
@@ -127,29 +130,29 @@ class RecTrainer(transformers.Trainer):
         if self.args.train_sampling_strategy == "group_by_length":
             lengths = [len(feature["input_ids"]) for feature in self.train_dataset if feature["row"] >= 0]
         rows = sum(feature["row"] >= 0 for feature in self.train_dataset)
-        together = self.args.train_batch_size * self.args.gradient_accumulation_steps * distributed.world_size()
-        self.sampler = RowSampler(rows, self.args.seed, together, lengths, padded=len(self.train_dataset))
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * distributed.world_size()
+        self.sampler = RowSampler(rows, self.args.seed, batch, lengths, padded=len(self.train_dataset))
         return self.sampler
 
-    def _init_training_state(self, *arguments, **named):
-        reached = super()._init_training_state(*arguments, **named)
-        self._find_best_here()
-        return reached
+    def _init_training_state(self, *args, **kwargs):
+        state = super()._init_training_state(*args, **kwargs)
+        self._locate_best_checkpoint()
+        return state
 
-    def _find_best_here(self) -> None:
-        """The best checkpoint under the folder's present name, whatever it was called when it was written."""
+    def _locate_best_checkpoint(self) -> None:
+        """Point the state at the best checkpoint in the present output folder, wherever it was written."""
         best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
         self.state.best_model_checkpoint = str(best) if self.state.best_global_step and best.is_dir() else None
 
     def _save_checkpoint(self, model, trial) -> None:
-        """A checkpoint that counts only once it is whole; older ones go after that."""
+        """Save a checkpoint, mark it complete, and only then remove older ones."""
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         try:
             super()._save_checkpoint(model, trial)
-            distributed.barrier()  # each of them writes its random state
+            distributed.barrier()  # each process writes its random state
             if distributed.is_main_process():
                 self._check_finite(folder)
-                checkpoints.mark_complete(folder, self.identity, self.seconds)
+                checkpoints.mark_complete(folder, self.fingerprint, self.seconds)
                 checkpoints.remove_old_checkpoints(folder.parent, self.keep, self.state.best_global_step)
         except InputError:
             raise
@@ -165,25 +168,26 @@ class RecTrainer(transformers.Trainer):
             raise InputError(f"step {self.state.global_step}: {broken[0]} holds NaN or infinity; the last checkpoint "
                              "is kept (lower --learning_rate, try --dtype float32)")
 
-    def _at_its_end(self, checkpoint: Path) -> bool:
-        """Whether the run had nothing left to do but to choose: all steps made, or stopped early."""
-        said = checkpoints.read_trainer_state(checkpoint)
-        stopper = said["stateful_callbacks"].get("EarlyStoppingCallback")
-        gains_missed = stopper["attributes"]["early_stopping_patience_counter"] if stopper else 0
-        return (said["global_step"] >= said["max_steps"]
-                or stopper is not None and gains_missed >= stopper["args"]["early_stopping_patience"])
+    def _is_finished(self, checkpoint: Path) -> bool:
+        """Whether only the selection was left to do: all steps made, or stopped early."""
+        state = checkpoints.read_trainer_state(checkpoint)
+        stopper = state["stateful_callbacks"].get("EarlyStoppingCallback")
+        not_improved = stopper["attributes"]["early_stopping_patience_counter"] if stopper else 0
+        return (state["global_step"] >= state["max_steps"]
+                or stopper is not None and not_improved >= stopper["args"]["early_stopping_patience"])
 
-    def _restored(self, checkpoint: Path):
+    def _restore(self, checkpoint: Path):
+        """Load a finished run's weights, the best ones where they are selected."""
         self._load_from_checkpoint(str(checkpoint))
         self.state = transformers.TrainerState.load_from_json(str(checkpoint / checkpoints.TRAINER_STATE_FILE))
-        self._find_best_here()
+        self._locate_best_checkpoint()
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
             self._load_best_model()
         return transformers.trainer_utils.TrainOutput(self.state.global_step, math.nan, {})
 
 
-class _Flow(transformers.TrainerCallback):
-    """Tells the order its epoch, and ends the tuning, saved, when a signal has asked for it."""
+class _EpochAndStop(transformers.TrainerCallback):
+    """Tells the sampler its epoch, and saves and stops after the step in which a signal has arrived."""
 
     def __init__(self, trainer: RecTrainer):
         self.trainer = trainer
@@ -193,8 +197,7 @@ class _Flow(transformers.TrainerCallback):
 
     def on_step_end(self, args, state, control, **_):
         control.should_log |= state.global_step >= state.max_steps  # averaged over processes, as every log is
-        interruption = self.trainer.graceful_stop
-        number = distributed.max_over_processes(interruption.number or 0)
+        number = distributed.max_over_processes(self.trainer.graceful_stop.number or 0)
         if number:
-            interruption.number = number
+            self.trainer.graceful_stop.number = number
             control.should_save = control.should_training_stop = True

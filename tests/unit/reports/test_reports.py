@@ -185,7 +185,7 @@ def test_lines_that_are_no_record_are_named(made, tmp_path):
     path = tmp_path / "runs.jsonl"
     lacking = {name: value for name, value in made[0].items() if name != "metrics"}
     for line, message in ((None, "line 2 is not a record"), ([1], "line 2 is not a record"),
-                          (lacking, "line 2: invalid evaluation record, field 'metrics'")):
+                          (lacking, "line 2: metrics is missing")):
         path.write_text(f"{json.dumps(made[1])}\n{json.dumps(line)}\n")
         with pytest.raises(InputError, match=f"runs.jsonl: {message}"):
             records.read_runs([str(path)])
@@ -212,7 +212,7 @@ def test_an_invalid_record_is_named_in_one_line(made, tmp_path, change):
     field, value = list(change.items())[-1]
     if isinstance(value, dict) and field == "metrics":  # what lacks `n` is named for that
         field = f"metrics.{list(value)[-1] if value else 'n'}"
-    with pytest.raises(InputError, match=f"runs.jsonl: line 2: invalid evaluation record, field '{field}.*'") as error:
+    with pytest.raises(InputError, match=f"runs.jsonl: line 2: {field}.*; remove that line") as error:
         records.read_runs([str(path)])
     assert "\n" not in str(error.value)
 

@@ -4,13 +4,13 @@ import transformers
 from conftest import make_rows
 from peft import LoraConfig
 
+from rec_tuning import Config
 from tlrec.data.samples import Sample
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base import load_base_model
 from tlrec.model.encoder import IGNORE_INDEX, Encoder
-from tlrec.training.config import TuningConfig
+from tlrec.training.build import training_features
 from tlrec.training.trainer import RecTrainer
-from tlrec.training.tune import _features
 
 CONFIG = {"r": 4, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 
@@ -18,9 +18,9 @@ CONFIG = {"r": 4, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"], "
 def made(tiny_llama, tmp_path, train_on_inputs):
     model, tokenizer = load_base_model(tiny_llama, False, "float32", "cpu")
     encoder = Encoder(tokenizer)
-    settings = TuningConfig("", "", train_on_inputs=train_on_inputs)
+    config = Config(base_model="", train_data_path="", output_dir="", train_on_inputs=train_on_inputs)
     rows = [Sample(**sample) for sample in make_rows(6, 2)[0]]
-    features = [_features(encoder, row, settings, "row") for row in rows]
+    features = [training_features(encoder, row, config, "row") for row in rows]
     torch.manual_seed(0)
     trainer = RecTrainer(
         model=attach_adapter(model, LoraConfig(**CONFIG), None),

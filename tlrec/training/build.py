@@ -1,0 +1,104 @@
+"""build_trainer(): base model, LoRA layers, tokenised samples and Trainer arguments of a plan."""
+
+from tlrec import distributed
+from tlrec.data.samples import Sample
+from tlrec.errors import InputError
+from tlrec.model.adapter import attach_adapter
+from tlrec.model.base import load_base_model, max_positions, select_device
+from tlrec.model.encoder import IGNORE_INDEX, Encoder
+from tlrec.training.config import TuningConfig
+from tlrec.training.plan import TuningPlan
+
+
+def build_trainer(plan: TuningPlan):
+    """(the trainer, what was cut from the training samples): loads the base model with its LoRA layers.
+
+    InputError where a sample does not fit the model, or the device or the adapter does not fit the settings.
+    """
+    config, device = plan.config, select_device()
+    settings = config.on_device(device)
+    import transformers
+    from peft import LoraConfig, prepare_model_for_kbit_training
+
+    from tlrec.training.trainer import PADDING_ROW, RecTrainer
+
+    transformers.set_seed(config.seed)
+    model, tokenizer = load_base_model(plan.base, settings.load_in_8bit, config.dtype, device, config.load_in_4bit,
+                                       distributed.is_sharded())
+    encoder = Encoder(tokenizer, config.prompt_template)
+    train = [
+        training_features(encoder, sample, config, f"{config.train_data_path}: record {row}") | {"row": row}
+        for row, sample in zip(plan.train_rows, plan.train, strict=True)
+    ]
+    longest, limit = max(train, key=lambda features: len(features["input_ids"])), max_positions(model.config)
+    if limit and len(longest["input_ids"]) > limit:
+        raise InputError(f"{config.train_data_path}: record {longest['row']}: {len(longest['input_ids'])} tokens, the "
+                         f"model's maximum is {limit}; lower --cutoff_len")
+    cuts = dict(encoder.truncation_counts)
+    cut = ", ".join(f"{count} {what}" for what, count in cuts.items()) or "nothing had to be cut"
+    print(f"{len(train)} samples for tuning, cut-off {config.cutoff_len} tokens: {cut}")
+    processes = distributed.world_size()
+    padding = 0 if processes == 1 else -len(train) % (settings.micro_batch * processes)
+    if settings.quantized:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=settings.gradient_checkpointing)
+    elif settings.gradient_checkpointing:
+        model.enable_input_require_grads()
+    model.config.use_cache = False
+    lora = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, target_modules=plan.target_modules,
+                      lora_dropout=config.lora_dropout, bias="none", task_type="CAUSAL_LM")
+    model = attach_adapter(model, lora, plan.start)
+    model.print_trainable_parameters()
+    selecting = config.select_by != "none"
+    trainer = RecTrainer(
+        model=model,
+        args=transformers.TrainingArguments(
+            output_dir=str(plan.output),
+            per_device_train_batch_size=settings.micro_batch,
+            per_device_eval_batch_size=settings.micro_batch,
+            gradient_accumulation_steps=settings.accumulation_steps,
+            activation_checkpointing=settings.gradient_checkpointing,
+            use_liger_kernel=config.use_liger_kernel,
+            warmup_steps=config.warmup_steps,
+            num_train_epochs=config.num_epochs,
+            max_steps=config.max_steps,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            optim="adamw_torch",
+            fp16=device == "cuda" and config.dtype in ("auto", "float16"),
+            bf16=device == "cuda" and config.dtype == "bfloat16",
+            use_cpu=device == "cpu",
+            logging_steps=1 if 0 < config.max_steps <= 20 else 8,
+            eval_strategy="steps" if selecting else "no",
+            save_strategy="steps",
+            eval_steps=plan.eval_steps,
+            save_steps=plan.eval_steps,
+            restore_callback_states_from_checkpoint=True,  # early stopping's count of validations
+            load_best_model_at_end=selecting,
+            metric_for_best_model=config.select_by if selecting else None,
+            greater_is_better=config.select_by == "auc",
+            train_sampling_strategy="group_by_length" if config.group_by_length else "random",
+            seed=config.seed,
+            dataloader_pin_memory=device == "cuda",
+            remove_unused_columns=False,
+            ddp_find_unused_parameters=False,
+            report_to=config.report_to,
+        ),
+        train_dataset=train + [PADDING_ROW] * padding,
+        data_collator=transformers.DataCollatorForSeq2Seq(
+            tokenizer, pad_to_multiple_of=8, return_tensors="pt", padding=True),
+        callbacks=[transformers.EarlyStoppingCallback(config.early_stopping)] if selecting else [],
+        validation=plan.valid,
+        encoder=encoder,
+        features=lambda sample: training_features(encoder, sample, config, str(config.val_data_path)),
+        fingerprint=plan.fingerprint,
+        keep=config.keep_checkpoints,
+    )
+    return trainer, cuts
+
+
+def training_features(encoder: Encoder, sample: Sample, config: TuningConfig, where: str) -> dict:
+    """input_ids, attention_mask and labels of a sample, each a list with one number per token."""
+    encoded = encoder.encode_truncated(sample, config.cutoff_len, where)
+    unlabelled = 1 if config.train_on_inputs else encoded.answer_start  # the first token has nothing before it
+    labels = [IGNORE_INDEX] * unlabelled + encoded.ids[unlabelled:]
+    return {"input_ids": encoded.ids, "attention_mask": [1] * len(encoded.ids), "labels": labels}
