@@ -1,10 +1,11 @@
-"""Base models: a look at their folder before torch is imported, then loading."""
+"""Base models: their folder is validated before torch is imported, then loaded."""
 
 import logging
 import os
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 from tlrec import paths
 from tlrec.errors import InputError
@@ -27,16 +28,16 @@ def resolve_base_model(base_model: str) -> Path:
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise InputError(f"{folder / 'config.json'}: names no model_type; is this a Hugging Face model folder?")
     if not list(folder.glob("*.safetensors")) + list(folder.glob("pytorch_model*.bin")):
-        raise InputError(f"{folder}: holds no weights (*.safetensors or pytorch_model*.bin)")
+        raise InputError(f"{folder}: no weights found (*.safetensors or pytorch_model*.bin); fetch the model again")
     if not (list(folder.glob("tokenizer*")) or list(folder.glob("vocab*"))):
-        raise InputError(f"{folder}: holds no tokenizer")
+        raise InputError(f"{folder}: no tokenizer found; fetch the model again")
     check_base_files(folder)
     check_quantised(folder, config)
     return folder.resolve()
 
 
 def recorded_name(base_model: str | None) -> str | None:
-    """A base model as a record names it: a path is made whole, so that it is found from any folder."""
+    """A base model as a record names it: a path is made absolute, so that it is found from any folder."""
     return os.path.abspath(base_model) if base_model and Path(base_model).is_dir() else base_model
 
 
@@ -75,8 +76,8 @@ def load_base_model(
 ):
     """(model, tokenizer) of a base model folder. InputError where the folder cannot be loaded.
 
-    4-bit is QLoRA's: NF4 with quantised scales, computing in `dtype`. shard: the weights stay in host memory, and the
-    Trainer spreads them over the processes' devices.
+    4-bit is QLoRA's: NF4 with double quantisation, computing in `dtype`. shard: the weights stay in host memory for
+    the Trainer to shard over the processes' devices.
     """
     from transformers import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -97,39 +98,42 @@ def load_base_model(
             load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute)
     placement = {"device_map": {"": device}} if quantization or device == "cuda" and not shard else {}
-    here = {"local_files_only": True, "trust_remote_code": False}
+    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base, **here)
-        how = {"dtype": compute, "local_files_only": True, "output_loading_info": True, **placement, **quantization}
+        tokenizer = AutoTokenizer.from_pretrained(base, **safe)
+        options: dict[str, Any] = {"dtype": compute, "local_files_only": True, "output_loading_info": True,
+                                   **placement, **quantization}
+        loaded: Any
         if quantization and device == "cpu" and (files := _weight_files(base)):
-            config = AutoConfig.from_pretrained(base, **here)
-            model, found = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
-                None, config=config, state_dict=_read_without_mmap(files), **how)
-            model.name_or_path = model.config.name_or_path = str(base)  # adapters write down what they belong to
+            config = AutoConfig.from_pretrained(base, **safe)
+            architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+            loaded = architecture.from_pretrained(None, config=config, state_dict=_read_without_mmap(files), **options)
+            loaded[0].name_or_path = loaded[0].config.name_or_path = str(base)  # adapters record their base model
         else:
-            model, found = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **how)
+            loaded = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **options)
     except Exception as error:  # the loaders raise many kinds for a bad folder
-        said = " ".join(str(error).split())[:300]
-        raise InputError(f"{base}: cannot be loaded as a causal language model ({said})") from None
-    missing = sorted(found["missing_keys"])  # a tied output layer is not among them
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{base}: cannot be loaded as a causal language model ({reason})") from None
+    model, report = loaded
+    missing = sorted(report["missing_keys"])  # a tied lm_head is not among them
     if missing:
         raise InputError(f"{base}: its files lack {len(missing)} of the weights that config.json asks for, "
-                         f"{missing[0]} among them; fetch the model again")  # random ones would stand in
+                         f"{missing[0]} among them; fetch the model again")  # they would be initialised at random
     known = {re.sub(r"\.\d+\.", ".N.", name) for name in model.state_dict()}
-    unused = sorted(name for name in found["unexpected_keys"] if re.sub(r"\.\d+\.", ".N.", name) in known)
+    unused = sorted(name for name in report["unexpected_keys"] if re.sub(r"\.\d+\.", ".N.", name) in known)
     if unused or getattr(model.config, "num_hidden_layers", 1) == 0:
         raise InputError(f"{base}: its files hold {len(unused)} weights of layers that config.json leaves out, "
                          f"{(unused or ['all of them'])[0]} among them; fetch the model again")
-    for layer in model.modules():  # bitsandbytes repacks 4-bit weights when they are evaluated: no gradient after that
+    for layer in model.modules():  # else evaluation repacks 4-bit weights, which breaks gradients
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
-    # a slice of positions is not contiguous, and the output layer would copy its weights once per row for it
+    # for a slice, which is not contiguous, the lm_head would copy its weights once per row
     model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
     if tokenizer.pad_token_id is None:
-        # as published: unk, LLaMA's id 0; where there is none, any token will do, since the attention mask hides it
+        # published: unk, LLaMA's id 0; otherwise any token, since the attention mask hides it
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
-    tokenizer.model_max_length = NO_LENGTH_LIMIT  # what the model reads is asked of the model
-    tokenizer.padding_side = "left"  # the answer's position is the last one in every row
+    tokenizer.model_max_length = NO_LENGTH_LIMIT  # max_positions() gives the model's own limit
+    tokenizer.padding_side = "left"  # so that every row ends at its answer
     tokens = max(len(tokenizer), 1 + max(tokenizer.get_vocab().values(), default=0))
     if tokens > model.get_input_embeddings().num_embeddings:
         raise InputError(f"{base}: the tokenizer has {tokens} tokens, the model "
@@ -138,10 +142,10 @@ def load_base_model(
 
 
 def max_positions(config) -> int | None:
-    """Tokens that a model reads; None where its config does not say.
+    """A model's maximum sequence length in tokens; None where its config gives none.
 
-    Of LongRoPE models (Phi-3's) as many as it reads with one set of frequencies: with more it takes another one for
-    the whole pass, so that a row's scores would depend on those beside it.
+    For LongRoPE models (Phi-3) the length of the short frequencies: beyond it the whole batch switches to the long
+    ones, so that a row's scores would depend on the other rows.
     """
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") == "longrope":
@@ -150,22 +154,23 @@ def max_positions(config) -> int | None:
 
 
 def _weight_files(base: Path) -> list[Path]:
-    """The safetensors files that transformers reads: model.safetensors, else those of the index; none without both."""
+    """The safetensors files that transformers loads: model.safetensors, else those of the index, else none."""
     if (base / "model.safetensors").is_file():
         return [base / "model.safetensors"]
     index = base / "model.safetensors.index.json"
-    return [base / name for name in sorted(set(read_json(index, "")["weight_map"].values()))] if index.is_file() else []
+    content: Any = read_json(index, "") if index.is_file() else {"weight_map": {}}
+    return [base / name for name in sorted(set(content["weight_map"].values()))]
 
 
 def _read_without_mmap(files: list[Path]) -> dict:
-    """The tensors of a model's safetensors files by name, each read when it is asked for.
+    """The tensors of a model's safetensors files by name, each read on access.
 
-    transformers maps the files into memory, where their pages stay beside the quantised weights until all are loaded:
-    20 GiB for LLaMA-7B in 8-bit, instead of 9.
+    transformers memory-maps the files, whose pages stay resident beside the quantised weights until all are loaded: 20
+    GiB for LLaMA-7B in 8-bit, instead of 9.
     """
     from safetensors import safe_open
 
-    slices = {}
+    slices: dict = {}
     for path in files:
         file = safe_open(path, framework="pt", device="cpu", backend="pread")
         slices |= {name: file.get_slice(name) for name in file.keys()}
@@ -173,21 +178,24 @@ def _read_without_mmap(files: list[Path]) -> dict:
 
 
 def check_base_files(folder: Path) -> None:
-    """InputError for a model folder that wants code of its own to run, weights from outside it, or has broken ones, and
-    for one with an adapter in it, which transformers would put on the model by itself."""
+    """Validate a model folder from an untrusted source.
+
+    InputError where it wants its own code run, names weights outside the folder or has broken ones, and where it holds
+    an adapter, which transformers would load onto the model without being asked.
+    """
     if (folder / "adapter_config.json").exists():
         raise InputError(f"{folder}: holds an adapter (adapter_config.json) beside the base model; move the adapter to "
                          "a folder of its own, and name that where an adapter is wanted")
     for path in sorted(folder.glob("*.safetensors")):
         safetensors_names(path)
     for path in sorted(folder.glob("*.json")):
-        said = read_json(path, "") if path.name.endswith(("config.json", ".index.json")) else {}
-        if not isinstance(said, dict):
+        content = read_json(path, "") if path.name.endswith(("config.json", ".index.json")) else {}
+        if not isinstance(content, dict):
             raise InputError(f"{path}: not a JSON object; fetch the model again")
-        if "auto_map" in said:
-            raise InputError(f"{path}: wants code of the folder's own to run (auto_map); no such code is run here: "
-                             "take a model that transformers knows by itself, or remove the entry")
-        shards = said.get("weight_map", {})
+        if "auto_map" in content:
+            raise InputError(f"{path}: wants code of the folder's own to run (auto_map), which is never done here: "
+                             "take a model that transformers supports, or remove the entry")
+        shards = content.get("weight_map", {})
         names = shards.values() if isinstance(shards, dict) else [None]
         outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
         if outside:
@@ -196,11 +204,11 @@ def check_base_files(folder: Path) -> None:
 
 def check_quantised(folder: Path, config: dict) -> None:
     """InputError where config.json says that the weights are bitsandbytes' and they are not."""
-    said = config.get("quantization_config")
-    if not isinstance(said, dict | None):
+    quantization = config.get("quantization_config")
+    if not isinstance(quantization, dict | None):
         raise InputError(f"{folder / 'config.json'}: quantization_config is not an object; fetch the model again")
     names = [name for path in folder.glob("*.safetensors") for name in safetensors_names(path)]
-    ours = said and "bitsandbytes" in str(said.get("quant_method", "bitsandbytes"))
-    if ours and names and not any(name.endswith((".SCB", ".absmax")) for name in names):
+    bitsandbytes = quantization and "bitsandbytes" in str(quantization.get("quant_method", "bitsandbytes"))
+    if bitsandbytes and names and not any(name.endswith((".SCB", ".absmax")) for name in names):
         raise InputError(f"{folder / 'config.json'}: quantization_config says that the weights are quantised, and they "
                          "are not; remove that entry, and give --load_in_8bit True or --load_in_4bit True")

@@ -1,23 +1,23 @@
-"""The answer: its token ids, its position, and a sample as token ids with nothing of the answer lost.
+"""Samples to token ids: prompt, answer, the position where the answer starts, and the ids of "Yes" and "No".
 
-The ids of "Yes" and "No" are those that follow the prompt under the tokenizer at hand (LLaMA: 8241 and 3782), looked up
-from the real tokenisation of prompt + answer, never from constants. The answer starts at the first token in which that
-tokenisation differs from the one of the same prompt with another answer. So a tokenizer may join the prompt's last
-characters to the answer ("\\nYes" as one token): that token is then the answer's, in tuning and in scoring alike.
+The ids of "Yes" and "No" come from tokenising prompt + answer (LLaMA: 8241 and 3782), never from constants. The answer
+starts at the first token in which that tokenisation differs from the one of the same prompt with another answer. So a
+tokenizer may merge the prompt's last characters with the answer ("\\nYes" as one token): that token then belongs to the
+answer, in tuning and in scoring alike.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tlrec.data import preference_text
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError
 from tlrec.model import prompts
 
-IGNORE_INDEX = -100  # a label without loss
+IGNORE_INDEX = -100  # label of a token without loss
 _PROBE = Sample("Answer.", "Titles.", "Yes.")
 
 
@@ -27,7 +27,7 @@ class AnswerTokenIds(NamedTuple):
 
 
 class EncodedSample(NamedTuple):
-    """Token ids of a whole sample; answer_start is the position of the answer's first token."""
+    """Token ids of prompt + answer; answer_start is the index of the answer's first token."""
 
     ids: list[int]
     answer_start: int
@@ -35,23 +35,23 @@ class EncodedSample(NamedTuple):
 
 @dataclass
 class Encoder:
-    """Samples to token ids under one tokenizer and one template. `truncation_counts`: what was cut to fit a cut-off."""
+    """Samples to token ids with one tokenizer and one template. truncation_counts: what encode_truncated() cut."""
 
-    tokenizer: object
+    tokenizer: Any  # PreTrainedTokenizerBase; transformers is not imported here
     template: str = prompts.DEFAULT_TEMPLATE
     truncation_counts: Counter = field(default_factory=Counter)
 
     def encode_prompt(self, sample: Sample) -> list[int]:
-        """Token ids up to the answer, BOS included where the tokenizer adds one; never cut.
+        """Token ids up to the answer, BOS included where the tokenizer adds one; never truncated.
 
-        InputError unless this very prompt is followed by the tokens of answer_token_ids().
+        InputError unless the tokens of answer_token_ids() follow this very prompt.
         """
         before, _ = self._texts(sample)
-        shared, found = self._split(before)
-        if found != self.answer_token_ids():
+        prompt, answers = self._split(before)
+        if answers != self.answer_token_ids():
             raise InputError("the tokenizer joins the end of a prompt to its answer, but not of every prompt: "
                              f"{sample.input[-60:]!r}; use another --prompt_template")
-        return shared
+        return prompt
 
     def answer_token_ids(self) -> AnswerTokenIds:
         """Ids of "Yes" and "No" right after the prompt. InputError where either is not a single token."""
@@ -59,16 +59,16 @@ class Encoder:
 
     @cached_property
     def _answer_token_ids(self) -> AnswerTokenIds:
-        _, found = self._split(self._texts(_PROBE)[0])
-        for word, token in zip(("Yes", "No"), found, strict=True):
+        _, answers = self._split(self._texts(_PROBE)[0])
+        for word, token in zip(("Yes", "No"), answers, strict=True):
             text = self.tokenizer.decode([token])
-            if not text.endswith(word):  # what it may begin with is the prompt's end, and the same for both
+            if not text.endswith(word):  # it may start with the end of the prompt, the same for both
                 raise InputError(f"the tokenizer has no single token for {word!r} after the prompt (but {text!r}); AUC "
                                  "needs one: use another --prompt_template or base model")
-        return AnswerTokenIds(*found)
+        return answers
 
     def encode(self, sample: Sample) -> EncodedSample:
-        """Prompt + answer + end of the answer: end-of-text, or what the model's chat template closes a turn with."""
+        """Prompt + answer + end of the answer: EOS, or what the model's chat template closes a turn with."""
         before, after = self._texts(sample)
         ids = self._ids(before + sample.output + after)
         other = self._ids(before + ("No." if sample.output.startswith("Y") else "Yes."))
@@ -76,11 +76,11 @@ class Encoder:
         return EncodedSample(ids + end, _common_prefix_length(ids, other))
 
     def encode_truncated(self, sample: Sample, cutoff: int, where: str = "a sample") -> EncodedSample:
-        """The whole sample in at most `cutoff` tokens.
+        """Prompt + answer in at most `cutoff` tokens.
 
-        Titles go from the front of the longer of the two lists; free-form text (CoT, alpaca) loses the tail of its
-        input. Only an answer that does not fit beside its bare instruction is cut, and counted as such. InputError
-        where a target item alone is too long.
+        Titles are dropped from the front of the longer of the two lists; free-form text (CoT, alpaca) loses the tail of
+        its input. An answer is truncated only where it does not fit beside its bare instruction. truncation_counts
+        counts each kind. InputError, with `where` in front, where a target item alone is too long.
         """
         encoded = self.encode(sample)
         if len(encoded.ids) <= cutoff:
@@ -100,7 +100,7 @@ class Encoder:
         return encoded
 
     def _fit_free_form(self, sample: Sample, encoded: EncodedSample, cutoff: int, where: str) -> EncodedSample:
-        kept, lost = 0, len(sample.input)  # characters of the input: `kept` fits, `lost` does not
+        fits, too_long = 0, len(sample.input)  # characters of the input, for a binary search
         bare = self.encode(replace(sample, input=""))
         if len(bare.ids) > cutoff:
             if bare.answer_start >= cutoff:
@@ -108,40 +108,40 @@ class Encoder:
             self.truncation_counts["samples whose answer lost its tail"] += 1
             return EncodedSample(bare.ids[:cutoff], bare.answer_start)
         best = bare
-        while lost - kept > 1:
-            middle = (kept + lost) // 2
+        while too_long - fits > 1:
+            middle = (fits + too_long) // 2
             shorter = self.encode(replace(sample, input=sample.input[:middle]))
             if len(shorter.ids) <= cutoff:
-                kept, best = middle, shorter
+                fits, best = middle, shorter
             else:
-                lost = middle
+                too_long = middle
         self.truncation_counts["samples whose input lost its tail"] += 1
         return best
 
     def _texts(self, sample: Sample) -> tuple[str, str]:
-        """What stands before and after the answer."""
+        """The text before and after the answer."""
         if self.template == prompts.CHAT:
             return prompts.format_chat(sample, self.tokenizer)
         return prompts.format_prompt(sample, self.template), ""
 
     def _split(self, before: str) -> tuple[list[int], AnswerTokenIds]:
-        """The ids that "Yes." and "No." after this text have in common, and the first in which they differ."""
+        """The ids that `before` + "Yes." and `before` + "No." have in common, and the first in which they differ."""
         yes, no = self._ids(f"{before}Yes."), self._ids(f"{before}No.")
         start = _common_prefix_length(yes, no)
         if not 0 < start < min(len(yes), len(no)):
-            raise InputError("the tokenizer leaves nothing of a prompt, or does not tell 'Yes.' from 'No.' after it; "
+            raise InputError("the tokenizer encodes a prompt as nothing, or 'Yes.' and 'No.' after it alike; "
                              "take another base model or --prompt_template")
         return yes[:start], AnswerTokenIds(yes[start], no[start])
 
     def _ids(self, text: str) -> list[int]:
-        if self.template == prompts.CHAT:  # the template has written BOS itself, if the model has one
+        if self.template == prompts.CHAT:  # the template adds BOS itself, if the model has one
             return self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        ids = self.tokenizer(text, split_special_tokens=True)["input_ids"]  # "</s>" in a title is text like any other
+        ids = self.tokenizer(text, split_special_tokens=True)["input_ids"]  # "</s>" in a title is plain text
         if ids and ids[-1] == self.tokenizer.eos_token_id:
-            ids = ids[:-1]  # some tokenizers close every text
+            ids = ids[:-1]  # some tokenizers append EOS to every text
         return ids
 
 
 def _common_prefix_length(ids: list[int], others: list[int]) -> int:
-    """How many ids both begin with."""
+    """Length of the prefix that both share."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, others, strict=False)))

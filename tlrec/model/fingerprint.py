@@ -1,4 +1,4 @@
-"""Which base model a folder holds: a fingerprint of its config, tokenizer and weights."""
+"""Fingerprint of a base model: its config, tokenizer and weights."""
 
 import functools
 import hashlib
@@ -14,11 +14,11 @@ _BLOCK, _BLOCK_EVERY = 1 << 18, 1 << 24
 
 
 def base_model_fingerprint(folder: Path) -> str:
-    """A base model's identity, two hashes with a dash between them.
+    """Two hashes with a dash between them.
 
     The first is over config.json and, per weights file, name, size, first and last 64 KiB. The second is over the files
-    of the tokenizer (with its chat template) and over the weights: all of them where they are less than 2 GiB, else 256
-    KiB of every 16 MiB. There, a change between those blocks is not seen; a tensor of 16 MiB or more is never between.
+    of the tokenizer (with its chat template) and over the weights: in full below 2 GiB, else 256 KiB of every 16 MiB. A
+    change between those blocks is not detected; a tensor of 16 MiB or more always overlaps one of them.
     """
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     weights = sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
@@ -29,30 +29,29 @@ def base_model_fingerprint(folder: Path) -> str:
             digest.update(file.read(_EDGE_BYTES))
             file.seek(max(size - _EDGE_BYTES, 0))
             digest.update(file.read(_EDGE_BYTES))
-    whole = sum(path.stat().st_size for path in weights) < _FULL_HASH_LIMIT
-    words = sorted({path for pattern in _TOKENIZER for path in folder.glob(pattern) if path.is_file()})
-    rest = hashlib.sha256()
-    for path in [*words, *weights]:
-        said = path.stat()
-        rest.update(f"{path.name} {_content(path, whole or path in words, said.st_size, said.st_mtime_ns)}".encode())
-    return f"{digest.hexdigest()}-{rest.hexdigest()}"
+    full = sum(path.stat().st_size for path in weights) < _FULL_HASH_LIMIT
+    tokenizer = sorted({path for pattern in _TOKENIZER for path in folder.glob(pattern) if path.is_file()})
+    content = hashlib.sha256()
+    for path in [*tokenizer, *weights]:
+        stat = path.stat()
+        content.update(f"{path.name} {_hash(path, full or path in tokenizer, stat.st_size, stat.st_mtime_ns)}".encode())
+    return f"{digest.hexdigest()}-{content.hexdigest()}"
 
 
 @functools.cache
-def _content(path: Path, whole: bool, size: int, _changed: int) -> str:
-    """Hash of a file, or of a block of it now and then."""
-    if whole:
+def _hash(path: Path, full: bool, size: int, _changed: int) -> str:
+    """Hash of a file, in full or of a block in every _BLOCK_EVERY bytes; cached until its size or time changes."""
+    if full:
         return sha256(path)
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        for place in range(0, size, _BLOCK_EVERY):
-            file.seek(place)
+        for offset in range(0, size, _BLOCK_EVERY):
+            file.seek(offset)
             digest.update(file.read(_BLOCK))
     return digest.hexdigest()
 
 
 def matches_fingerprint(recorded: object, base: Path) -> bool:
-    """Whether a recorded fingerprint can be this base model's; of those from before there was a second hash, only the
-    first is there to compare. Without a record there is nothing to say against it."""
-    now = base_model_fingerprint(base)
-    return recorded in (None, now, now.partition("-")[0])
+    """Whether a recorded fingerprint is this base model's. Reference records may hold its first hash alone, or none."""
+    current = base_model_fingerprint(base)
+    return recorded in (None, current, current.partition("-")[0])

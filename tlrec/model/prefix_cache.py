@@ -1,50 +1,56 @@
-"""What all prompts of a batch begin with (the template and the instruction), run through the model only once."""
+"""KV cache of the prompt prefix (template and instruction) that all rows of a batch share."""
 
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-MIN_PREFIX_TOKENS = 16  # tokens; fewer are not worth a pass of their own
+MIN_PREFIX_TOKENS = 16  # a shorter prefix is not worth a forward pass of its own
 
 
 class PrefixCache(DynamicCache):
-    """Keys and values of one row, filled by one pass; once `frozen`, it hands them out in front of those of a batch.
+    """KV cache of one row, filled by one forward pass; once `frozen`, it is prepended to each batch's keys and values.
 
-    It keeps nothing of the batches, so it serves as many as follow. Gradients flow through it.
+    A frozen cache stores nothing of a batch, so it can be used for any number of them. Gradients flow through it.
     """
 
     frozen = False
 
-    def update(self, keys: Tensor, values: Tensor, layer_idx: int, *arguments, **named):
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args, **kwargs
+               ) -> tuple[Tensor, Tensor]:
+        """Keys and values of shape (batch, heads, length, width), those of the prefix in front."""
         if not self.frozen:
-            return super().update(keys, values, layer_idx, *arguments, **named)
-        kept = self.layers[layer_idx]
-        return tuple(torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2)
-                     for old, new in ((kept.keys, keys), (kept.values, values)))
+            return super().update(key_states, value_states, layer_idx, *args, **kwargs)
+        prefix: Any = self.layers[layer_idx]
+        return _prepend(prefix.keys, key_states), _prepend(prefix.values, value_states)
 
     def is_plain(self, length: int) -> bool:
-        """Whether each layer keeps `length` keys and values and nothing else (no sliding window, no state)."""
+        """Whether each layer holds `length` keys and values and nothing else (no sliding window, no state)."""
         return all(type(layer) is DynamicLayer and layer.get_seq_length() == length for layer in self.layers)
 
 
+def _prepend(prefix: Tensor, batch: Tensor) -> Tensor:
+    return torch.cat([prefix.expand(len(batch), -1, -1, -1), batch], dim=2)
+
+
 def is_supported(model) -> bool:
-    """Whether the model takes such a prefix: tried with two tokens, in which nothing is dropped out."""
+    """Whether the model works with a PrefixCache: tried with two tokens in evaluation mode."""
     ids = torch.zeros(1, 2, dtype=torch.long, device=model.get_input_embeddings().weight.device)
-    tried, training = PrefixCache(config=model.config), model.training
+    cache, training = PrefixCache(config=model.config), model.training
     model.eval()
     try:
         with torch.no_grad():
-            model(input_ids=ids, past_key_values=tried, use_cache=True)
-        return bool(tried.layers) and tried.is_plain(2)
-    except Exception:  # of several kinds, by models without such a cache
+            model(input_ids=ids, past_key_values=cache, use_cache=True)
+        return bool(cache.layers) and cache.is_plain(2)
+    except Exception:  # models without such a cache raise errors of several kinds
         return False
     finally:
         model.train(training)
 
 
 def shared_length(rows: list[list[int]]) -> int:
-    """How many tokens all rows begin with, at least one of each left over; 0 where they are too few to be worth it."""
+    """Length of the prefix that all rows share, which leaves each row at least one token; 0 below MIN_PREFIX_TOKENS."""
     length = min(len(os.path.commonprefix(rows)), min(map(len, rows)) - 1)
     return length if length >= MIN_PREFIX_TOKENS and len(rows) > 1 else 0

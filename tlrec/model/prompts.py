@@ -1,9 +1,9 @@
 """The prompt: Alpaca's template, in the wording that published adapters were tuned on.
 
 The published TLRec and TALLRec code carries a stray linter comment after the first line of the variant with an input.
-Adapters depend on that text, so it is the default (`alpaca-published`); `alpaca` is the clean wording of Stanford
-Alpaca. One text serves tuning and scoring: the prompt ends in a newline after "### Response:", and the answer follows
-at once. `chat` is the chat template that a chat-tuned model brings in its folder.
+Published adapters depend on that text, so it is the default (`alpaca-published`); `alpaca` is the clean wording of
+Stanford Alpaca. Tuning and scoring use the same text: the prompt ends in a newline after "### Response:", and the
+answer follows at once. `chat` is the chat template that a chat-tuned model brings in its folder.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ _WITHOUT_INPUT = (
 STRAY_TEXT = {"alpaca-published": "  # noqa: E501", "alpaca": ""}
 DEFAULT_TEMPLATE = "alpaca-published"
 CHAT = "chat"
-# some templates write today's date; scores must not depend on it
+# some chat templates insert the date; scores must not depend on it
 _FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
-_PLACE = "Yes."
+_ANSWER = "Yes."
 
 
 def check_template(name: str) -> None:
@@ -51,43 +51,43 @@ def chat_template_hash(base: Path, template: str) -> dict[str, str]:
     """
     if template != CHAT:
         return {}
-    found = None
+    template_text = None
     if (base / "chat_template.jinja").is_file():
         try:
-            found = (base / "chat_template.jinja").read_text(encoding="utf-8")
+            template_text = (base / "chat_template.jinja").read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise InputError(f"{base / 'chat_template.jinja'}: not UTF-8 at byte {error.start}; fetch the model again"
                              ) from None
     for name in ("chat_template.json", "tokenizer_config.json"):
-        if not found and (base / name).is_file():
-            said = files.read_json(base / name, "")
-            if not isinstance(said, dict):
+        if not template_text and (base / name).is_file():
+            config = files.read_json(base / name, "")
+            if not isinstance(config, dict):
                 raise InputError(f"{base / name}: not a JSON object; fetch the model again")
-            found = json.dumps(said.get("chat_template") or "").strip('"')
-    if not found:
+            template_text = json.dumps(config.get("chat_template") or "").strip('"')
+    if not template_text:
         raise InputError(f"{base}: the model has no chat template (chat_template.jinja, or chat_template in "
                          f"tokenizer_config.json); use --prompt_template {DEFAULT_TEMPLATE}")
-    return {"chat_template_sha256": hashlib.sha256(found.encode()).hexdigest()}
+    return {"chat_template_sha256": hashlib.sha256(template_text.encode()).hexdigest()}
 
 
 def format_chat(sample: Sample, tokenizer) -> tuple[str, str]:
     """(text up to the answer, text that closes the answer) by the tokenizer's own chat template.
 
-    What a template puts between its request for an answer and the answer (a space, an empty block of thought) belongs
-    to the text before it. InputError where the template cannot show a question and its answer.
+    What a template puts between the generation prompt and the answer (a space, an empty thinking block) belongs to the
+    text before it. InputError where the template cannot render a question and its answer.
     """
-    asked = {"role": "user", "content": "\n\n".join(filter(None, [sample.instruction, sample.input]))}
+    question = {"role": "user", "content": "\n\n".join(filter(None, [sample.instruction, sample.input]))}
     try:
         template = _FIXED_DATE + tokenizer.get_chat_template()
         fixed = {"chat_template": template, "tokenize": False, "enable_thinking": False}
-        request = tokenizer.apply_chat_template([asked], add_generation_prompt=True, **fixed)
-        whole = tokenizer.apply_chat_template([asked, {"role": "assistant", "content": _PLACE}], **fixed)
-        whole.encode()
-    except Exception as error:  # a template is a program of the model's makers, and raises what it likes
+        request = tokenizer.apply_chat_template([question], add_generation_prompt=True, **fixed)
+        conversation = tokenizer.apply_chat_template([question, {"role": "assistant", "content": _ANSWER}], **fixed)
+        conversation.encode()
+    except Exception as error:  # a template is a program and may raise anything
         raise InputError(f"{tokenizer.name_or_path}: the model's chat template fails ({first_line(error)}); "
                          f"use --prompt_template {DEFAULT_TEMPLATE}") from None
-    before, _, after = whole.rpartition(_PLACE)
+    before, _, after = conversation.rpartition(_ANSWER)
     if not before.startswith(request):
-        raise InputError(f"{tokenizer.name_or_path}: the model's chat template begins an answer otherwise when it asks "
-                         f"for one than in a conversation; use --prompt_template {DEFAULT_TEMPLATE}")
+        raise InputError(f"{tokenizer.name_or_path}: the model's chat template starts an answer differently in a "
+                         f"generation prompt than in a conversation; use --prompt_template {DEFAULT_TEMPLATE}")
     return before, after.rstrip()

@@ -26,9 +26,8 @@ class LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         """hidden (n, width), weight (vocabulary, width), targets (n,) -> losses (n,), in fp32."""
-        needs_gradient = ctx.needs_input_grad[0]
         losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
-        gradient = torch.empty_like(hidden) if needs_gradient else None
+        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         rows = max(CHUNK_LOGITS // len(weight), 1)
         for first in range(0, len(hidden), rows):
             part, target = hidden[first : first + rows], targets[first : first + rows, None]
@@ -38,7 +37,7 @@ class LinearCrossEntropy(torch.autograd.Function):
             probabilities = logits.softmax(dim=1)
             total = highest - probabilities.gather(1, where).log()  # log of the sum of exponentials
             losses[first : first + rows] = (total - of_target)[:, 0]
-            if needs_gradient:
+            if gradient is not None:
                 probabilities.scatter_add_(1, target, torch.full_like(of_target, -1.0))
                 gradient[first : first + rows] = probabilities.to(weight.dtype) @ weight
         ctx.save_for_backward(gradient)

@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -38,26 +39,33 @@ class RecTrainer(transformers.Trainer):
     record's number in the training file, for messages.
     """
 
+    model: Any  # the attributes that transformers leaves optional are all set here
+    train_dataset: Any
+    eval_dataset: Any
+    data_collator: Any
+    sampler: RowSampler
+
     def __init__(self, *, validation: list[Sample], encoder: Encoder, features, fingerprint: str = "", keep: int = 3,
                  **arguments):
         selecting = arguments["args"].load_best_model_at_end
         super().__init__(eval_dataset=[features(row) for row in validation] if selecting else None, **arguments)
         self.validation, self.encoder = validation, encoder
         self.fingerprint, self.keep = fingerprint, keep
+        self.output = Path(arguments["args"].output_dir)
         self.initial_weights = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(self.model).items()}
         self.began, self.graceful_stop = time.time(), GracefulStop()
         self.loss_options: LossOptions | None = None  # set at the first batch
         self.add_callback(_EpochAndStop(self))
 
-    def train(self, resume_from_checkpoint: str | Path | None = None, seconds: float = 0.0):
+    def train(self, resume_from_checkpoint: Path | None = None, seconds: float = 0.0):  # type: ignore[override]
         """Tune, or resume from a checkpoint that took `seconds`. After SIGTERM or Ctrl-C it stops after the current
         step, saved: see `graceful_stop`."""
         self.began = time.time() - seconds
         with self.graceful_stop:
-            if resume_from_checkpoint and self._is_finished(Path(resume_from_checkpoint)):
-                return self._restore(Path(resume_from_checkpoint))
+            if resume_from_checkpoint and self._is_finished(resume_from_checkpoint):
+                return self._restore(resume_from_checkpoint)
             try:
-                return super().train(resume_from_checkpoint=resume_from_checkpoint and str(resume_from_checkpoint))
+                return super().train(str(resume_from_checkpoint) if resume_from_checkpoint else None)
             except (RuntimeError, MemoryError) as error:
                 if is_out_of_memory(error):
                     raise InputError(f"out of memory ({first_line(error)}); lower "
@@ -104,7 +112,7 @@ class RecTrainer(transformers.Trainer):
         if self.args.metric_for_best_model == "auc":
             scores = scoring.score(self.model, self.encoder, self.validation, progress="validation")
             labels = torch.tensor([sample.label for sample in self.validation]).numpy()
-            figures = {f"{metric_key_prefix}_auc": metrics.auc(labels, scores.p_yes)}
+            figures: dict[str, Any] = {f"{metric_key_prefix}_auc": metrics.auc(labels, scores.p_yes)}
         else:
             figures = {f"{metric_key_prefix}_loss": self._validation_loss()}
         self.log(figures)
@@ -141,12 +149,12 @@ class RecTrainer(transformers.Trainer):
 
     def _locate_best_checkpoint(self) -> None:
         """Point the state at the best checkpoint in the present output folder, wherever it was written."""
-        best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
+        best = self.output / f"checkpoint-{self.state.best_global_step}"
         self.state.best_model_checkpoint = str(best) if self.state.best_global_step and best.is_dir() else None
 
     def _save_checkpoint(self, model, trial) -> None:
         """Save a checkpoint, mark it complete, and only then remove older ones."""
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        folder = self.output / f"checkpoint-{self.state.global_step}"
         try:
             super()._save_checkpoint(model, trial)
             distributed.barrier()  # each process writes its random state

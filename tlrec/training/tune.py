@@ -88,8 +88,8 @@ def _manifest(plan: TuningPlan, command: str, trainer, cuts: dict[str, int], ste
     start, best = plan.start, trainer.state.best_metric
     selected = None
     if best is not None:
-        selected = Selection(by=plan.config.select_by, value=best if math.isfinite(best) else None,
-                             step=trainer.state.best_global_step)
+        selected = Selection.model_validate({"by": plan.config.select_by, "step": trainer.state.best_global_step,
+                                             "value": best if math.isfinite(best) else None})
     return Manifest(
         request=plan.request,
         chain=[*(start.chain if start else []), plan.stage],

@@ -168,7 +168,7 @@ def test_chat_templates_do_not_tell_the_date():
     ("template", "message"),
     [
         ("{{ raise_exception('no users here') }}", "chat template fails .*no users here"),
-        (CHATML + "{% if add_generation_prompt %}<hm>{% endif %}", "begins an answer otherwise"),
+        (CHATML + "{% if add_generation_prompt %}<hm>{% endif %}", "starts an answer differently"),
     ],
 )
 def test_chat_templates_that_cannot_be_used(template, message):
