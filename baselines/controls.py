@@ -14,7 +14,6 @@ The fifth, liked-ratio, needs no training rows: `evaluate.py --method liked-rati
 """
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ import pandas as pd
 from tlrec import cli, files, paths
 from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
-from tlrec.evaluation import metrics, run_log
+from tlrec.evaluation.evaluate import Scores, System, evaluate_system, read_test_set
 
 METHODS = ("item-mean", "popularity", "logistic", "liked-ratio+item-mean")
 PROBABILITIES = ("item-mean", "logistic")  # of the methods, those whose score is one
@@ -57,45 +56,35 @@ def main(
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise InputError(f"--methods {unknown[0]!r} is unknown; choose from {', '.join(METHODS)}")
-    train_path, test_path = Path(train_data_path), Path(test_data_path)
-    train, test = (samples.read_samples(path, answers_only=True) for path in (train_path, test_path))
+    train_path = Path(train_data_path)
+    train, test = samples.read_samples(train_path, answers_only=True), read_test_set(test_data_path)
     samples.check_sample_size(train_path, len(train), sample)
-    train_items, test_items = target_items(train_path, train, test_path, test)
-    train_counts, test_counts = samples.title_counts(train, train_path), samples.title_counts(test, test_path)
+    train_items, test_items = target_items(train_path, train, test.path, test.rows)
+    train_counts, test_counts = samples.title_counts(train, train_path), samples.title_counts(test.rows, test.path)
     rows = np.arange(len(train)) if sample == -1 else np.array(samples.shuffled_rows(len(train), seed, sample))
-    train_labels, labels = (np.array([row.label for row in rows_]) for rows_ in (train, test))
-    if "logistic" in methods and len(set(train_labels[rows])) < 2:
+    labels = np.array([row.label for row in train])
+    if "logistic" in methods and len(set(labels[rows])) < 2:
         raise InputError(f"{train_path}: the {len(rows)} rows of seed {seed} hold one answer only, too little for "
                          "logistic; take more with --sample, or another --seed")
-    users = samples.user_ids(test_path, test)
-    hashes = {"train_sha256": files.sha256(train_path), "test_sha256": files.sha256(test_path)}
+    train_sha256 = files.sha256(train_path)
+    arguments = paths.relative_to_home({
+        "train_data_path": os.path.abspath(train_path), "test_data_path": os.path.abspath(test.path), "sample": sample,
+        "seed": seed, "experiment": experiment})
+    trained = {"shots": len(rows), "seed": None if sample == -1 else seed}
     for method in methods:
-        request = {"method": method, **hashes, "shots": len(rows), "seed": None if sample == -1 else seed}
-        recorded = run_log.find_record(request) if skip_recorded else None
-        if recorded:
-            print(f"{method}: already recorded as {recorded['run_id']}; reused")
-            continue
-        began = time.time()
-        scores = score(method, train_items[rows], train_labels[rows], train_counts[rows], test_items, test_counts)
-        figures = metrics.evaluate(labels, scores, users, test_counts, method in PROBABILITIES)
-        record = {
-            "system": method,
-            "experiment": experiment,
-            "method": method,
-            "shots": len(rows),
-            "seed": request["seed"],
-            "train_domain": train_path.resolve().parent.name,
-            "test_data": {"path": os.path.abspath(test_path), "sha256": hashes["test_sha256"], "rows": len(test),
-                          "sampled_with_seed": None},
-            "metrics": figures,
-            "seconds": round(time.time() - began, 2),
-            "arguments": {"train_data_path": os.path.abspath(train_path), "test_data_path": os.path.abspath(test_path),
-                          "sample": sample, "seed": seed, "experiment": experiment},
-            "request": request,
-        }
-        run_id = run_log.append_evaluation(record, test_path, range(len(test)), users, labels, {"score": scores})
-        print(f"{method}, {len(rows):,} rows: AUC {_shown(figures['auc'])}, UAUC {_shown(figures['uauc'])}, stratified "
-              f"AUC {_shown(figures['stratified_auc'])}; recorded as {run_id} in {paths.results_dir() / 'runs.jsonl'}")
+        evaluate_system(
+            System(
+                name=method,
+                method=method,
+                request={"train_sha256": train_sha256, **trained},
+                score=lambda _, method=method: Scores({"score": score(
+                    method, train_items[rows], labels[rows], train_counts[rows], test_items, test_counts)}),
+                commands=[cli.command_line("-m baselines.controls", main, {**arguments, "methods": method})],
+                arguments=arguments,
+                fields={**trained, "train_domain": train_path.resolve().parent.name},
+                probabilities=method in PROBABILITIES,
+            ),
+            test, experiment, skip_recorded)
 
 
 def score(
@@ -169,10 +158,6 @@ def _entry(path: Path, number: int, row: samples.Sample) -> str:
     if history is None:
         raise InputError(f"{path}: record {number} has no preference lists, so its target item is unknown")
     return history.target_entry()
-
-
-def _shown(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
 
 
 if __name__ == "__main__":

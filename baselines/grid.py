@@ -7,7 +7,6 @@ One process takes a whole grid, systems x shots x seeds. Every cell sees the few
 for that seed, is tested on the same rows, and leaves the same record.
 """
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from baselines.config import SYSTEMS, BaselineConfig, system_names
 from tlrec import cli, files, paths
 from tlrec.data import samples
 from tlrec.errors import InputError
-from tlrec.evaluation import metrics, run_log
+from tlrec.evaluation.evaluate import EvaluationData, Scores, System, evaluate_system, read_test_set
+from tlrec.evaluation.metrics import format_figure
 
 
 def main(
@@ -95,7 +95,7 @@ class Bench:
         self.encoded = {name: self.catalogue.encode(split) for name, split in splits.items()}
         self.unknown = {name: data.unknown_counts(self.encoded[name]) for name in ("valid", "test")}
         self.valid, self.test = (model.tensors(self.encoded[name], self.device) for name in ("valid", "test"))
-        self.title_counts = samples.title_counts(splits["test"].rows, splits["test"].path)
+        self.test_set = read_test_set(splits["test"].path)
         self.hashes = {name: files.sha256(split.path) for name, split in splits.items()}
         self.text_encoder = (text_encoder or title_embeddings.NAME) if needs_text else None
         self.titles, self.titles_hash = (
@@ -108,7 +108,7 @@ class Bench:
                           for split, found in self.unknown.items()))
 
     def fit(self, name: str, shots: int, seed: int, weight_decay: float):
-        """Train one cell; baselines.fit.Fitted. The result depends on its arguments alone, not on the cells before."""
+        """A baselines.train.TrainedModel of one cell. It depends on the arguments alone, not on the cells before."""
         import torch
 
         from baselines import model
@@ -131,55 +131,40 @@ class Bench:
 
 def _cell(bench: Bench, target: str, name: str, shots: int, seed: int, weight_decay: float, experiment: str,
           skip_recorded: bool) -> None:
-    from baselines.train import score
+    """Train and evaluate one system at one shot count with one seed."""
+    system = SYSTEMS[name]
+    given = {"system": name, "shots": shots, "seed": seed, "use_ratings": bench.use_ratings,
+             "weight_decay": weight_decay, **asdict(bench.settings)}
+    request = {**given, **system._asdict(), "train_sha256": bench.hashes["train"],
+               "valid_sha256": bench.hashes["valid"], "titles_sha256": bench.titles_hash if system.text else None}
+    arguments = {**given, "target": target, "text_encoder": bench.text_encoder if system.text else None,
+                 "threads": bench.threads, "experiment": experiment}
 
-    system, split = SYSTEMS[name], bench.splits["test"]
-    request = {
-        "method": "baseline", "system": name, **system._asdict(), "shots": shots, "seed": seed,
-        "train_sha256": bench.hashes["train"], "valid_sha256": bench.hashes["valid"],
-        "test_sha256": bench.hashes["test"], "test_rows": len(split.rows), "use_ratings": bench.use_ratings,
-        "titles_sha256": bench.titles_hash if system.text else None, "weight_decay": weight_decay,
-        **asdict(bench.settings),
-    }
-    heading = f"{bench.title(name)}, {shots} shots, seed {seed}"
-    recorded = run_log.find_record(request) if skip_recorded else None
-    if recorded:
-        print(f"{heading}: already recorded as {recorded['run_id']}; AUC {_shown(recorded['metrics']['auc'])}")
-        return
-    fitted = bench.fit(name, shots, seed, weight_decay)
-    began = time.time()
-    scores = score(fitted.model, bench.test)
-    figures = metrics.evaluate(split.labels, scores, split.users, bench.title_counts, probabilities=False)
-    record = {
-        "system": bench.title(name),
-        "experiment": experiment,
-        "method": "baseline",
-        "shots": shots,
-        "seed": seed,
-        "train_domain": target,
-        "tuning_seconds": round(fitted.seconds, 2),
-        "baseline": {
+    def fit_and_score(_: EvaluationData) -> Scores:
+        from baselines.train import score
+
+        fitted = bench.fit(name, shots, seed, weight_decay)
+        print(f"validation AUC {format_figure(fitted.validation_auc)} at epoch {fitted.epochs}, {fitted.seconds:.1f} s")
+        baseline = {
             "validation_auc": fitted.validation_auc, "epochs": fitted.epochs, "steps": fitted.steps,
             "parameters": sum(p.numel() for p in fitted.model.parameters()), "items": len(bench.catalogue),
             "outside_catalogue": bench.unknown["test"],
-        },
-        "test_data": {"path": str(split.path), "sha256": request["test_sha256"], "rows": len(split.rows),
-                      "sampled_with_seed": None},
-        "metrics": figures,
-        "seconds": round(time.time() - began, 2),
-        "arguments": {key: value for key, value in request.items() if not key.endswith("sha256")}
-        | {"target": target, "text_encoder": bench.text_encoder if system.text else None,
-           "threads": bench.threads, "experiment": experiment},
-        "request": request,
-    }
-    run_id = run_log.append_evaluation(record, split.path, range(len(split.rows)), split.users, split.labels,
-                                       {"score": scores})
-    print(f"{heading}: validation AUC {fitted.validation_auc:.4f} at epoch {fitted.epochs}, {fitted.seconds:.1f} s, "
-          f"recorded as {run_id}\n===== auc: {_shown(figures['auc'])} =====")
+        }
+        return Scores({"score": score(fitted.model, bench.test)},
+                      {"tuning_seconds": round(fitted.seconds, 2), "baseline": baseline})
 
-
-def _shown(auc: float | None) -> str:
-    return "undefined" if auc is None else f"{auc:.4f}"
+    evaluate_system(
+        System(
+            name=bench.title(name),
+            method="baseline",
+            request=request,
+            score=fit_and_score,
+            commands=[cli.command_line("-m baselines.grid", main, paths.relative_to_home(arguments))],
+            arguments=arguments,
+            fields={"shots": shots, "seed": seed, "train_domain": target},
+            probabilities=False,
+        ),
+        bench.test_set, experiment, skip_recorded)
 
 
 def _whole_number(flag: str, word: str) -> int:

@@ -27,6 +27,7 @@ from tlrec.evaluation import run_log
 from tlrec.model.base import resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, matches_fingerprint
 from tlrec.model.manifest import MANIFEST_FILE
+from tlrec.reports.tables import markdown
 
 ROWS = 16  # the first of movie/test
 LLAMA = "llama-7b"
@@ -71,9 +72,8 @@ def main(device: str = "cpu", base_model: str = "smollm2-135m", recorded: str = 
         else:
             checks.append(Check(LLAMA, "skipped", f"not in {llama.parent}"))
         checks.append(_two_processes(bench, base))
-    print("\n".join(["", *_environment(device), "", "| check | outcome | seconds | detail |", "|---|---|---|---|"]))
-    for check in checks:
-        print(f"| {check.what} | {check.outcome} | {check.seconds:.0f} | {check.detail} |")
+    rows = [[check.what, check.outcome, f"{check.seconds:.0f}", check.detail] for check in checks]
+    print("\n".join(["", *_environment(device), "", markdown([["check", "outcome", "seconds", "detail"], *rows])]))
     failed = sum(check.outcome == "FAIL" for check in checks)
     print(f"\n{len(checks) - failed} of {len(checks)} passed or skipped, {failed} failed")
     sys.exit(1 if failed else 0)

@@ -26,6 +26,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 from tlrec.model.adapter import WEIGHT_FILES, attach_adapter, inspect_adapter, lora_config
 from tlrec.model.base import load_base_model, resolve_base_model, select_device
+from tlrec.reports.tables import markdown
 from tlrec.training import checkpoints
 from tlrec.training.build import build_trainer
 from tlrec.training.plan import resolve
@@ -167,8 +168,7 @@ def _write(record: dict, name: str) -> None:
     (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
     lines = [f"{record['base_model']} on {record['cores']} cores, `{record['command']}`, commit "
              f"{str(record['commit'])[:12]}, seed {record['seed']}, {record['rows']}:", "",
-             "| step | seconds |", "|---|---|"]
-    lines += [f"| {step} | {taken} |" for step, taken in record["seconds"].items()]
+             markdown([["step", "seconds"], *([step, str(taken)] for step, taken in record["seconds"].items())])]
     if record["resumed"]:
         lines += ["", "The step was made by a process that was ended before it scored; scores and memory of `tune` "
                   "are those of the process that went on from its checkpoint."]

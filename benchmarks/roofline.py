@@ -10,6 +10,7 @@ begin with counts once a pass, as in tlrec.scoring and tlrec.loss.
 from typing import NamedTuple
 
 from tlrec import cli
+from tlrec.reports.tables import markdown
 
 WIDTH, FEED_FORWARD, LAYERS, VOCABULARY = 4096, 11_008, 32, 32_000  # LLaMA-7B
 LAYER_WEIGHTS = LAYERS * (4 * WIDTH**2 + 3 * WIDTH * FEED_FORWARD)
@@ -91,11 +92,9 @@ def main() -> None:
           f"32 x 254 x {WIDTH} x 2 bytes = {32 * row * WIDTH / 1e9:.1f} GB; without it about "
           f"{32 * row * kept / 1e9:.0f} GB (10 vectors of the width and 3 of the feed-forward layer a token and "
           f"layer), {4 * row * kept / 1e9:.1f} GB with --micro_batch_size 4.\n")
-    print("| stage | TFLOP | " + " | ".join(f"{gpu.name}: minutes" for gpu in GPUS) + " |")
-    print("|---" * (2 + len(GPUS)) + "|")
-    for stage in STAGES:
-        times = " | ".join(f"{seconds(stage, gpu) / 60:.1f}" for gpu in GPUS)
-        print(f"| {stage.name} | {flops(stage) / 1e12:,.0f} | {times} |")
+    rows = [[stage.name, f"{flops(stage) / 1e12:,.0f}", *(f"{seconds(stage, gpu) / 60:.1f}" for gpu in GPUS)]
+            for stage in STAGES]
+    print(markdown([["stage", "TFLOP", *(f"{gpu.name}: minutes" for gpu in GPUS)], *rows]))
     print(f"\nAt {SHARE:.0%} of the makers' peaks, fp16. LLM.int8() converts in every layer and is slower, by a factor "
           "that was not measured here. The rows on tuning without checkpointing need --gradient_checkpointing False: "
           "on CUDA in 8-bit it is on, as published, and then nothing is shared.")

@@ -20,6 +20,7 @@ from tlrec.data import preference_text, provenance
 from tlrec.data.samples import Sample, read_samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
+from tlrec.reports.tables import markdown
 
 SPLITS = ("train", "valid", "test")
 
@@ -138,9 +139,8 @@ def _bag(history: preference_text.History) -> tuple[str, ...]:
 def table(columns: list[tuple[str, dict[str, str]]]) -> str:
     """Columns of cells -> a Markdown table with one line for each kind of cell."""
     names = list(dict.fromkeys(name for _, cells in columns for name in cells))
-    lines = [["", *(title for title, _ in columns)], ["---", *("--:" for _ in columns)]]
-    lines += [[name, *(cells.get(name, "") for _, cells in columns)] for name in names]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rows = [[name, *(cells.get(name, "") for _, cells in columns)] for name in names]
+    return markdown([["", *(title for title, _ in columns)], *rows])
 
 
 def main(*names: str, target: str | None = None, tokenizer: str | None = None, cutoff_len: int = 512) -> None:

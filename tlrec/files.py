@@ -56,7 +56,7 @@ def read_json(path: Path, need: str) -> Any:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
 
 
-def validate(model: type[Model], payload: object, path: Path, cure: str) -> Model:
+def validate(model: type[Model], payload: object, path: Path | str, cure: str) -> Model:
     """A JSON payload as a pydantic model; InputError names the file and its first wrong field."""
     from pydantic import ValidationError
 

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
-from tlrec.reports import compare
+from tlrec.reports import compare, records
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_compare_without_users(measured, tmp_path):
         name = "p_yes" if run == ratio else "score"
         (tmp_path / "predictions" / f"{run}.csv").write_text(
             "\n".join(",".join(row) for row in [["row", "label", name], *rows]))
-    text = compare.compare(compare.find(found, ratio), compare.find(found, mean))
+    text = compare.compare(records.find(found, ratio), records.find(found, mean))
     assert "Users are unknown" in text and text.count("no users") == 2 and text.count("16 rows |") == 2
 
 
@@ -78,13 +78,13 @@ def test_compare_refuses_other_rows_and_unknown_runs(measured):
 
 def test_broken_predictions_are_named(measured, tmp_path):
     home, (_, mean, *_) = measured
-    run = compare.find(run_log.read_records(home / "results" / "runs.jsonl"), mean) | {"folder": tmp_path}
+    run = records.find(run_log.read_records(home / "results" / "runs.jsonl"), mean) | {"folder": tmp_path}
     whole = (home / "results" / "predictions" / f"{mean}.csv").read_bytes()
     line = whole.split(b"\r\n")[3]
     path = tmp_path / "predictions" / f"{mean}.csv"
     path.parent.mkdir()
     for content, message in (
-        (whole[: whole.rindex(b",")], "not a whole CSV"), (b"\xff" + whole, "not a whole CSV"),
+        (whole[: whole.rindex(b",")], "not valid CSV"), (b"\xff" + whole, "not valid CSV"),
         (b"", "needs the columns"),
         (whole.replace(line, line.rsplit(b",", 1)[0] + b",nan"), "score that is not finite"),
         (whole.replace(line, line.rsplit(b",", 1)[0] + b",high"), "'high'; evaluate the run again"),

@@ -4,7 +4,7 @@ liked titles, accuracy, log loss, calibration.
 Undefined values (AUC of a single class, per-user AUC without users) are None.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -52,25 +52,21 @@ def stratified_auc(labels: np.ndarray, scores: np.ndarray, strata: np.ndarray) -
     for stratum in np.unique(strata):
         inside = strata == stratum
         likes = int(labels[inside].sum())
-        here = likes * (int(inside.sum()) - likes)
-        if here:
-            wins += auc(labels[inside], scores[inside]) * here
-            pairs += here
+        pairs_inside = likes * (int(inside.sum()) - likes)
+        value = auc(labels[inside], scores[inside])
+        if value is not None:
+            wins += value * pairs_inside
+            pairs += pairs_inside
     return (wins / pairs if pairs else None), pairs
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
     """Rank correlation of two arrays of shape (n,), ties at their mean rank; None where either is constant."""
-    first, second = midranks(first), midranks(second)
     if not np.ptp(first) or not np.ptp(second):
         return None
-    return float(np.corrcoef(first, second)[0, 1])
+    from scipy.stats import spearmanr
 
-
-def midranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, shape (n,); equal values share the mean of their ranks."""
-    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[codes]
+    return float(spearmanr(first, second).statistic)
 
 
 def auc_interval(
@@ -162,3 +158,13 @@ def evaluate(
         "calibration_error": calibration_error(bins),
         "calibration_bins": bins if probabilities else None,
     }
+
+
+def format_figure(value: float | None, digits: int = 4, scale: float = 1) -> str:
+    """A figure as text, times `scale`; `undefined` for None."""
+    return "undefined" if value is None else f"{scale * value:.{digits}f}"
+
+
+def format_interval(interval: Sequence[float] | None, digits: int = 4, scale: float = 1, between: str = " to ") -> str:
+    """[low, high] as text; `undefined` for None."""
+    return "undefined" if interval is None else between.join(format_figure(end, digits, scale) for end in interval)

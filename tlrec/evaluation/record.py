@@ -1,93 +1,90 @@
-"""The form of an evaluation's record, looked at once, where a report reads it."""
+"""An evaluation's record: what a line of runs.jsonl holds, and its validation before a report reads it.
+
+Other fields may stand beside these (versions of the machine, a baseline's training).
+"""
 
 from pathlib import Path
+from typing import Annotated, Any
 
-from tlrec.errors import InputError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-REQUIRED_FIELDS = (
-    "run_id",
-    "time",
-    "request",
-    "system",
-    "method",
-    "base_model",
-    "chain",
-    "shots",
-    "seed",
-    "test_domain",
-    "test_data",
-    "metrics",
-    "tuning_seconds",
-    "seconds",
-)  # what the reports read of an evaluation
+from tlrec.files import validate
+
+Number = Annotated[float, Field(gt=-1e300, lt=1e300)]  # JSON's 1e999 is infinite
+Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # [low, high]
 
 
-def _number(value: object) -> bool:
-    return value is None or type(value) in (int, float) and abs(value) < 1e300
+class _Schema(BaseModel):
+    model_config = ConfigDict(strict=True)
 
 
-def _pair(value: object) -> bool:
-    return value is None or isinstance(value, list) and len(value) == 2 and all(one is not None and _number(one)
-                                                                                for one in value)
+class Metrics(_Schema):
+    """Figures of the scored rows; None where one is undefined (AUC of a single class, UAUC without users)."""
+
+    n: int  # rows
+    auc: Number | None = None
+    auc_interval_rows: Interval | None = None  # 95%, bootstrap over rows
+    auc_interval_users: Interval | None = None  # 95%, bootstrap over users
+    uauc: Number | None = None  # mean over users with both answers
+    auc_by_user: dict[str, Number] | None = None
+    stratified_auc: Number | None = None  # among rows with an equal number of liked titles
+    spearman_liked_ratio: Number | None = None  # of the score with liked-ratio
+    calibration_bins: list[list[Number]] | None = None  # [rows, mean probability, share of Yes]; None for other scores
+    calibration_error: Number | None = None
 
 
-def _text(value: object) -> bool:
-    return isinstance(value, str)
+class TestSplit(_Schema):
+    """The test file."""
+
+    path: str  # relative to TLREC_HOME where it lies under it, as all paths of a record
+    sha256: str
+    sampled_with_seed: int | None = None  # None: all of its rows
 
 
-def _object(value: object) -> bool:
-    return isinstance(value, dict)
+class AdapterDescription(_Schema):
+    """The adapter of a language model: its folder, and what its manifest says of it (None without one)."""
+
+    path: str
+    data: dict[str, Any] | None = None  # train and valid: path, rows, sha256
+    arguments: dict[str, Any] | None = None
 
 
-def _text_or_none(value: object) -> bool:
-    return value is None or isinstance(value, str)
+class EvaluationRecord(_Schema):
+    """One system's figures on one test set."""
+
+    run_id: str
+    time: str  # ISO 8601, UTC
+    experiment: str | None = None  # a name that the user gave
+    system: str  # its name in tables
+    method: str  # llm, baseline, or a control's name
+    base_model: str | None  # None where no language model was scored
+    chain: list[str]  # a language model's tuning stages, first to last
+    rows_of_chain: list[int | None] | None = None  # their training rows, where they are known
+    shots: int | None  # rows of the target domain it was tuned on
+    seed: int | None  # of the last tuning
+    train_domain: str | None = None  # of the last tuning
+    test_domain: str
+    test_data: TestSplit
+    metrics: Metrics
+    tuning_seconds: Number  # of all stages
+    seconds: Number  # of the evaluation
+    predictions: str | None = None  # CSV beside runs.jsonl: row, user_id, label and scores
+    adapter: AdapterDescription | None = None
+    request: dict[str, Any]  # what determines the figures: an equal request is the same run
+    arguments: dict[str, Any]  # the evaluation's flags
+    commands: list[str]  # that make the run again in TLREC_HOME, first to last
+    commit: str | None = None
+    versions: dict[str, str | None]  # of Python packages
+
+    @model_validator(mode="after")
+    def _check_rows_of_chain(self) -> "EvaluationRecord":
+        if self.rows_of_chain is not None and len(self.rows_of_chain) != len(self.chain):
+            raise ValueError("rows_of_chain has another length than chain")
+        return self
 
 
-def _texts(value: object) -> bool:
-    return isinstance(value, list) and all(map(_text, value))
-
-
-def _counts_or_none(value: object) -> bool:
-    return value is None or isinstance(value, list) and all(one is None or type(one) is int for one in value)
-
-
-def _adapter(value: object) -> bool:
-    arguments = (value.get("arguments") if isinstance(value, dict) else None) or {}
-    return value is None or isinstance(value, dict) and _text(value.get("path")) and isinstance(arguments, dict) and (
-        isinstance(value.get("data"), dict | None))
-
-
-FIELD_TYPES = {  # of an evaluation's fields
-    **dict.fromkeys(("run_id", "time", "system", "method", "test_domain"), _text),
-    **dict.fromkeys(("base_model", "experiment", "predictions", "commit"), _text_or_none),
-    **dict.fromkeys(("request", "metrics", "test_data", "arguments", "versions"), _object),
-    **dict.fromkeys(("seconds", "tuning_seconds"), lambda value: value is not None and _number(value)),
-    **dict.fromkeys(("shots", "seed"), _number),
-    "chain": _texts,
-    "rows_of_chain": _counts_or_none,
-    "adapter": _adapter,
-}
-METRIC_TYPES = {
-    **dict.fromkeys(("auc", "uauc", "stratified_auc", "spearman_liked_ratio"), _number),
-    **dict.fromkeys(("auc_interval_users", "auc_interval_rows"), _pair),
-    "n": lambda value: type(value) is int,
-}
-
-
-def validate_record(record: dict, path: Path, number: int) -> dict:
-    """The record; InputError where it is an evaluation that lacks what every one has, or has it of another kind."""
-    if record.get("kind") != "evaluation":
-        return record
-    lacking = [name for name in REQUIRED_FIELDS if name not in record]
-    if lacking:
-        raise InputError(f"{path}: line {number} is an evaluation without {lacking[0]!r}; remove that line")
-    wrong = [name for name, right in FIELD_TYPES.items() if not right(record.get(name))]
-    if not wrong:
-        metrics, data, rows = record["metrics"], record["test_data"], record.get("rows_of_chain")
-        wrong = [f"metrics.{name}" for name, right in METRIC_TYPES.items() if not right(metrics.get(name))]
-        wrong += [f"test_data.{name}" for name in ("path", "sha256") if not _text(data.get(name))]
-        wrong += ["rows_of_chain"] if rows is not None and len(rows) != len(record["chain"] or []) else []
-    if wrong:
-        raise InputError(f"{path}: line {number} is an evaluation whose {wrong[0]!r} is not as evaluations write it; "
-                         "remove that line")
+def validate_record(record: dict[str, Any], path: Path, line: int) -> dict[str, Any]:
+    """The record; InputError where it is an evaluation that is not an EvaluationRecord. Other kinds are not checked."""
+    if record.get("kind") == "evaluation":
+        validate(EvaluationRecord, record, f"{path}: line {line}", "remove that line")
     return record

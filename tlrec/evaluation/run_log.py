@@ -1,10 +1,9 @@
-"""The record: one line of JSON per run in results/runs.jsonl, predictions beside it.
+"""The log of runs: results/runs.jsonl, one record a line, predictions beside it. record.py documents a record.
 
-Tables and figures derive from the record alone.
+Tables and figures derive from the records alone.
 """
 
 import datetime
-import fcntl
 import importlib.metadata
 import json
 import os
@@ -13,11 +12,10 @@ import resource
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
+from filelock import FileLock
 
 from tlrec import files, paths
 from tlrec.errors import InputError
@@ -30,37 +28,18 @@ def runs_file() -> Path:
     return paths.results_dir() / "runs.jsonl"
 
 
-def append_evaluation(
-    record: dict, test_path: Path, picked: Sequence[int], users: Sequence | None, labels: Sequence[int],
-    scores: dict[str, Sequence[float]],
-) -> str:
-    """Append one evaluation: `record` over what every evaluation says, with its predictions; returns the run's id.
-
-    picked: numbers of the scored rows in the test file; users (None where unknown), labels and each of the scores have
-    one value per scored row.
-    """
-    common = {
-        "kind": "evaluation", "base_model": None, "chain": [], "rows_of_chain": [], "shots": None, "seed": None,
-        "train_domain": None, "tuning_seconds": 0, "test_domain": test_path.resolve().parent.name,
-        "peak_memory_gib": peak_memory_gib(), **environment(),
-    }
-    columns = {"row": picked, **({} if users is None else {"user_id": users}), "label": labels, **scores}
-    return append_record({**common, **record}, {name: np.asarray(values).tolist() for name, values in columns.items()})
-
-
 def append_record(record: dict, predictions: dict[str, list] | None = None) -> str:
     """Append one record (and write its predictions, a dict of columns); returns the run's id.
 
-    A record is one line under a lock, flushed to the disk, so that processes do not tear each other's lines. InputError
-    where there is no room for it.
+    A record is one line, appended under a lock and flushed to the disk. InputError where there is no room for it.
     """
     folder = paths.writable_directory(paths.results_dir())
     now = datetime.datetime.now(datetime.UTC)
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     if predictions:
         record = {**record, "predictions": f"predictions/{run_id}.csv"}
-    said = {**paths.relative_to_home(record), "run_id": run_id, "time": now.isoformat(timespec="seconds")}
-    line = json.dumps(said, allow_nan=False)
+    record = {**record, "run_id": run_id, "time": now.isoformat(timespec="seconds")}
+    line = json.dumps(paths.relative_to_home(record), allow_nan=False)
     if predictions:
         table = zip(*predictions.values(), strict=True)
         files.write_csv(paths.writable_directory(folder / "predictions") / f"{run_id}.csv", [predictions, *table])
@@ -73,14 +52,13 @@ def append_record(record: dict, predictions: dict[str, list] | None = None) -> s
 
 
 def _append_line(path: Path, line: bytes) -> None:
-    """Add a line whole or not at all; InputError where the disk does not take it."""
-    with open(path, "a+b", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        end = _whole_end(path, file)
+    """Append all of a line or nothing; InputError where the disk does not take it."""
+    with FileLock(f"{path}.lock", poll_interval=0.005), open(path, "a+b", buffering=0) as file:
+        end = _end_of_last_line(path, file)
         try:
-            written = line
-            while written:
-                written = written[file.write(written) :]
+            rest = line
+            while rest:
+                rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
         except BaseException as error:
             os.ftruncate(file.fileno(), end)
@@ -90,8 +68,8 @@ def _append_line(path: Path, line: bytes) -> None:
             raise
 
 
-def _whole_end(path: Path, file: BinaryIO) -> int:
-    """Where the last whole line ends, in bytes. What a killed process left behind it is moved to NAME.torn."""
+def _end_of_last_line(path: Path, file: BinaryIO) -> int:
+    """Size in bytes of the complete lines. A tail that a killed process left unfinished is moved to NAME.torn."""
     size = file.seek(0, os.SEEK_END)
     end = size
     tail = b""
@@ -107,26 +85,26 @@ def _whole_end(path: Path, file: BinaryIO) -> int:
         return size
     if _is_record(tail):  # an editor left out the last newline
         return size + file.write(b"\n")
-    torn = path.with_name(f"{path.name}.torn")
-    with open(torn, "ab") as aside:
-        aside.write(tail + b"\n")
-        aside.flush()
-        os.fsync(aside.fileno())
+    torn_path = path.with_name(f"{path.name}.torn")
+    with open(torn_path, "ab") as torn:
+        torn.write(tail + b"\n")
+        torn.flush()
+        os.fsync(torn.fileno())
     os.ftruncate(file.fileno(), size - len(tail))
-    print(f"notice: {path} ended in a line that a crash had torn; {len(tail):,} bytes set aside in {torn}",
+    print(f"notice: {path} ended in a line that a crash had torn; {len(tail):,} bytes set aside in {torn_path}",
           file=sys.stderr)
     return size - len(tail)
 
 
 def _is_record(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line, parse_constant=_no_number), dict)
+        return isinstance(json.loads(line, parse_constant=_refuse_constant), dict)
     except (ValueError, RecursionError):
         return False
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number in JSON")
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def read_records(path: Path | None = None) -> list[dict]:
@@ -134,14 +112,13 @@ def read_records(path: Path | None = None) -> list[dict]:
     path = path or runs_file()
     if not path.exists():
         return []
-    with open(path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)  # nobody is in the middle of a line
-        lines = file.read().split(b"\n")
+    lines = path.read_bytes().split(b"\n")  # without the lock: a line that is being written counts from its newline on
     last = lines.pop()
     if _is_record(last):
         lines.append(last)
     elif last:
-        print(f"notice: {path} ends in a line that a crash has torn; it is left out", file=sys.stderr)
+        print(f"notice: {path} ends in an incomplete line (torn by a crash, or being written); left out",
+              file=sys.stderr)
     records = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -160,7 +137,7 @@ def find_record(request: dict) -> dict | None:
 
 def environment() -> dict:
     """Versions, commit and machine, for a record."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

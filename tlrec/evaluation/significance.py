@@ -30,13 +30,13 @@ def bootstrap_auc(
 
     labels 0/1, scores and clusters (users; None: every row for itself) of shape (n,). Both systems see the same draws.
     """
-    values = [metrics.auc(labels, scores) for scores in (first, second)]
-    if None in values:
+    auc_first, auc_second = metrics.auc(labels, first), metrics.auc(labels, second)
+    if auc_first is None or auc_second is None:
         return None
     drawn = [metrics.weighted_auc(labels, first, weights) - metrics.weighted_auc(labels, second, weights)
              for weights in metrics.resampled_weights(len(labels), clusters, seed)]
     units = len(labels) if clusters is None else len(set(clusters))
-    return _percentiles(values[0] - values[1], np.concatenate(drawn), units)
+    return _percentiles(auc_first - auc_second, np.concatenate(drawn), units)
 
 
 def bootstrap_uauc(
@@ -75,11 +75,13 @@ def delong_uauc(labels: np.ndarray, first: np.ndarray, second: np.ndarray, users
 def delong_components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """DeLong's structural components: for each positive row the share of negatives below it, shape (positives,), and
     for each negative row the share of positives above it, shape (negatives,); ties count a half."""
+    from scipy.stats import rankdata
+
     positive = labels.astype(bool)
     likes, dislikes = int(positive.sum()), int((~positive).sum())
-    ranks = metrics.midranks(scores)
-    of_positives = (ranks[positive] - metrics.midranks(scores[positive])) / dislikes
-    of_negatives = 1 - (ranks[~positive] - metrics.midranks(scores[~positive])) / likes
+    ranks = rankdata(scores)
+    of_positives = (ranks[positive] - rankdata(scores[positive])) / dislikes
+    of_negatives = 1 - (ranks[~positive] - rankdata(scores[~positive])) / likes
     return of_positives, of_negatives
 
 

@@ -1,83 +1,160 @@
-"""docs/commands.md: the help of every script, module command and wrapper on one page."""
+"""The commands of report.py: read records, print or write what one of the modules beside makes of them."""
 
-import contextlib
-import io
-import re
-import runpy
+import json
 import sys
-import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from tlrec import paths
+from tlrec import files, paths
+from tlrec.errors import InputError
+from tlrec.reports import chain, compare, front_page, generated_blocks, help_page, records, rerun, table1, tables
 
-SCRIPTS = ("ins_tuning.py", "rec_tuning.py", "evaluate.py", "report.py")
-INTRODUCTION = """\
-<!-- made by `python report.py commands > docs/commands.md`; do not edit -->
-# Commands
-
-Every command and its flags, as `--help` prints them. `(required)` flags must be given, `(optional)` ones have no
-default value. A flag is written `--name value` or `--name=value`; a LIST is texts with commas.
-"""
+REFERENCE = str(paths.ROOT / "results" / "reference" / "*" / "runs.jsonl")
 
 
-def page() -> str:
-    """The Markdown page."""
-    sections = [INTRODUCTION, "## Wrappers\n"]
-    for path in sorted((paths.ROOT / "shell").glob("*.sh")):
-        usage = wrapper_usage(path)
-        if usage:
-            sections.append(_section(f"bash shell/{path.name}", usage))
-    sections.append("## Scripts\n")
-    for script in SCRIPTS:
-        sections += _sections(f"python {script}")
-    sections.append("## Modules\n")
-    for module in _modules():
-        sections += _sections(f"python -m {module}")
-    return "\n".join(sections).replace(f"{paths.ROOT}/", "")
+@dataclass(frozen=True)
+class SplitRecords:
+    """Flags that choose the records of a split.
+
+    Args:
+        runs: one or more record files to read (default: results/runs.jsonl)
+        experiment: only the records of this name
+        split: the split whose evaluations count, all rows of it
+    """
+
+    runs: list[str] | None = None
+    experiment: str | None = None
+    split: str = "test"
+
+    def read(self) -> list[dict]:
+        """The latest of each run on all rows of the split; what is left out is printed to standard error."""
+        latest = records.latest_per_request(records.read_runs(self.runs), self.experiment)
+        chosen, notes = records.on_whole_split(latest, self.split)
+        for note in notes:
+            print(note, file=sys.stderr)
+        return chosen
 
 
-def wrapper_usage(path: Path) -> str:
-    """The header comment of a wrapper, which it prints for --help; empty for a file that is sourced."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    if not lines[0].startswith("#!"):
-        return ""
-    end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return "\n".join(re.sub(r"^# ?", "", line) for line in lines[1:end])
+def table(
+    experiment: str | None = None, runs: list[str] | None = None, output: str | None = None, published: bool = False,
+    ids: bool = False,
+) -> None:
+    """Print one table of evaluations; the latest record of each run counts.
+
+    Args:
+        experiment: only the records of this name
+        runs: one or more record files to read (default: results/runs.jsonl)
+        output: also write the table's records to this JSON file
+        published: also print the published figures
+        ids: also print the run ids, which compare takes
+    """
+    latest = records.latest_per_request(records.read_runs(runs), experiment)
+    rows = tables.evaluations(latest)
+    if ids:
+        names = ["run", *(record["run_id"] for record in latest)]
+        rows = [[*row, name] for row, name in zip(rows, names, strict=True)]
+    print(tables.markdown(rows))
+    if published:
+        print("\nPublished, LLaMA-7B, AUC x 100:\n\n" + tables.markdown(tables.published()))
+    if output:
+        _write(Path(output), json.dumps([records.short(record) for record in latest], indent=2) + "\n")
+        print(f"written to {output}")
 
 
-def _modules() -> list[str]:
-    """Modules that are commands: those that hand their main function to tlrec.cli."""
-    candidates = {*paths.ROOT.glob("*/*.py"), *paths.ROOT.glob("tlrec/*/*.py")} - {*paths.ROOT.glob("tests/*.py")}
-    return sorted(".".join(path.relative_to(paths.ROOT).with_suffix("").parts) for path in candidates
-                  if re.search(r"^    cli\.run", path.read_text(encoding="utf-8"), re.MULTILINE))
+def table_1(chosen: SplitRecords, output: str | None = None) -> None:
+    """Print Table 1: systems x movie/book x shots, ours beside the published.
+
+    Args:
+        output: also write OUTPUT.md, OUTPUT.tex (booktabs) and OUTPUT.csv
+    """
+    texts = table1.render([*records.cells(chosen.read()), *records.published_cells()])
+    print(texts["md"], end="")
+    if output:
+        for ending, text in texts.items():
+            _write(Path(f"{output}.{ending}"), text)
+        print(f"\nwritten to {output}.md, .tex and .csv")
 
 
-def _sections(command: str) -> Iterator[str]:
-    """A section with the help of a command, and one for each of its sub-commands."""
-    text = help_of(command)
-    yield _section(command, text)
-    _, _, listed = text.partition("\nCommands (")
-    for line in listed.splitlines()[1:]:
-        yield _section(f"{command} {line.split()[0]}", help_of(f"{command} {line.split()[0]}"), "####")
+def summary(runs: list[str] | None = None) -> None:
+    """Print the front page's table: one row a system on movie, ours beside the published.
+
+    Args:
+        runs: one or more record files to read (default: results/reference/*/runs.jsonl)
+    """
+    latest = records.latest_per_request(records.read_runs(runs or [REFERENCE]))
+    chosen, _ = records.on_whole_split([record for record in latest if record["test_domain"] == "movie"], "test")
+    print(front_page.render([*records.cells(chosen), *records.published_cells()]))
 
 
-def _section(title: str, text: str, mark: str = "###") -> str:
-    return f"{mark} {title}\n\n```text\n{text.strip()}\n```\n"
+def compare_runs(run_a: str, run_b: str, runs: list[str] | None = None) -> None:
+    """Compare two runs on the same test rows: paired bootstrap and DeLong's test, for AUC and UAUC.
+
+    Args:
+        run_a: run id, or its beginning or end (`python report.py table --ids True` lists them)
+        run_b: the run that is subtracted
+        runs: one or more record files to read (default: results/runs.jsonl)
+    """
+    read = records.read_runs(runs)
+    print(compare.compare(records.find(read, run_a), records.find(read, run_b)))
 
 
-def help_of(command: str) -> str:
-    """What `python SCRIPT.py [COMMAND] --help` or `python -m MODULE [COMMAND] --help` prints, run in this process."""
-    words = command.removeprefix("python ").removeprefix("-m ").split()
-    output, arguments = io.StringIO(), sys.argv
-    sys.argv = [*words, "--help"]
-    try:
-        with contextlib.redirect_stdout(output), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of runpy, for a module that another one has imported
-            if words[0].endswith(".py"):
-                runpy.run_path(str(paths.ROOT / words[0]), run_name="__main__")
-            else:
-                runpy.run_module(words[0], run_name="__main__", alter_sys=True)
-    finally:
-        sys.argv = arguments
-    return output.getvalue()
+def draw_figures(chosen: SplitRecords, output: str | None = None) -> None:
+    """Draw the figures, each as PNG and SVG.
+
+    Args:
+        output: the folder to write to (default: results/figures)
+    """
+    evaluations = chosen.read()
+    folder = paths.writable_directory(output or paths.results_dir() / "figures")
+    from tlrec.reports import figures
+
+    drawn, notes = figures.draw(evaluations, folder)
+    print(*notes, sep="\n", end="\n" if notes else "", file=sys.stderr)
+    print(*drawn, sep="\n")
+
+
+def draw_chain(output: str = "docs/chain.svg") -> None:
+    """Draw the stages of TALLRec and TLRec as SVG, for light and dark pages.
+
+    Args:
+        output: the file to write
+    """
+    _write(Path(output), chain.svg())
+    print(output)
+
+
+def rerun_commands(run: str, runs: list[str] | None = None) -> None:
+    """Print the commands that make a run again, and check that data, base model and adapter are the recorded ones.
+
+    Args:
+        run: run id, or its beginning or end (`python report.py table --ids True` lists them)
+        runs: one or more record files to read (default: results/runs.jsonl)
+    """
+    record = records.find(records.read_runs(runs), run)
+    print(*rerun.command_lines(record), sep="\n")
+    changed = rerun.changed_inputs(record)
+    if changed:
+        raise InputError("; ".join(changed))
+    print("# data, base model and adapter are the recorded ones")
+
+
+def fill_pages(path: str | None = None) -> None:
+    """Fill the blocks between `<!-- COMMAND -->` and `<!-- end -->` with what their commands print.
+
+    COMMAND is python report.py ..., python -m benchmarks.roofline, or cat of a table under results/reference.
+
+    Args:
+        path: the file to rewrite in place (default: the repository's README.md and docs/*.md)
+    """
+    for page in [Path(path)] if path else generated_blocks.pages():
+        print(f"{page}: {generated_blocks.rewrite(page)} blocks filled")
+
+
+def print_help_page() -> None:
+    """Print docs/commands.md: the help of every script, module command and wrapper."""
+    print(help_page.page(), end="")
+
+
+def _write(path: Path, text: str) -> None:
+    paths.writable_directory(path.parent)
+    files.write_atomically(path, text)

@@ -7,22 +7,11 @@ import numpy as np
 
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics, significance
+from tlrec.evaluation.metrics import format_figure
 from tlrec.evaluation.significance import Difference
 from tlrec.reports import records, tables
 
 SCORES = ("p_yes", "score")  # the column of a predictions file that holds the score
-
-
-def find(found: list[dict], name: str) -> dict:
-    """The evaluation whose run_id is, begins with or ends with `name`; InputError where none or several do."""
-    runs = {record["run_id"]: record for record in found if record.get("kind") == "evaluation"}
-    if name in runs:
-        return runs[name]
-    matches = [run for run in runs if name and (run.startswith(name) or run.endswith(name))]
-    if len(matches) != 1:
-        count = f"{len(matches)} runs are" if matches else "no evaluation is"
-        raise InputError(f"{count} called {name!r} in the record; `python report.py table --ids True` lists the runs")
-    return runs[matches[0]]
 
 
 def predictions(record: dict) -> dict[str, np.ndarray]:
@@ -34,8 +23,8 @@ def predictions(record: dict) -> dict[str, np.ndarray]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             columns = list(zip(*csv.reader(file), strict=True))
-    except (ValueError, csv.Error):  # a row cut short, or bytes that are no text
-        raise InputError(f"{path}: not a whole CSV; evaluate the run again") from None
+    except (ValueError, csv.Error):  # a row cut short, or bytes that are not UTF-8
+        raise InputError(f"{path}: not valid CSV; evaluate the run again") from None
     named = {column[0]: np.array(column[1:], dtype=object) for column in columns}
     score = next((name for name in SCORES if name in named), None)
     if score is None or not {"row", "label"} <= set(named):
@@ -56,8 +45,8 @@ def compare(first: dict, second: dict) -> str:
     one, other = predictions(first), predictions(second)
     runs = f"runs {first['run_id']} and {second['run_id']}"
     if first["test_data"]["sha256"] != second["test_data"]["sha256"]:
-        places = [f"{run['test_domain']}/{Path(run['test_data']['path']).name}" for run in (first, second)]
-        raise InputError(f"{runs} were made on different test files ({places[0]}, {places[1]}); evaluate both on one")
+        names = [f"{run['test_domain']}/{Path(run['test_data']['path']).name}" for run in (first, second)]
+        raise InputError(f"{runs} were made on different test files ({names[0]}, {names[1]}); evaluate both on one")
     if not np.array_equal(one["row"], other["row"]) or not np.array_equal(one["label"], other["label"]):
         raise InputError(f"{runs} were made on different test rows ({len(one['row']):,} and {len(other['row']):,}); "
                          "evaluate both with the same --test_rows")
@@ -71,30 +60,22 @@ def compare(first: dict, second: dict) -> str:
                          ("DeLong", significance.delong_uauc(labels, *scores, users), "users")]
     systems = [["", "run", "system", "shots", "seed", "AUC", "UAUC"]]
     for letter, run, score in zip("AB", (first, second), scores, strict=True):
-        per_user = metrics.uauc(labels, score, users)[0] if users is not None else None
-        systems.append(
-            [
-                letter,
-                run["run_id"],
-                records.system(run),
-                str(records.shots(run)),
-                "" if run["seed"] is None else str(run["seed"]),
-                tables.format_figure(metrics.auc(labels, score)),
-                "no users" if users is None else tables.format_figure(per_user),
-            ]
-        )
+        uauc = "no users" if users is None else format_figure(metrics.uauc(labels, score, users)[0])
+        seed = "" if run["seed"] is None else str(run["seed"])
+        systems.append([letter, run["run_id"], records.system(run), str(records.shots(run)), seed,
+                        format_figure(metrics.auc(labels, score)), uauc])
     rows = [["A − B in", "test", "difference", "95% interval", "p", "from"]]
-    rows += [_row(figure, name, found, units) for figure, kinds in tests.items() for name, found, units in kinds]
+    rows += [_row(figure, *test) for figure, by_kind in tests.items() for test in by_kind]
     return "\n\n".join([f"{len(labels):,} rows of {first['test_data']['path']}", tables.markdown(systems),
                         tables.markdown(rows), _reading(users)])
 
 
-def _row(figure: str, name: str, found: Difference | None, units: str) -> list[str]:
-    if found is None:
-        return [figure, name, "undefined", "", "", ""]
-    p = "< 0.001" if found.p < 0.001 else f"{found.p:.3f}"
-    return [figure, name, f"{found.value:+.4f}", f"{found.low:+.4f} to {found.high:+.4f}", p,
-            f"{found.units:,} {units}"]
+def _row(figure: str, test: str, difference: Difference | None, units: str) -> list[str]:
+    if difference is None:
+        return [figure, test, "undefined", "", "", ""]
+    value, low, high, p, count = difference
+    return [figure, test, f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}", "< 0.001" if p < 0.001 else f"{p:.3f}",
+            f"{count:,} {units}"]
 
 
 def _reading(users: np.ndarray | None) -> str:

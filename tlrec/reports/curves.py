@@ -14,9 +14,9 @@ LANGUAGE_MODELS = {TABLE_1: "TALLRec", LATEST: LATEST}  # label: the published s
 LLAMA = "LLaMA-7B, published (TLRec, latest block)"
 
 
-def auc_against_shots(found: list[dict], domain: str) -> Figure | None:
+def auc_against_shots(evaluations: list[dict], domain: str) -> Figure | None:
     """One panel a system: ours with a band of one standard deviation over seeds, the published beside it."""
-    cells = [cell for cell in records.cells(found) if cell.auc is not None]
+    cells = [cell for cell in records.cells(evaluations) if cell.auc is not None]
     published = [cell for cell in records.published_cells() if cell.domain == domain]
     panels: dict[str, tuple[list[Cell], dict[str, list[Cell]]]] = {}
     for cell in table1.ordered([*cells, *(c for c in published if c.group == "baselines")]):
@@ -29,19 +29,19 @@ def auc_against_shots(found: list[dict], domain: str) -> Figure | None:
             ours.append(cell)
             if cell.group == "language models":
                 theirs |= {label: [c for c in published if c.system == name] for label, name in LANGUAGE_MODELS.items()}
-    liked = [100 * cell.auc for cell in panels.pop("liked-ratio", ([], {}))[0]]
+    liked = [cell.percent for cell in panels.pop("liked-ratio", ([], {}))[0]]
     if not panels:
         return None
     columns = sorted({cell.shots for cell in [*cells, *published]})
-    place = {shots: number for number, shots in enumerate(columns)}
+    position = {shots: number for number, shots in enumerate(columns)}
     figure, axes = plot_style.panels(len(panels), 4, 1.75)
     for axis, (name, (ours, theirs)) in zip(axes, panels.items(), strict=True):
         for height in liked[:1]:
             axis.axhline(height, label="liked-ratio", **plot_style.LINE)
         for label, line in theirs.items():
             style = TALLREC if label == TABLE_1 else TLREC
-            axis.plot([place[c.shots] for c in line], [100 * c.auc for c in line], label=label, **style)
-        where, means = [place[c.shots] for c in ours], np.array([100 * c.auc for c in ours])
+            axis.plot([position[c.shots] for c in line], [c.percent for c in line], label=label, **style)
+        where, means = [position[c.shots] for c in ours], np.array([c.percent for c in ours])
         spread = np.array([100 * (c.sd or 0) for c in ours])
         axis.fill_between(where, means - spread, means + spread, color=BAND, linewidth=0)
         axis.errorbar(where, means, spread, label="ours" if ours else None, capsize=2, elinewidth=0.7, **OURS)
@@ -53,9 +53,9 @@ def auc_against_shots(found: list[dict], domain: str) -> Figure | None:
     return figure
 
 
-def chain_stages(found: list[dict], domain: str) -> Figure | None:
+def chain_stages(evaluations: list[dict], domain: str) -> Figure | None:
     """One panel a chain: AUC after each stage as steps, the published chain in grey."""
-    models = [record for record in found if records.group(record) == "language models"]
+    models = [record for record in evaluations if records.group(record) == "language models"]
     cells = {(c.system, c.shots): c for c in records.cells(models) if c.auc is not None}
     chains = {records.system(record): record for record in models}
     longest = {name: record for name, record in chains.items()
@@ -67,9 +67,9 @@ def chain_stages(found: list[dict], domain: str) -> Figure | None:
     for axis, (name, record) in zip(axes, longest.items(), strict=True):
         way = [" + ".join(name.split(" + ")[:count]) for count in range(1, name.count(" + ") + 2)]
         kinds = ["untuned", *(KINDS.get(stage, "+ source") for stage, _ in records.stages(record))]
-        ours = {kind: 100 * cells[system, 0].auc for kind, system in zip(kinds, way, strict=True)
+        ours = {kind: cells[system, 0].percent for kind, system in zip(kinds, way, strict=True)
                 if (system, 0) in cells}
-        ours |= {f"+ {shots}": 100 * cells[name, shots].auc for shots in (16, 64, 256) if (name, shots) in cells}
+        ours |= {f"+ {shots}": cells[name, shots].percent for shots in (16, 64, 256) if (name, shots) in cells}
         for values, others, style in ((theirs, ours, TALLREC), (ours, theirs, OURS)):
             stages = [stage for stage in STAGES if stage in values]
             where, heights = [STAGES.index(stage) for stage in stages], [values[stage] for stage in stages]

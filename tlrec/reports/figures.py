@@ -11,12 +11,12 @@ from tlrec.reports import curves, plot_style, records, table1
 from tlrec.reports.plot_style import BAND, GREY, INK, REFERENCE
 
 
-def draw(found: list[dict], folder: Path) -> tuple[list[Path], list[str]]:
+def draw(evaluations: list[dict], folder: Path) -> tuple[list[Path], list[str]]:
     """Write every figure that these evaluations allow; returns the files, and notes on figures that they do not."""
     paths, notes = [], []
     with matplotlib.rc_context(plot_style.STYLE):
-        for domain in dict.fromkeys([*records.DOMAINS, *(record["test_domain"] for record in found)]):
-            inside = [record for record in found if record["test_domain"] == domain]
+        for domain in dict.fromkeys([*records.DOMAINS, *(record["test_domain"] for record in evaluations)]):
+            inside = [record for record in evaluations if record["test_domain"] == domain]
             figures = {"auc_against_shots": curves.auc_against_shots, "chain_stages": curves.chain_stages,
                        "auc_by_user": auc_by_user, "reliability": reliability}
             for name, function in figures.items():
@@ -34,9 +34,9 @@ def draw(found: list[dict], folder: Path) -> tuple[list[Path], list[str]]:
     return paths, notes
 
 
-def auc_by_user(found: list[dict], domain: str) -> Figure | None:
+def auc_by_user(evaluations: list[dict], domain: str) -> Figure | None:
     """A strip for each system at its most shots: one mark a user (mean over seeds), a bar at UAUC."""
-    rows = [(label, runs) for label, runs in _most_shots(found) if _by_user(runs)]
+    rows = [(label, runs) for label, runs in _most_shots(evaluations) if _by_user(runs)]
     if not rows:
         return None
     figure = Figure(figsize=(plot_style.WIDTH, 0.6 + 0.3 * len(rows)))
@@ -57,9 +57,9 @@ def auc_by_user(found: list[dict], domain: str) -> Figure | None:
     return figure
 
 
-def reliability(found: list[dict], domain: str) -> Figure | None:
+def reliability(evaluations: list[dict], domain: str) -> Figure | None:
     """One panel for each system whose score is a probability, at its most shots and first seed."""
-    runs = [(label, runs[0]) for label, runs in _most_shots(found) if runs[0]["metrics"].get("calibration_bins")]
+    runs = [(label, runs[0]) for label, runs in _most_shots(evaluations) if runs[0]["metrics"].get("calibration_bins")]
     if not runs:
         return None
     figure, axes = plot_style.panels(len(runs), 4, 1.85)
@@ -80,11 +80,11 @@ def _by_user(runs: list[dict]) -> bool:
     return all(run["metrics"].get("auc_by_user") for run in runs)
 
 
-def _most_shots(found: list[dict]) -> list[tuple[str, list[dict]]]:
+def _most_shots(evaluations: list[dict]) -> list[tuple[str, list[dict]]]:
     """(name with shots, runs by seed) of each system at its most shots, in the order of Table 1."""
     chosen = []
-    for name in dict.fromkeys(cell.system for cell in table1.ordered(records.cells(found))):
-        most = max(records.shots(record) for record in found if records.system(record) == name)
-        runs = [r for r in found if records.system(r) == name and records.shots(r) == most]
+    for name in dict.fromkeys(cell.system for cell in table1.ordered(records.cells(evaluations))):
+        most = max(records.shots(record) for record in evaluations if records.system(record) == name)
+        runs = [r for r in evaluations if records.system(r) == name and records.shots(r) == most]
         chosen.append((f"{name}, {most:,} rows" if most else name, sorted(runs, key=lambda run: run["seed"] or 0)))
     return chosen

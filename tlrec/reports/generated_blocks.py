@@ -1,4 +1,4 @@
-"""Blocks of the README that a command fills: what stands between `<!-- COMMAND -->` and `<!-- end -->`.
+"""Blocks of README.md and docs/*.md that a command fills: what stands between `<!-- COMMAND -->` and `<!-- end -->`.
 
 COMMAND is `python report.py ...`, `python -m benchmarks.roofline`, or `cat` of a file under results/reference.
 """
@@ -11,8 +11,13 @@ from pathlib import Path
 from tlrec import files, paths
 from tlrec.errors import InputError
 
-COMMANDS = r"python report\.py[^\n]*?|python -m benchmarks\.roofline|cat results/reference/[\w/-]+\.md"
-BLOCK = re.compile(rf"<!-- (?P<command>{COMMANDS}) -->\n(?P<body>.*?)\n?<!-- end -->", re.DOTALL)
+ALLOWED = r"python report\.py[^\n]*?|python -m benchmarks\.roofline|cat results/reference/[\w/-]+\.md"
+BLOCK = re.compile(rf"<!-- (?P<command>{ALLOWED}) -->\n(?P<body>.*?)\n?<!-- end -->", re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """The pages that may hold blocks."""
+    return [paths.ROOT / "README.md", *sorted((paths.ROOT / "docs").glob("*.md"))]
 
 
 def blocks(text: str) -> list[tuple[list[str], str]]:
@@ -31,7 +36,7 @@ def printed(words: list[str]) -> str:
 
 
 def rewrite(path: Path) -> int:
-    """Fill every block of the file anew; returns how many there are. Nothing is written where a command fails."""
+    """Fill every block of the page; returns how many there are. Nothing is written where a command fails."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:

@@ -1,19 +1,21 @@
-"""What the figures share: style, panels, labels. Marks, lines and positions tell systems apart, never colour alone."""
+"""Style, panels and labels of the figures. Marks, lines and positions tell systems apart, never colour alone."""
 
 import math
 import textwrap
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-STYLE = {"font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False,
+STYLE: dict[Any, Any] = {"font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False,
          "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.labelsize": 7,
          "legend.frameon": False, "svg.hashsalt": "tlrec", "svg.fonttype": "path"}
 INK, GREY, BAND, REFERENCE = "0.0", "0.45", "0.85", "0.3"
-OURS = {"color": INK, "marker": "o", "markersize": 4, "linewidth": 1.2}
-TALLREC = {"color": GREY, "marker": "s", "markersize": 4, "markerfacecolor": "white", "linewidth": 1, "linestyle": "--"}
+OURS: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 4, "linewidth": 1.2}
+TALLREC: dict[str, Any] = {
+    "color": GREY, "marker": "s", "markersize": 4, "markerfacecolor": "white", "linewidth": 1, "linestyle": "--"}
 TLREC = TALLREC | {"marker": "^", "markersize": 4.5, "linestyle": (0, (1, 1))}
-LINE = {"color": REFERENCE, "linewidth": 0.7, "linestyle": (0, (4, 2, 1, 2))}
+LINE: dict[str, Any] = {"color": REFERENCE, "linewidth": 0.7, "linestyle": (0, (4, 2, 1, 2))}
 WIDTH = 7.2  # inches: the text width of a page
 
 

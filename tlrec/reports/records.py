@@ -2,6 +2,7 @@
 
 import glob
 import json
+import math
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,11 @@ class Cell:
     stratified: float | None
     spearman: float | None
 
+    @property
+    def percent(self) -> float:
+        """AUC x 100; NaN, which a figure leaves out, where it is undefined."""
+        return math.nan if self.auc is None else 100 * self.auc
+
 
 def read_runs(runs: list[str] | None) -> list[dict]:
     """All records of the files (default: results/runs.jsonl), each with the `folder` that its predictions lie under."""
@@ -56,15 +62,15 @@ def read_runs(runs: list[str] | None) -> list[dict]:
 
 def latest_per_request(records: list[dict], experiment: str | None = None) -> list[dict]:
     """The evaluations (of one experiment), of each run the latest record."""
-    found, files = {}, ", ".join(sorted({str(record["folder"]) for record in records})) or "the files read"
+    latest, files = {}, ", ".join(sorted({str(record["folder"]) for record in records})) or "the files read"
     for record in records:
         if record.get("kind") == "evaluation" and experiment in (None, record.get("experiment")):
-            found[json.dumps(record["request"], sort_keys=True)] = record
-    if not found:
+            latest[json.dumps(record["request"], sort_keys=True)] = record
+    if not latest:
         known = sorted({repr(r.get("experiment") or "") for r in records if r.get("kind") == "evaluation"})
         raise InputError(f"{files}: no evaluation" + (f" of experiment {experiment!r}; choose from {', '.join(known)}"
                                                       if known else "; evaluate something first"))
-    return list(found.values())
+    return list(latest.values())
 
 
 def on_whole_split(records: list[dict], split: str) -> tuple[list[dict], list[str]]:
@@ -72,7 +78,9 @@ def on_whole_split(records: list[dict], split: str) -> tuple[list[dict], list[st
 
     InputError where one domain's records are of different test files, whose figures cannot be averaged.
     """
-    kept, notes, files = {}, [], {}
+    chosen: dict[tuple, dict] = {}
+    files: dict[str, dict] = {}
+    notes = []
     for record in records:
         domain, name = record["test_domain"], f"{system(record)}, {shots(record):,} shots"
         if Path(record["test_data"]["path"]).stem != split:
@@ -86,11 +94,30 @@ def on_whole_split(records: list[dict], split: str) -> tuple[list[dict], list[st
             raise InputError(f"runs {other['run_id']} and {record['run_id']} were made on different files "
                              f"{domain}/{split}; keep them apart with --experiment or --runs")
         key = (system(record), domain, shots(record), record["seed"])
-        if key in kept:
-            earlier, record = sorted((kept[key], record), key=lambda run: run["time"])
+        if key in chosen:
+            earlier, record = sorted((chosen[key], record), key=lambda run: run["time"])
             notes.append(f"left out: {name} ({earlier['run_id']}), an earlier run of the same seed")
-        kept[key] = record
-    return list(kept.values()), notes
+        chosen[key] = record
+    return list(chosen.values()), notes
+
+
+def find(records: list[dict], name: str) -> dict:
+    """The evaluation whose run_id is, begins with or ends with `name`; InputError where none or several do."""
+    runs = {record["run_id"]: record for record in records if record.get("kind") == "evaluation"}
+    if name in runs:
+        return runs[name]
+    matches = [run for run in runs if name and (run.startswith(name) or run.endswith(name))]
+    if len(matches) != 1:
+        count = f"{len(matches)} runs are" if matches else "no evaluation is"
+        raise InputError(f"{count} called {name!r} in the record; `python report.py table --ids True` lists the runs")
+    return runs[matches[0]]
+
+
+def short(record: dict) -> dict:
+    """One evaluation in short: systems, domains, shots, seed and figures."""
+    names = ("run_id", "system", "base_model", "chain", "train_domain", "test_domain", "shots", "seed")
+    return {name: record[name] for name in names} | record["metrics"] | {
+        "tuning_seconds": record["tuning_seconds"], "seconds": record["seconds"], "commit": record["commit"]}
 
 
 def group(record: dict) -> str:
@@ -125,7 +152,7 @@ def _few_shot(record: dict) -> bool:
 
 def cells(records: list[dict]) -> list[Cell]:
     """Averages over seeds: one cell for each system, domain and number of shots."""
-    grouped: dict[tuple, list[dict]] = {}
+    grouped: dict[tuple[str, str, str, int], list[dict]] = {}
     for record in records:
         grouped.setdefault((system(record), group(record), record["test_domain"], shots(record)), []).append(record)
     return [_cell(*key, [record["metrics"] for record in runs]) for key, runs in grouped.items()]
@@ -139,9 +166,10 @@ def _cell(name: str, kind: str, domain: str, count: int, figures: list[dict]) ->
     aucs = [f["auc"] for f in figures if f["auc"] is not None]
     intervals = [f["auc_interval_users"] or f["auc_interval_rows"] or (None, None) for f in figures]
     low, high = (mean([interval[end] for interval in intervals]) for end in (0, 1))
-    others = (mean([f.get(name) for f in figures]) for name in ("uauc", "stratified_auc", "spearman_liked_ratio"))
+    uauc, stratified, spearman = (
+        mean([f.get(key) for f in figures]) for key in ("uauc", "stratified_auc", "spearman_liked_ratio"))
     return Cell(name, kind, False, domain, count, len(figures), figures[0]["n"], mean(aucs),
-                statistics.stdev(aucs) if len(aucs) > 1 else None, low, high, *others)
+                statistics.stdev(aucs) if len(aucs) > 1 else None, low, high, uauc, stratified, spearman)
 
 
 def published_figures() -> dict:
@@ -153,20 +181,20 @@ def published_cells() -> list[Cell]:
     figures = published_figures()
 
     def cell(name: str, kind: str, domain: str, count: int, auc: float, seeds: int) -> Cell:
-        return Cell(name, kind, True, domain, count, seeds, None, auc / 100, *[None] * 6)
+        return Cell(name, kind, True, domain, count, seeds, None, auc / 100, None, None, None, None, None, None)
 
-    table, made = figures["tallrec_table_1"], []
+    table, cells = figures["tallrec_table_1"], []
     for name, values in table.items():
         if name not in ("source", "columns"):
             kind = "baselines" if name in BASELINES else "language models"
             for column, value in zip(table["columns"], values, strict=True):
                 domain, count = column.split("/")
-                made.append(cell(name, kind, domain, int(count), value, 5))
+                cells.append(cell(name, kind, domain, int(count), value, 5))
     for block, name in BLOCKS.items():
         for stage, value in figures["tlrec_llama_7b"][block].items():
             if "zero-shot" in stage or "-shot" in stage:
                 count = 0 if "zero-shot" in stage else int(stage.split("-")[0])
                 values = value if isinstance(value, list) else [value]
-                made.append(cell(name, "language models", block.split(",")[0], count, statistics.fmean(values),
+                cells.append(cell(name, "language models", block.split(",")[0], count, statistics.fmean(values),
                                  len(values)))
-    return made
+    return cells

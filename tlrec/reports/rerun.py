@@ -3,10 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import evaluate
-from baselines import controls, grid
-from tlrec import cli, files, paths
+from tlrec import files, paths
 from tlrec.errors import InputError
 from tlrec.model.adapter import weights_file
 from tlrec.model.base import resolve_base_model
@@ -14,73 +13,68 @@ from tlrec.model.fingerprint import matches_fingerprint
 from tlrec.model.manifest import MANIFEST_FILE
 
 
-def commands(record: dict) -> list[str]:
-    """The commands behind a record, first to last: every tuning stage whose manifest is at hand, then the evaluation.
-
-    Run them in TLREC_HOME, to which the record's paths are relative.
-    """
-    arguments = record["arguments"]
-    if record["method"] == "baseline":
-        return [cli.command_line("-m baselines.grid", grid.main, arguments)]
-    if record["method"] not in evaluate.METHODS:
-        return [cli.command_line("-m baselines.controls", controls.main, arguments | {"methods": record["method"]})]
-    adapter = record.get("adapter") or {}
-    return [*adapter.get("commands", []), cli.command_line("evaluate.py", evaluate.main, arguments)]
+def command_lines(record: dict[str, Any]) -> list[str]:
+    """What the run was, as a comment, and the commands that make it again in TLREC_HOME, first to last."""
+    run = (f"{record['system']}: commit {record.get('commit')}, torch {record['versions'].get('torch')}, "
+           f"{record['time']}; in {paths.home_dir()}")
+    return [" ".join(line.split()) for line in (f"# {run}", *record["commands"])]  # one line each, whatever they hold
 
 
-def _manifest(folder: str) -> dict | None:
-    try:
-        return paths.relative_to_home(json.loads((paths.home_dir() / folder / MANIFEST_FILE).read_text()))
-    except (OSError, ValueError):
-        return None
-
-
-def changed_inputs(record: dict) -> list[str]:
-    """What is not as it was when the run was made, one line each; empty where a rerun has what it needs."""
+def changed_inputs(record: dict[str, Any]) -> list[str]:
+    """What differs from the recorded run's inputs, one line each; empty where a rerun has what it needs."""
     request, arguments = record["request"], record["arguments"]
-    found = []
+    changes = []
 
-    def check(what: str, place: str | None, wanted: str | None, now: Callable[[Path], str]) -> None:
-        if not place or not wanted:
+    def check(what: str, name: str | None, recorded: str | None, current: Callable[[Path], str]) -> None:
+        if not name or not recorded:
             return
-        path = paths.home_dir() / place
+        path = paths.home_dir() / name
         try:
-            if now(path) != wanted:
-                found.append(f"{what} {path}: differs from the recorded one")
+            if current(path) != recorded:
+                changes.append(f"{what} {path}: differs from the recorded one")
         except (OSError, InputError) as error:
-            found.append(f"{what} {path}: cannot be read ({getattr(error, 'strerror', None) or error})")
+            changes.append(f"{what} {path}: cannot be read ({getattr(error, 'strerror', None) or error})")
 
     data = Path(record["test_data"]["path"])
     for split in ("test", "train", "valid"):
-        place = arguments.get(f"{split}_data_path") or str(data.with_name(f"{split}.json"))
-        check(f"{split} data", place, request.get(f"{split}_sha256"), files.sha256)
-    made_on = request.get("base_model")
+        name = arguments.get(f"{split}_data_path") or str(data.with_name(f"{split}.json"))
+        check(f"{split} data", name, request.get(f"{split}_sha256"), files.sha256)
+    fingerprint = request.get("base_model")
     base = arguments.get("base_model")  # a name under base_model/, or a path
     base = str(paths.home_dir() / base) if base and (paths.home_dir() / base).is_dir() else base
-    check("base model", base, made_on,
-          lambda _: made_on if matches_fingerprint(made_on, resolve_base_model(base)) else "")
-    check("adapter", arguments.get("lora_weights"), request.get("adapter_sha256"), _weights_hash)
-    place = arguments.get("lora_weights")
+    check("base model", base, fingerprint,
+          lambda _: fingerprint if matches_fingerprint(fingerprint, resolve_base_model(base)) else "")
+    folder = arguments.get("lora_weights")
+    check("adapter", folder, request.get("adapter_sha256"), _weights_hash)
     for adapter in _chain(record):
         for split, part in (adapter.get("data") or {}).items():
             if part:
                 check(f"{split} data of the adapter", part["path"], part.get("sha256"), files.sha256)
-        made = (_manifest(place) if place else None) or {}
+        manifest = _manifest(folder) if folder else {}
         start = (adapter.get("arguments") or {}).get("resume_from_checkpoint")
-        check("starting adapter", start, made.get("request", {}).get("start"), _weights_hash)
-        place = start
-    return found
+        check("starting adapter", start, manifest.get("request", {}).get("start"), _weights_hash)
+        folder = start
+    return changes
 
 
 def _weights_hash(folder: Path) -> str:
     return files.sha256(weights_file(folder))
 
 
-def _chain(record: dict) -> list[dict]:
+def _manifest(folder: str) -> dict[str, Any]:
+    """The manifest of an adapter; empty where there is none."""
+    try:
+        return json.loads((paths.home_dir() / folder / MANIFEST_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _chain(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Arguments and data of every tuning behind a record whose manifest is at hand, the last one first."""
-    found, adapter = [], record.get("adapter")
-    while adapter and len(found) < 100:  # a chain that starts from itself would not end
-        found.append(adapter)
+    chain: list[dict[str, Any]] = []
+    adapter = record.get("adapter")
+    while adapter and len(chain) < 100:  # a chain that starts from itself would not end
+        chain.append(adapter)
         start = (adapter.get("arguments") or {}).get("resume_from_checkpoint")
         adapter = _manifest(start) if start else None
-    return found
+    return chain

@@ -1,7 +1,10 @@
 """Table 1: systems x domains x shots, ours beside the published, and what stands behind each of our figures."""
 
 import re
+from collections.abc import Iterable
+from functools import partial
 
+from tlrec.evaluation.metrics import format_figure, format_interval
 from tlrec.reports import records, tables
 from tlrec.reports.records import Cell
 
@@ -14,6 +17,7 @@ GRID_NOTE = ("AUC x 100: mean ± standard deviation over seeds (their number). B
 DETAIL_NOTE = ("n: test rows. 95% interval: bootstrap over users where they are known, else over rows; with several "
                "seeds the mean of their intervals. stratified: AUC among rows with an equal number of liked titles. "
                "Spearman: of the score with liked-ratio. All but Spearman x 100.")
+_percent = partial(format_figure, digits=2, scale=100)
 
 
 def render(cells: list[Cell]) -> dict[str, str]:
@@ -60,10 +64,10 @@ def details(cells: list[Cell]) -> tuple[list[list[str]], set[int]]:
         group = cell.group
         rows.append([
             cell.system, f"{cell.shots:,}", str(cell.seeds), f"{cell.n:,}",
-            _percent(cell.auc) + (f" ± {100 * cell.sd:.2f}" if cell.sd is not None else ""),
-            "undefined" if cell.low is None else f"{100 * cell.low:.1f} to {100 * cell.high:.1f}",
+            _percent(cell.auc) + (f" ± {_percent(cell.sd)}" if cell.sd is not None else ""),
+            format_interval(None if cell.low is None or cell.high is None else (cell.low, cell.high), 1, 100),
             *(_percent(value) if value is not None else "" for value in (cell.uauc, cell.stratified)),
-            "" if cell.spearman is None else f"{cell.spearman:.2f}".replace("-", "−"),
+            "" if cell.spearman is None else format_figure(cell.spearman, 2).replace("-", "−"),
             _percent(beside[published_name(cell), cell.shots]) if (published_name(cell), cell.shots) in beside else "",
         ])
     return rows, rules
@@ -73,7 +77,7 @@ def published_name(cell: Cell) -> str:
     return records.ALIASES.get(cell.system, cell.system)
 
 
-def ordered(cells) -> list[Cell]:
+def ordered(cells: Iterable[Cell]) -> list[Cell]:
     """Controls, baselines in the published order (ours before the published), language models; then shots."""
     known = [*records.CONTROLS, *records.BASELINES]
 
@@ -94,12 +98,8 @@ def _grid_cell(cell: Cell | None, best: float | None) -> str:
         return ""
     text = _percent(cell.auc)
     if cell.sd is not None:
-        text += f" ± {100 * cell.sd:.2f} ({cell.seeds})"
+        text += f" ± {_percent(cell.sd)} ({cell.seeds})"
     return f"*{text}" if cell.auc is not None and cell.auc == best else text
-
-
-def _percent(value: float | None) -> str:
-    return "undefined" if value is None else f"{100 * value:.2f}"
 
 
 def _csv_row(cell: Cell) -> list:

@@ -2,8 +2,10 @@
 
 import csv
 import io
+from collections.abc import Collection
 
-from tlrec.reports import records
+from tlrec.evaluation.metrics import format_figure, format_interval
+from tlrec.reports.records import DOMAINS, published_cells
 
 COLUMNS = ["system", "shots", "seed", "n", "AUC", "95% interval", "UAUC", "stratified", "Spearman", "tuning s",
            "scoring s"]
@@ -20,7 +22,7 @@ def markdown(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
-def latex(rows: list[list[str]], caption: str, rules: set[int] = frozenset()) -> str:
+def latex(rows: list[list[str]], caption: str, rules: Collection[int] = ()) -> str:
     """A booktabs table; needs `\\usepackage{booktabs}`. rules: rows (counted from 0) above which a line stands."""
     def escaped(cell: str) -> str:
         text = "".join(LATEX.get(letter, letter) for letter in cell.removeprefix("*"))
@@ -40,43 +42,36 @@ def comma_separated(rows: list[list]) -> str:
     return text.getvalue()
 
 
-def evaluations(found: list[dict]) -> list[list[str]]:
+def evaluations(records: list[dict]) -> list[list[str]]:
     """One row a record; users are resampled for the interval where they are known."""
     rows = [COLUMNS]
-    for record in found:
+    for record in records:
         figures = record["metrics"]
         interval = figures["auc_interval_users"] or figures["auc_interval_rows"]
-        rows.append(
-            [
-                record["system"],
-                "" if record["shots"] is None and record["base_model"] is None else str(record["shots"] or 0),
-                "" if record["seed"] is None else str(record["seed"]),
-                str(figures["n"]),
-                format_figure(figures["auc"]),
-                "undefined" if interval is None else f"{interval[0]:.3f}-{interval[1]:.3f}",
-                format_figure(figures["uauc"]),
-                *(
-                    format_figure(figures[name]) if name in figures else ""
-                    for name in ("stratified_auc", "spearman_liked_ratio")
-                ),
-                f"{record['tuning_seconds']:.0f}",
-                f"{record['seconds']:.0f}",
-            ]
-        )
+        rows.append([
+            record["system"],
+            "" if record["shots"] is None and record["base_model"] is None else str(record["shots"] or 0),
+            "" if record["seed"] is None else str(record["seed"]),
+            str(figures["n"]),
+            format_figure(figures["auc"]),
+            format_interval(interval, 3, between="-"),
+            format_figure(figures["uauc"]),
+            *(format_figure(figures[name]) if name in figures else ""
+              for name in ("stratified_auc", "spearman_liked_ratio")),
+            format_figure(record["tuning_seconds"], 0),
+            format_figure(record["seconds"], 0),
+        ])
     return rows
 
 
 def published() -> list[list[str]]:
     """The published figures in short, AUC x 100."""
     rows = [["system", "zero-shot", "16", "64", "256"]]
-    found = {(c.domain, c.system, c.shots): c.auc for c in records.published_cells()}
-    for domain in records.DOMAINS:
+    aucs = {(cell.domain, cell.system, cell.shots): cell.auc for cell in published_cells()}
+    for domain in DOMAINS:
         for name, label in (("SASRec", "SASRec"), ("DROS", "DROS"), ("TALLRec", "TALLRec"),
                             ("TLRec (latest block)", "TLRec (unofficial)")):
-            values = [found.get((domain, name, count)) for count in (0, 16, 64, 256)]
-            rows.append([f"{domain}: {label}", *("" if value is None else f"{100 * value:.2f}" for value in values)])
+            values = [aucs.get((domain, name, shots)) for shots in (0, 16, 64, 256)]
+            rows.append([f"{domain}: {label}", *("" if value is None else format_figure(value, 2, 100)
+                                                 for value in values)])
     return rows
-
-
-def format_figure(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

@@ -1,4 +1,3 @@
-import fcntl
 import json
 import multiprocessing
 import os
@@ -12,6 +11,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from filelock import FileLock
 
 from tlrec import files, paths
 from tlrec.data import views
@@ -65,8 +65,7 @@ def _append(worker: int, acknowledged, seed: int | None) -> None:
         acknowledged[worker] = number + 1
     if seed is not None:
         if generator.random() < 0.5:
-            with open(run_log.runs_file(), "ab", buffering=0) as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with FileLock(f"{run_log.runs_file()}.lock"), open(run_log.runs_file(), "ab", buffering=0) as file:
                 file.write(json.dumps({"worker": worker, "number": last, "padding": "x" * 50}).encode()[:-20])
                 os.kill(os.getpid(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -106,7 +105,7 @@ def test_a_torn_tail_is_left_out_then_set_aside(home, capsys, length):
     with open(run_log.runs_file(), "ab") as file:
         file.write(torn)
     assert [record["value"] for record in run_log.read_records()] == [1]
-    assert "a crash has torn" in capsys.readouterr().err
+    assert "incomplete line" in capsys.readouterr().err
     run_log.append_record({"value": 2})
     assert "runs.jsonl.torn" in capsys.readouterr().err
     assert [record["value"] for record in run_log.read_records()] == [1, 2] and capsys.readouterr().err == ""

@@ -91,10 +91,11 @@ def test_the_command(home):
     finished = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, env=dict(os.environ))
     assert finished.returncode == 0, finished.stderr
     lines = finished.stdout.splitlines()
-    assert lines[0].split(" | ")[1:] == ["rec_data/movie/train", "rec_data/movie/valid", "rec_data/movie/test",
-                                         "instruction_data/other/train", "instruction_data/other/test",
-                                         "instruction_data/other (all) |"]
-    cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[1] for line in lines[2:]}
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert rows[0][1:] == ["rec_data/movie/train", "rec_data/movie/valid", "rec_data/movie/test",
+                           "instruction_data/other/train", "instruction_data/other/test",
+                           "instruction_data/other (all)"]
+    cells = {row[0]: row[1] for row in rows[2:]}
     words = (
         len(dataset_report.prompts.format_prompt(dataset_report.Dataset("rec_data/movie").splits["train"][0]).split())
         + 2

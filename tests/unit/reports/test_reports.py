@@ -5,6 +5,7 @@ import io
 import json
 import resource
 import statistics
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from conftest import command
 from tlrec import paths
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics, run_log
-from tlrec.reports import figures, generated_blocks, records, table1, tables
+from tlrec.reports import figures, front_page, generated_blocks, records, table1, tables
 
 GENERATOR = np.random.default_rng(0)
 USERS = np.repeat([f"u{n}" for n in range(6)], 20)
@@ -32,7 +33,7 @@ def record(system, seed=None, shots=None, chain=(), base=None, domain="movie", p
         "test_data": {"path": f"rec_data/{domain}/{path}.json", "sha256": domain, "rows": 120,
                       "sampled_with_seed": None},
         "metrics": metrics.evaluate(LABELS, scores, USERS if domain == "movie" else None, COUNTS), "commit": None,
-        "arguments": {}, "versions": {},
+        "arguments": {}, "commands": [], "versions": {},
         "request": {"id": name}, "time": f"2026-01-{GENERATOR.integers(1, 28):02}"} | more
 
 
@@ -184,7 +185,7 @@ def test_lines_that_are_no_record_are_named(made, tmp_path):
     path = tmp_path / "runs.jsonl"
     lacking = {name: value for name, value in made[0].items() if name != "metrics"}
     for line, message in ((None, "line 2 is not a record"), ([1], "line 2 is not a record"),
-                          (lacking, "line 2 is an evaluation without 'metrics'")):
+                          (lacking, "line 2: metrics is missing")):
         path.write_text(f"{json.dumps(made[1])}\n{json.dumps(line)}\n")
         with pytest.raises(InputError, match=f"runs.jsonl: {message}"):
             records.read_runs([str(path)])
@@ -195,6 +196,9 @@ def test_lines_that_are_no_record_are_named(made, tmp_path):
 
 
 @pytest.mark.parametrize("change", [
+    {"commands": None}, {"commands": [1]}, {"seed": True}, {"metrics": {"n": True}},
+    {"metrics": {"n": 8, "auc": 1e305}},
+    {"metrics": {"n": 8, "auc_interval_users": [0.5]}}, {"metrics": {"n": 8, "auc_interval_users": [0.5, None]}},
     {"metrics": None}, {"metrics": {}}, {"metrics": {"n": 8, "auc": "x"}},
     {"metrics": {"n": 8, "auc_interval_rows": 5}},
     {"seconds": "x"}, {"system": None}, {"chain": "movie"}, {"chain": ["a"], "rows_of_chain": [1, 2]},
@@ -202,11 +206,15 @@ def test_lines_that_are_no_record_are_named(made, tmp_path):
     {"predictions": 1}, {"request": None}, {"arguments": None}, {"versions": None}, {"adapter": "x"},
     {"adapter": {"path": "x", "data": 1}},
 ], ids=str)
-def test_a_record_of_another_form_is_named_in_one_line(made, tmp_path, change):
+def test_an_invalid_record_is_named_in_one_line(made, tmp_path, change):
     path = tmp_path / "runs.jsonl"
     path.write_text(json.dumps(made[0]) + "\n" + json.dumps(made[0] | change) + "\n")
-    with pytest.raises(InputError, match="runs.jsonl: line 2 is an evaluation whose .* is not as evaluations write it"):
+    field, value = list(change.items())[-1]
+    if isinstance(value, dict) and field == "metrics":  # what lacks `n` is named for that
+        field = f"metrics.{list(value)[-1] if value else 'n'}"
+    with pytest.raises(InputError, match=f"runs.jsonl: line 2: {field}.*; remove that line") as error:
         records.read_runs([str(path)])
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("line", ["[" * 100_000, '{"kind": "evaluation", "auc": NaN}'], ids=["deep", "nan"])
@@ -245,9 +253,47 @@ def test_a_readmes_blocks_are_rewritten_in_place(file, tmp_path):
     assert "none.jsonl: no such file" in text and page.read_text().count("%s") == 1
 
 
-def test_the_readme_shows_what_its_commands_print():
+def test_the_pages_show_what_their_commands_print():
     """Where this fails: `python report.py readme`, and read what changed."""
-    blocks = generated_blocks.blocks((paths.ROOT / "README.md").read_text(encoding="utf-8"))
+    blocks = [block for page in generated_blocks.pages()
+              for block in generated_blocks.blocks(page.read_text(encoding="utf-8"))]
     assert blocks
     for words, shown in blocks:
         assert shown == generated_blocks.printed(words), f"{' '.join(words)} prints another table"
+
+
+def test_the_front_page_shows_ours_beside_the_published(made):
+    rows = front_page_rows(front_page.render([*records.cells(made), *records.published_cells()]))
+    assert rows[0] == ["system", "zero-shot", "16", "64", "256", "8,000", "UAUC"] and len(rows) <= 13
+    by_system = {row[0]: row[1:] for row in rows}
+    cells = {(cell.system, cell.shots): cell for cell in records.cells(made) if cell.domain == "movie"}
+    gru = cells["GRU4Rec", 16]
+    assert by_system["GRU"][1] == f"{100 * gru.auc:.2f} (49.07)"
+    assert by_system["GRU"][-1] == f"{100 * cells['GRU4Rec', 64].uauc:.2f}"
+    assert by_system["GRU"][3] == "(52.89)" and by_system["TALLRec, LLaMA-7B"][:3] == ["", "(67.24)", "(67.48)"]
+    model = by_system["ours: smollm2-135m + netflix (512 rows)"]
+    assert model[1].endswith("†") and not model[0].endswith("†")  # two seeds zero-shot, one at 16 shots
+
+
+def test_the_reference_records_fill_a_front_page_of_at_most_twelve_rows():
+    text = command("report.py", "summary", home=paths.ROOT)
+    rows = front_page_rows(text)
+    assert 2 < len(rows) <= 13 and "error" not in text and text == command(
+        "report.py", "summary", "--runs", "results/reference/*/runs.jsonl", home=paths.ROOT)
+
+
+def front_page_rows(text):
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+
+
+def test_the_picture_of_the_chain_is_drawn_as_text_for_light_and_dark_pages(tmp_path):
+    drawn = tmp_path / "docs" / "chain.svg"
+    assert str(drawn) in command("report.py", "chain", "--output", drawn, home=tmp_path)
+    root = ElementTree.fromstring(drawn.read_bytes())
+    texts = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"base model", "alpaca", "CoT tuning", "source domain", "zero-shot", "few-shot tuning"} <= texts
+    width, height = map(int, root.get("viewBox").split()[2:])
+    for box in root.iter("{http://www.w3.org/2000/svg}rect"):
+        assert int(box.get("x")) + int(box.get("width")) <= width and int(box.get("y")) < height
+    assert "prefers-color-scheme: dark" in drawn.read_text()
+    assert drawn.read_bytes() == (paths.ROOT / "docs" / "chain.svg").read_bytes()  # else: `python report.py chain`

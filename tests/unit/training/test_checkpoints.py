@@ -1,0 +1,69 @@
+import multiprocessing
+
+import pytest
+
+from tlrec.errors import InputError
+from tlrec.training import checkpoints
+
+
+def checkpoint(folder, step, fingerprint):
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    (path / checkpoints.TRAINER_STATE_FILE).write_text("{}")
+    (path / "weights").write_text(fingerprint)
+    checkpoints.mark_complete(path, fingerprint, 1.25 * step)
+    return path
+
+
+def test_the_latest_complete_checkpoint_of_the_run_is_found(tmp_path):
+    checkpoint(tmp_path, 3, "a")
+    six = checkpoint(tmp_path, 6, "a")
+    broken = checkpoint(tmp_path, 9, "a")
+    (broken / "weights").write_text("torn")
+    assert checkpoints.latest_checkpoint(tmp_path, "a") == (six, 7.5) and not broken.exists()
+    assert checkpoints.latest_checkpoint(tmp_path, "b") == (None, 0.0)  # sets those of `a` aside
+    assert checkpoints.latest_checkpoint(tmp_path, "a") == (six, 7.5)
+
+
+@pytest.mark.parametrize("mark", ["", "[]", '{"fingerprint": "../x", "seconds": 1, "files": {}}',
+                                  '{"fingerprint": "a", "seconds": NaN, "files": {"trainer_state.json": "0"}}',
+                                  '{"fingerprint": "a", "seconds": -1, "files": {}}', "[" * 100_000])
+def test_a_checkpoint_whose_mark_is_not_valid_is_removed(tmp_path, mark):
+    path = checkpoint(tmp_path, 3, "a")
+    (path / checkpoints.COMPLETE_FILE).write_text(mark)
+    assert checkpoints.latest_checkpoint(tmp_path, "a") == (None, 0.0) and not path.exists()
+
+
+def test_the_best_and_the_last_checkpoint_are_kept(tmp_path):
+    for step in (1, 2, 3, 4):
+        checkpoint(tmp_path, step, "a")
+    checkpoints.remove_old_checkpoints(tmp_path, keep=1, best=2)
+    assert [checkpoints.step_of(folder) for folder in checkpoints.list_checkpoints(tmp_path)] == [2, 4]
+
+
+def hold(output, locked, release):
+    with checkpoints.lock_output_dir(output):
+        locked.set()
+        release.wait()
+
+
+def test_a_lock_is_refused_to_others_and_freed_by_a_kill(tmp_path):
+    processes = multiprocessing.get_context("spawn")
+    output, locked, release = tmp_path / "out", processes.Event(), processes.Event()
+    holder = processes.Process(target=hold, args=(output, locked, release))
+    holder.start()
+    assert locked.wait(60)
+    with pytest.raises(InputError, match="another run is tuning into this folder"), checkpoints.lock_output_dir(output):
+        pass
+    holder.kill()
+    holder.join()
+    with checkpoints.lock_output_dir(output):
+        (output / "written").touch()
+    assert [path.name for path in output.iterdir()] == ["written"]
+
+
+def test_a_folder_in_which_nothing_was_written_is_not_left_behind(tmp_path):
+    with pytest.raises(ZeroDivisionError), checkpoints.lock_output_dir(tmp_path / "a" / "out"):
+        assert (tmp_path / "a" / "out").is_dir()
+        raise ZeroDivisionError
+    assert not (tmp_path / "a" / "out").exists()

@@ -1,0 +1,117 @@
+"""What resolve() reads, fills in and refuses; no model is loaded."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ins_tuning
+import rec_tuning
+from tlrec import cli, paths
+from tlrec.errors import InputError
+from tlrec.training.plan import resolve, stage_name
+
+
+@pytest.fixture
+def flags(small_data, tiny_llama, tmp_path):
+    return {"base_model": str(tiny_llama), "train_data_path": str(small_data / "rec_data/movie/train.json"),
+            "val_data_path": str(small_data / "rec_data/movie/valid.json"), "output_dir": str(tmp_path / "out")}
+
+
+def test_shots_are_the_published_subset_and_no_file_is_read_again(flags):
+    from datasets import load_dataset
+
+    plan = resolve(rec_tuning.Config(**flags, sample=16, seed=3))
+    published = load_dataset("json", data_files=flags["train_data_path"], cache_dir=flags["output_dir"])["train"]
+    published = published.shuffle(seed=3).select(range(16))
+    assert [sample.input for sample in plan.train] == published["input"] and plan.shots == 16
+    assert (plan.stage, len(plan.valid), plan.eval_steps) == ("movie", 8, 10)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan.config.seed = 1
+
+
+@pytest.mark.parametrize(("shots", "steps"), [(16, 10), (128, 10), (256, 10), (512, 20)])
+def test_eval_steps_of_0_follow_the_published_rule(flags, tmp_path, shots, steps):
+    rows = json.loads(Path(flags["train_data_path"]).read_text())
+    (tmp_path / "train.json").write_text(json.dumps((rows * 22)[:512]))
+    flags["train_data_path"] = str(tmp_path / "train.json")
+    assert resolve(rec_tuning.Config(**flags, sample=shots)).eval_steps == steps
+    assert resolve(rec_tuning.Config(**flags, sample=shots, eval_steps=7)).eval_steps == 7
+    with pytest.raises(InputError, match="--eval_steps 0"):
+        resolve(ins_tuning.Config(**flags, eval_steps=0))
+
+
+def test_held_out_rows_are_not_tuned_on(flags):
+    plan = resolve(ins_tuning.Config(**flags | {"val_data_path": None}, val_set_size=6, sample=10))
+    assert len(plan.train) == 10 and len(plan.valid) == 6 and plan.shots is None
+    assert not {sample.input for sample in plan.valid} & {sample.input for sample in plan.train}
+    assert plan.data.valid.path == plan.data.train.path and plan.data.valid.rows == 6
+
+
+def test_the_request_is_of_what_determines_the_weights(flags, tmp_path, small_data):
+    request = resolve(ins_tuning.Config(**flags)).request
+    copy = tmp_path / "copy" / "train.json"
+    copy.parent.mkdir()
+    copy.write_bytes(Path(flags["train_data_path"]).read_bytes())
+    for same in ({"output_dir": "elsewhere"}, {"keep_checkpoints": 9}, {"train_data_path": str(copy)},
+                 {"num_epochs": 3}, {"lora_target_modules": ["auto"]}):
+        assert resolve(ins_tuning.Config(**flags | same)).request == request, same
+    others = [{"seed": 1}, {"sample": 10}, {"learning_rate": 1e-3}, {"use_liger_kernel": False, "cutoff_len": 100},
+              {"train_data_path": str(small_data / "rec_data/book/train.json")}, {"eval_samples": 4}]
+    plans = [resolve(ins_tuning.Config(**flags | other)) for other in others]
+    assert len({plan.fingerprint for plan in plans}) == len(others) and request not in [plan.request for plan in plans]
+    assert resolve(rec_tuning.Config(**flags)).request != request
+
+
+def test_the_recorded_flags_give_the_same_plan_again(flags, monkeypatch, tmp_path):
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path))
+    plan = resolve(ins_tuning.Config(**flags, lora_target_modules=["auto"], sample=5))
+    line = cli.command_line("ins_tuning.py", ins_tuning.main, plan.recorded_flags)
+    assert "--output_dir out " in line and "'[q_proj,v_proj]'" in line and "None" not in line
+    monkeypatch.chdir(tmp_path)
+    assert resolve(ins_tuning.Config(**plan.recorded_flags)).request == plan.request
+
+
+@pytest.mark.parametrize("changes", [
+    {"select_by": "f1"}, {"dtype": "int8"}, {"val_data_path": None}, {"sample": 0}, {"sample": 25}, {"max_steps": 0},
+    {"eval_samples": 9}, {"batch_size": 6, "micro_batch_size": 4}, {"load_in_8bit": True, "load_in_4bit": True},
+    {"output_dir": ""}, {"base_model": ""}, {"resume_from_checkpoint": "no-adapter"}, {"prompt_template": "none"},
+    {"lora_r": 0}, {"report_to": "paper"},
+])
+def test_what_cannot_be_tuned_is_refused(flags, changes):
+    with pytest.raises(InputError):
+        resolve(rec_tuning.Config(**flags | changes))
+
+
+def test_refusals_need_no_torch(flags):
+    words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+    code = ("import sys, rec_tuning\nfrom tlrec import cli\n"
+            "try: cli.run(rec_tuning.main)\nfinally: print('torch' in sys.modules)")
+    finished = subprocess.run([sys.executable, "-c", code, *words, "--sample", "99"], cwd=paths.ROOT, text=True,
+                              capture_output=True)
+    assert finished.returncode == 2 and "--sample 99" in finished.stderr and finished.stdout == "False\n"
+
+
+def test_a_stage_is_named_after_its_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert stage_name(Path("rec_data/movie/train.json")) == "movie" and stage_name(Path("train.json")) == tmp_path.name
+    assert stage_name(tmp_path / "stage123.json") == "stage123"
+    (tmp_path / "stage123_about.json").write_text('{"teacher": "rules, no model"}')
+    assert stage_name(tmp_path / "stage123.json") == "stage123_rules"
+
+
+def test_device_settings_by_device_and_quantisation(flags):
+    config = rec_tuning.Config(**flags)
+    cuda, cpu = config.on_device("cuda"), config.on_device("cpu")
+    assert (cuda.load_in_8bit, cuda.gradient_checkpointing, cuda.micro_batch, cuda.accumulation_steps) == (
+        True, True, 32, 4)
+    assert (cpu.load_in_8bit, cpu.gradient_checkpointing, cpu.micro_batch, cpu.accumulation_steps) == (
+        False, False, 8, 16)
+    four = dataclasses.replace(config, load_in_4bit=True).on_device("cuda")
+    assert (four.load_in_8bit, four.quantized, four.gradient_checkpointing) == (False, True, True)
+    assert dataclasses.replace(config, batch_size=12).on_device("cpu").micro_batch == 4
+    with pytest.raises(InputError, match="no CUDA device"):
+        dataclasses.replace(config, use_liger_kernel=True).on_device("cpu")

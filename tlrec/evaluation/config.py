@@ -1,0 +1,87 @@
+"""The settings of evaluate.py: its flags, and everything that can be refused before a model is loaded."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tlrec.data import samples
+from tlrec.errors import InputError
+from tlrec.evaluation.evaluate import EvaluationData, read_test_set
+from tlrec.model import prompts
+from tlrec.model.adapter import Adapter, inspect_adapter
+from tlrec.model.base import check_quantization, recorded_name, resolve_base_model
+
+METHODS = ("llm", "liked-ratio")
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Flags of evaluate.py.
+
+    Args:
+        test_data_path: instruction JSON whose outputs are `Yes.` and `No.`
+        base_model: model folder, or its name under base_model/
+        lora_weights: adapter folder; without it the base model is scored untuned
+        method: llm, or liked-ratio (the share of liked titles in the prompt; needs no model)
+        test_rows: score this many rows, drawn with a fixed seed; -1 is all
+        scoring_batch_size: prompts per forward pass
+        load_in_8bit: base model in 8-bit
+        load_in_4bit: base model in 4-bit, as QLoRA (NF4, quantised scales)
+        dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, on a CPU bf16 where it has it, else fp32
+        prompt_template: alpaca-published, alpaca for the clean wording, or chat for the model's own chat template
+        experiment: a name under which report.py finds the record
+        skip_recorded: print the earlier record of exactly this run, if there is one, instead of scoring again
+    """
+
+    test_data_path: str
+    base_model: str | None = None
+    lora_weights: str | None = None
+    method: str = "llm"
+    test_rows: int = -1
+    scoring_batch_size: int = 16
+    load_in_8bit: bool = False
+    load_in_4bit: bool = False
+    dtype: str = "auto"
+    prompt_template: str = prompts.DEFAULT_TEMPLATE
+    experiment: str = ""
+    skip_recorded: bool = False
+
+    def recorded(self) -> dict[str, Any]:
+        """The flags as a record and its command write them: paths hold in any folder; not whether to skip."""
+        return asdict(self) | {
+            "test_data_path": os.path.abspath(self.test_data_path), "base_model": recorded_name(self.base_model),
+            "lora_weights": self.lora_weights and os.path.abspath(self.lora_weights), "skip_recorded": None}
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """An EvaluationConfig whose files are found and checked."""
+
+    config: EvaluationConfig
+    data: EvaluationData
+    base: Path | None  # None: the method reads no model
+    adapter: Adapter | None
+
+
+def resolve(config: EvaluationConfig) -> EvaluationPlan:
+    """Everything that can be refused without loading a model; InputError says what and how to mend it."""
+    prompts.check_template(config.prompt_template)
+    check_quantization(config.load_in_8bit, config.load_in_4bit)
+    if config.method not in METHODS:
+        raise InputError(f"--method {config.method!r} is unknown; choose from {', '.join(METHODS)}")
+    if config.dtype not in DTYPES:
+        raise InputError(f"--dtype {config.dtype!r} is unknown; choose auto, bfloat16, float16 or float32")
+    if config.scoring_batch_size < 1:
+        raise InputError(f"--scoring_batch_size {config.scoring_batch_size}: must be at least 1")
+    if config.method == "llm" and not config.base_model:
+        raise InputError("missing --base_model; only --method liked-ratio works without one")
+    if config.method != "llm" and config.lora_weights:
+        raise InputError(f"--method {config.method} reads no model; leave --lora_weights out")
+    data = read_test_set(config.test_data_path, config.test_rows)
+    if config.method != "llm" and data.title_counts is None:
+        samples.title_counts(data.rows, data.path)  # raises, and names the record
+    base = resolve_base_model(config.base_model or "") if config.method == "llm" else None
+    adapter = inspect_adapter(config.lora_weights, base) if config.lora_weights and base else None
+    return EvaluationPlan(config, data, base, adapter)

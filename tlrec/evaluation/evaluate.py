@@ -1,0 +1,164 @@
+"""Evaluate any system on a test set: look the request up, score, measure, append one record, print.
+
+A language model, a baseline and a control differ in their System alone.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlrec import distributed, files, paths
+from tlrec.data import samples
+from tlrec.errors import InputError
+from tlrec.evaluation import metrics, run_log
+from tlrec.evaluation.metrics import format_figure, format_interval
+
+SAMPLE_SEED = 0
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """The rows of a split that are scored, read and hashed once; n of them."""
+
+    path: Path
+    sha256: str
+    rows: list[samples.Sample]
+    row_numbers: np.ndarray  # (n,) in the file
+    labels: np.ndarray  # (n,) 1 liked, 0 disliked
+    users: np.ndarray | None  # (n,); None without a CSV view
+    title_counts: np.ndarray | None  # (n, 2) liked and disliked titles; None where a prompt has no lists
+    seed: int | None = None  # of the sample; None where all rows are scored
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a system says of n rows."""
+
+    columns: dict[str, np.ndarray]  # (n,) each, the predictions file; the first one is the score
+    fields: dict[str, Any] = field(default_factory=dict)  # of the record, known only now: what training found, its cost
+
+
+@dataclass(frozen=True)
+class System:
+    """What evaluate_system needs of a language model, a baseline or a control."""
+
+    name: str  # in tables
+    method: str
+    request: dict[str, Any]  # what determines its scores, beside the test rows
+    score: Callable[[EvaluationData], Scores]
+    commands: list[str]  # those behind it, the evaluation's own last; paths relative to TLREC_HOME
+    arguments: dict[str, Any]  # the flags that were given
+    fields: dict[str, Any] = field(default_factory=dict)  # of the record: shots, seed, chain, train_domain ...
+    probabilities: bool = True  # whether the score is a probability of Yes
+
+    @property
+    def title(self) -> str:
+        """The name as it is printed: with shots and seed where they are not part of it."""
+        shots, seed = (None if self.fields.get("chain") else self.fields.get(name) for name in ("shots", "seed"))
+        return self.name + ("" if shots is None else f", {shots:,} shots") + ("" if seed is None else f", seed {seed}")
+
+
+def read_test_set(path: str | Path, test_rows: int = -1) -> EvaluationData:
+    """Read the JSON of a split and the CSV beside it. InputError where the file or `test_rows` cannot be used.
+
+    test_rows: take so many, drawn with a fixed seed; -1 is all.
+    """
+    path = Path(path)
+    rows = samples.read_samples(path, answers_only=True)
+    users = samples.user_ids(path, rows)
+    if test_rows != -1 and not 0 < test_rows <= len(rows):
+        raise InputError(f"--test_rows {test_rows}: {path} has {len(rows)} rows; give 1 to {len(rows)}, or -1")
+    row_numbers, seed = np.arange(len(rows)), None
+    if test_rows not in (-1, len(rows)):
+        row_numbers = np.sort(np.random.default_rng(SAMPLE_SEED).permutation(len(rows))[:test_rows])
+        seed = SAMPLE_SEED
+    rows = [rows[number] for number in row_numbers]
+    try:
+        title_counts = samples.title_counts(rows, path)
+    except InputError:  # a language model scores prompts without lists too
+        title_counts = None
+    labels = np.array([row.label for row in rows])
+    return EvaluationData(path, files.sha256(path), rows, row_numbers, labels,
+                          None if users is None else users[row_numbers], title_counts, seed)
+
+
+def evaluate_system(
+    system: System, data: EvaluationData, experiment: str = "", skip_recorded: bool = False
+) -> dict[str, Any] | None:
+    """The record of the system on the test set, appended to results/runs.jsonl and printed; None in other processes
+    than the main one.
+
+    skip_recorded: take the earlier record of exactly this request, if there is one, instead of scoring again; under
+    another experiment's name it is appended once more.
+    """
+    distributed.init()
+    request = {"method": system.method, "test_sha256": data.sha256, "test_rows": len(data.rows), **system.request}
+    recorded = distributed.broadcast_from_main(lambda: run_log.find_record(request)) if skip_recorded else None
+    if recorded:
+        print(f"{system.title}: already recorded as {recorded['run_id']}; reused")
+        if distributed.is_main_process() and recorded["experiment"] != experiment:
+            run_log.append_record({**recorded, "experiment": experiment, "reused_from": recorded["run_id"]})
+        print_figures(recorded["metrics"])
+        return recorded
+    print(f"{system.title}: {len(data.rows)} rows of {data.path}")
+    folder = paths.writable_directory(paths.results_dir())
+    began = time.time()
+    scores = system.score(data)
+    if not distributed.is_main_process():
+        return None
+    score = next(iter(scores.columns.values()))
+    figures = metrics.evaluate(data.labels, score, data.users, data.title_counts, system.probabilities)
+    if "p_yes_published" in scores.columns:
+        figures["auc_published_score"] = metrics.auc(data.labels, scores.columns["p_yes_published"])
+    record = {
+        "kind": "evaluation",
+        "system": system.name,
+        "experiment": experiment,
+        "method": system.method,
+        "base_model": None,
+        "chain": [],
+        "rows_of_chain": [],
+        "shots": None,
+        "seed": None,
+        "train_domain": None,
+        "tuning_seconds": 0,
+        **system.fields,
+        **scores.fields,
+        "test_domain": data.path.resolve().parent.name,
+        "test_data": {"path": os.path.abspath(data.path), "sha256": data.sha256, "rows": len(data.rows),
+                      "sampled_with_seed": data.seed},
+        "metrics": figures,
+        "seconds": round(time.time() - began - scores.fields.get("tuning_seconds", 0), 2),
+        "peak_memory_gib": run_log.peak_memory_gib(),
+        **run_log.environment(),
+        "arguments": system.arguments,
+        "commands": system.commands,
+        "request": request,
+    }
+    users = {} if data.users is None else {"user_id": data.users}
+    columns = {"row": data.row_numbers, **users, "label": data.labels, **scores.columns}
+    run_id = run_log.append_record(record, {name: values.tolist() for name, values in columns.items()})
+    print(f"recorded as {run_id} in {folder / 'runs.jsonl'}")
+    print_figures(figures)
+    return {**record, "run_id": run_id}
+
+
+def print_figures(figures: dict[str, Any]) -> None:
+    print(f"n {figures['n']}, share of Yes {figures['share_yes']:.3f}")
+    print(f"95% interval of the AUC, users resampled: {format_interval(figures['auc_interval_users'])}")
+    print(f"95% interval of the AUC, rows resampled:  {format_interval(figures['auc_interval_rows'])}")
+    print(f"UAUC {format_figure(figures['uauc'])} over {figures['uauc_users']} users with both answers")
+    if figures.get("stratified_pairs"):
+        print(f"stratified AUC {format_figure(figures['stratified_auc'])} over {figures['stratified_pairs']:,} pairs "
+              "with an equal number of liked titles; Spearman with liked-ratio "
+              f"{format_figure(figures['spearman_liked_ratio'])}")
+    print(f"accuracy {figures['accuracy']:.4f}, log loss {figures['log_loss']:.4f}, "
+          f"calibration error {figures['calibration_error']:.4f}")
+    if "auc_published_score" in figures:
+        print(f"AUC by the published score p(Yes) - p(No): {format_figure(figures['auc_published_score'])}")
+    print(f"===== auc: {format_figure(figures['auc'])} =====")
