@@ -9,6 +9,7 @@ from cot_runs import FAST, answers, result
 from teacher_server import KEY, source, teacher
 
 from cot_data import candidates, generate_data, preprocess_data, prompts
+from cot_data.records import CotAnswers
 from tlrec import cli
 
 
@@ -41,12 +42,13 @@ def here(home, monkeypatch, capsys):
 
 
 def test_one_bad_sample_does_not_stop_the_rest(home, here):
-    jobs = list(prompts.cot_examples(candidates.liked_samples(home / "instruction_data/movielens/train.json"), 0))[:12]
-    bad = prompts.prompt(jobs[3], [])
+    liked = candidates.liked_samples(home / "instruction_data/movielens/train.json")
+    examples = list(prompts.cot_examples(liked, 0))[:12]
+    bad = prompts.prompt(examples[3], [])
     with teacher() as server:
         server.fault = lambda prompt, attempt: "500" if prompt == bad else ""
         text = here(server, "--max_samples", "12", "--tries", "2", out="bad")
-        assert f"sample {jobs[3].sample} is given up: status 500, 2 tries" in text and "11 of 12 samples" in text
+        assert f"sample {examples[3].sample} failed: status 500, 2 tries" in text and "11 of 12 samples" in text
         assert len(json.loads(result(home, "bad"))) == 11
         server.fault = lambda prompt, attempt: ""
         before = server.requests
@@ -54,7 +56,7 @@ def test_one_bad_sample_does_not_stop_the_rest(home, here):
         assert server.requests == before + 3 and len(json.loads(result(home, "bad"))) == 12
 
 
-@pytest.mark.parametrize(("always", "said"), [("401", "401: the key is rejected"), ("500", "samples were given up")])
+@pytest.mark.parametrize(("always", "said"), [("401", "401: the key is rejected"), ("500", "samples failed")])
 def test_a_useless_server_stops_the_run(home, here, always, said):
     with teacher(always=always) as server:
         text = here(server, "--tries", "1", code=2, out=f"useless{always}")
@@ -92,6 +94,17 @@ def test_wrong_flags(home, here, flags, said):
     assert said in text and len(text.splitlines()) == 1
 
 
+@pytest.mark.parametrize(("variable", "proxy", "message"), [
+    ("ALL_PROXY", "socks5://127.0.0.1:1", "is a SOCKS proxy, which needs a further package"),
+    ("HTTPS_PROXY", "socks5://127.0.0.1:1", "is a SOCKS proxy, which needs a further package"),
+    ("HTTPS_PROXY", "nonsense://127.0.0.1:1", "the proxy in the environment is not a valid URL"),
+])
+def test_an_unusable_proxy_is_refused_and_nothing_written(home, here, monkeypatch, variable, proxy, message):
+    monkeypatch.setenv(variable, proxy)
+    text = here(None, code=2, out="proxy")
+    assert message in text.splitlines()[-1] and KEY not in text and not (home / "proxy").exists()
+
+
 def test_numbers_that_are_none_stop_no_money(home, here):
     for flags, said in [(["--max_cost", "nan", "--price_in", "1"], "--max_cost takes a number, not 'nan'"),
                         (["--price_out", "inf"], "--price_out takes a number, not 'inf'"),
@@ -110,13 +123,13 @@ def test_rules_are_deterministic_labelled_and_become_tuning_data(home, here):
     text = here(None, "--input_path", home / "rules/three_stages.json", module=preprocess_data)
     hits = [record for record in records if record["hit"]]
     samples = json.loads((home / "cot_data/stage123.json").read_text())
-    assert f"hits by whole titles {len(hits):,} (kept)" in text and 0 < len(hits) == len(samples) < len(records)
+    assert f"hits by exact title {len(hits):,} (kept)" in text and 0 < len(hits) == len(samples) < len(records)
     for record, sample in zip(hits, samples, strict=True):
         assert set(sample) == {"instruction", "input", "output"} and sample["output"] == record["answer_3"]
         assert sample["input"] + "\nAnswer:" == record["prompt_3"]
     about = json.loads((home / "cot_data/stage123_about.json").read_text())
     assert about["teacher"] == prompts.RULES and about["hits"] == about["samples"] == len(hits)
-    three = preprocess_data.samples_of(home, dict(enumerate(hits[:2])), [1, 2, 3])
+    three = preprocess_data.samples_of(home, dict(enumerate(map(CotAnswers.model_validate, hits[:2]))), [1, 2, 3])
     assert [s.output for s in three] == [h[f"answer_{n}"] for h in hits[:2] for n in (1, 2, 3)]
 
 
@@ -125,7 +138,7 @@ def test_preprocessing_counts_long_samples_and_refuses_what_it_cannot_read(home,
     three = home / "rules/three_stages.json"
     text = here(None, "--input_path", three, "--tokenizer", embedded, "--output_path", home / "long.json",
                 module=preprocess_data)
-    assert "samples pass 512; none is cut here" in text
+    assert "samples exceed 512; none is truncated here" in text
     assert json.loads((home / "long_about.json").read_text())["tokens"]["over 512"] > 0
     broken = home / "broken.json"
     broken.write_text(json.dumps([{**json.loads(three.read_text())[0], "answer_2": None}]))
@@ -137,10 +150,11 @@ def test_preprocessing_counts_long_samples_and_refuses_what_it_cannot_read(home,
     blank.write_text(json.dumps([hit, {**hit, "answer_1": " "}]))
     assert "blank.json: record 1: output is empty" in here(
         None, "--input_path", blank, "--stages", "1,3", code=2, module=preprocess_data)
-    for flags, said in [(["--input_path", broken], "record 0 has no 'answer_2'"),
-                        (["--input_path", other], "record 1 has another noun"), (["--stages", "4"], "one or more of"),
-                        (["--source", "imdb"], "python -m cot_data.generate_data --source imdb")]:
-        assert said in here(None, *flags, code=2, module=preprocess_data)
+    for flags, message in [(["--input_path", broken], "record 0 is not as generate_data writes it ('answer_2'"),
+                           (["--input_path", other], "record 1 is not as generate_data writes it ('noun'"),
+                           (["--stages", "4"], "one or more of"),
+                           (["--source", "imdb"], "python -m cot_data.generate_data --source imdb")]:
+        assert message in here(None, *flags, code=2, module=preprocess_data)
 
 
 def test_money_that_is_spent_hides_no_sample_that_is_paid_for(home, here):
