@@ -58,7 +58,7 @@ def test_what_cannot_be_merged_is_refused_and_nothing_written(tiny_llama, adapte
     for part in load_base_model(tiny_llama, True, "float32", "cpu"):
         part.save_pretrained(quantised)
     assert "its weights are quantised" in refused(quantised, "--output_dir", tmp_path / "merged")
-    assert "is there already" in refused(tiny_llama, "--output_dir", quantised)
+    assert "already exists" in refused(tiny_llama, "--output_dir", quantised)
     assert "--dtype 'int8' is unknown" in refused(tiny_llama, "--output_dir", tmp_path / "merged", "--dtype", "int8")
     settings = json.loads((adapter / "adapter_config.json").read_text())
     other = tmp_path / "other"

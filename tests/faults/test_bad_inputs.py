@@ -119,7 +119,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (SCORE + "{home}/pipe", "pipe: a pipe or a device; name a file"),
     (SCORE + "good.json --lora_weights {home}/adapter", "--method liked-ratio reads no model"),
     ("base_model.export --base_model {home}/odd-dtype --lora_weights {home}/adapter --output_dir {home}/merged",
-     "config.json: dtype 'float8' is none that models are saved in; give --dtype"),
+     "config.json: unsupported dtype 'float8'; give --dtype"),
     (FIT + "{home}/code --embedding 1000000000", "--embedding 1000000000: must be at least 1 and at most 4096"),
 ]
 
