@@ -7,7 +7,7 @@ import pytest
 from conftest import command
 from teacher_server import source
 
-from benchmarks.candidates import made_up, plain
+from benchmarks.candidates import generate_histories, plain
 from cot_data import candidates
 from tlrec import paths
 from tlrec.errors import InputError
@@ -31,7 +31,7 @@ def test_candidate_sets_of_fewer_samples_than_neighbours(rows):
 
 
 def test_candidate_sets_of_sliding_windows():
-    rows = made_up(400, titles=600)
+    rows = generate_histories(400, titles=600)
     assert list(candidates.candidate_sets(rows)) == plain(rows)
 
 
