@@ -97,8 +97,8 @@ def main() -> None:
         times = " | ".join(f"{seconds(stage, gpu) / 60:.1f}" for gpu in GPUS)
         print(f"| {stage.name} | {flops(stage) / 1e12:,.0f} | {times} |")
     print(f"\nAt {UTILISATION:.0%} of the vendors' peaks, fp16. LLM.int8() converts in every layer and is slower, by a "
-          "factor that was not measured here. The rows on tuning without checkpointing need --gradient_checkpointing False: "
-          "on CUDA in 8-bit it is on, as published, and then no prefix is shared.")
+          "factor that was not measured here. The rows on tuning without checkpointing need --gradient_checkpointing "
+          "False: on CUDA in 8-bit it is on, as published, and then no prefix is shared.")
 
 
 if __name__ == "__main__":
