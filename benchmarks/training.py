@@ -79,9 +79,9 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
 
     class InOrder:
         def _get_train_sampler(self, train_dataset=None):
-            self.order = SequentialSampler(self.train_dataset)
+            self.sampler = SequentialSampler(self.train_dataset)
             self.sampler.set_epoch = lambda epoch: None
-            return self.order
+            return self.sampler
 
     class Ours(InOrder, RecTrainer):
         pass

@@ -66,7 +66,7 @@ RATINGS = [
 def test_rules(home, tmp_path, capsys):
     book_crossing.main(put(tmp_path / "raw", RATINGS))
     said = capsys.readouterr().out
-    assert "shuffled with seed 42" in said and "cannot be built again" in said
+    assert "shuffled with seed 42" in said and "cannot be reproduced" in said
     by_user, record = result(home)
     assert set(by_user) == {f"u{n}" for n in range(12)} | {"many", "odd"}
     order = list(range(25))
