@@ -49,7 +49,7 @@ PROMISES = {  # promise: the beginning of the pytest node ids that prove it
     "No paid answer is lost or requested again": COT + "killed",
     "A stopped wrapper sends a teacher no further request": COT + "a_stopped_wrapper",
     "Requests in flight when a quota ends are waited for and kept":
-        "tests/commands/test_cot_generate.py::test_what_is_answered",
+        "tests/commands/test_cot_generate.py::test_answers_in_flight",
     "A teacher's faults leave the same file": COT + "two_hundred",
     "Bad input is refused in one line": "tests/faults/test_bad_inputs.py",
     "Untrusted files neither run code nor write outside their folder": "tests/faults/test_untrusted_files.py",

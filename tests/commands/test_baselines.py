@@ -1,17 +1,16 @@
-"""The baselines' real command and wrapper at tiny size; the id view, its errors, and the title vectors."""
+"""The baselines' real command and wrapper at tiny size, and the title vectors."""
 
 import json
 import shutil
 
 import numpy as np
 import pytest
-from conftest import command, make_rows
+from conftest import command
 
-from baselines import data, title_embeddings
+from baselines import title_embeddings
 from baselines.config import SYSTEMS, BaselineConfig, system_names
 from tlrec import files
-from tlrec.data import preference_text, samples, views
-from tlrec.errors import InputError
+from tlrec.data import samples
 from tlrec.evaluation import metrics, run_log
 
 QUICK = ["--embedding", "8", "--max_epochs", "3", "--learning_rate", "0.01"]
@@ -46,7 +45,7 @@ def train(home, *words, **options):
     return command("-m", "baselines.grid", *words, home=home, TLREC_CACHE=str(home / "cache"), **options)
 
 
-def test_a_grid_of_all_six_leaves_records_like_evaluates_own(home, tiny_bert):
+def test_grid_of_all_systems_writes_records_like_evaluate(home, tiny_bert):
     grid = ["--system", "all", "--shots", "8,all", "--seed", "0,3", "--text_encoder", tiny_bert, "--weight_decay",
             "1e-5", "--skip_recorded", "True", *QUICK]
     out = train(home, *grid, "--experiment", "grid")
@@ -77,7 +76,7 @@ def test_a_grid_of_all_six_leaves_records_like_evaluates_own(home, tiny_bert):
     assert alone["metrics"] == twin["metrics"]  # a cell does not depend on the cells before it
 
 
-def test_the_wrapper(home):
+def test_baselines_wrapper_skips_recorded_cells(home):
     words = ["shell/baselines.sh", "cpu", "4,5", "movie", "--system", "GRU4Rec", "--weight_decay", "1e-5", *QUICK]
     out = command(*words, home=home, shell=True, SHOTS="8 16")
     assert "--skip_recorded True" in out and out.count("===== auc: ") == 4
@@ -126,57 +125,6 @@ def test_the_wrapper_refuses_wrong_arguments(home, words, message):
     assert message in command("shell/baselines.sh", *words, home=home, shell=True, code=2)
 
 
-def split_of(tmp_path, count=12, seed=0):
-    views.write_split(tmp_path, "train", *make_rows(count, seed))
-    return tmp_path / "train.json"
-
-
-def test_encoding(tmp_path):
-    path = split_of(tmp_path)
-    split = data.read(path)
-    items = data.catalogue(split)
-    assert len(items) == len(set(split.targets).union(*split.items)) and min(items.numbers.values()) == data.FIRST
-    short = split._replace(rows=split.rows[:3], labels=split.labels[:3], targets=["unheard of", *split.targets[1:3]],
-                           items=[split.items[0][:2], [], [*split.items[2], "unheard of"]],
-                           likes=[[1, 0], [], [1] * 11])
-    encoded = items.encode(short)
-    assert encoded.items[0].tolist() == [*(items.numbers[i] for i in split.items[0][:2]), *[data.PADDING] * 8]
-    assert encoded.flags[0].tolist() == [data.LIKED, data.DISLIKED, *[0] * 8] and encoded.lengths.tolist() == [2, 0, 10]
-    assert encoded.items[2].tolist() == [*(items.numbers[i] for i in split.items[2][1:]), data.UNKNOWN]
-    assert encoded.targets[0] == data.UNKNOWN and encoded.targets[1] == items.numbers[split.targets[1]]
-    assert data.unknown_counts(encoded) == {"targets": 1, "history_items": 1}
-
-
-def test_titles_stand_beside_their_items(tmp_path):
-    split = data.read(split_of(tmp_path))
-    items = data.catalogue(split)
-    assert data.titles(split, items) == [f"No Film {item} ({1950 + int(item)})" for item in items.numbers]
-
-
-def test_a_books_title_goes_with_its_author(tmp_path):
-    entries = [preference_text.book_entry(f"Book, {n}", f"Ann {n}") for n in range(4)]
-    history = preference_text.History(entries[:2], entries[2:3], "book", f'"{entries[3]}"?')
-    row = {"instruction": "i", "input": preference_text.render(history), "output": "Yes."}
-    views.write_split(tmp_path, "train", [row], views.id_rows_from_text([history], [1], "train"))
-    split = data.read(tmp_path / "train.json")
-    assert data.titles(split, data.catalogue(split)) == [f"Book, {n} written by Ann {n}" for n in range(4)]
-
-
-def test_a_missing_or_broken_id_view_is_named(tmp_path):
-    view = split_of(tmp_path).with_suffix(".csv")
-    text = view.read_text()
-    for broken, message in {
-        text.replace('"[', '"', 1): "row 0: .* is not a list", text.replace("]", ", 2]", 2): "row 0 has",
-        text.replace("history_movie_id", "items"): "no column history_movie_id",
-    }.items():
-        view.write_text(broken)
-        with pytest.raises(InputError, match=f"train.csv: {message}"):
-            data.read(tmp_path / "train.json")
-    view.unlink()
-    with pytest.raises(InputError, match="train.csv: no such file; baselines read item ids"):
-        data.read(tmp_path / "train.json")
-
-
 def test_title_vectors_are_cached_by_content(tiny_bert, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TLREC_CACHE", str(tmp_path))
     titles = ["No Film 1 (1951)", "No Film 22 (1972)", "film"]
@@ -191,12 +139,12 @@ def test_title_vectors_are_cached_by_content(tiny_bert, tmp_path, monkeypatch, c
     np.testing.assert_allclose(alone[0], vectors[0], atol=1e-5)  # what stands beside a title does not change its vector
 
 
-def test_names_and_settings():
+def test_system_names_resolve_aliases():
     assert system_names(["all"]) == list(SYSTEMS) and system_names(["GRU4Rec"]) == ["GRU"]
     BaselineConfig().check()
 
 
-def test_the_embedded_encoder_places_a_sequel_near_its_film():
+def test_embedded_encoder_places_a_sequel_near_its_film():
     titles = ["Godfather, The (1972)", "Godfather: Part II, The (1974)", "Toy Story (1995)"]
     vectors, _ = title_embeddings.vectors(titles)
     assert vectors.shape == (3, 384) and vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2

@@ -61,7 +61,7 @@ def test_liked_samples_need_an_answer_and_a_target(tmp_path):
         candidates.liked_samples(path)
 
 
-def test_the_benchmark_writes_its_record(tmp_path):
+def test_candidates_benchmark_writes_its_record(tmp_path):
     path = source(tmp_path, 60)
     command("-m", "benchmarks.candidates", "--source", path, "--made_up_histories", "80", "--repeats", "1",
             home=tmp_path)
