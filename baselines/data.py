@@ -33,7 +33,7 @@ class Split(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Arrays for a model; histories stand at the front of their row, padding behind them."""
+    """Arrays for a model; each history is right-padded."""
 
     items: np.ndarray  # (n, LENGTH) item numbers
     flags: np.ndarray  # (n, LENGTH) DISLIKED, LIKED or 0
@@ -53,7 +53,7 @@ class Catalogue:
         return len(self.numbers)
 
     def encode(self, split: Split) -> Encoded:
-        """Item numbers of a split; a history longer than LENGTH keeps its latest items."""
+        """Item numbers of a split; of a history longer than LENGTH only the latest items."""
         count = len(split.rows)
         items, flags = np.zeros((count, LENGTH), dtype=np.int64), np.zeros((count, LENGTH), dtype=np.int64)
         lengths = np.array([min(len(history), LENGTH) for history in split.items])
@@ -71,7 +71,7 @@ def read(path: str | Path) -> Split:
     users = samples.user_ids(path, rows)
     view = path.with_suffix(".csv")
     if users is None:
-        raise InputError(f"{view}: no such file; baselines read item ids, and {path.name} has titles alone")
+        raise InputError(f"{view}: no such file; baselines read item ids, and {path.name} has titles only")
     table = pd.read_csv(view, dtype=str, keep_default_na=False)
     for column in views.ID_COLUMNS[1:4]:
         if column not in table:
@@ -104,18 +104,17 @@ def catalogue(split: Split) -> Catalogue:
 
 
 def unknown_counts(encoded: Encoded) -> dict[str, int]:
-    """How many targets and history items lie outside the training catalogue."""
+    """Number of targets and history items outside the training catalogue."""
     return {"targets": int((encoded.targets == UNKNOWN).sum()), "history_items": int((encoded.items == UNKNOWN).sum())}
 
 
 def titles(split: Split, items: Catalogue) -> list[str]:
-    """Title of each catalogue item, a book's with its author, in the order of its number, read off the training file.
+    """Title of each catalogue item (of a book, with its author), in the order of item numbers, from the training file.
 
     The target gives its title itself; history entries are matched to ids within the liked and the disliked list. A
-    title that itself holds `, "` splits its list, so such a list is passed over; InputError where an item then has no
-    title at all.
+    title that contains `, "` splits its list, so such a list is skipped; InputError where an item has no title.
     """
-    found: dict[str, str] = {}
+    by_item: dict[str, str] = {}
     for row, sample in enumerate(split.rows):
         text = preference_text.parse(sample.input)
         if text is None:
@@ -123,12 +122,12 @@ def titles(split: Split, items: Catalogue) -> list[str]:
         for entries, flag in ((text.liked, 1), (text.disliked, 0)):
             ids = [item for item, like in zip(split.items[row], split.likes[row], strict=True) if like == flag]
             if len(ids) == len(entries):
-                found |= zip(ids, entries, strict=True)
+                by_item |= zip(ids, entries, strict=True)
     for sample, item in zip(split.rows, split.targets, strict=True):
-        found[item] = preference_text.parse(sample.input).target_entry()
-    missing = [item for item in items.numbers if item not in found]
+        by_item[item] = preference_text.parse(sample.input).target_entry()
+    missing = [item for item in items.numbers if item not in by_item]
     if missing:
         raise InputError(f"{split.path}: no title for item {missing[0]}; do its text and {split.path.stem}.csv agree?")
     if text.noun == "book":
-        return [" written by ".join(preference_text.book_parts(found[item])) for item in items.numbers]
-    return [found[item].strip('"') for item in items.numbers]
+        return [" written by ".join(preference_text.book_parts(by_item[item])) for item in items.numbers]
+    return [by_item[item].strip('"') for item in items.numbers]

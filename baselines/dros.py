@@ -19,10 +19,10 @@ def robust_term(scores: torch.Tensor, targets: torch.Tensor, propensity: torch.T
     """Mean over samples of log(sum_i exp(p_i s_i^2 / beta) - exp(p_t s_t^2 / beta) + exp(p_t (s_t - 1)^2 / beta)).
 
     scores: (n, items), the sequence's scores of all items; targets: (n,), the liked next item t of each, from 0;
-    propensity: (items,). 0 for no samples. The sum's own term t is exchanged before the logarithm of the sum is taken,
-    which is the same number without an overflow.
+    propensity: (items,). 0 for no samples. Term t of the sum is replaced before the log-sum-exp, which avoids an
+    overflow.
     """
     if not len(targets):
         return scores.new_zeros(())
-    wanted = torch.zeros_like(scores).scatter_(1, targets[:, None], 1.0)
-    return torch.logsumexp(propensity * (scores - wanted) ** 2 / beta, dim=1).mean()
+    one_hot = torch.zeros_like(scores).scatter_(1, targets[:, None], 1.0)
+    return torch.logsumexp(propensity * (scores - one_hot) ** 2 / beta, dim=1).mean()

@@ -7,7 +7,7 @@ from torch import nn
 class GRU4Rec(nn.Module):
     """Item vectors (n, length, size), lengths (n,) -> sequence states (n, size): the GRU after the last real item.
 
-    Where the hidden size is not the items' own, a linear layer brings the state back to theirs. The published BERT
+    Where the hidden size differs from the items' size, a linear layer maps the state to it. The published BERT
     variants use 4 layers of 1,024 units.
     """
 
@@ -17,5 +17,5 @@ class GRU4Rec(nn.Module):
         self.output = nn.Identity() if hidden == size else nn.Linear(hidden, size)
 
     def forward(self, vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        states, _ = self.gru(vectors)  # padding stands behind the items: it comes too late to change the state read
+        states, _ = self.gru(vectors)  # right-padded: padding cannot change the state that is read
         return self.output(states[torch.arange(len(states), device=lengths.device), lengths.clamp(min=1) - 1])

@@ -30,8 +30,8 @@ def tensors(encoded: Encoded, device: str = "cpu") -> Batch:
 class Items(nn.Module):
     """The table of item vectors: one learned per catalogue item, joined with a projection of its frozen title vector.
 
-    Rows 0 and 1 of the table are not learned: padding is zero, and an item outside the catalogue is the catalogue's
-    mean. `width` is the table's: `size`, or twice that with titles.
+    Rows 0 and 1 are not learned: padding is zero, an item outside the catalogue is the mean of the catalogue. The table
+    has `width` columns: `size`, or twice that with titles.
     """
 
     def __init__(self, count: int, size: int, titles: np.ndarray | None = None):
@@ -65,7 +65,7 @@ class Scorer(nn.Module):
         return self.encoder(self.dropout(vectors), batch.lengths)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Scores of the pairs (n,); trained towards the 0/1 label, but not bounded by it."""
+        """Scores of the pairs (n,), trained towards the 0/1 label but not bounded."""
         table = self.items()
         return (self.states(table, batch) * functional.embedding(batch.targets, table)).sum(dim=1)
 

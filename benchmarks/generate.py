@@ -1,8 +1,8 @@
 """Seeded raw files in the formats of Netflix, Amazon Books Reviews and Book-Crossing, at any size.
 
-They hold the awkward cases of the real ones: commas and quotation marks in titles, missing years, authors and dates,
-repeated reviews, several titles of one id, equal timestamps, broken lines, non-ASCII names. Users are drawn with a
-skew, so that a few of them rate a lot.
+They contain the difficult cases of the real ones: commas and quotation marks in titles, missing years, authors and
+dates, repeated reviews, several titles of one id, equal timestamps, broken lines, non-ASCII names. The distribution of
+users is skewed, so that a few of them rate a lot.
 """
 
 from pathlib import Path
@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 CHUNK = 1_000_000  # ratings written at a time
-WORDS = ["Night", "The", "River", "of", "Café", "Stone", "and", "Winter", "Love", "Señor", "War", "a", "Garden", "Sea"]
-NAMES = ["Ann Lee", "Émile Zola", "Gabriel García Márquez", "Jo O'Neil", "N. N.", "Iñaki Q.", "Smith, Jr.", "Wu Li"]
+TITLE_WORDS = ["Night", "The", "River", "of", "Café", "Stone", "and", "Winter", "Love", "Señor", "War", "a", "Garden",
+               "Sea"]
+AUTHORS = ["Ann Lee", "Émile Zola", "Gabriel García Márquez", "Jo O'Neil", "N. N.", "Iñaki Q.", "Smith, Jr.", "Wu Li"]
 
 
 def netflix(folder: Path, ratings: int, seed: int = 0, files: int = 1) -> None:
-    """combined_data_1.txt and so on, movie_titles.csv. `ratings` are shared out over `files` equally."""
+    """combined_data_1.txt and so on, and movie_titles.csv; `ratings` are distributed over `files`."""
     random = np.random.default_rng(seed)
     movies = max(ratings // 5_000, 20 * files)
     users = max(ratings // 50, 50)
@@ -40,14 +41,14 @@ def netflix(folder: Path, ratings: int, seed: int = 0, files: int = 1) -> None:
 
 
 def amazon_book(folder: Path, ratings: int, seed: int = 0) -> None:
-    """Books_rating.csv with all its ten columns and reviews of some length, and books_data.csv."""
+    """Books_rating.csv with its ten columns and reviews of realistic length, and books_data.csv."""
     random = np.random.default_rng(seed)
     books, users = max(ratings // 15, 40), max(ratings // 20, 20)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "books_data.csv", "w", encoding="utf-8", newline="") as file:
         file.write("Title,description,authors,image,previewLink,publisher,publishedDate,infoLink,categories,ratingsCount\n")
         for book in range(books):
-            author = f"['{NAMES[book % 8]}']" if "'" not in NAMES[book % 8] else f'["{NAMES[book % 8]}"]'
+            author = f"['{AUTHORS[book % 8]}']" if "'" not in AUTHORS[book % 8] else f'["{AUTHORS[book % 8]}"]'
             if book % 31 == 0:
                 author = "['Ann Lee', 'Wu Li']" if book % 2 else ""
             dated = ["1999", "2005-01-01", "1985*", "", "19??"][book % 5 if book % 7 == 0 else book % 2]
@@ -69,7 +70,7 @@ def amazon_book(folder: Path, ratings: int, seed: int = 0) -> None:
 
 
 def book_crossing(folder: Path, ratings: int, seed: int = 0) -> None:
-    """BX-Book-Ratings.csv and BX-Books.csv with all its eight columns."""
+    """BX-Book-Ratings.csv, and BX-Books.csv with its eight columns."""
     random = np.random.default_rng(seed)
     books, users = max(ratings // 4, 40), max(ratings // 10, 20)
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,7 @@ def book_crossing(folder: Path, ratings: int, seed: int = 0) -> None:
         file.write(";".join(f'"{name}"' for name in [*names, "Image-URL-L"]) + "\r\n")
         for book in range(books):
             title = _title(book).replace('"', '\\"') if book % 3 else _title(book).replace('"', '""')
-            fields = [f"{book:09}X", title, NAMES[book % 8], str(1950 + book % 55), "P", "s", "m", "l"]
+            fields = [f"{book:09}X", title, AUTHORS[book % 8], str(1950 + book % 55), "P", "s", "m", "l"]
             if book % 251 == 7:
                 fields[1] += '\\";Sub'  # a stray quotation mark, after which the semicolon separates: a broken line
             file.write(";".join(f'"{field}"' for field in fields) + "\r\n")
@@ -94,7 +95,7 @@ def book_crossing(folder: Path, ratings: int, seed: int = 0) -> None:
 
 
 def _title(number: int, netflix_style: bool = False) -> str:
-    words = [WORDS[(number * step + step) % len(WORDS)] for step in (1, 3, 5)]
+    words = [TITLE_WORDS[(number * step + step) % len(TITLE_WORDS)] for step in (1, 3, 5)]
     title = f"{' '.join(words)} {number}"
     if number % 11 == 0:
         title += ", Vol. 1"

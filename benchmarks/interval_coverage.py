@@ -1,10 +1,10 @@
-"""How often a 95% interval holds the truth when a test set has 16 users of the sizes of movie/test.
+"""Coverage of the 95% intervals on a test set of 16 users of the sizes of movie/test.
 
     python -m benchmarks.interval_coverage
 
-Made-up data in which users differ in how much they like (a normal effect, shared by labels and scores), so that the
-truth is known: for a difference, two systems alike but for noise, each with a normal effect of its own on every user;
-for one AUC, the value on 20,000 made-up users. A few minutes on one core.
+Simulated data with a normal effect per user, shared by labels and scores, so that the true value is known: 0 for the
+difference of two systems of the same quality, each with a normal effect of its own per user; for one AUC, its value on
+20,000 simulated users. A few minutes on one core.
 """
 
 import numpy as np
@@ -16,11 +16,11 @@ SIZES = [10, 16, 22, 10, 53, 174, 51, 29, 132, 30, 98, 39, 97, 12, 69, 158]  # r
 
 
 def main(simulations: int = 300, seed: int = 0) -> None:
-    """Print the share of simulations whose interval holds the truth.
+    """Print the share of simulations whose interval contains the true value.
 
     Args:
-        simulations: how many test sets to make up
-        seed: of everything
+        simulations: number of simulated test sets
+        seed: of the simulations
     """
     generator = np.random.default_rng(seed)
     users = np.repeat(np.arange(len(SIZES)), SIZES).astype(str)
@@ -32,20 +32,15 @@ def main(simulations: int = 300, seed: int = 0) -> None:
     for number in range(simulations):
         effect, labels = users_and_labels(generator, SIZES)
         own = [np.repeat(generator.normal(size=len(SIZES)), SIZES) for _ in range(2)]
-        one = score(generator, effect, labels)
+        scores = score(generator, effect, labels)
         pair = [score(generator, effect, labels) + shift for shift in own]
         intervals = [
-            (truth, metrics.auc_interval(labels, one, users, number)),
-            (truth, metrics.auc_interval(labels, one, None, number)),
-            *(
-                (0, found[1:3])
-                for found in (
-                    significance.bootstrap_auc(labels, *pair, users, number),
-                    significance.delong_auc(labels, *pair),
-                    significance.bootstrap_uauc(labels, *pair, users, number),
-                    significance.delong_uauc(labels, *pair, users),
-                )
-            ),
+            (truth, metrics.auc_interval(labels, scores, users, number)),
+            (truth, metrics.auc_interval(labels, scores, None, number)),
+            *((0, (difference.low, difference.high)) for difference in (
+                significance.bootstrap_auc(labels, *pair, users, number), significance.delong_auc(labels, *pair),
+                significance.bootstrap_uauc(labels, *pair, users, number),
+                significance.delong_uauc(labels, *pair, users))),
         ]
         for name, (value, (low, high)) in zip(hits, intervals, strict=True):
             hits[name] += low <= value <= high
@@ -54,7 +49,7 @@ def main(simulations: int = 300, seed: int = 0) -> None:
 
 
 def users_and_labels(generator: np.random.Generator, sizes: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Each row's user effect, and its label drawn from it; shape (sum of sizes,)."""
+    """The user effect of each row and a label drawn from it, shape (sum of sizes,)."""
     effect = np.repeat(generator.normal(size=len(sizes)), sizes)
     return effect, (generator.random(len(effect)) < 1 / (1 + np.exp(-effect))).astype(int)
 

@@ -1,12 +1,12 @@
-"""LLaMA-7B's shape on this machine: 8-bit load, one rec-tuning step, four scores, save; reload, the same scores.
+"""A model of LLaMA-7B's shape on this machine: 8-bit load, one rec-tuning step, four scores, save; reload, same scores.
 
     python -m base_model.prepare random-llama-7b --tokenizer /path/to/llama-7b-hf
     python -m benchmarks.llama7b tune
     python -m benchmarks.llama7b reload
 
-It times and proves the path, through the same functions as the scripts; the weights are random, so the scores mean
-nothing. `reload` is a process of its own that has only the adapter's folder; it writes llama7b.json and llama7b.md into
-results/reference.
+It times and verifies the path, through the same functions as the scripts; the weights are random, so the scores mean
+nothing. `reload` runs in another process, from the adapter's folder alone; it writes
+results/reference/llama7b/llama7b.{json,md}.
 """
 
 import dataclasses
@@ -33,8 +33,8 @@ from tlrec.training.plan import resolve
 from tlrec.training.tune import save_adapter
 
 PROMPTS = 4
-SAME = 1e-4  # of P(Yes)
-PART = "llama7b.part.json"  # what `tune` leaves beside the adapter for `reload`
+TOLERANCE = 1e-4  # of P(Yes)
+PART = "llama7b.part.json"  # results of `tune`, beside the adapter, for `reload`
 
 
 def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
@@ -76,12 +76,12 @@ def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
 
 
 def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str = "llama7b") -> None:
-    """Load in 8-bit again, score untuned and with the saved adapter; fail unless the scores are those of `tune`.
+    """Load in 8-bit again, score untuned and with the saved adapter; fail unless the scores equal those of `tune`.
 
     Args:
         base_model: model folder, or its name under base_model/
         output_dir: of the adapter; default output_model/llama7b
-        name: of the result's files
+        name: of the result files
     """
     output, base = _output(output_dir), resolve_base_model(base_model)
     adapter = inspect_adapter(output, base)
@@ -99,7 +99,7 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
     model = attach_adapter(model, lora_config(adapter), adapter)
     again = scoring.score(model, Encoder(tokenizer), _prompts())
     laps.end(f"score {PROMPTS} prompts, reloaded")
-    both = laps.record()
+    measured = laps.record()
     record = {
         "command": " ".join(["python -m benchmarks.llama7b", *sys.argv[1:]]), "base_model": base.name,
         "rows": f"rec_data/movie/test.json, the first {PROMPTS}", "seed": part["seed"],
@@ -107,15 +107,15 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
         "resumed": part["resumed"],
         "p_yes": {"untuned": untuned.p_yes.tolist(), "tuned": part["p_yes"], "reloaded": again.p_yes.tolist()},
         "largest_difference": float(np.abs(again.p_yes - part["p_yes"]).max()),
-        "seconds": part["seconds"] | both["seconds"],
-        "peak_memory_gib": {"tune": part["peak_memory_gib"], "reload": both["peak_memory_gib"]},
-        "peak_anonymous_gib": {"tune": part["peak_anonymous_gib"], "reload": both["peak_anonymous_gib"]},
+        "seconds": part["seconds"] | measured["seconds"],
+        "peak_memory_gib": {"tune": part["peak_memory_gib"], "reload": measured["peak_memory_gib"]},
+        "peak_anonymous_gib": {"tune": part["peak_anonymous_gib"], "reload": measured["peak_anonymous_gib"]},
         **run_log.environment(),
     }
     _write(record, name)
-    if record["largest_difference"] > SAME or np.array_equal(untuned.p_yes, again.p_yes):
-        raise InputError(f"the scores differ by {record['largest_difference']:.2g} after reloading (at most {SAME}), "
-                         "or tuning changed nothing")
+    if record["largest_difference"] > TOLERANCE or np.array_equal(untuned.p_yes, again.p_yes):
+        raise InputError(f"the scores differ by {record['largest_difference']:.2g} after reloading (tolerance "
+                         f"{TOLERANCE}), or tuning changed nothing")
 
 
 def _output(folder: str) -> Path:
@@ -130,11 +130,12 @@ class _Laps:
     """Seconds of each step, printed at once, and the peak memory."""
 
     def __init__(self):
-        self.memory, self.seconds, self.began = _Memory(), {}, time.time()
+        self.memory, self.start = _Memory(), time.time()
+        self.seconds: dict[str, float] = {}
 
     def end(self, step: str) -> None:
-        self.seconds[step] = round(time.time() - self.began, 1)
-        self.began = time.time()
+        self.seconds[step] = round(time.time() - self.start, 1)
+        self.start = time.time()
         peak = run_log.peak_memory_gib()["host"]
         print(f"{step}: {self.seconds[step]} s, peak memory {peak} GiB", flush=True)
 
@@ -144,23 +145,23 @@ class _Laps:
 
 
 class _Memory(threading.Thread):
-    """The most memory, in GiB, that is no mapped file: pages of weight files, which the kernel may drop, are not it."""
+    """Peak anonymous memory in GiB: without the pages of mapped weight files, which the kernel may drop."""
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.most, self.running = 0.0, True
+        self.peak, self.running = 0.0, True
         self.start()
 
     def run(self) -> None:
         while self.running:
             lines = Path("/proc/self/status").read_text().splitlines()
             anonymous = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
-            self.most = max(self.most, anonymous / 2**20)
+            self.peak = max(self.peak, anonymous / 2**20)
             time.sleep(0.1)
 
     def stop(self) -> float:
         self.running = False
-        return round(self.most, 2)
+        return round(self.peak, 2)
 
 
 def _write(record: dict, name: str) -> None:
@@ -168,13 +169,13 @@ def _write(record: dict, name: str) -> None:
     (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
     lines = [f"{record['base_model']} on {record['cores']} cores, `{record['command']}`, commit "
              f"{str(record['commit'])[:12]}, seed {record['seed']}, {record['rows']}:", "",
-             markdown([["step", "seconds"], *([step, str(taken)] for step, taken in record["seconds"].items())])]
+             markdown([["step", "seconds"], *([step, str(seconds)] for step, seconds in record["seconds"].items())])]
     if record["resumed"]:
-        lines += ["", "The step was made by a process that was ended before it scored; scores and memory of `tune` "
-                  "are those of the process that went on from its checkpoint."]
+        lines += ["", "The step was made by a process that ended before it scored; scores and memory of `tune` are "
+                  "those of the process that resumed from its checkpoint."]
     lines += ["", f"- trainable parameters: {record['trainable_parameters']:,}",
               f"- adapter file: {record['adapter_bytes'] / 1e6:.1f} MB",
-              *(f"- peak memory of {process}: {peak} GiB, {record['peak_anonymous_gib'][process]} GiB of it in no file"
+              *(f"- peak memory of {process}: {peak} GiB, {record['peak_anonymous_gib'][process]} GiB of it anonymous"
                 for process, peak in record["peak_memory_gib"].items()),
               f"- largest difference of P(Yes) after reloading: {record['largest_difference']:.2g}"]
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n")

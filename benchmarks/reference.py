@@ -1,6 +1,6 @@
-"""The row-by-row way to the same files: a dictionary of lists per user, as published. Slow and plain on purpose.
+"""Row-by-row reference implementation of the datasets: a dictionary of lists per user, as published. Plain and slow.
 
-It shares nothing with the fast way but the published format, so equal bytes prove both.
+It shares no code with the fast implementation, so equal bytes prove both.
 """
 
 import ast
@@ -72,17 +72,17 @@ def book_crossing(raw: Path, out: Path, seed: int = 42) -> None:
 
 def _windows(lists: dict[str, list], texts: dict[str, str], noun: str, out: Path) -> None:
     rows = []
-    for user, taken in lists.items():
-        taken.sort(key=lambda row: row[2])
-        for end in range(10, len(taken)):
-            history = taken[end - 10 : end]
+    for user, ratings in lists.items():
+        ratings.sort(key=lambda row: row[2])
+        for end in range(10, len(ratings)):
+            history = ratings[end - 10 : end]
             items, likes = [row[0] for row in history], [row[1] for row in history]
-            rows.append([user, items, likes, *taken[end]])
+            rows.append([user, items, likes, *ratings[end]])
     _write(rows[-10_000:], texts, noun, out)
 
 
 def _write(rows: list[list], texts: dict[str, str] | None, noun: str, out: Path) -> None:
-    """texts: of items by id; None where the id is the text, which then stands in quotes as the target."""
+    """texts: of items by id; None where the id is the text, which is then quoted as the target."""
     out.mkdir(parents=True, exist_ok=True)
     first, second = int(len(rows) * 0.8), int(len(rows) * 0.9)
     for name, part in {"train": rows[:first], "valid": rows[first:second], "test": rows[second:]}.items():

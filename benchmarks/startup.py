@@ -1,9 +1,9 @@
-"""What a command takes before and beside its work: help, refused input, and evaluate.py outside scoring.
+"""Start-up time of the commands: help, refused input, and evaluate.py without scoring.
 
     python -m benchmarks.startup
 
-Seconds of whole processes, the median of `rounds`. The last row scores two rows, so that next to nothing of it is
-scoring. Limits: 1 s for help and refusals, 10 s for evaluate.py.
+Seconds of whole processes, the median of `rounds`. The last command scores two rows, so that scoring hardly counts.
+Limits: 1 s for help and refusals, 10 s for evaluate.py.
 """
 
 import os
@@ -42,22 +42,21 @@ def main(base_model: str = "smollm2-135m", data: str = "rec_data/movie/test.json
     ]
     measured = []
     with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {"TLREC_HOME": home}  # its records go with it
+        environment = os.environ | {"TLREC_HOME": home}  # its records are deleted with it
         for name, limit, words in commands:
-            taken = [_seconds(words, environment, 0 if "--help" in words or limit > 1 else 2) for _ in range(rounds)]
-            measured.append({"command": name, "seconds": round(statistics.median(taken), 3), "limit": limit,
-                             "all_seconds": [round(one, 3) for one in taken]})
-    lines = [f"| {row['command']} | {row['seconds']:.2f} | {row['limit']} |\n" for row in measured]
-    table = "| command | seconds | limit |\n|---|---|---|\n" + "".join(lines)
-    harness.write("startup", "startup", table, measured, f"Median of {rounds}.", rounds=rounds)
+            seconds = [_seconds(words, environment, 0 if "--help" in words or limit > 1 else 2) for _ in range(rounds)]
+            measured.append({"command": name, "seconds": round(statistics.median(seconds), 3), "limit": limit,
+                             "all_seconds": [round(value, 3) for value in seconds]})
+    table = harness.table({"command": "{command}", "seconds": "{seconds:.2f}", "limit": "{limit}"}, measured)
+    harness.write("speed", "startup", "startup", table, measured, f"Median of {rounds}.", rounds=rounds)
 
 
 def _seconds(words: list[str], environment: dict, code: int) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     finished = subprocess.run([sys.executable, *words], cwd=paths.ROOT, env=environment, capture_output=True, text=True)
-    taken = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     assert finished.returncode == code, f"{Path(words[0]).name}: {finished.stdout[-500:]}{finished.stderr[-500:]}"
-    return taken
+    return seconds
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
     python -m benchmarks.training --dtype float32 --lora_dropout 0 --name training_fp32     losses of each step
     python -m benchmarks.training --steps 23 --learning_rate 1e-3 --auc_rows 400 --name training_auc    AUC afterwards
 
-Each way is a process of its own, and the ways take turns, a micro-batch each, on the same rows in the same order.
-`published` keeps the checkpointing that the k-bit preparation turns on. The references compute all logits whatever the
-labels are, so they are measured once for the whole sequence and stand beside both of ours.
+Each way runs in its own process, in turns of one micro-batch, on the same rows in the same order. `published` keeps the
+gradient checkpointing that the k-bit preparation turns on. The references compute all logits whatever the labels are,
+so they are measured once, on the whole sequence, and are compared with both of ours.
 """
 
 import json
@@ -21,9 +21,12 @@ from tlrec.model.adapter import attach_adapter
 from tlrec.model.base import load_base_model, resolve_base_model
 
 WAYS = ("published", "without checkpointing", "ours, whole sequence", "ours, answer only")
-COLUMNS = ("| way | seconds a sample | times as fast as published | as without checkpointing | GFLOP/s | of ceiling "
-           "| peak GiB | largest difference of a step's loss "
-           "| AUC afterwards |\n" + "|---" * 9 + "|\n")
+COLUMNS = {
+    "way": "{way}", "seconds a sample": "{seconds_a_sample:.3f}", "times as fast as published": "{of_published:.2f}",
+    "as without checkpointing": "{of_without_checkpointing:.2f}", "GFLOP/s": "{gflops:.0f}",
+    "of ceiling": "{of_ceiling:.0%}", "peak GiB": "{peak_gib:.2f}",
+    "largest difference of a step's loss": "{max_difference:.1e}", "AUC afterwards": "{auc:.4f}",
+}
 
 
 def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dtype: str, lora_dropout: float,
@@ -52,8 +55,8 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     encoder = Encoder(tokenizer)
     config = Config(base_model=base_model, train_data_path=data, output_dir="",
                     train_on_inputs=way != "ours, answer only")
-    read = samples.read_samples(samples.Path(data), answers_only=True)
-    picked = [read[row] for row in samples.shuffled_rows(len(read), seed, rows)]
+    available = samples.read_samples(data, answers_only=True)
+    picked = [available[row] for row in samples.shuffled_rows(len(available), seed, rows)]
     features = [training_features(encoder, sample, config, "a row") | ({"row": number} if ours else {})
                 for number, sample in enumerate(picked)]
     if way == "published":
@@ -63,7 +66,7 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
                                             lora_dropout=lora_dropout, task_type="CAUSAL_LM"), None)
 
     class InTurn(transformers.TrainerCallback):
-        """One step of the trainer a turn."""
+        """One optimiser step per turn."""
 
         turns = harness.Turns()
 
@@ -77,9 +80,9 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
 
     class InOrder:
         def _get_train_sampler(self, train_dataset=None):
-            self.order = SequentialSampler(self.train_dataset)
+            self.sampler = SequentialSampler(self.train_dataset)
             self.sampler.set_epoch = lambda epoch: None
-            return self.order
+            return self.sampler
 
     class Ours(InOrder, RecTrainer):
         pass
@@ -101,21 +104,10 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     )
     trainer.train()
     if auc_rows:
-        tested = samples.read_samples(samples.Path(auc_data), answers_only=True)
+        tested = samples.read_samples(auc_data, answers_only=True)
         tested = [tested[row] for row in samples.shuffled_rows(len(tested), 0, auc_rows)]
-        found = scoring.score(model, encoder, tested).p_yes
-        harness.last_words({"auc": metrics.auc(np.array([sample.label for sample in tested]), found)})
-
-
-def table(measured: list[dict]) -> str:
-    def shown(value, form: str) -> str:
-        return "" if value is None else format(value, form)
-
-    lines = [f"| {row['way']} | {row['seconds_a_sample']:.3f} | {row['of_published']:.2f} "
-             f"| {row['of_without_checkpointing']:.2f} | {row['gflops']:.0f} | {row['of_ceiling']:.0%} "
-             f"| {row['peak_gib']:.2f} | {shown(row['max_difference'], '.1e')} "
-             f"| {shown(row['auc'], '.4f')} |\n" for row in measured]
-    return COLUMNS + "".join(lines)
+        p_yes = scoring.score(model, encoder, tested).p_yes
+        harness.send({"auc": metrics.auc(np.array([sample.label for sample in tested]), p_yes)})
 
 
 def main(
@@ -141,9 +133,9 @@ def main(
         micro_batch: rows of each
         dtype: auto (bfloat16 where the processor has it), bfloat16 (weights and autocast) or float32
         lora_dropout: 0 makes the losses of the ways comparable
-        learning_rate: highest learning rate; every micro-batch is a step
-        warmup_steps: over which it rises
-        auc_rows: AUC on this many rows at the end, drawn with seed 0; 0 is none
+        learning_rate: peak learning rate; every micro-batch is an optimiser step
+        warmup_steps: steps over which it rises
+        auc_rows: rows for an AUC after tuning, drawn with seed 0; 0 is none
         auc_data: where they come from
         seed: of the rows drawn and of the adapter
         name: of the results
@@ -156,28 +148,28 @@ def main(
                 "dtype": dtype, "lora_dropout": lora_dropout, "learning_rate": learning_rate,
                 "warmup_steps": warmup_steps, "auc_rows": auc_rows, "auc_data": auc_data, "seed": seed}
     calls = {way: f"training.worker({way!r}, **{settings!r})" for way in WAYS}
-    taken = harness.take_turns(calls | {harness.CEILING: f"harness.ceiling({dtype!r})"}, steps)
-    ceiling = taken.pop(harness.CEILING)["flops_a_second"]
+    results = harness.take_turns(calls | {harness.CEILING: f"harness.ceiling({dtype!r})"}, steps)
+    ceiling = results.pop(harness.CEILING)["flops_a_second"]
     measured = []
-    for way, found in taken.items():
-        of_whole = way == "ours, whole sequence"
-        losses = zip(found["losses"], taken["without checkpointing"]["losses"], strict=True)
+    for way, result in results.items():
+        comparable = way == "ours, whole sequence"
+        losses = zip(result["losses"], results["without checkpointing"]["losses"], strict=True)
         measured.append({
-            "way": way, "seconds_a_sample": round(found["seconds"] / micro_batch, 4),
-            "of_published": round(taken["published"]["seconds"] / found["seconds"], 2),
-            "of_without_checkpointing": round(taken["without checkpointing"]["seconds"] / found["seconds"], 2),
-            "gflops": round(found["flops"] / found["seconds"] / 1e9, 1),
-            "of_ceiling": round(found["flops"] / found["seconds"] / ceiling, 3), "peak_gib": found["peak"],
-            "losses": found["losses"], "seconds": found["all_seconds"],
-            "max_difference": max(abs(one - other) for one, other in losses) if of_whole else None,
-            "auc": found.get("auc"),
+            "way": way, "seconds_a_sample": round(result["seconds"] / micro_batch, 4),
+            "of_published": round(results["published"]["seconds"] / result["seconds"], 2),
+            "of_without_checkpointing": round(results["without checkpointing"]["seconds"] / result["seconds"], 2),
+            "gflops": round(result["flops"] / result["seconds"] / 1e9, 1),
+            "of_ceiling": round(result["flops"] / result["seconds"] / ceiling, 3), "peak_gib": result["peak"],
+            "losses": result["losses"], "seconds": result["all_seconds"],
+            "max_difference": max(abs(one - other) for one, other in losses) if comparable else None,
+            "auc": result.get("auc"),
         })
         print(json.dumps(measured[-1]), flush=True)
     note = (f"{dtype}, micro-batch {micro_batch}, LoRA dropout {lora_dropout}, seed {seed}, median of {steps} "
             f"micro-batches after the first; ceiling (GFLOP/s of torch.mm, 2,048 x 2,048, measured in "
-            f"turn): {ceiling / 1e9:.0f}.")
-    harness.write(name, "training", table(measured), measured, note, **settings,
-                       ceiling_gflops=round(ceiling / 1e9, 1))
+            f"turns): {ceiling / 1e9:.0f}.")
+    harness.write("speed", name, "training", harness.table(COLUMNS, measured), measured, note, **settings,
+                  ceiling_gflops=round(ceiling / 1e9, 1))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Candidate sets: what users with similar histories watched, and whether the target item is among it.
+"""Candidate sets: titles from the histories of similar users.
 
 The rule is the published one (TLRec). Similarity of two liked samples is the number of history titles they share. Of
 the 12 most similar (the sample itself included, ties by position) every history title that is not in the sample's own
 history collects similarity / (sum of the 12 similarities), in the order of the neighbours; the 19 heaviest titles (ties
-by first appearance) are the candidate set. Targets never enter it: only histories do.
+by first appearance) are the candidate set. Only histories contribute, never targets.
 
 Similarities come from a sparse product in blocks of rows, so memory grows with the titles in the histories and one
 block, not with the square of the number of samples.
@@ -23,7 +23,7 @@ from tlrec.errors import InputError
 
 NEIGHBOURS = 12
 CANDIDATES = 19
-BLOCK_CELLS = 1 << 22  # of a block's similarities, were they all above 0: at most 64 MiB
+BLOCK_CELLS = 1 << 22  # of a block of similarities, if all are above 0: at most 64 MiB
 _TITLE = re.compile(r'"(.*?)"')
 _NOUN = re.compile(r"\nWhether the user will like the target (movie|book) ")
 
@@ -40,7 +40,7 @@ class Liked(NamedTuple):
 def liked_samples(path: str | Path) -> list[Liked]:
     """The liked samples of a source file, in its order: titles in quotes, the last one is the target.
 
-    InputError where a sample has another form, or no sample is liked.
+    InputError where a sample names no target or no sample is liked.
     """
     liked = []
     for row, sample in enumerate(read_samples(path, answers_only=True)):
@@ -56,7 +56,7 @@ def liked_samples(path: str | Path) -> list[Liked]:
 
 
 def title_matrix(histories: Sequence[Sequence[str]]) -> tuple[sparse.csr_array, list[list[int]], list[str]]:
-    """Which history holds which title: a 0/1 matrix (histories, titles), the histories as title numbers, the titles."""
+    """A 0/1 matrix of shape (histories, titles), the histories as title numbers, and the titles."""
     numbers: dict[str, int] = {}
     coded = [[numbers.setdefault(title, len(numbers)) for title in history] for history in histories]
     distinct = [list(dict.fromkeys(history)) for history in coded]
@@ -77,16 +77,16 @@ def neighbours(matrix: sparse.csr_array, count: int = NEIGHBOURS) -> Iterator[tu
         ends = block.indptr.tolist()
         for row in range(block.shape[0]):
             shared, others = (values[ends[row] : ends[row + 1]] for values in (block.data, block.indices))
-            at_least = np.cumsum(np.bincount(shared, minlength=1)[::-1])[::-1]  # rows that share so many titles or more
+            at_least = np.cumsum(np.bincount(shared, minlength=1)[::-1])[::-1]  # rows that share so many or more
             enough = shared >= np.searchsorted(-at_least, -count, side="right") - 1
-            found = shared[enough].astype(np.int64) * rows + (rows - 1 - others[enough])  # equal: the first row leads
-            if len(found) > count:
-                found = np.partition(found, len(found) - count)[len(found) - count :]
-            similar = np.sort(found)[::-1].tolist()
+            keys = shared[enough].astype(np.int64) * rows + (rows - 1 - others[enough])  # ties: the first row leads
+            if len(keys) > count:
+                keys = np.partition(keys, len(keys) - count)[len(keys) - count :]
+            similar = np.sort(keys)[::-1].tolist()
             nearest = [rows - 1 - key % rows for key in similar]
-            if len(nearest) < count:  # rows that share nothing follow, from the first one on
-                known = set(nearest)
-                nearest += islice((other for other in range(rows) if other not in known), count - len(nearest))
+            if len(nearest) < count:  # then rows that share nothing, from the first one on
+                chosen = set(nearest)
+                nearest += islice((other for other in range(rows) if other not in chosen), count - len(nearest))
             yield nearest, [key // rows for key in similar] + [0] * (len(nearest) - len(similar))
 
 

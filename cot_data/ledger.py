@@ -1,48 +1,53 @@
-"""Answers on disk: one line of JSON each, appended and synced when it arrives, so that no paid answer is lost."""
+"""The replies of a teacher on disk: one line of JSON each, appended and synced when it arrives."""
 
 import asyncio
-import fcntl
-import json
 import os
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from cot_data.records import LedgerLine, invalid_field
 from tlrec import paths
 from tlrec.errors import InputError
 
 
 class Ledger:
-    """The answers of one teacher with one set of settings; one process at a time writes them.
+    """The replies of one teacher with one set of settings, so that no paid answer is lost or requested twice.
 
-    A line that a killed process left unfinished is cut off; InputError names any other line that cannot be read.
+    One process at a time writes it. An incomplete last line, of a killed process, is cut off; InputError names any
+    other line that is invalid. cost: dollars spent so far.
     """
 
     def __init__(self, path: Path):
         self.path, self.cost = path, 0.0
         self._answers: dict[str, str] = {}
         paths.writable_directory(path.parent)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._lock = FileLock(f"{path}.lock")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._file)
+            self._lock.acquire(blocking=False)
+        except Timeout:
             raise InputError(f"{path}: another run is writing its answers; wait for it, or stop it") from None
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.ftruncate(self._file, whole)
-        for number, line in enumerate(content[:whole].splitlines(), 1):
+        complete = content.rfind(b"\n") + 1
+        if complete < len(content):
+            os.ftruncate(self._file, complete)
+        for number, line in enumerate(content[:complete].splitlines(), 1):
             try:
-                self._remember(json.loads(line))
-            except (ValueError, TypeError, KeyError, RecursionError):
-                raise InputError(f"{path}: line {number} is no answer; remove that line") from None
+                self._remember(LedgerLine.model_validate_json(line))
+            except ValidationError as error:
+                self.close()
+                raise InputError(f"{path}: line {number} is not a valid answer ({invalid_field(error)}); remove that "
+                                 "line") from None
 
     def get(self, request: str) -> str | None:
         """The answer to a request, by its hash."""
         return self._answers.get(request)
 
-    async def append(self, record: dict) -> None:
-        """Put one record on the disk; `answer` is None for a reply that was paid for but could not be used."""
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+    async def append(self, record: LedgerLine) -> None:
+        """Append a record and sync it to the disk; InputError, and no part of it written, where that fails."""
+        line = record.model_dump_json().encode() + b"\n"
         end = os.fstat(self._file).st_size
         try:
             while line:
@@ -50,17 +55,15 @@ class Ledger:
             self._remember(record)
             await asyncio.to_thread(os.fsync, self._file)
         except OSError as error:
-            if line:  # the next answer would be glued to what is there of this one
+            if line:  # the next line would be glued to the written part of this one
                 os.ftruncate(self._file, end)
             raise InputError(f"{self.path}: {error.strerror}") from None
 
     def close(self) -> None:
         os.close(self._file)
+        self._lock.release()
 
-    def _remember(self, record: dict) -> None:
-        answer, request, cost = record["answer"], record["request"], record["cost"]
-        if not (isinstance(answer, str | None) and isinstance(request, str) and 0 <= cost < 1e9):
-            raise ValueError
-        if answer is not None:
-            self._answers.setdefault(request, answer)
-        self.cost += cost
+    def _remember(self, record: LedgerLine) -> None:
+        if record.answer is not None:
+            self._answers.setdefault(record.request, record.answer)
+        self.cost += record.cost

@@ -3,7 +3,7 @@
     python -m cot_data.preprocess_data [--source netflix] [--stages 1,2,3] [--tokenizer base_model/smollm2-135m]
 
 A sample: the instruction, the third prompt without its last line, the third answer. One file serves both target
-domains, as published. Which teacher made it, from what, stands in stage123_about.json beside it.
+domains, as published. stage123_about.json beside it records the teacher and the source.
 """
 
 import hashlib
@@ -11,10 +11,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from cot_data import prompts
 from cot_data.generate_data import RESULT
-from cot_data.run import STEPS
+from cot_data.records import CotAnswers, CotDataset, invalid_field
 from rec_data.dataset_report import length_counter
 from tlrec import cli, paths
 from tlrec.data.samples import Sample, parse_sample, read_json_records
@@ -22,52 +23,47 @@ from tlrec.errors import InputError
 from tlrec.files import read_json, sha256, write_atomically
 from tlrec.model.prompts import format_prompt
 
-PUBLISHED_CUTOFF = 512
-_FIELDS = {"teacher": str, "noun": str, "target": str, "candidates": list} | {
-    f"{part}_{step}": str for part in ("prompt", "answer") for step in range(1, STEPS + 1)
-}
+PUBLISHED_CUTOFF = 512  # tokens
 
 
-def read_answers(path: Path) -> list[dict]:
-    """The records of a three_stages.json; InputError names the one of another form."""
-    records = read_json_records(path)
-    for number, record in enumerate(records):
-        for field, kind in _FIELDS.items():
-            if not isinstance(record, dict) or not isinstance(record.get(field), kind):
-                raise InputError(f"{path}: record {number} has no {field!r} as generate_data writes it; make it again")
-        if record["noun"] not in prompts.NOUNS or not all(isinstance(title, str) for title in record["candidates"]):
-            raise InputError(f"{path}: record {number} has another noun or other candidates than generate_data writes; "
-                             "make it again")
+def read_answers(path: Path) -> list[CotAnswers]:
+    """The records of a three_stages.json; InputError names the invalid one."""
+    records = []
+    for number, record in enumerate(read_json_records(path)):
+        try:
+            records.append(CotAnswers.model_validate(record))
+        except ValidationError as error:
+            raise InputError(f"{path}: record {number} is not as generate_data writes it ({invalid_field(error)}); "
+                             "make it again") from None
     return records
 
 
-def samples_of(path: Path, hits: dict[int, dict], stages: list[int]) -> list[Sample]:
-    """Tuning samples of the hits, by their numbers in the file: of each user, the given steps in their order."""
-    made = []
-    for number, record in hits.items():
-        for step in stages:
-            sample = {
-                "instruction": prompts.instruction(record["noun"], step),
-                "input": record[f"prompt_{step}"].removesuffix("\nAnswer:"),
-                "output": record[f"answer_{step}"].strip(),
-            }
-            made.append(parse_sample(path, number, sample, answers_only=False))
-    return made
+def samples_of(path: Path, hits: dict[int, CotAnswers], stages: list[int]) -> list[Sample]:
+    """Tuning samples of the hits, by record number: for each user, the given steps in their order."""
+    return [
+        parse_sample(path, number, {
+            "instruction": prompts.instruction(record.noun, step),
+            "input": getattr(record, f"prompt_{step}").removesuffix("\nAnswer:"),
+            "output": getattr(record, f"answer_{step}").strip(),
+        }, answers_only=False)
+        for number, record in hits.items() for step in stages
+    ]
 
 
-def over(samples: list[Sample], tokenizer: str, cutoff: int = PUBLISHED_CUTOFF) -> dict[str, int]:
-    """Token lengths with template, answer and end of text."""
+def token_statistics(samples: list[Sample], tokenizer: str, cutoff: int = PUBLISHED_CUTOFF) -> dict[str, int]:
+    """Lengths in tokens, with template, answer and end-of-text token."""
     count = length_counter(tokenizer)
     lengths = np.array([count(format_prompt(sample) + sample.output) + 1 for sample in samples])
-    passing = int((lengths > cutoff).sum())
-    return {"median": int(np.median(lengths)), "most": int(lengths.max()), f"over {cutoff}": passing}
+    return {"median": int(np.median(lengths)), "most": int(lengths.max()),
+            f"over {cutoff}": int((lengths > cutoff).sum())}
 
 
-def _teacher(path: Path) -> str:
-    said = read_json(path, "")
-    if not isinstance(said, dict) or not isinstance(said.get("teacher"), str):
-        raise InputError(f"{path}: names no teacher; remove it, and the data beside it")
-    return said["teacher"]
+def _teachers(path: Path) -> set[str]:
+    try:
+        return set(CotDataset.model_validate(read_json(path, "")).teacher.split(", "))
+    except ValidationError as error:
+        raise InputError(f"{path}: not as preprocess_data writes it ({invalid_field(error)}); remove it, and the data "
+                         "beside it") from None
 
 
 def main(
@@ -81,7 +77,7 @@ def main(
 
     Args:
         source: whose answers, cot_data/SOURCE/three_stages.json
-        stages: steps that become samples; 3 (published), or 1,2,3
+        stages: steps that become samples: 3 (published), or 1,2,3
         tokenizer: a base model's folder, to count the samples over 512 tokens
         input_path: a three_stages.json elsewhere
         output_path: default cot_data/stage123.json
@@ -94,34 +90,33 @@ def main(
         raise InputError(f"{path}: no such file; make it with `python -m cot_data.generate_data --source {source}`")
     records = read_answers(path)
     hits = {number: record for number, record in enumerate(records)
-            if record["target"] in prompts.recommended(record["answer_3"], record["candidates"])}
-    published = sum(record["target"] in record["answer_3"] for record in records)
-    print(f"{path}: {len(records):,} samples; hits by whole titles {len(hits):,} (kept), by the published rule "
+            if record.target in prompts.recommended(record.answer_3, record.candidates)}
+    published = sum(record.target in record.answer_3 for record in records)
+    print(f"{path}: {len(records):,} samples; hits by exact title {len(hits):,} (kept), by the published rule "
           f"(anywhere in the text) {published:,}")
     if not hits:
         raise InputError(f"{path}: no sample is a hit, so there is nothing to tune on")
-    made = samples_of(path, hits, sorted({int(stage) for stage in stages}))
-    lengths = over(made, tokenizer) if tokenizer else None
-    teachers = sorted({record["teacher"] for record in records})
-    before = output.with_name(f"{output.stem}_about.json")
+    samples = samples_of(path, hits, sorted({int(stage) for stage in stages}))
+    tokens = token_statistics(samples, tokenizer) if tokenizer else None
+    teachers = sorted({record.teacher for record in records})
+    about = output.with_name(f"{output.stem}_about.json")
+    if output.exists() and about.exists() and teachers == [prompts.RULES]:
+        prompts.check_replaceable(output, _teachers(about), "--output_path")
+    text = json.dumps([vars(sample) for sample in samples], indent=4)
+    dataset = CotDataset(
+        teacher=", ".join(teachers), source=", ".join(sorted({record.source for record in records})),
+        three_stages_sha256=sha256(path), stages=sorted(set(stages)), samples=len(samples), answered=len(records),
+        hits=len(hits), hits_by_published_rule=published, sha256=hashlib.sha256(text.encode()).hexdigest(),
+        tokens=tokens,
+    )
     paths.writable_directory(output.parent)
-    if output.exists() and before.exists() and teachers == [prompts.RULES]:
-        prompts.check_replaceable(output, set(_teacher(before).split(", ")), "--output_path")
-    text = json.dumps([vars(sample) for sample in made], indent=4)
-    about = {
-        "teacher": ", ".join(teachers),
-        "source": ", ".join(sorted({str(record.get("source", "?")) for record in records})),
-        "three_stages_sha256": sha256(path),
-        "stages": sorted(set(stages)), "samples": len(made), "answered": len(records), "hits": len(hits),
-        "hits_by_published_rule": published, "sha256": hashlib.sha256(text.encode()).hexdigest(), "tokens": lengths,
-    }
     write_atomically(output, text)
-    write_atomically(before, json.dumps(about, indent=1) + "\n")
-    print(f"{output}: {len(made):,} samples made by {about['teacher']}")
-    if lengths:
-        passing = lengths[f"over {PUBLISHED_CUTOFF}"]
-        print(f"tokens: median {lengths['median']:,}, most {lengths['most']:,}; {passing:,} samples pass "
-              f"{PUBLISHED_CUTOFF}; none is cut here, tuning with a higher --cutoff_len keeps them whole")
+    write_atomically(about, json.dumps(dataset.model_dump(), indent=1) + "\n")
+    print(f"{output}: {len(samples):,} samples made by {dataset.teacher}")
+    if tokens:
+        over = tokens[f"over {PUBLISHED_CUTOFF}"]
+        print(f"tokens: median {tokens['median']:,}, maximum {tokens['most']:,}; {over:,} samples exceed "
+              f"{PUBLISHED_CUTOFF}; none is truncated here, and tuning with a higher --cutoff_len keeps them complete")
 
 
 if __name__ == "__main__":

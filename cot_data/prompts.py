@@ -1,4 +1,4 @@
-"""The three steps that a teacher answers about one user, and when its answer counts as a hit.
+"""Prompts of the three steps, and when an answer counts as a hit.
 
 The order of the steps, what each asks for and the settings are TLRec's; the wording is our own.
 """
@@ -14,9 +14,9 @@ from typing import NamedTuple
 from cot_data.candidates import Liked, candidate_sets
 from tlrec.errors import InputError
 
-SHOWN = 10  # titles of the history in a prompt
-WANTED = 10  # recommendations that step 3 asks for; what a teacher names beyond them does not count
-RULES = "rules (no language model)"  # the teacher's name wherever data made by it is described
+HISTORY_TITLES = 10  # history titles in a prompt
+RECOMMENDATIONS = 10  # recommendations that step 3 asks for; further ones do not count
+RULES = "rules (no language model)"  # the teacher's name in data made by it
 _VERB = {"movie": "watched", "book": "read"}
 NOUNS = set(_VERB)
 _QUESTIONS = (
@@ -39,7 +39,7 @@ _MARKS = str.maketrans(dict.fromkeys(_DASHES, "-") | {"“": '"', "”": '"', "�
 
 
 class CotExample(NamedTuple):
-    """One user to be explained."""
+    """One liked sample to ask a teacher about."""
 
     sample: int  # among the liked samples of the source
     row: int  # in the source file
@@ -51,67 +51,68 @@ class CotExample(NamedTuple):
 
 def cot_examples(liked: Sequence[Liked], seed: int) -> Iterator[CotExample]:
     """The samples whose target is among their candidates, in the order of the source."""
-    found = candidate_sets([sample.history for sample in liked])
-    for number, (sample, candidates) in enumerate(zip(liked, found, strict=True)):
+    sets = candidate_sets([sample.history for sample in liked])
+    for number, (sample, candidates) in enumerate(zip(liked, sets, strict=True)):
         if sample.target in candidates:
-            random.Random(f"{seed}:{number}").shuffle(candidates)  # not by the order in which answers come
-            watched = sample.history[::-1][-SHOWN:]
+            random.Random(f"{seed}:{number}").shuffle(candidates)  # not by the order of the answers
+            watched = sample.history[::-1][-HISTORY_TITLES:]
             yield CotExample(number, sample.row, sample.noun, sample.target, candidates, watched)
 
 
-def prompt(job: CotExample, answers: Sequence[str]) -> str:
-    """The request that follows the `answers` so far; its last line is `Answer:`."""
-    text = f"Candidate {job.noun}s: {_quoted(job.candidates)}\n"
-    text += f"{_VERB[job.noun].capitalize()} {job.noun}s: {_quoted(job.watched)}\n"
+def prompt(example: CotExample, answers: Sequence[str]) -> str:
+    """The prompt of the step after the given `answers`; its last line is `Answer:`."""
+    text = f"Candidate {example.noun}s: {_quoted(example.candidates)}\n"
+    text += f"{_VERB[example.noun].capitalize()} {example.noun}s: {_quoted(example.watched)}\n"
     for question, answer in zip(_QUESTIONS, [*answers, None], strict=False):
-        text += f"{_worded(question, job.noun)}\nAnswer:" + (f" {answer.strip()}\n" if answer is not None else "")
+        text += f"{_with_noun(question, example.noun)}\nAnswer:"
+        text += f" {answer.strip()}\n" if answer is not None else ""
     return text
 
 
 def instruction(noun: str, step: int) -> str:
     """The instruction of a tuning sample made from step 1, 2 or 3."""
-    return _worded(_INSTRUCTIONS[step - 1], noun)
+    return _with_noun(_INSTRUCTIONS[step - 1], noun)
 
 
 def fingerprint(settings: dict) -> str:
-    """Ten letters that change with the settings or with the wording of a step."""
-    text = json.dumps([settings, _QUESTIONS, SHOWN], sort_keys=True)
+    """A hash of ten characters over the settings and the wording of the steps."""
+    text = json.dumps([settings, _QUESTIONS, HISTORY_TITLES], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def check_replaceable(path: Path, teachers: set[str], flag: str) -> None:
-    """InputError where `path` is what a language model said: answers by rules do not replace it."""
+    """InputError where `path` holds answers of a language model: those of rules must not replace them."""
     if teachers - {RULES}:
         raise InputError(f"{path}: holds answers by {', '.join(sorted(teachers))}, which rules would replace; give "
                          f"another {flag}, or move the file away")
 
 
 def recommended(answer: str, candidates: Sequence[str]) -> list[str]:
-    """The candidates that the third answer recommends, in its order: whole titles at the end of its lines.
+    """The candidates that the third answer recommends, in its order: exact titles at the end of its lines.
 
     A line is `watched - candidate`, or a candidate alone; the number, quotation marks, brackets, a final point and
-    capital letters do not count. Where several candidates end a line, the longest is meant; of those that differ in
-    such marks alone the one that stands there to the letter, else all. The first ten count.
+    capital letters do not count. Where several candidates end a line, the longest counts; of those that differ in
+    such marks alone the one that matches exactly, else all. The first ten count.
     """
-    known: dict[str, list[str]] = {}
+    by_plain: dict[str, list[str]] = {}
     for title in candidates:
-        known.setdefault(_plain(title), []).append(title)
-    found = []
+        by_plain.setdefault(_plain(title), []).append(title)
+    recommendations = []
     for line in answer.splitlines():
         text = _plain(_NUMBER.sub("", line))
-        ends = [title for title in known if title and (text == title or _end(text, title))]
+        ends = [title for title in by_plain if title and (text == title or _ends_with(text, title))]
         if ends:
-            alike = known[max(ends, key=len)]
-            found += [title for title in alike if title in line] or alike
-    return list(dict.fromkeys(found))[:WANTED]
+            alike = by_plain[max(ends, key=len)]
+            recommendations += [title for title in alike if title in line] or alike
+    return list(dict.fromkeys(recommendations))[:RECOMMENDATIONS]
 
 
-def hits(answer: str, job: CotExample) -> tuple[bool, bool]:
-    """Whether the target is recommended: by whole titles, and by the published rule (anywhere in the text)."""
-    return job.target in recommended(answer, job.candidates), job.target in answer
+def hits(answer: str, example: CotExample) -> tuple[bool, bool]:
+    """Whether the target is recommended: by its exact title, and by the published rule (anywhere in the text)."""
+    return example.target in recommended(answer, example.candidates), example.target in answer
 
 
-def _end(text: str, title: str) -> bool:
+def _ends_with(text: str, title: str) -> bool:
     return text.endswith(title) and re.search(r"\s-\s\W*$", text[: -len(title)]) is not None
 
 
@@ -124,5 +125,5 @@ def _quoted(titles: Sequence[str]) -> str:
     return ", ".join(f'"{title}"' for title in titles)
 
 
-def _worded(text: str, noun: str) -> str:
+def _with_noun(text: str, noun: str) -> str:
     return text.format(noun=noun, verb=_VERB[noun])

@@ -9,95 +9,99 @@ from cot_data import prompts
 from cot_data.client import BudgetExceeded, TeacherClient
 from cot_data.ledger import Ledger
 from cot_data.prompts import CotExample
+from cot_data.records import STEPS
 from cot_data.responses import SampleFailed
 from tlrec.errors import InputError
 
-STEPS = 3
-PROGRESS = 10  # seconds between two lines of progress
+PROGRESS_SECONDS = 10  # between two lines of progress
 
 
 class Run:
-    """The answers of one teacher: `concurrency` samples at a time, the three steps of each one after another."""
+    """The answers of one teacher: `concurrency` samples at a time, each with its steps one after another.
 
-    def __init__(self, jobs: list[CotExample], client: TeacherClient, ledger: Ledger, concurrency: int):
-        self.jobs, self.client, self.ledger, self.concurrency = jobs, client, ledger, concurrency
+    answers: three per sample. failed: the reason for each sample without an answer.
+    """
+
+    def __init__(self, examples: list[CotExample], client: TeacherClient, ledger: Ledger, concurrency: int):
+        self.examples, self.client, self.ledger, self.concurrency = examples, client, ledger, concurrency
         self.answers: dict[int, list[str]] = {}
-        self.given_up: dict[int, str] = {}
-        self.hits = self._in_a_row = 0
-        self.spent = False
+        self.failed: dict[int, str] = {}
+        self.hits = self._failed_in_a_row = 0
+        self.budget_exceeded = False
 
     async def __call__(self) -> None:
-        """InputError where asking on makes no sense; what is answered by then is in the ledger."""
-        self._began = time.monotonic()
-        waiting = iter(self.jobs)
-        workers = [asyncio.create_task(self._work(waiting)) for _ in range(min(self.concurrency, len(self.jobs)))]
+        """InputError where no further request can succeed; the answers received by then are in the ledger."""
+        self._start = time.monotonic()
+        queue = iter(self.examples)
+        workers = [asyncio.create_task(self._work(queue)) for _ in range(min(self.concurrency, len(self.examples)))]
         progress = asyncio.create_task(self._progress())
         _, pending = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-        if pending:  # what is in flight will be paid for, so it may end
+        if pending:  # requests in flight will be paid for, so they may finish
             _, pending = await asyncio.wait(pending, timeout=self.client.timeout)
         for task in [*pending, progress]:
             task.cancel()
-        ended = await asyncio.gather(*workers, progress, return_exceptions=True)
+        outcomes = await asyncio.gather(*workers, progress, return_exceptions=True)
         await self.client.close()
         self.report()
-        for error in ended:
-            if isinstance(error, Exception):  # a cancelled task is none
-                raise error
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):  # CancelledError is not an Exception
+                raise outcome
 
-    async def _work(self, waiting: Iterator[CotExample]) -> None:
-        for job in waiting:
+    async def _work(self, queue: Iterator[CotExample]) -> None:
+        for example in queue:
             answers: list[str] = []
             try:
                 while len(answers) < STEPS:
-                    answers.append(await self.client.answer(job.sample, len(answers) + 1, prompts.prompt(job, answers)))
+                    prompt = prompts.prompt(example, answers)
+                    answers.append(await self.client.answer(example.sample, len(answers) + 1, prompt))
             except SampleFailed as reason:
-                self._give_up(job, str(reason))
+                self._record_failure(example, str(reason))
             except BudgetExceeded:
-                self.spent = True
+                self.budget_exceeded = True
                 return
             except BaseException:
                 self.client.stopping.set()
                 raise
             else:
-                self._in_a_row = 0
-                self.hits += prompts.hits(answers[-1], job)[0]
-                self.answers[job.sample] = answers
+                self._failed_in_a_row = 0
+                self.hits += prompts.hits(answers[-1], example)[0]
+                self.answers[example.sample] = answers
             if self.client.stopping.is_set():
                 return
 
-    def _give_up(self, job: CotExample, reason: str) -> None:
+    def _record_failure(self, example: CotExample, reason: str) -> None:
         if self.client.stopping.is_set():
             return
-        self.given_up[job.sample] = reason
-        self._in_a_row += 1
-        print(f"sample {job.sample} is given up: {reason}", file=sys.stderr, flush=True)
-        if self._in_a_row >= max(10, self.concurrency):
+        self.failed[example.sample] = reason
+        self._failed_in_a_row += 1
+        print(f"sample {example.sample} failed: {reason}", file=sys.stderr, flush=True)
+        if self._failed_in_a_row >= max(10, self.concurrency):
             self.client.stopping.set()
-            raise InputError(f"the last {self._in_a_row} samples were given up ({reason}); nothing more is asked, and "
-                             "answers so far are kept: look at the server, the address and the settings")
+            raise InputError(f"the last {self._failed_in_a_row} samples failed ({reason}); the run stops, and answers "
+                             "so far are kept: check the server, the address and the settings")
 
     def collect(self) -> None:
-        """Take in the samples that the ledger holds whole and that were not come to."""
-        for job in self.jobs:
+        """Add the samples that the ledger answers completely and that this run did not reach."""
+        for example in self.examples:
             answers: list[str] = []
-            while job.sample not in self.answers and len(answers) < STEPS:
-                known = self.client.known(job.sample, len(answers) + 1, prompts.prompt(job, answers))
+            while example.sample not in self.answers and len(answers) < STEPS:
+                known = self.client.known(example.sample, len(answers) + 1, prompts.prompt(example, answers))
                 if known is None:
                     break
                 answers.append(known)
             if len(answers) == STEPS:
-                self.answers[job.sample] = answers
+                self.answers[example.sample] = answers
 
     async def _progress(self) -> None:
         while True:
-            await asyncio.sleep(PROGRESS)
+            await asyncio.sleep(PROGRESS_SECONDS)
             self.report()
 
     def report(self) -> None:
-        """One line: samples, hit rate, cost so far, speed, time left."""
-        seconds = max(time.monotonic() - self._began, 1e-9)
+        """Print one line: samples, hit rate, cost so far, speed, time left."""
+        seconds = max(time.monotonic() - self._start, 1e-9)
         done, rate = len(self.answers), self.client.requests / seconds
-        left = (len(self.jobs) - done - len(self.given_up)) * STEPS / rate if rate else 0
-        share = f"{self.hits / done:.1%}" if done else "-"
-        print(f"{done:,} of {len(self.jobs):,} samples, hits {share}, ${self.ledger.cost:.4f} so far, "
+        left = (len(self.examples) - done - len(self.failed)) * STEPS / rate if rate else 0
+        hit_rate = f"{self.hits / done:.1%}" if done else "-"
+        print(f"{done:,} of {len(self.examples):,} samples, hits {hit_rate}, ${self.ledger.cost:.4f} so far, "
               f"{self.client.requests:,} requests in {seconds:.1f} s, about {left / 60:.0f} min left", flush=True)

@@ -3,7 +3,7 @@
     python -m instruction_data.alpaca [--raw_file alpaca_data.json]
 
 Raw file: a JSON list of records with instruction, input and output; without one, yahma/alpaca-cleaned is downloaded
-through the library `datasets`. Records go in as they are; those without an output cannot be learned from and stay out.
+through the library `datasets`. Records are kept as they are, except those without an output, which are dropped.
 """
 
 import tempfile
@@ -22,18 +22,18 @@ RULES = ["instruction, input and output as they are", "records without an output
 
 
 def download(path: Path) -> None:
-    """Save the hub's data set as JSON. InputError where it cannot be had."""
+    """Save the hub's data set as JSON. InputError where it cannot be downloaded."""
     import datasets
 
     try:
         datasets.load_dataset(HUB_NAME, split="train").to_json(path, lines=False)
-    except Exception as error:  # the library raises its own, requests' and the operating system's
+    except Exception as error:  # errors of the library, of its HTTP client and of the operating system
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{HUB_NAME}: cannot be downloaded ({reason}); connect, or give --raw_file") from None
 
 
 def build(path: Path) -> tuple[list[dict[str, str]], int]:
-    """The records to learn from, and how many were left out. InputError names the record that is of another form."""
+    """The records with an output, and the number of those without. InputError names an invalid record."""
     samples, empty = [], 0
     for number, record in enumerate(read_json_records(path)):
         if isinstance(record, dict) and isinstance(record.get("output"), str) and not record["output"].strip():
@@ -45,7 +45,7 @@ def build(path: Path) -> tuple[list[dict[str, str]], int]:
 
 
 def main(raw_file: str | None = None) -> None:
-    """Put Alpaca's instructions in their place.
+    """Build the Alpaca instruction data.
 
     Args:
         raw_file: a local JSON list of records; without it the data is downloaded

@@ -34,7 +34,7 @@ BOOK_COLUMNS = {"Title": pa.string(), "authors": pa.string(), "publishedDate": p
 
 
 def read_table(raw_files: RawFiles, name: str, columns: dict[str, pa.DataType]) -> pa.Table:
-    """The named columns of a CSV file, read block by block. InputError where it is of another form."""
+    """The named columns of a CSV file, read in blocks. InputError where the file has another format."""
     with raw_files.open(name) as file:
         try:
             table = pa_csv.read_csv(
@@ -50,25 +50,25 @@ def read_table(raw_files: RawFiles, name: str, columns: dict[str, pa.DataType]) 
             )
         except (pa.ArrowException, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{name}: not the published CSV ({reason}); is it whole and the right file?") from None
+            raise InputError(f"{name}: not the published CSV ({reason}); is it complete and the right file?") from None
     if not table.num_rows:
         raise InputError(f"{name}: holds no rows; download it again")
     return table.unify_dictionaries().combine_chunks()
 
 
 def read_books(raw_files: RawFiles, name: str) -> dict[str, str]:
-    """{title: authors without the list's brackets} of the books that have authors and a year."""
+    """{title: authors without the list's brackets} of the books with authors and a year."""
     books = read_table(raw_files, name, BOOK_COLUMNS)
     years = pc.extract_regex(books["publishedDate"], r"(?P<year>\d{4})")
     columns = {"title": books["Title"].to_pylist(), "authors": books["authors"].to_pylist()}
     table = pd.DataFrame(columns | {"dated": years.is_valid().to_numpy()})
-    table = table.drop_duplicates("title")  # before the incomplete ones go: the first of a title decides
+    table = table.drop_duplicates("title")  # before incomplete books are dropped: the first of a title counts
     table = table[table["title"].notna() & table["authors"].notna() & table["dated"]]
     return {title: authors[2:-2] for title, authors in zip(table["title"], table["authors"], strict=True)}
 
 
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
-    """Codes of shape (rows,), -1 where missing, and the texts they stand for."""
+    """Codes of shape (rows,), -1 where missing, and the text of each code."""
     array = column.combine_chunks()
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
     return pc.fill_null(array.indices, -1).to_numpy(zero_copy_only=False), array.dictionary.to_pylist()
@@ -92,7 +92,7 @@ def main(raw_dir: str) -> None:
     incomplete = (items < 0) | (titles < 0) | (users < 0) | np.isnan(scores)
     incomplete |= reviews["review/time"].is_null().to_numpy()
     repeated = pd.Series((titles + 1).astype(np.int64) * (len(user_names) + 1) + users + 1).duplicated().to_numpy()
-    joined = np.array([title in books for title in title_names] + [False])[titles]  # -1 finds the last, False
+    joined = np.array([title in books for title in title_names] + [False])[titles]  # -1 selects the last, False
     del reviews
     keep = ~repeated & ~incomplete & joined
     dropped = {
@@ -102,12 +102,12 @@ def main(raw_dir: str) -> None:
     }
     items, titles, users, times = items[keep], titles[keep], users[keep], times[keep]
     likes = (np.trunc(scores[keep]) > 4).astype(np.int8)
-    first = np.zeros(len(item_names), dtype=np.int32)
-    first[items[::-1]] = titles[::-1]  # an id keeps its first title: the last assignment wins
+    title_of_item = np.zeros(len(item_names), dtype=np.int32)
+    title_of_item[items[::-1]] = titles[::-1]  # an id keeps its first title: the last assignment wins
     item_codes = {name: code for code, name in enumerate(item_names)}
 
     def entry(item: str) -> str:
-        title = title_names[first[item_codes[item]]]
+        title = title_names[title_of_item[item_codes[item]]]
         return preference_text.book_entry(title, books[title])
 
     spans = windows.sliding_windows(users, times, last=windows.MAX_SPLIT_ROWS)
@@ -123,10 +123,9 @@ def main(raw_dir: str) -> None:
         entry,
     )
     splits = provenance.split_samples(samples, rows)
-    in_use = dict.fromkeys(names.values())
     provenance.write_dataset(
         FOLDER, splits, "instruction_data.amazon_book", raw_files.sources(), RULES, dropped, published.CATALOGUE,
-        [(item, entry(item)) for item in in_use],
+        [(item, entry(item)) for item in dict.fromkeys(names.values())],
     )
 
 

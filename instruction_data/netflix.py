@@ -32,7 +32,7 @@ def read_titles(raw_files: RawFiles, name: str) -> dict[int, str]:
     """{movie: `Title (Year)`} in file order, from lines `movie,year,title`.
 
     A title's own commas are dropped, the spaces beside them stay. A missing year is `<NA>`. Quotation marks around the
-    beginning of a title are taken for CSV's, as in the published text: `"Weird Al" Yankovic` -> `Weird Al Yankovic`.
+    beginning of a title are CSV quoting, as in the published text: `"Weird Al" Yankovic` -> `Weird Al Yankovic`.
     """
     titles: dict[int, str] = {}
     with raw_files.open(name) as file:
@@ -46,7 +46,7 @@ def read_titles(raw_files: RawFiles, name: str) -> dict[int, str]:
                 if len(row) < 3 or not (movie.isdecimal() and len(movie) < 19) or not known_year or not title.strip():
                     raise InputError(
                         f"{name}: line {lines.line_num} {','.join(row)[:60]!r} is not `movie,year,title`; the file is "
-                        "cut short or not Netflix's"
+                        "truncated or not Netflix's"
                     )
                 title = title.strip() if len(row) > 3 else title
                 titles[int(movie)] = f"{title} ({year if year.isdecimal() else '<NA>'})"

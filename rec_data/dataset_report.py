@@ -1,11 +1,11 @@
-"""What a dataset holds, as a table: sizes, labels, lengths, duplicates, and what source and target have in common.
+"""A table of datasets: sizes, labels, lengths, duplicates, and the overlap of source and target.
 
     python -m rec_data.dataset_report rec_data/movie instruction_data/movielens --tokenizer base_model/llama-7b
 
 Datasets are folders under the home folder, or single JSON files. The first under rec_data, or --target, is the target
-that the others are compared with. A duplicate is a sample whose text, answer aside, stands somewhere else as well. A
-source row leaks where its target item with the same history, in any order, is a row of the target's test set. Users are
-counted where the id view knows them; the published book data does not.
+that the others are compared with. A duplicate is a sample whose text, answer aside, occurs elsewhere as well. A source
+row leaks where its target item with the same history, in any order, is a row of the target's test set. Users are
+counted where the id view has them; the published book data does not.
 """
 
 import csv
@@ -26,17 +26,17 @@ SPLITS = ("train", "valid", "test")
 
 
 class Dataset:
-    """The splits of a folder with their parsed histories and, where the id view is there, their users."""
+    """The splits of a folder with their parsed histories and, where there is an id view, their users."""
 
     def __init__(self, name: str):
         self.name = name.rstrip("/")
-        place = paths.home_dir() / name
-        files = [place] if place.is_file() else [place / f"{split}.json" for split in SPLITS]
+        path = paths.home_dir() / name
+        files = [path] if path.is_file() else [path / f"{split}.json" for split in SPLITS]
         self.splits: dict[str, list[Sample]] = {
-            path.stem: read_samples(path, answers_only=False) for path in files if path.is_file()
+            file.stem: read_samples(file, answers_only=False) for file in files if file.is_file()
         }
         if not self.splits:
-            raise InputError(f"{place}: no train.json, valid.json or test.json; name a dataset's folder or a JSON file")
+            raise InputError(f"{path}: no train.json, valid.json or test.json; name a dataset's folder or a JSON file")
         self.histories = {
             split: [preference_text.parse(sample.input) for sample in samples] for split, samples in self.splits.items()
         }
@@ -47,11 +47,12 @@ class Dataset:
         }
 
     def titles(self) -> set[str]:
-        known = [history for part in self.histories.values() for history in part if history]
-        return {entry for history in known for entry in [*history.liked, *history.disliked, history.target_entry()]}
+        histories = [history for part in self.histories.values() for history in part if history]
+        return {entry for history in histories for entry in [*history.liked, *history.disliked, history.target_entry()]}
 
     def all_users(self) -> set[str] | None:
-        return set().union(*self.users.values()) if all(part is not None for part in self.users.values()) else None
+        known = [part for part in self.users.values() if part is not None]
+        return set().union(*known) if len(known) == len(self.users) else None
 
 
 def _users(view: Path, rows: int) -> list[str] | None:
@@ -69,27 +70,27 @@ def _users(view: Path, rows: int) -> list[str] | None:
 
 def length_counter(folder: str) -> Callable[[str], int]:
     """A function from text to its number of tokens. Reads tokenizer.json or tokenizer.model, without torch."""
-    place = Path(folder)
+    path = Path(folder)
     try:
-        if (place / "tokenizer.json").is_file():
+        if (path / "tokenizer.json").is_file():
             from tokenizers import Tokenizer
 
-            tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
-            tokenizer.no_truncation()  # the file keeps what it was last used with: every length would be the limit
+            tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+            tokenizer.no_truncation()  # the file may hold a truncation, and every length would be its limit
             tokenizer.no_padding()
             return lambda text: len(tokenizer.encode(text).ids)
-        if (place / "tokenizer.model").is_file():
+        if (path / "tokenizer.model").is_file():
             from sentencepiece import SentencePieceProcessor
 
-            pieces = SentencePieceProcessor(model_file=str(place / "tokenizer.model"))
+            pieces = SentencePieceProcessor(model_file=str(path / "tokenizer.model"))
             return lambda text: len(pieces.encode(text, add_bos=True))
-    except Exception as error:  # both libraries raise plain exceptions of their own
-        raise InputError(f"{place}: its tokenizer cannot be read ({' '.join(str(error).split())[:120]})") from None
-    raise InputError(f"{place}: no tokenizer.json or tokenizer.model; --tokenizer takes a base model's folder")
+    except Exception as error:  # both libraries raise plain Exceptions
+        raise InputError(f"{path}: its tokenizer cannot be read ({' '.join(str(error).split())[:120]})") from None
+    raise InputError(f"{path}: no tokenizer.json or tokenizer.model; --tokenizer takes a base model's folder")
 
 
 def within(dataset: Dataset, split: str, count: Callable[[str], int] | None, cutoff: int) -> dict[str, str]:
-    """The rows of the table that concern one split alone."""
+    """Cells of one split."""
     samples = dataset.splits[split]
     parsed = [history for history in dataset.histories[split] if history]
     titles = [len(history.liked) + len(history.disliked) for history in parsed]
@@ -111,22 +112,22 @@ def within(dataset: Dataset, split: str, count: Callable[[str], int] | None, cut
     }
     if count:
         lengths = np.array([count(prompts.format_prompt(sample) + sample.output) for sample in samples])
-        lengths += 1  # the end-of-text token that tuning adds
-        middle, most = np.percentile(lengths, [50, 95]).astype(int)
-        cells["tokens (median, 95%, most)"] = f"{middle}, {most}, {lengths.max()}"
+        lengths += 1  # the end-of-text token that tuning appends
+        median, percentile_95 = np.percentile(lengths, [50, 95]).astype(int)
+        cells["tokens (median, 95%, most)"] = f"{median}, {percentile_95}, {lengths.max()}"
         cells[f"samples over {cutoff} tokens"] = f"{int((lengths > cutoff).sum()):,}"
     return cells
 
 
 def between(source: Dataset, target: Dataset) -> dict[str, str]:
-    """The rows of the table that compare a source with the target."""
-    ours, theirs = source.all_users(), target.all_users()
+    """Cells that compare a source with the target."""
+    users, target_users = source.all_users(), target.all_users()
     tests = [history for history in target.histories.get("test", []) if history]
-    known = {(history.target_entry(), _bag(history)) for history in tests}
+    test_rows = {(history.target_entry(), _bag(history)) for history in tests}
     rows = [history for part in source.histories.values() for history in part if history]
-    leaks = sum((history.target_entry(), _bag(history)) in known for history in rows)
+    leaks = sum((history.target_entry(), _bag(history)) in test_rows for history in rows)
     return {
-        f"users that {target.name} has as well": f"{len(ours & theirs):,}" if ours and theirs else "-",
+        f"users that {target.name} has as well": f"{len(users & target_users):,}" if users and target_users else "-",
         f"titles that {target.name} has as well": f"{len(source.titles() & target.titles()):,}",
         f"rows that stand in the test set of {target.name} (leakage)": f"{leaks:,}" if tests else "-",
     }
@@ -137,14 +138,14 @@ def _bag(history: preference_text.History) -> tuple[str, ...]:
 
 
 def table(columns: list[tuple[str, dict[str, str]]]) -> str:
-    """Columns of cells -> a Markdown table with one line for each kind of cell."""
+    """A Markdown table from (title, {row name: cell}) columns."""
     names = list(dict.fromkeys(name for _, cells in columns for name in cells))
     rows = [[name, *(cells.get(name, "") for _, cells in columns)] for name in names]
     return markdown([["", *(title for title, _ in columns)], *rows])
 
 
 def main(*names: str, target: str | None = None, tokenizer: str | None = None, cutoff_len: int = 512) -> None:
-    """Print a table of what each dataset holds. Folders come first, as in `rec_data/movie instruction_data/netflix`.
+    """Print a table of the datasets. Folders come first, as in `rec_data/movie instruction_data/netflix`.
 
     Args:
         target: the dataset that the others are compared with (default: the first under rec_data)
@@ -156,13 +157,13 @@ def main(*names: str, target: str | None = None, tokenizer: str | None = None, c
     count = length_counter(tokenizer) if tokenizer else None
     datasets = [Dataset(name) for name in names]
     targets = [dataset for dataset in datasets if dataset.name.startswith("rec_data")]
-    chosen = Dataset(target) if target else targets[0] if targets else None
+    target_dataset = Dataset(target) if target else targets[0] if targets else None
     columns = []
     for dataset in datasets:
         for split in dataset.splits:
             columns.append((f"{dataset.name}/{split}", within(dataset, split, count, cutoff_len)))
-        if chosen and dataset.name != chosen.name:
-            columns.append((f"{dataset.name} (all)", between(dataset, chosen)))
+        if target_dataset and dataset.name != target_dataset.name:
+            columns.append((f"{dataset.name} (all)", between(dataset, target_dataset)))
     print(table(columns))
 
 

@@ -6,8 +6,8 @@ Raw files: GroupLens' `u.data` (user, item, rating, timestamp) and `u.item` (ISO
 the .zip), else downloaded from GroupLens, else the copy inside the Python package recbole 1.2.1. Rules of the published
 split (TALLRec): like = rating > 3; sliding windows of ten; the last 10,000 rows of all users, cut 8,000/1,000/1,000.
 
-The source domain is made of the windows that the published split leaves out, of users who do not occur in it. It is the
-same catalogue: good for running the chain where Netflix cannot be had, not for a claim of transfer.
+The source domain consists of the windows outside the published split, of users who do not occur in it. It has the same
+catalogue: enough to run the chain where Netflix is not available, but no evidence of transfer.
 """
 
 import io
@@ -65,7 +65,7 @@ def _table(source: io.IOBase | Path, name: str, **options) -> pd.DataFrame:
         raise InputError(f"{source}: no such file; --raw_dir is the unpacked ml-100k folder") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{name}: not MovieLens-100K's format ({first_line(error)})") from None
-    if not isinstance(table.index, pd.RangeIndex):  # pandas has taken columns it has no name for as an index
+    if not isinstance(table.index, pd.RangeIndex):  # pandas used unnamed columns as the index
         raise InputError(f"{name}: lines have more than {len(options['names'])} fields; is it the right file?")
     if table.empty or table.isna().any(axis=None):
         broken = "is empty" if table.empty else f"row {int(np.flatnonzero(table.isna().any(axis=1))[0])} is cut short"
@@ -74,33 +74,33 @@ def _table(source: io.IOBase | Path, name: str, **options) -> pd.DataFrame:
 
 
 def load(raw_dir: str | None) -> tuple[pd.DataFrame, dict[str, str], dict[str, dict]]:
-    """Interactions, titles and the sources that gave them: {file: {"sha256", "bytes"}}."""
+    """Interactions, titles and their sources: {file: {"sha256", "bytes"}}."""
     if raw_dir:
         return _load(RawFiles(raw_dir), "u.data", "u.item", read_raw)
     try:
         with tempfile.TemporaryDirectory() as folder:
             archive = Path(folder) / "ml-100k.zip"
             download.download_url(GROUPLENS, archive)
-            if (found := sha256(archive)) != GROUPLENS_SHA256:
-                raise InputError(f"{GROUPLENS}: sha256 {found}, expected {GROUPLENS_SHA256}; not used")
+            if (digest := sha256(archive)) != GROUPLENS_SHA256:
+                raise InputError(f"{GROUPLENS}: sha256 {digest}, expected {GROUPLENS_SHA256}; not used")
             return _load(RawFiles(archive), "u.data", "u.item", read_raw)
     except InputError as error:
-        print(f"GroupLens cannot be had ({error}); taking the copy in the package recbole")
+        print(f"GroupLens is not available ({error}); using the copy in the package recbole")
     return _load(RawFiles(download.download_wheel(*RECBOLE)), "ml-100k.inter", "ml-100k.item", read_recbole)
 
 
 def _load(
-    files: RawFiles, data_name: str, items_name: str, read: Callable
+    raw_files: RawFiles, data_name: str, items_name: str, read: Callable
 ) -> tuple[pd.DataFrame, dict[str, str], dict[str, dict]]:
-    with files.open(data_name) as data, files.open(items_name) as items:
-        return *read(data, items), files.sources()
+    with raw_files.open(data_name) as data, raw_files.open(items_name) as items:
+        return *read(data, items), raw_files.sources()
 
 
 def build(interactions: pd.DataFrame, titles: dict[str, str]) -> dict[str, tuple[list[dict], list[list]]]:
     """{"rec_data/movie": (samples, id rows), "instruction_data/movielens": ...}, at most 10,000 rows each."""
-    short = np.flatnonzero((interactions == "").any(axis=1))
-    if len(short):
-        raise InputError(f"u.data: row {short[0]} is cut short; download MovieLens-100K again")
+    truncated = np.flatnonzero((interactions == "").any(axis=1))
+    if len(truncated):
+        raise InputError(f"u.data: row {truncated[0]} is cut short; download MovieLens-100K again")
     likes = (parse_ratings(interactions["rating"], 5, "u.data") > 3).astype(int)
     unknown = sorted(set(interactions["item"]) - set(titles))
     if unknown:
@@ -109,7 +109,7 @@ def build(interactions: pd.DataFrame, titles: dict[str, str]) -> dict[str, tuple
     timestamps = interactions["timestamp"].to_numpy()
     spans = windows.sliding_windows(users, timestamps)
     split, rest = spans[-SPLIT_ROWS:], spans[:-SPLIT_ROWS]
-    of_split = pd.Series(users[rest[:, 0]]).isin(users[split[:, 0]]).to_numpy()  # numpy's isin compares texts pairwise
+    of_split = pd.Series(users[rest[:, 0]]).isin(users[split[:, 0]]).to_numpy()  # faster than numpy's isin on text
     source = rest[~of_split][-SPLIT_ROWS:]
     return {
         folder: windows.samples_from_windows(
@@ -119,30 +119,30 @@ def build(interactions: pd.DataFrame, titles: dict[str, str]) -> dict[str, tuple
     }
 
 
-def already(folder: str) -> str:
-    """Why a folder is left as it is: all that its dataset.json lists is there, or it is the user's own; else empty."""
-    place = paths.home_dir() / folder
-    known = provenance.read_dataset_record(place)
+def reason_to_keep(folder: str) -> str:
+    """Why a folder is not built: it is complete as its dataset.json lists it, or the user's own; else empty."""
+    path = paths.home_dir() / folder
+    record = provenance.read_dataset_record(path)
     names = [f"{split}.json" for split in windows.split_slices(0)]
     tables = [f"{split}.csv" for split in windows.split_slices(0)]
-    if any((place / name).is_file() for name in tables) or known and known["made_by"] != "rec_data.published":
-        names += tables  # one without the others is a folder half made
-    if not all((place / name).is_file() for name in names):
+    if any((path / name).is_file() for name in tables) or record and record["made_by"] != "rec_data.published":
+        names += tables  # a folder with some of them is incomplete
+    if not all((path / name).is_file() for name in names):
         return ""
-    said = known["splits"] if known else {}
-    hashes = {name: (said.get(Path(name).stem) or {}).get(name.rpartition(".")[2]) or {} for name in names}
-    if known and all(found.get("sha256") == sha256(place / name) for name, found in hashes.items()):
+    splits = record["splits"] if record else {}
+    recorded = {name: (splits.get(Path(name).stem) or {}).get(name.rpartition(".")[2]) or {} for name in names}
+    if record and all(entry.get("sha256") == sha256(path / name) for name, entry in recorded.items()):
         return "already here, as its dataset.json says"
-    return "already here; kept as your own data, since no dataset.json describes it as it is"
+    return "already here; kept as your own data, since its dataset.json does not describe it"
 
 
 def check_replaceable(folder: str, samples: list[dict]) -> None:
-    """InputError where a split is there that would be replaced by other samples, in a folder that is not whole."""
+    """InputError where an incomplete folder has a split that would be replaced by other samples."""
     for split, part in windows.split_slices(len(samples)).items():
         path = paths.home_dir() / folder / f"{split}.json"
         if path.exists() and files.read_json(path, "") != samples[part]:
-            raise InputError(f"{path}: not the data of MovieLens-100K, in a folder that lacks files; complete your own "
-                             "data, or move the folder away to have it made")
+            raise InputError(f"{path}: not the data of MovieLens-100K, in an incomplete folder; complete your own "
+                             "data, or move the folder away to have it built")
 
 
 def main(raw_dir: str | None = None, folder: str | None = None) -> None:
@@ -150,33 +150,34 @@ def main(raw_dir: str | None = None, folder: str | None = None) -> None:
 
     Args:
         raw_dir: GroupLens' ml-100k.zip, or the folder with u.data and u.item; without it the data is downloaded, and
-            what is there already is kept
+            existing data is kept
         folder: rec_data/movie or instruction_data/movielens; without it both
     """
     if folder not in (None, *FOLDERS):
         raise InputError(f"--folder {folder!r} is unknown; choose from {', '.join(FOLDERS)}")
-    wanted = []
+    folders = []
     for name in FOLDERS if folder is None else [folder]:
-        if said := "" if raw_dir else already(name):
-            print(f"{name}: {said}")
+        if reason := "" if raw_dir else reason_to_keep(name):
+            print(f"{name}: {reason}")
         else:
-            wanted.append(name)
-    if not wanted:
+            folders.append(name)
+    if not folders:
         return
     interactions, titles, sources = load(raw_dir)
-    built = {name: made for name, made in build(interactions, titles).items() if name in wanted}
+    datasets = {name: split for name, split in build(interactions, titles).items() if name in folders}
     origin = ", ".join(sources)
     print(f"{len(interactions):,} ratings from {origin}")
-    for folder, (samples, _) in built.items():
+    for folder, (samples, _) in datasets.items():
         if len(samples) < SPLIT_ROWS:
-            raise InputError(f"{origin}: {len(samples)} windows for {folder}, {SPLIT_ROWS} needed; is it whole?")
+            raise InputError(f"{origin}: {len(samples)} windows for {folder}, {SPLIT_ROWS} needed; is it complete?")
         if not raw_dir:
             check_replaceable(folder, samples)
-    for folder, (samples, rows) in built.items():
+    for folder, (samples, rows) in datasets.items():
         splits = provenance.split_samples(samples, rows)
         rules = [*RULES, SOURCE_RULE] if folder == "instruction_data/movielens" else RULES
-        known = published.CATALOGUE
-        provenance.write_dataset(folder, splits, "rec_data.movielens", sources, rules, {}, known, titles.items())
+        provenance.write_dataset(
+            folder, splits, "rec_data.movielens", sources, rules, {}, published.CATALOGUE, titles.items()
+        )
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+"""shell/check_gpu.sh on a CPU, and what it reports where something is wrong."""
+
 import json
 
 import pytest
@@ -22,7 +24,7 @@ def check(home, device, code, *words):
     return text, {row[0]: row[1] for row in rows if row[0] != "check"}
 
 
-def test_every_check_that_a_cpu_allows(tiny_llama, small_data, recorded):
+def test_check_gpu_on_a_cpu_passes(tiny_llama, small_data, recorded):
     text, outcomes = check(small_data, "cpu", 0, "--base_model", tiny_llama, "--recorded", recorded)
     assert outcomes == {
         "CUDA device": "skipped", "llama-7b": "skipped", "two GPUs": "skipped",
@@ -32,20 +34,20 @@ def test_every_check_that_a_cpu_allows(tiny_llama, small_data, recorded):
     assert not list((small_data / "results").glob("runs.jsonl"))  # checks leave nothing in the user's record
 
 
-def test_wrong_scores_and_a_missing_gpu_fail(tiny_llama, small_data, recorded, tmp_path):
-    said = json.loads(recorded.read_text())
-    assert len(said["p_yes"]) == check_gpu.ROWS
-    said["p_yes"][3] += 2 * check_gpu.TOLERANCE["float32"]
-    (tmp_path / "wrong.json").write_text(json.dumps(said))
+def test_check_gpu_fails_on_wrong_scores_and_a_missing_gpu(tiny_llama, small_data, recorded, tmp_path):
+    reference = json.loads(recorded.read_text())
+    assert len(reference["p_yes"]) == check_gpu.ROWS
+    reference["p_yes"][3] += 2 * check_gpu.TOLERANCE["float32"]
+    (tmp_path / "wrong.json").write_text(json.dumps(reference))
     text, outcomes = check(small_data, "0", 1, "--base_model", tiny_llama, "--recorded", tmp_path / "wrong.json",
                            "--load_in_8bit", "False")
     assert outcomes["CUDA device"] == outcomes["tiny-llama: scores in fp32"] == "FAIL"
     assert outcomes["tiny-llama: two tuning steps"] == "pass" and text.strip().endswith("3 failed")
 
 
-def test_scores_that_should_be_there_and_are_not_fail_with_the_cure(tiny_llama, recorded, tmp_path):
+def test_recorded_scores_missing_or_of_other_weights_fail_with_the_cure(tiny_llama, recorded, tmp_path):
     assert check_gpu._known(recorded, tiny_llama) == json.loads(recorded.read_text())["p_yes"]
-    with pytest.raises(check_gpu.Failed, match="is missing; restore it, or make it on a CPU: `python -m benchmarks"):
+    with pytest.raises(check_gpu.Failed, match="not found; restore it, or make it on a CPU: `python -m benchmarks"):
         check_gpu._known(tmp_path / "none.json", tiny_llama)
     other = json.loads(recorded.read_text()) | {"fingerprint": "another"}
     (tmp_path / "other.json").write_text(json.dumps(other))
@@ -53,12 +55,12 @@ def test_scores_that_should_be_there_and_are_not_fail_with_the_cure(tiny_llama, 
         check_gpu._known(tmp_path / "other.json", tiny_llama)
 
 
-def test_the_committed_scores_are_of_the_embedded_model(embedded):
-    said = json.loads(check_gpu.RECORDED.read_text())
-    assert said["fingerprint"] == base_model_fingerprint(embedded) and len(said["p_yes"]) == check_gpu.ROWS
+def test_committed_scores_belong_to_the_embedded_model(embedded):
+    reference = json.loads(check_gpu.RECORDED.read_text())
+    assert reference["fingerprint"] == base_model_fingerprint(embedded) and len(reference["p_yes"]) == check_gpu.ROWS
 
 
-def test_two_processes_tune_and_score_as_one(tiny_llama, small_data, tmp_path, monkeypatch):
+def test_two_processes_check_compares_scores(tiny_llama, small_data, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     rows = samples.read_json_records(small_data / "rec_data/movie/test.json")[: check_gpu.ROWS]
     bench = check_gpu.Bench(tmp_path, rows, ["--load_in_8bit", "False"])

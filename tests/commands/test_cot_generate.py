@@ -1,4 +1,4 @@
-"""What the teacher's command asks, pays for and keeps, and the tuning data made of it."""
+"""What the teacher's command asks, pays for and keeps, and the tuning data content of it."""
 
 import itertools
 import json
@@ -9,6 +9,7 @@ from cot_runs import FAST, answers, result
 from teacher_server import KEY, source, teacher
 
 from cot_data import candidates, generate_data, preprocess_data, prompts
+from cot_data.records import CotAnswers
 from tlrec import cli
 
 
@@ -30,23 +31,24 @@ def here(home, monkeypatch, capsys):
         words = [*fast, "--output_dir", home / out] if module is generate_data else []
         try:
             cli.run(module.main, [str(word) for word in [*words, *flags]])
-            ended = 0
+            exit_code = 0
         except SystemExit as error:
-            ended = error.code
-        said = "".join(capsys.readouterr())
-        assert ended == code, said
-        return said
+            exit_code = error.code
+        message = "".join(capsys.readouterr())
+        assert exit_code == code, message
+        return message
 
     return run
 
 
-def test_one_bad_sample_does_not_stop_the_rest(home, here):
-    jobs = list(prompts.cot_examples(candidates.liked_samples(home / "instruction_data/movielens/train.json"), 0))[:12]
-    bad = prompts.prompt(jobs[3], [])
+def test_generate_data_continues_after_a_failed_sample(home, here):
+    liked = candidates.liked_samples(home / "instruction_data/movielens/train.json")
+    examples = list(prompts.cot_examples(liked, 0))[:12]
+    bad = prompts.prompt(examples[3], [])
     with teacher() as server:
         server.fault = lambda prompt, attempt: "500" if prompt == bad else ""
         text = here(server, "--max_samples", "12", "--tries", "2", out="bad")
-        assert f"sample {jobs[3].sample} is given up: status 500, 2 tries" in text and "11 of 12 samples" in text
+        assert f"sample {examples[3].sample} failed: status 500, 2 tries" in text and "11 of 12 samples" in text
         assert len(json.loads(result(home, "bad"))) == 11
         server.fault = lambda prompt, attempt: ""
         before = server.requests
@@ -54,15 +56,15 @@ def test_one_bad_sample_does_not_stop_the_rest(home, here):
         assert server.requests == before + 3 and len(json.loads(result(home, "bad"))) == 12
 
 
-@pytest.mark.parametrize(("always", "said"), [("401", "401: the key is rejected"), ("500", "samples were given up")])
-def test_a_useless_server_stops_the_run(home, here, always, said):
+@pytest.mark.parametrize(("always", "message"), [("401", "401: the key is rejected"), ("500", "samples failed")])
+def test_generate_data_stops_at_a_useless_server(home, here, always, message):
     with teacher(always=always) as server:
         text = here(server, "--tries", "1", code=2, out=f"useless{always}")
-    assert said in text and KEY not in text and "Traceback" not in text
+    assert message in text and KEY not in text and "Traceback" not in text
     assert server.requests <= 40 and not (home / f"useless{always}/three_stages.json").exists()
 
 
-def test_settings_never_share_a_file_and_money_stops_in_time(home, here):
+def test_settings_have_separate_ledgers_and_the_budget_holds(home, here):
     prices = ["--price_in", "10", "--price_out", "100"]
     with teacher() as server:
         text = here(server, *prices, "--max_tokens", "20", "--max_cost", "0.1", out="money")
@@ -73,59 +75,70 @@ def test_settings_never_share_a_file_and_money_stops_in_time(home, here):
     assert {record["teacher"] for record in json.loads(result(home, "money"))} == {"gpt-4"}
 
 
-def test_dry_run_asks_nothing_and_needs_no_key(home, here):
+def test_dry_run_sends_nothing_and_needs_no_key(home, here):
     text = here(None, "--dry_run", "True", "--price_in", "30", "--price_out", "60", "--max_samples", "5",
                     out="dry", key="")
     assert "5 samples, 15 requests" in text and "cost $0." in text and text.rstrip().endswith("Answer:")
     assert not (home / "dry").exists()
 
 
-@pytest.mark.parametrize(("flags", "said"), [
+@pytest.mark.parametrize(("flags", "message"), [
     ([], "OPENAI_API_KEY is not set"), (["--teacher", "local", "--model", "m"], "OPENAI_BASE_URL is not set"),
     (["--teacher", "local"], "--teacher local needs --model"),
     (["--teacher", "gpt"], "choose from api, local, rules"), (["--teacher", "rules", "--source", "no"], "no such file"),
     (["--teacher", "rules", "--max_cost", "1"], "needs --price_in"),
 ])
-def test_wrong_flags(home, here, flags, said):
+def test_generate_data_refuses_invalid_flags(home, here, flags, message):
     words = [word for word in FAST if word not in ("--source", "movielens") or "--source" not in flags]
     text = here(None, *flags, code=2, fast=words, key="")
-    assert said in text and len(text.splitlines()) == 1
+    assert message in text and len(text.splitlines()) == 1
 
 
-def test_numbers_that_are_none_stop_no_money(home, here):
-    for flags, said in [(["--max_cost", "nan", "--price_in", "1"], "--max_cost takes a number, not 'nan'"),
+@pytest.mark.parametrize(("variable", "proxy", "message"), [
+    ("ALL_PROXY", "socks5://127.0.0.1:1", "is a SOCKS proxy, which needs a further package"),
+    ("HTTPS_PROXY", "socks5://127.0.0.1:1", "is a SOCKS proxy, which needs a further package"),
+    ("HTTPS_PROXY", "nonsense://127.0.0.1:1", "the proxy in the environment is not a valid URL"),
+])
+def test_an_unusable_proxy_is_refused_and_nothing_written(home, here, monkeypatch, variable, proxy, message):
+    monkeypatch.setenv(variable, proxy)
+    text = here(None, code=2, out="proxy")
+    assert message in text.splitlines()[-1] and KEY not in text and not (home / "proxy").exists()
+
+
+def test_a_budget_that_is_not_a_number_is_refused(home, here):
+    for flags, message in [(["--max_cost", "nan", "--price_in", "1"], "--max_cost takes a number, not 'nan'"),
                         (["--price_out", "inf"], "--price_out takes a number, not 'inf'"),
                         (["--max_cost", "-1", "--price_in", "1"], "--max_cost -1")]:
-        assert said in here(None, *flags, code=2)
+        assert message in here(None, *flags, code=2)
 
 
-def test_rules_are_deterministic_labelled_and_become_tuning_data(home, here):
+def test_rules_are_deterministic_and_become_tuning_data(home, here):
     first = here(None, "--teacher", "rules", out="rules")
-    made = result(home, "rules")
+    content = result(home, "rules")
     here(None, "--teacher", "rules", out="rules")
-    assert result(home, "rules") == made and "rules (no language model)" in first
-    records = json.loads(made)
+    assert result(home, "rules") == content and "rules (no language model)" in first
+    records = json.loads(content)
     assert {record["teacher"] for record in records} == {prompts.RULES}
     (home / "cot_data/stage123_about.json").unlink(missing_ok=True)  # of another test
     text = here(None, "--input_path", home / "rules/three_stages.json", module=preprocess_data)
     hits = [record for record in records if record["hit"]]
     samples = json.loads((home / "cot_data/stage123.json").read_text())
-    assert f"hits by whole titles {len(hits):,} (kept)" in text and 0 < len(hits) == len(samples) < len(records)
+    assert f"hits by exact title {len(hits):,} (kept)" in text and 0 < len(hits) == len(samples) < len(records)
     for record, sample in zip(hits, samples, strict=True):
         assert set(sample) == {"instruction", "input", "output"} and sample["output"] == record["answer_3"]
         assert sample["input"] + "\nAnswer:" == record["prompt_3"]
     about = json.loads((home / "cot_data/stage123_about.json").read_text())
     assert about["teacher"] == prompts.RULES and about["hits"] == about["samples"] == len(hits)
-    three = preprocess_data.samples_of(home, dict(enumerate(hits[:2])), [1, 2, 3])
+    three = preprocess_data.samples_of(home, dict(enumerate(map(CotAnswers.model_validate, hits[:2]))), [1, 2, 3])
     assert [s.output for s in three] == [h[f"answer_{n}"] for h in hits[:2] for n in (1, 2, 3)]
 
 
-def test_preprocessing_counts_long_samples_and_refuses_what_it_cannot_read(home, here, embedded):
+def test_preprocess_data_counts_long_samples_and_refuses_invalid_records(home, here, embedded):
     here(None, "--teacher", "rules", out="rules")
     three = home / "rules/three_stages.json"
     text = here(None, "--input_path", three, "--tokenizer", embedded, "--output_path", home / "long.json",
                 module=preprocess_data)
-    assert "samples pass 512; none is cut here" in text
+    assert "samples exceed 512; none is truncated here" in text
     assert json.loads((home / "long_about.json").read_text())["tokens"]["over 512"] > 0
     broken = home / "broken.json"
     broken.write_text(json.dumps([{**json.loads(three.read_text())[0], "answer_2": None}]))
@@ -137,13 +150,14 @@ def test_preprocessing_counts_long_samples_and_refuses_what_it_cannot_read(home,
     blank.write_text(json.dumps([hit, {**hit, "answer_1": " "}]))
     assert "blank.json: record 1: output is empty" in here(
         None, "--input_path", blank, "--stages", "1,3", code=2, module=preprocess_data)
-    for flags, said in [(["--input_path", broken], "record 0 has no 'answer_2'"),
-                        (["--input_path", other], "record 1 has another noun"), (["--stages", "4"], "one or more of"),
-                        (["--source", "imdb"], "python -m cot_data.generate_data --source imdb")]:
-        assert said in here(None, *flags, code=2, module=preprocess_data)
+    for flags, message in [(["--input_path", broken], "record 0 is not as generate_data writes it ('answer_2'"),
+                           (["--input_path", other], "record 1 is not as generate_data writes it ('noun'"),
+                           (["--stages", "4"], "one or more of"),
+                           (["--source", "imdb"], "python -m cot_data.generate_data --source imdb")]:
+        assert message in here(None, *flags, code=2, module=preprocess_data)
 
 
-def test_money_that_is_spent_hides_no_sample_that_is_paid_for(home, here):
+def test_a_spent_budget_keeps_every_paid_sample(home, here):
     prices = ["--price_in", "10", "--price_out", "100", "--max_tokens", "20"]
     with teacher() as server:
         here(server, *prices, "--max_samples", "9", out="spent")
@@ -158,7 +172,7 @@ def test_money_that_is_spent_hides_no_sample_that_is_paid_for(home, here):
         assert server.requests == 0 and "before any sample is answered" in text and "one request may cost" in text
 
 
-def test_what_is_answered_or_on_its_way_outlives_an_empty_quota(home, here):
+def test_answers_in_flight_outlive_an_empty_quota(home, here):
     """Slow answers that are in flight when the quota ends are paid for, so they are waited for and kept."""
     numbers = itertools.count(1)
 
@@ -175,7 +189,7 @@ def test_what_is_answered_or_on_its_way_outlives_an_empty_quota(home, here):
     assert 16 < len(json.loads(result(home, "quota"))) < 60
 
 
-def test_another_server_is_another_file(home, here):
+def test_servers_have_separate_ledgers(home, here):
     with teacher() as server, teacher() as other:
         here(server, "--max_samples", "2", out="servers")
         here(other, "--max_samples", "2", out="servers")
@@ -184,7 +198,7 @@ def test_another_server_is_another_file(home, here):
     assert len(list((home / "servers").glob("answers-gpt-4-*.jsonl"))) == 3
 
 
-def test_rules_replace_no_answers_of_a_language_model(home, here):
+def test_rules_do_not_replace_answers_of_a_language_model(home, here):
     with teacher() as server:
         here(server, "--max_samples", "6", out="kept")
     before = result(home, "kept")

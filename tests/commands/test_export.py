@@ -28,7 +28,7 @@ def adapter(tiny_llama, tmp_path_factory):
     return folder
 
 
-def test_the_merged_model_scores_as_base_and_adapter_do(tiny_llama, adapter, tmp_path):
+def test_export_scores_equal_base_and_adapter(tiny_llama, adapter, tmp_path):
     text = command("-m", "base_model.export", "--base_model", tiny_llama, "--lora_weights", adapter,
                    "--output_dir", tmp_path / "merged", home=tmp_path)
     assert "tiny-llama + movie, float32" in text
@@ -49,7 +49,7 @@ def test_the_merged_model_scores_as_base_and_adapter_do(tiny_llama, adapter, tmp
     assert note["adapter"]["sha256"] == files.sha256(found.weights) and note["adapter"]["chain"] == ["movie"]
 
 
-def test_what_cannot_be_merged_is_refused_and_nothing_written(tiny_llama, adapter, tmp_path):
+def test_export_refuses_what_cannot_be_merged_and_writes_nothing(tiny_llama, adapter, tmp_path):
     def refused(base, *more):
         return command("-m", "base_model.export", "--base_model", base, "--lora_weights", adapter, *more,
                        home=tmp_path, code=2)
@@ -58,7 +58,7 @@ def test_what_cannot_be_merged_is_refused_and_nothing_written(tiny_llama, adapte
     for part in load_base_model(tiny_llama, True, "float32", "cpu"):
         part.save_pretrained(quantised)
     assert "its weights are quantised" in refused(quantised, "--output_dir", tmp_path / "merged")
-    assert "is there already" in refused(tiny_llama, "--output_dir", quantised)
+    assert "already exists" in refused(tiny_llama, "--output_dir", quantised)
     assert "--dtype 'int8' is unknown" in refused(tiny_llama, "--output_dir", tmp_path / "merged", "--dtype", "int8")
     settings = json.loads((adapter / "adapter_config.json").read_text())
     other = tmp_path / "other"

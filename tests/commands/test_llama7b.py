@@ -25,15 +25,15 @@ def home(small_data, tmp_path_factory):
     return folder
 
 
-def made(home, name, monkeypatch, seed=0, tokenizer=""):
+def make_model(home, name, monkeypatch, seed=0, tokenizer=""):
     monkeypatch.setenv("TLREC_HOME", str(home))
     monkeypatch.setattr(random_llama, "SHARD_BYTES", 100_000)
     random_llama.make(home / "base_model" / name, SHAPE, tokenizer, seed)
     return resolve_base_model(str(home / "base_model" / name))
 
 
-def test_shards_hold_every_weight_and_the_seed_decides_them(home, monkeypatch):
-    a, b, c = (made(home, name, monkeypatch, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+def test_random_llama_shards_hold_every_weight_drawn_from_the_seed(home, monkeypatch):
+    a, b, c = (make_model(home, name, monkeypatch, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
     assert len(list(a.glob("model-*.safetensors"))) > 3 and base_model_fingerprint(a) == base_model_fingerprint(b)
     assert base_model_fingerprint(a) != base_model_fingerprint(c)
     weights = {name: tensor for path in a.glob("*.safetensors") for name, tensor in load_file(path).items()}
@@ -49,7 +49,7 @@ def test_shards_hold_every_weight_and_the_seed_decides_them(home, monkeypatch):
     assert [tokenizer.decode([token]) for token in ids] == ["Yes", "No"]
 
 
-def test_the_shape_is_llama_7bs():
+def test_random_llama_has_the_shape_of_llama_7b():
     from transformers import LlamaConfig, LlamaForCausalLM
 
     with torch.device("meta"):
@@ -59,22 +59,22 @@ def test_the_shape_is_llama_7bs():
     assert sum(map(len, shards)) == len(model.state_dict()) and all(shards)
 
 
-def test_what_cannot_be_made_is_refused(home, tmp_path, embedded, monkeypatch):
+def test_random_llama_refuses_a_bad_tokenizer_and_a_full_disk(home, tmp_path, embedded, monkeypatch):
     with pytest.raises(InputError, match="49,152 tokens, the model has 1,000"):
-        made(home, "d", monkeypatch, tokenizer=str(embedded))
+        make_model(home, "d", monkeypatch, tokenizer=str(embedded))
     with pytest.raises(InputError, match="not readable as a tokenizer"):
-        made(home, "d", monkeypatch, tokenizer=str(tmp_path))
+        make_model(home, "d", monkeypatch, tokenizer=str(tmp_path))
     monkeypatch.setattr(random_llama.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 9, 9))
     with pytest.raises(InputError, match="make room"):
-        made(home, "d", monkeypatch)
+        make_model(home, "d", monkeypatch)
     assert not (home / "base_model" / "d").exists()
     assert "unknown command 'llama'" in command("-m", "base_model.prepare", "llama", home=home, code=2)
 
 
-def test_load_step_score_save_reload_give_the_same_scores(home, monkeypatch):
-    base = made(home, "tiny-7b", monkeypatch)
+def test_llama7b_scores_are_equal_after_reload(home, monkeypatch):
+    base = make_model(home, "tiny-7b", monkeypatch)
     assert "one rec-tuning step" in command("-m", "benchmarks.llama7b", "tune", "--base_model", base, home=home)
-    adapter = json.loads((home / "output_model/seven_b/adapter_config.json").read_text())
+    adapter = json.loads((home / "output_model/llama7b/adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == str(base)
     command("-m", "benchmarks.llama7b", "reload", "--base_model", base, "--name", "tiny", home=home)
     record = json.loads((home / "results/reference/llama7b/tiny.json").read_text())

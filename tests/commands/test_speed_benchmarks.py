@@ -1,4 +1,4 @@
-"""The side-by-side commands at tiny size: they have to find equal numbers, whatever the time."""
+"""The speed benchmarks at tiny size: their implementations must agree, whatever the time."""
 
 import json
 import os
@@ -19,17 +19,17 @@ def measured(tmp_path: Path, module: str, *words) -> dict:
     finished = subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *map(str, words)], cwd=paths.ROOT,
                               env=environment, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr[-2000:]
-    return json.loads((tmp_path / "results" / "reference" / f"benchmark_{module}.json").read_text())
+    return json.loads((tmp_path / "results/reference/speed" / f"{module}.json").read_text())
 
 
-def test_startup_has_a_row_for_every_command(tiny_llama, small_data, tmp_path):
+def test_startup_measures_every_command(tiny_llama, small_data, tmp_path):
     record = measured(tmp_path, "startup", "--base_model", tiny_llama, "--data",
                       small_data / "rec_data/movie/test.json", "--rounds", 1)
     assert [row["limit"] for row in record["measurements"]] == [1] * 8 + [10]
     assert all(row["seconds"] > 0 for row in record["measurements"])
 
 
-def test_parts_of_the_validation_rows_choose_among_the_checkpoints(tiny_llama, small_data, tmp_path):
+def test_eval_samples_selects_among_the_checkpoints(tiny_llama, small_data, tmp_path):
     valid = small_data / "rec_data/movie/train.json"
     command("ins_tuning.py", "--base_model", tiny_llama, "--train_data_path",
             small_data / "instruction_data/movielens/train.json", "--output_dir", tmp_path / "tuned", "--select_by",
@@ -46,17 +46,25 @@ def test_parts_of_the_validation_rows_choose_among_the_checkpoints(tiny_llama, s
     assert measured(tmp_path, "eval_samples", *words)["seconds_of_all_rows"] == seconds  # nothing was scored again
 
 
-def test_scoring_gives_the_numbers_of_the_published_way(tiny_llama, small_data, tmp_path):
+def test_scoring_of_all_ways_is_equal(tiny_llama, small_data, tmp_path):
     record = measured(tmp_path, "scoring", "--base_model", tiny_llama, "--data",
                       small_data / "rec_data/movie/test.json", "--rows", 10, "--batch", 4, "--rounds", 1,
                       "--dtype", "float32")
-    found = {row["way"]: row for row in record["measurements"]}
-    assert set(found) == {"ours", "plain", "published"} and found["published"]["new_tokens"] > 1
-    assert found["ours"]["max_difference"] < 1e-5 and found["published"]["max_difference"] < 1e-5
-    assert found["ours"]["gflops"] > 0 and record["commit"]
+    by_way = {row["way"]: row for row in record["measurements"]}
+    assert set(by_way) == {"ours", "plain", "published"} and by_way["published"]["new_tokens"] > 1
+    assert by_way["ours"]["max_difference"] < 1e-5 and by_way["published"]["max_difference"] < 1e-5
+    assert by_way["ours"]["gflops"] > 0 and record["commit"]
 
 
-def test_tuning_gives_the_losses_of_the_trainer(tiny_llama, small_data, tmp_path):
+def test_scoring_resizes_prompts_to_a_length(tiny_llama, small_data, tmp_path):
+    record = measured(tmp_path, "scoring", "--base_model", tiny_llama, "--data",
+                      small_data / "rec_data/movie/test.json", "--rows", 4, "--lengths", "128,300", "--ways",
+                      "ours,plain", "--rounds", 0, "--dtype", "float32")
+    assert [row["prompt_tokens"] for row in record["measurements"]] == [128, 128, 300, 300]
+    assert "| 4 | 300 | 16 | plain |" in (tmp_path / "results/reference/speed/scoring.md").read_text()
+
+
+def test_training_of_all_ways_has_the_losses_of_the_trainer(tiny_llama, small_data, tmp_path):
     record = measured(tmp_path, "training", "--base_model", tiny_llama, "--data",
                       small_data / "rec_data/movie/train.json", "--steps", 2, "--micro_batch", 4, "--dtype", "float32",
                       "--lora_dropout", 0)

@@ -50,7 +50,8 @@ CASES = [  # what is typed, and what the line has to say besides
     (SCORE + "views_ragged.json", "views_ragged.csv: not readable as CSV"),
     (FIT + "{home}/code", r"valid.csv: row 1: .__import__\('os'\).abort\(\). is not a list of ids or ratings"),
     (FIT + "{home}/short", "train.csv: 1 rows beside 2 samples"),
-    ("cot_data.preprocess_data --input_path {bad}/answers.json", "record 0 has no 'target' as generate_data writes it"),
+    ("cot_data.preprocess_data --input_path {bad}/answers.json",
+     r"record 0 is not as generate_data writes it \('source': Field required\); make it again"),
     ("report --runs {bad}/record_list.jsonl", "line 2 is not a record in JSON; remove that line"),
     ("report --runs {bad}/record_without_fields.jsonl", "line 1 is an evaluation without 'time'; remove that line"),
     ("report --runs {bad}/record_latin1.jsonl", "line 1 is not a record in JSON"),
@@ -120,7 +121,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (SCORE + "{home}/pipe", "pipe: not a regular file .a pipe or a device.; name a file"),
     (SCORE + "good.json --lora_weights {home}/adapter", "--method liked-ratio reads no model"),
     ("base_model.export --base_model {home}/odd-dtype --lora_weights {home}/adapter --output_dir {home}/merged",
-     "config.json: dtype 'float8' is none that models are saved in; give --dtype"),
+     "config.json: unsupported dtype 'float8'; give --dtype"),
     (FIT + "{home}/code --embedding 1000000000", "--embedding 1000000000: must be at least 1 and at most 4096"),
 ]
 

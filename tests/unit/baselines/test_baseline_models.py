@@ -145,13 +145,13 @@ def test_robust_term_is_the_papers_formula():
         inner = sum(math.exp(p * x**2 / beta) for p, x in zip(propensity, s, strict=True))
         inner += math.exp(propensity[t] * (s[t] - 1) ** 2 / beta) - math.exp(propensity[t] * s[t] ** 2 / beta)
         total += math.log(inner)
-    made = propensities(np.array(targets), 7)
-    np.testing.assert_allclose(made, propensity, rtol=1e-6)
+    computed = propensities(np.array(targets), 7)
+    np.testing.assert_allclose(computed, propensity, rtol=1e-6)
     exact = torch.tensor(propensity, dtype=torch.float64)
-    found = robust_term(torch.tensor(scores), torch.tensor(targets), exact, beta)
-    assert float(found) == pytest.approx(total / 5, rel=1e-12)
-    assert float(robust_term(torch.empty(0, 7), torch.empty(0, dtype=torch.long), made, beta)) == 0
-    assert math.isfinite(robust_term(torch.full((1, 7), 40.0), torch.tensor([2]), made, beta))
+    term = robust_term(torch.tensor(scores), torch.tensor(targets), exact, beta)
+    assert float(term) == pytest.approx(total / 5, rel=1e-12)
+    assert float(robust_term(torch.empty(0, 7), torch.empty(0, dtype=torch.long), computed, beta)) == 0
+    assert math.isfinite(robust_term(torch.full((1, 7), 40.0), torch.tensor([2]), computed, beta))
 
 
 @pytest.mark.parametrize("name", ["GRU", "DROS"])
@@ -193,7 +193,7 @@ def test_dropout_disturbs_training_alone(name):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_training_learns_what_the_rows_hold_and_keeps_the_best_epoch(name):
-    """Labels follow from the target item alone; the kept weights are those of the best validation epoch."""
+    """Labels follow from the target item alone; the saved weights are those of the best validation epoch."""
     generator = np.random.default_rng(2)
     rows = 160
     targets = generator.integers(data.FIRST, 12, size=rows)

@@ -7,7 +7,7 @@ import pytest
 from conftest import command
 from teacher_server import source
 
-from benchmarks.candidates import made_up, plain
+from benchmarks.candidates import generate_histories, plain
 from cot_data import candidates
 from tlrec import paths
 from tlrec.errors import InputError
@@ -16,7 +16,7 @@ NETFLIX = paths.home_dir() / "instruction_data" / "netflix" / "train.json"
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_same_sets_in_the_same_order(seed, monkeypatch):
+def test_candidate_sets_equal_the_plain_rule(seed, monkeypatch):
     """With repeated titles, empty histories, histories that share nothing, many ties, and blocks of a few rows."""
     generator = np.random.default_rng(seed)
     rows = [[f"T{number}" for number in generator.integers(0, 25 if seed % 2 else 400, generator.integers(0, 12))]
@@ -26,28 +26,28 @@ def test_the_same_sets_in_the_same_order(seed, monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [[["A"]], [["A", "B"], ["A", "C"]], [[], ["A"]], [[], []]])
-def test_fewer_samples_than_neighbours(rows):
+def test_candidate_sets_of_fewer_samples_than_neighbours(rows):
     assert list(candidates.candidate_sets(rows)) == plain(rows)
 
 
-def test_sliding_windows():
-    rows = made_up(400, titles=600)
+def test_candidate_sets_of_sliding_windows():
+    rows = generate_histories(400, titles=600)
     assert list(candidates.candidate_sets(rows)) == plain(rows)
 
 
 @pytest.mark.skipif(not NETFLIX.is_file(), reason="needs instruction_data/netflix/train.json")
-def test_netflix():
+def test_candidate_sets_of_netflix():
     """The first 1,200 against the plain way; `python -m benchmarks.candidates` asserts all 5,164."""
     liked = candidates.liked_samples(NETFLIX)
     assert len(liked) == 5164 and {len(sample.history) for sample in liked} == {10}
     rows = [sample.history for sample in liked]
     assert list(candidates.candidate_sets(rows[:1200])) == plain(rows[:1200])
     sets = candidates.candidate_sets(rows)
-    inside = sum(sample.target in found for sample, found in zip(liked[:300], sets, strict=False))
+    inside = sum(sample.target in titles for sample, titles in zip(liked[:300], sets, strict=False))
     assert round(inside / 300, 2) == 0.84
 
 
-def test_only_liked_samples_with_a_target(tmp_path):
+def test_liked_samples_need_an_answer_and_a_target(tmp_path):
     path = tmp_path / "train.json"
     text = 'User Preference: "A (1990)", "B"\nUser Unpreference: "C"\nWhether the user will like the target movie "D"?'
     rows = [{"instruction": "i", "input": text, "output": answer} for answer in ("No.", "Yes.")]
@@ -61,7 +61,7 @@ def test_only_liked_samples_with_a_target(tmp_path):
         candidates.liked_samples(path)
 
 
-def test_the_benchmark_writes_its_record(tmp_path):
+def test_candidates_benchmark_writes_its_record(tmp_path):
     path = source(tmp_path, 60)
     command("-m", "benchmarks.candidates", "--source", path, "--made_up_histories", "80", "--repeats", "1",
             home=tmp_path)

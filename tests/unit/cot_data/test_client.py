@@ -1,29 +1,35 @@
-"""One request against a server that fails in every way a server fails."""
+"""TeacherClient and its ledger against a real server that plays every fault."""
 
 import asyncio
 import json
 import resource
+import subprocess
+import sys
 import time
 
 import pytest
-from teacher_server import FAULTS, KEY, answer, teacher
+from teacher_server import FAULTS, KEY, answer, completion, teacher
 
-from cot_data.client import BudgetExceeded, Pricing, RequestSettings, TeacherClient, key_and_address
+from cot_data.client import BudgetExceeded, Pricing, RequestSettings, TeacherClient, connect, key_and_address
 from cot_data.ledger import Ledger
+from cot_data.records import LedgerLine
 from cot_data.responses import SampleFailed
+from tlrec import paths
 from tlrec.errors import InputError
 
 PROMPT = 'Candidate movies: "A", "B"\nWatched movies: "C"\nStep 1. What matters?\nAnswer:'
 PRICES = Pricing(price_in=10, price_out=100)
+LINE = {"request": "a", "sample": 0, "step": 1, "model": "m", "answer": "A", "served_by": "m", "prompt_tokens": 1,
+        "completion_tokens": 1, "tokens_estimated": False, "cost": 0.0, "seconds": 0.1}
 
 
-def ask(server, path, money=PRICES, tries=3, prompts=(PROMPT,), timeout=0.8):
+def ask(server, path, pricing=PRICES, tries=3, prompts=(PROMPT,), timeout=0.8):
     """Answers of a new client on the ledger at `path`; one after another."""
 
     async def run():
         ledger = Ledger(path)
         client = TeacherClient(
-            RequestSettings("m", 0.2, 16, 1.0, 0), ledger, money, KEY, server.address, tries, timeout, 0.01
+            RequestSettings("m", 0.2, 16, 1.0, 0), ledger, pricing, connect(KEY, server.address, timeout), tries, 0.01
         )
         try:
             return [await client.answer(number, 1, prompt) for number, prompt in enumerate(prompts)]
@@ -34,13 +40,13 @@ def ask(server, path, money=PRICES, tries=3, prompts=(PROMPT,), timeout=0.8):
     return asyncio.run(run())
 
 
-def test_no_room_leaves_no_part_of_an_answer(tmp_path):
-    """A write that stops in the middle is taken back, so that the next answer is a line of its own."""
+def test_append_on_a_full_disk_writes_no_part_of_a_line(tmp_path):
+    """An incomplete write is undone, so that the next answer is a line of its own."""
     ledger, soft = Ledger(tmp_path / "answers.jsonl"), resource.getrlimit(resource.RLIMIT_FSIZE)
-    one, two, three = ({"answer": letter * 800, "request": letter, "cost": 0} for letter in "abc")
+    one, two, three = (LedgerLine(**LINE | {"answer": letter * 800, "request": letter}) for letter in "abc")
     try:
         asyncio.run(ledger.append(one))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, soft[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1100, soft[1]))
         with pytest.raises(InputError, match="answers.jsonl: File too large"):
             asyncio.run(ledger.append(two))
         resource.setrlimit(resource.RLIMIT_FSIZE, soft)
@@ -48,20 +54,24 @@ def test_no_room_leaves_no_part_of_an_answer(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, soft)
         ledger.close()
-    assert records(ledger.path) == [one, three]
-    again = Ledger(ledger.path)
-    assert again.get("a") and again.get("c") and not again.get("b")
-    again.close()
+    assert records(ledger.path) == [one.model_dump(), three.model_dump()]
+    ledger = Ledger(ledger.path)
+    assert ledger.get("a") and ledger.get("c") and not ledger.get("b")
+    ledger.close()
 
 
-@pytest.mark.parametrize("line", ['{"answer": null, "request": "a", "cost": NaN}', '{"answer": "A", "request": "a", '
-                                  '"cost": -100}', '{"answer": 1, "request": "a", "cost": 0}', "[" * 5000,
-                                  '{"answer": "A", "request": "a", "cost": 1%s}' % ("0" * 400)])
-def test_a_line_that_is_no_answer_is_named(tmp_path, line):
+@pytest.mark.parametrize(("line", "field"), [
+    (json.dumps(LINE | {"cost": float("nan")}), "'cost'"), (json.dumps(LINE | {"cost": -100}), "'cost'"),
+    (json.dumps(LINE | {"cost": 10**9}), "'cost'"), (json.dumps(LINE | {"cost": 10**400}), "'cost'"),
+    (json.dumps(LINE | {"answer": 1}), "'answer'"), ("{}", "'request': Field required"), ("[" * 5000, "JSON"),
+])
+def test_an_invalid_ledger_line_is_named(tmp_path, line, field):
     """Above all one that would make --max_cost count wrongly."""
-    (tmp_path / "answers.jsonl").write_text(line + "\n")
-    with pytest.raises(InputError, match="answers.jsonl: line 1 is no answer; remove that line"):
-        Ledger(tmp_path / "answers.jsonl")
+    (tmp_path / "answers.jsonl").write_text(json.dumps(LINE) + "\n" + line + "\n")
+    for _ in range(2):  # a refusal frees the lock
+        with pytest.raises(InputError, match="answers.jsonl: line 2 is not a valid .*; remove that line") as error:
+            Ledger(tmp_path / "answers.jsonl")
+        assert field in str(error.value)
 
 
 def records(path):
@@ -69,7 +79,7 @@ def records(path):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_followed_by_the_answer(tmp_path, fault):
+def test_answer_retries_after_a_fault(tmp_path, fault):
     with teacher(share=1, faults=(fault,)) as server:
         began = time.monotonic()
         assert ask(server, tmp_path / "a.jsonl") == [answer(PROMPT)]
@@ -77,15 +87,15 @@ def test_a_fault_is_followed_by_the_answer(tmp_path, fault):
         if fault == "429":
             assert time.monotonic() - began >= 1  # Retry-After
         assert ask(server, tmp_path / "a.jsonl") == [answer(PROMPT)] and server.requests == 2  # not asked again
-    kept = records(tmp_path / "a.jsonl")
+    lines = records(tmp_path / "a.jsonl")
     paid_for_nothing = fault in ("empty", "no choices", "filter")
-    assert [record["answer"] for record in kept] == [None] * paid_for_nothing + [answer(PROMPT)]
-    assert kept[-1]["cost"] == pytest.approx((100 * 10 + 10 * 100) / 1e6) and kept[-1]["model"] == "m"
-    assert (kept[-1]["prompt_tokens"], kept[-1]["completion_tokens"]) == (100, 10)
+    assert [record["answer"] for record in lines] == [None] * paid_for_nothing + [answer(PROMPT)]
+    assert lines[-1]["cost"] == pytest.approx((100 * 10 + 10 * 100) / 1e6) and lines[-1]["model"] == "m"
+    assert (lines[-1]["prompt_tokens"], lines[-1]["completion_tokens"]) == (100, 10)
 
 
 @pytest.mark.parametrize("fault", ["500", "cut", "not json", "hang"])
-def test_given_up_after_as_many_tries(tmp_path, fault):
+def test_answer_fails_after_the_last_try(tmp_path, fault):
     with teacher(always=fault) as server:
         with pytest.raises(SampleFailed, match="2 tries"):
             ask(server, tmp_path / "a.jsonl", tries=2, timeout=0.3)
@@ -96,21 +106,21 @@ def test_given_up_after_as_many_tries(tmp_path, fault):
     ("401", InputError, "401: the key is rejected"), ("404", InputError, "404: the server does not know"),
     ("quota", InputError, "429: the quota is empty"), ("400", SampleFailed, "400: the server refuses"),
 ])
-def test_no_second_try_where_it_is_useless(tmp_path, fault, error, message):
+def test_answer_does_not_retry_a_fatal_status(tmp_path, fault, error, message):
     with teacher(always=fault) as server:
         with pytest.raises(error, match=message) as caught:
             ask(server, tmp_path / "a.jsonl")
         assert server.requests == 1 and KEY not in str(caught.value) and "127.0.0.1" not in str(caught.value)
 
 
-def test_nobody_listens(tmp_path):
+def test_answer_fails_where_nobody_listens(tmp_path):
     with teacher() as server:
         pass
     with pytest.raises(SampleFailed, match="the connection failed, 2 tries"):
         ask(server, tmp_path / "a.jsonl", tries=2)
 
 
-def test_the_limit_is_never_passed(tmp_path):
+def test_the_budget_is_never_exceeded(tmp_path):
     limit = Pricing(10, 100, limit=0.005)
     with teacher() as server:
         with pytest.raises(BudgetExceeded):
@@ -122,23 +132,44 @@ def test_the_limit_is_never_passed(tmp_path):
         assert server.requests == 2
 
 
-def test_an_unfinished_line_is_cut_off_and_a_broken_one_named(tmp_path):
+def test_an_incomplete_last_line_is_cut_off_and_an_invalid_one_named(tmp_path):
     path = tmp_path / "a.jsonl"
     with teacher() as server:
         ask(server, path)
-        whole = path.read_bytes()
-        path.write_bytes(whole + whole[:40])
-        assert ask(server, path) == [answer(PROMPT)] and path.read_bytes() == whole and server.requests == 1
-    path.write_bytes(whole + b"{}\n")
-    with pytest.raises(InputError, match="line 2 is no answer"):
+        complete = path.read_bytes()
+        path.write_bytes(complete + complete[:40])
+        assert ask(server, path) == [answer(PROMPT)] and path.read_bytes() == complete and server.requests == 1
+    path.write_bytes(complete + b"{}\n")
+    with pytest.raises(InputError, match="line 2 is not a valid answer"):
         Ledger(path)
 
 
-def test_one_writer_at_a_time(tmp_path):
-    first = Ledger(tmp_path / "a.jsonl")
-    with pytest.raises(InputError, match="another run is writing"):
-        Ledger(tmp_path / "a.jsonl")
+def test_a_ledger_has_one_writer_until_it_closes_or_its_process_dies(tmp_path):
+    path = tmp_path / "a.jsonl"
+    first = Ledger(path)
+    with pytest.raises(InputError, match="another run is writing its answers"):
+        Ledger(path)
     first.close()
+    code = (f"import pathlib, time; from cot_data.ledger import Ledger; ledger = Ledger(pathlib.Path({str(path)!r})); "
+            "print('open', flush=True); time.sleep(60)")
+    other = subprocess.Popen([sys.executable, "-c", code],
+                             cwd=paths.ROOT, stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"open\n"
+    with pytest.raises(InputError, match="another run is writing its answers"):
+        Ledger(path)
+    other.kill()
+    other.wait()
+    Ledger(path).close()
+
+
+def test_a_reply_with_unusual_fields_is_still_kept(tmp_path):
+    """Half a surrogate pair as the model's name, and counts that are not numbers, are valid JSON."""
+    with teacher() as server:
+        reply = completion(answer(PROMPT)) | {"model": "\ud800", "usage": {"prompt_tokens": True}}
+        server.completion = lambda prompt: reply
+        assert ask(server, tmp_path / "a.jsonl") == [answer(PROMPT)]
+    (line,) = records(tmp_path / "a.jsonl")
+    assert line["served_by"] == "?" and line["tokens_estimated"] and line["cost"] > 0
 
 
 def test_key_and_address_come_from_the_environment(monkeypatch):
@@ -149,7 +180,7 @@ def test_key_and_address_come_from_the_environment(monkeypatch):
     with pytest.raises(InputError, match="OPENAI_BASE_URL is not set"):
         key_and_address(local=True)
     monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\nX-Other: 1")
-    with pytest.raises(InputError, match="characters that no key has") as caught:
+    with pytest.raises(InputError, match="contains invalid characters") as caught:
         key_and_address(local=False)
     assert KEY not in str(caught.value)
     monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")

@@ -8,33 +8,33 @@ from cot_data.candidates import Liked
 FILMS = ["It", "Heat (1995)", "Alien - The Cut", "The Cut", 'Say "No"', "Dr. No."]
 
 
-def job(target="It", noun="movie"):
+def example(target="It", noun="movie"):
     return prompts.CotExample(0, 0, noun, target, FILMS, ["Jaws", "Up"])
 
 
-def test_each_prompt_ends_in_a_line_for_the_answer():
-    first, second, third = (prompts.prompt(job(), ["One. ", "Two."][:count]) for count in range(3))
+def test_prompt_ends_in_a_line_for_the_answer():
+    first, second, third = (prompts.prompt(example(), ["One. ", "Two."][:count]) for count in range(3))
     assert first.startswith('Candidate movies: "It", "Heat (1995)"') and '\nWatched movies: "Jaws", "Up"\n' in first
     assert all(text.endswith("\nAnswer:") for text in (first, second, third))
     assert second.startswith(first + " One.\nStep 2.") and third.startswith(second + " Two.\nStep 3.")
-    assert "Read books: " in prompts.prompt(job(noun="book"), []) and "movie" not in prompts.prompt(
-        job(noun="book"), []
+    assert "Read books: " in prompts.prompt(example(noun="book"), []) and "movie" not in prompts.prompt(
+        example(noun="book"), []
     )
 
 
-def test_the_history_is_reversed_and_the_candidates_are_shuffled_by_seed_and_sample():
+def test_cot_examples_reverse_the_history_and_shuffle_candidates_by_seed_and_sample():
     history = [f"H{number}" for number in range(10)]
     liked = [Liked(number, "movie", history[:9] + [f"C{number}"], "C0") for number in range(12)]
     again, other = list(prompts.cot_examples(liked, 0)), list(prompts.cot_examples(liked, 1))
     assert (
         again == list(prompts.cot_examples(liked, 0)) and again[0].watched[0] == "C1" and again[0].watched[-1] == "H0"
     )
-    assert [j.candidates for j in again] != [j.candidates for j in other]
-    assert [sorted(j.candidates) for j in again] == [sorted(j.candidates) for j in other]
-    assert 0 not in [j.sample for j in again]  # its target stands in its own history
+    assert [e.candidates for e in again] != [e.candidates for e in other]
+    assert [sorted(e.candidates) for e in again] == [sorted(e.candidates) for e in other]
+    assert 0 not in [e.sample for e in again]  # its target stands in its own history
 
 
-@pytest.mark.parametrize(("line", "found"), [
+@pytest.mark.parametrize(("line", "recommended"), [
     ("1. Jaws - It", ["It"]),
     ('2) "Jaws" - "heat (1995)".', ["Heat (1995)"]),
     ("3. [Up — It]", ["It"]),
@@ -49,24 +49,24 @@ def test_the_history_is_reversed_and_the_candidates_are_shuffled_by_seed_and_sam
     ("1. Jaws - Spirit", []),
     ("", []),
 ])
-def test_whole_titles(line, found):
-    assert prompts.recommended(line, FILMS) == found
+def test_recommended_finds_exact_titles(line, recommended):
+    assert prompts.recommended(line, FILMS) == recommended
 
 
-@pytest.mark.parametrize(("line", "found"), [
+@pytest.mark.parametrize(("line", "recommended"), [
     ("1. Jaws - It", ["It"]), ("1. Jaws - IT.", ["IT."]), ("1. Jaws - iT", ["It", "IT."]),
     ("1. 'Jaws' - 'It',", ["It"]), ("1. Jaws \u2212 It;", ["It"]),
 ])
-def test_titles_that_differ_in_capitals_or_marks_alone(line, found):
-    assert prompts.recommended(line, ["It", "IT.", "Up"]) == found
+def test_recommended_prefers_the_exact_spelling(line, recommended):
+    assert prompts.recommended(line, ["It", "IT.", "Up"]) == recommended
 
 
-def test_ten_recommendations_count():
+def test_recommended_takes_the_first_ten():
     films = [f"Film {number}" for number in range(19)]
     answer = "\n".join(f"{number}. Jaws - {title}" for number, title in enumerate(films, 1))
     assert prompts.recommended(answer, films) == films[:10]
 
 
-def test_the_published_rule_finds_it_anywhere():
-    assert prompts.hits("1. Jaws - Spirit\n2. It is fun", job()) == (False, True)
-    assert prompts.hits("1. Jaws - The Cut\n2. Up - It", job()) == (True, True)
+def test_hits_by_exact_title_and_anywhere_in_the_text():
+    assert prompts.hits("1. Jaws - Spirit\n2. It is fun", example()) == (False, True)
+    assert prompts.hits("1. Jaws - The Cut\n2. Up - It", example()) == (True, True)

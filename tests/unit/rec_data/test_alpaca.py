@@ -16,17 +16,17 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-def test_records_go_in_as_they_are(home, tmp_path, capsys):
+def test_alpaca_keeps_records_with_an_output(home, tmp_path, capsys):
     path = tmp_path / "alpaca.json"
     path.write_text(json.dumps([GOOD, GOOD | {"output": " "}, GOOD | {"input": " x\n"}]))
     alpaca.main(str(path))
-    place = home / "instruction_data" / "alpaca"
-    assert sorted(file.name for file in place.iterdir()) == ["dataset.json", "train.json"]
+    folder = home / "instruction_data" / "alpaca"
+    assert sorted(file.name for file in folder.iterdir()) == ["dataset.json", "train.json"]
     expected = [{name: GOOD[name] for name in ("instruction", "input", "output")}] * 2
     expected[1] = expected[1] | {"input": " x\n"}
-    assert (place / "train.json").read_text() == json.dumps(expected, indent=4)
-    assert len(samples.read_samples(place / "train.json", answers_only=False)) == 2
-    record = json.loads((place / "dataset.json").read_text())
+    assert (folder / "train.json").read_text() == json.dumps(expected, indent=4)
+    assert len(samples.read_samples(folder / "train.json", answers_only=False)) == 2
+    record = json.loads((folder / "dataset.json").read_text())
     assert record["dropped"] == {"records without an output": 1} and record["users"] is None
     assert record["sources"]["alpaca.json"]["sha256"] == files.sha256(path)
 
@@ -49,7 +49,7 @@ def test_bad_files_are_refused_and_nothing_is_written(home, tmp_path, content, m
     assert "alpaca.json" in str(error.value) and not list(home.rglob("*.json"))
 
 
-def test_without_network_one_line_names_the_cure(home, monkeypatch):
+def test_alpaca_without_network_names_the_remedy(home, monkeypatch):
     import datasets
 
     def unreachable(*_, **__):
@@ -60,7 +60,7 @@ def test_without_network_one_line_names_the_cure(home, monkeypatch):
         alpaca.main()
 
 
-def test_the_downloaded_form_is_the_local_one(home, tmp_path, monkeypatch):
+def test_alpaca_downloads_the_same_records(home, tmp_path, monkeypatch):
     import datasets
 
     rows = [{name: GOOD[name] for name in ("output", "input", "instruction")}] * 3

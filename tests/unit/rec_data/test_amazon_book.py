@@ -49,12 +49,12 @@ BOOKS = [
 
 
 def result(home):
-    place = home / "instruction_data" / "amazon-book"
+    folder = home / "instruction_data" / "amazon-book"
     rows, samples = [], []
     for name in ("train", "valid", "test"):
-        rows += list(csv.DictReader(open(place / f"{name}.csv", newline="", encoding="utf-8")))
-        samples += json.loads((place / f"{name}.json").read_text())
-    return rows, samples, json.loads((place / "dataset.json").read_text())
+        rows += list(csv.DictReader(open(folder / f"{name}.csv", newline="", encoding="utf-8")))
+        samples += json.loads((folder / f"{name}.json").read_text())
+    return rows, samples, json.loads((folder / "dataset.json").read_text())
 
 
 def many(count=12, user="U"):
@@ -63,7 +63,7 @@ def many(count=12, user="U"):
     return [review(f"B{n}", f"T{n}", f"{user}{u}", time=str(1_000_000_000 + n)) for u, n in pairs]
 
 
-def test_rules(home, tmp_path, capsys):
+def test_amazon_book_rules(home, tmp_path, capsys):
     mine = [review(f"B{n}", f"T{n}", "Z", time=str(1_000_000_000 + n)) for n in range(8)]
     mine += [
         review("B8", "T8", "Z", "4.9", "999999999"),  # earlier as a number, later as text; 4.9 is 4, a dislike
@@ -92,7 +92,7 @@ def test_rules(home, tmp_path, capsys):
     assert "differs from the published file" in capsys.readouterr().out
 
 
-def test_authors_are_a_list_without_its_ends(home, tmp_path):
+def test_authors_lose_the_brackets_of_their_list(home, tmp_path):
     reviews = [review(item, "Ünder" if item == "B11" else title, *rest[1:2], *rest[4:6])
                for item, title, *rest in many(6)]
     amazon_book.main(put(tmp_path / "raw", reviews, BOOKS))
@@ -100,7 +100,7 @@ def test_authors_are_a_list_without_its_ends(home, tmp_path):
     assert samples[-1]["input"].endswith("""the target book "Ünder" written by Émile Zola', 'Åse Bø?""")
 
 
-def test_an_archive_will_do_and_a_cut_one_is_refused(home, tmp_path):
+def test_amazon_book_reads_an_archive_and_refuses_a_truncated_one(home, tmp_path):
     folder = tmp_path / "raw"
     put(folder, many(), BOOKS)
     archive = tmp_path / "raw.zip"

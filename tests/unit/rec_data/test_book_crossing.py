@@ -63,10 +63,10 @@ RATINGS = [
 ]
 
 
-def test_rules(home, tmp_path, capsys):
+def test_book_crossing_rules(home, tmp_path, capsys):
     book_crossing.main(put(tmp_path / "raw", RATINGS))
-    said = capsys.readouterr().out
-    assert "shuffled with seed 42" in said and "cannot be built again" in said
+    output = capsys.readouterr().out
+    assert "shuffled with seed 42" in output and "cannot be reproduced" in output
     by_user, record = result(home)
     assert set(by_user) == {f"u{n}" for n in range(12)} | {"many", "odd"}
     order = list(range(25))
@@ -103,14 +103,14 @@ def test_rules(home, tmp_path, capsys):
     assert [record["splits"][name]["rows"] for name in ("train", "valid", "test")] == [11, 1, 2]
 
 
-def test_implicit_ratings_can_be_left_out(home, tmp_path):
+def test_drop_implicit_leaves_out_ratings_of_zero(home, tmp_path):
     book_crossing.main(put(tmp_path / "raw", RATINGS), drop_implicit=True)
     by_user, record = result(home)
     assert "odd" not in by_user  # three explicit ratings remain
     assert record["dropped"]["implicit ratings (0)"] == 4 and "ratings of 0 left out" in record["rules"][0]
 
 
-def test_the_seed_decides_the_split_and_nothing_else(home, tmp_path):
+def test_the_seed_changes_only_the_split(home, tmp_path):
     raw_dir = put(tmp_path / "raw", RATINGS)
     book_crossing.main(raw_dir)
     first, record = result(home)
@@ -121,7 +121,7 @@ def test_the_seed_decides_the_split_and_nothing_else(home, tmp_path):
     assert second == first and list(second) != list(first) and "seed(1)" in other["rules"][4]
 
 
-def test_where_the_published_files_belong(home, tmp_path, monkeypatch):
+def test_book_crossing_does_not_replace_published_files(home, tmp_path, monkeypatch):
     raw_dir = put(tmp_path / "raw", RATINGS)
     book_crossing.main(raw_dir, output_dir="rec_data/book")
     record = provenance.read_dataset_record(home / "rec_data" / "book")

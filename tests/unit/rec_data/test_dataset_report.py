@@ -39,7 +39,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_cells(home):
+def test_cells_of_splits_and_sources(home):
     target, source = dataset_report.Dataset("rec_data/movie/"), dataset_report.Dataset("instruction_data/other")
     train, test = (dataset_report.within(target, split, None, 512) for split in ("train", "test"))
     assert train == {
@@ -75,7 +75,7 @@ def make_tokenizer(folder):
     return folder
 
 
-def test_the_command(home):
+def test_dataset_report_prints_its_table(home):
     make_tokenizer(home / "model")
     command = [
         sys.executable,
@@ -109,7 +109,7 @@ def test_the_command(home):
     assert subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT).returncode == 0
 
 
-def test_what_is_refused(home, monkeypatch):
+def test_dataset_report_refuses_missing_data(home, monkeypatch):
     with pytest.raises(InputError, match="no train.json, valid.json or test.json"):
         dataset_report.Dataset("rec_data/nothing")
     with pytest.raises(InputError, match="no tokenizer.json or tokenizer.model"):

@@ -29,7 +29,7 @@ def put(folder, users=200, items=120, titles=None):
     return folder
 
 
-def test_two_domains_that_share_no_user_and_a_record_of_each(home, tmp_path, capsys):
+def test_movielens_builds_two_domains_without_a_common_user(home, tmp_path, capsys):
     movielens.main(str(put(tmp_path / "raw")))
     target, source = (
         provenance.read_dataset_record(home / name) for name in ("rec_data/movie", "instruction_data/movielens")
@@ -49,23 +49,23 @@ def test_two_domains_that_share_no_user_and_a_record_of_each(home, tmp_path, cap
     assert '"Film, The ' in json.loads((home / "rec_data/movie/test.json").read_text())[0]["input"]
 
 
-def test_what_is_there_is_kept_and_what_is_missing_is_made(home, tmp_path, capsys, monkeypatch):
+def test_movielens_keeps_existing_data_and_builds_missing_files(home, tmp_path, capsys, monkeypatch):
     raw_dir = str(put(tmp_path / "raw"))
     loaded = movielens.load(raw_dir)
     monkeypatch.setattr(movielens, "load", lambda given: loaded)
     folder = home / "rec_data/movie"
     movielens.main(folder="rec_data/movie")
     assert not (home / "instruction_data").exists()
-    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    contents = {path.name: path.read_bytes() for path in folder.iterdir()}
     for missing in (["test.csv", "dataset.json"], ["test.csv", "valid.json", "dataset.json"], ["train.json"]):
         for name in missing:
             (folder / name).unlink()
         movielens.main(folder="rec_data/movie")
-        assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == contents
     monkeypatch.setattr(movielens, "load", lambda given: pytest.fail("not needed"))
     movielens.main(folder="rec_data/movie")
     assert "rec_data/movie: already here, as its dataset.json says" in capsys.readouterr().out
-    mine = json.dumps(json.loads(whole["test.json"])[:5])
+    mine = json.dumps(json.loads(contents["test.json"])[:5])
     (folder / "test.json").write_text(mine)
     movielens.main(folder="rec_data/movie")
     (folder / "dataset.json").unlink()
@@ -78,7 +78,7 @@ def test_what_is_there_is_kept_and_what_is_missing_is_made(home, tmp_path, capsy
     assert (folder / "test.json").read_text() == mine and not (folder / "valid.json").exists()
 
 
-def test_recboles_titles_get_their_year_back():
+def test_read_recbole_joins_titles_and_years():
     data = io.StringIO("user_id:token\titem_id:token\trating:float\ttimestamp:float\n7\t1\t4\t5\n")
     items = io.StringIO("item_id\tmovie_title\trelease_year\tclass\n1\tFilm, The\t1990\tDrama\n2\tunknown\t\tx\n")
     interactions, titles = movielens.read_recbole(data, items)
@@ -86,7 +86,7 @@ def test_recboles_titles_get_their_year_back():
     assert interactions.values.tolist() == [["7", "1", "4", "5"]]
 
 
-def test_the_published_movie_files_byte_for_byte(home):
+def test_movielens_builds_the_published_movie_files(home):
     package = download.download_wheel(*movielens.RECBOLE)
     interactions, titles, _ = movielens._load(
         RawFiles(package), "ml-100k.inter", "ml-100k.item", movielens.read_recbole)

@@ -52,11 +52,11 @@ def raw_dir(tmp_path):
 
 
 def written(home):
-    place = home / "instruction_data" / "netflix"
-    return {path.name: path for path in place.iterdir()} if place.exists() else {}
+    folder = home / "instruction_data" / "netflix"
+    return {path.name: path for path in folder.iterdir()} if folder.exists() else {}
 
 
-def test_titles(raw_dir):
+def test_read_titles_of_unusual_lines(raw_dir):
     titles = netflix.read_titles(RawFiles(raw_dir), "movie_titles.csv")
     assert titles == {
         1: "Dinosaur Planet (2003)",
@@ -74,10 +74,10 @@ def test_titles(raw_dir):
     }
 
 
-def test_the_whole_way(home, raw_dir, capsys):
+def test_netflix_builds_samples_and_record(home, raw_dir, capsys):
     netflix.main(str(raw_dir))
-    said = capsys.readouterr().out
-    assert "differs from the published file: git blob id" in said
+    output = capsys.readouterr().out
+    assert "differs from the published file: git blob id" in output
     files = written(home)
     assert sorted(files) == sorted(
         ["dataset.json", "item_mapping.csv", *(f"{s}.{v}" for s in ("train", "valid", "test") for v in ("json", "csv"))]
@@ -104,7 +104,7 @@ def test_the_whole_way(home, raw_dir, capsys):
     assert files["item_mapping.csv"].read_bytes().splitlines()[4] == b'4,"Paula\'s ""Get Up"" & Dance (1994)"'
 
 
-def test_all_files_are_one_stream_and_windows_line_ends_do_not_matter(home, raw_dir):
+def test_netflix_reads_all_files_as_one_with_any_line_ends(home, raw_dir):
     netflix.main(str(raw_dir))
     before = {name: path.read_bytes() for name, path in written(home).items() if name != "dataset.json"}
     lines = (raw_dir / "combined_data_1.txt").read_text().splitlines()
@@ -117,13 +117,13 @@ def test_all_files_are_one_stream_and_windows_line_ends_do_not_matter(home, raw_
 
 
 @pytest.mark.parametrize("block", [30, 64, 1000])
-def test_blocks_may_end_anywhere(raw_dir, monkeypatch, block):
-    whole = netflix_ratings.read_ratings(RawFiles(raw_dir), ["combined_data_1.txt"])
+def test_read_ratings_is_independent_of_the_block_size(raw_dir, monkeypatch, block):
+    complete = netflix_ratings.read_ratings(RawFiles(raw_dir), ["combined_data_1.txt"])
     monkeypatch.setattr(netflix_ratings, "BLOCK", block)
     pieces = netflix_ratings.read_ratings(RawFiles(raw_dir), ["combined_data_1.txt"])
-    assert all(np.array_equal(a, b) for a, b in zip(whole, pieces, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(complete, pieces, strict=True))
     lines = (raw_dir / "combined_data_1.txt").read_text().splitlines()
-    assert len(whole.users) == sum(not line.endswith(":") for line in lines)
+    assert len(complete.users) == sum(not line.endswith(":") for line in lines)
 
 
 @pytest.mark.parametrize(

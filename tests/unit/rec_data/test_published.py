@@ -28,7 +28,7 @@ def server():
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def target(tmp_path, monkeypatch):
     """Where the file belongs, under an empty home and a catalogue that knows CONTENT."""
     blob = files.git_digest(tmp_path / "none", len(CONTENT))
     blob.update(CONTENT)
@@ -40,8 +40,8 @@ def place(tmp_path, monkeypatch):
     return paths.home_dir() / NAME
 
 
-def only(place: Path) -> list[str]:
-    return sorted(path.name for path in place.parent.iterdir())
+def file_names(target: Path) -> list[str]:
+    return sorted(path.name for path in target.parent.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -59,103 +59,103 @@ def only(place: Path) -> list[str]:
         ["stalls", "good"],
     ],
 )
-def test_the_whole_file_arrives(server, place, behaviour):
+def test_fetch_downloads_the_complete_file(server, target, behaviour):
     server.behaviour += behaviour
-    said = published.fetch(NAME, None, server.base, timeout=0.5)
-    assert "byte-identical" in said and server.base in said
-    assert place.read_bytes() == CONTENT and only(place) == ["valid.json"]
+    message = published.fetch(NAME, None, server.base, timeout=0.5)
+    assert "byte-identical" in message and server.base in message
+    assert target.read_bytes() == CONTENT and file_names(target) == ["valid.json"]
     commit = published.REPOSITORIES["TLRec"]["commit"]
     assert server.seen[0] == (f"/ljy2222/TLRec/{commit}/{NAME}", None)
 
 
-def test_size_unknown_to_the_catalogue(server, place):
+def test_fetch_of_a_file_of_unknown_size(server, target):
     del published.CATALOGUE[NAME]["bytes"]
     server.behaviour += ["cut", "no-length"]
     published.fetch(NAME, None, server.base)
-    assert place.read_bytes() == CONTENT
+    assert target.read_bytes() == CONTENT
 
 
-def test_an_interrupted_download_is_continued_by_the_next_run(server, place):
+def test_fetch_resumes_an_interrupted_download(server, target):
     server.behaviour += ["cut"] + ["503"] * (download.MAX_ATTEMPTS - 1)
     with pytest.raises(InputError, match=r"missing .*503"):
         published.fetch(NAME, None, server.base)
-    assert not place.exists() and only(place) == ["valid.json.partial"]
-    half = (place.parent / "valid.json.partial").stat().st_size
+    assert not target.exists() and file_names(target) == ["valid.json.partial"]
+    half = (target.parent / "valid.json.partial").stat().st_size
     assert 0 < half < len(CONTENT)
     server.seen.clear()
     published.fetch(NAME, None, server.base)
-    assert place.read_bytes() == CONTENT and only(place) == ["valid.json"]
+    assert target.read_bytes() == CONTENT and file_names(target) == ["valid.json"]
     assert [asked for _, asked in server.seen] == [f"bytes={half}-"]
 
 
 @pytest.mark.parametrize("part", [b"x" * 100, b"x" * len(CONTENT), b"x" * (len(CONTENT) + 10)])
-def test_a_part_of_another_file_is_thrown_away(server, place, part):
-    place.parent.mkdir(parents=True)
-    (place.parent / "valid.json.partial").write_bytes(part)
+def test_fetch_discards_a_part_of_another_file(server, target, part):
+    target.parent.mkdir(parents=True)
+    (target.parent / "valid.json.partial").write_bytes(part)
     published.fetch(NAME, None, server.base)
-    assert place.read_bytes() == CONTENT
+    assert target.read_bytes() == CONTENT
 
 
-def test_wrong_content_is_refused_by_its_id(server, place):
+def test_fetch_refuses_wrong_content_by_its_id(server, target):
     server.behaviour += ["wrong"]
     with pytest.raises(InputError) as error:
         published.fetch(NAME, None, server.base)
-    wrong = place.parent / "probe"
+    wrong = target.parent / "probe"
     wrong.write_bytes(CONTENT.replace(b"Yes.", b"No!!"))
     assert files.git_blob_id(wrong) in str(error.value)
     assert published.CATALOGUE[NAME]["blob"] in str(error.value)
     wrong.unlink()
-    assert only(place) == []
+    assert file_names(target) == []
 
 
 @pytest.mark.parametrize(("status", "requests"), [("404", 1), ("403", 1), ("503", download.MAX_ATTEMPTS)])
-def test_failures_name_the_file_and_three_cures(server, place, status, requests):
+def test_fetch_failure_names_the_file_and_three_remedies(server, target, status, requests):
     server.behaviour += [status] * requests
     with pytest.raises(InputError) as error:
         published.fetch(NAME, None, server.base)
-    said = str(error.value)
-    assert "\n" not in said and status in said and str(place) in said
-    assert all(cure in said for cure in ("download", "TLREC_MIRROR", "rec_data.book_crossing --raw_dir"))
-    assert len(server.seen) == requests and only(place) == []
+    message = str(error.value)
+    assert "\n" not in message and status in message and str(target) in message
+    assert all(remedy in message for remedy in ("download", "TLREC_MIRROR", "rec_data.book_crossing --raw_dir"))
+    assert len(server.seen) == requests and file_names(target) == []
 
 
-def test_what_is_there_and_right_is_skipped_and_what_is_damaged_is_replaced(server, place):
+def test_fetch_skips_a_valid_file_and_replaces_a_damaged_one(server, target):
     published.fetch(NAME, None, server.base)
     server.seen.clear()
     assert "already here" in published.fetch(NAME, None, server.base)
     assert server.seen == []
-    place.write_bytes(CONTENT[:-5])
+    target.write_bytes(CONTENT[:-5])
     published.fetch(NAME, None, server.base)
-    assert place.read_bytes() == CONTENT
+    assert target.read_bytes() == CONTENT
     published.complete("rec_data/book")
-    place.write_bytes(CONTENT + b"\n")  # still readable, but it was fetched once and has changed since
+    target.write_bytes(CONTENT + b"\n")  # still readable, but it was fetched once and has changed since
     published.fetch(NAME, None, server.base)
-    assert place.read_bytes() == CONTENT
+    assert target.read_bytes() == CONTENT
 
 
-def test_what_the_user_put_there_is_kept(server, place):
-    place.parent.mkdir(parents=True)
-    place.write_text(json.dumps(SAMPLES[:3]))
-    said = published.fetch(NAME, None, server.base)
-    assert "kept as your own data" in said and files.git_blob_id(place) in said and server.seen == []
+def test_fetch_keeps_the_users_own_file(server, target):
+    target.parent.mkdir(parents=True)
+    target.write_text(json.dumps(SAMPLES[:3]))
+    message = published.fetch(NAME, None, server.base)
+    assert "kept as your own data" in message and files.git_blob_id(target) in message and server.seen == []
     published.complete("rec_data/book")
-    assert len(json.loads(place.read_text())) == 3 and only(place) == ["valid.json"]
+    assert len(json.loads(target.read_text())) == 3 and file_names(target) == ["valid.json"]
 
 
-def test_two_at_a_time_make_one_download(server, place):
+def test_two_concurrent_downloads_send_one_request(server, target):
     server.behaviour += ["slow"]
-    place.parent.mkdir(parents=True)
-    wanted = f"{server.base}/x", place, published.CATALOGUE[NAME]["blob"]
+    target.parent.mkdir(parents=True)
+    wanted = f"{server.base}/x", target, published.CATALOGUE[NAME]["blob"]
     both = [threading.Thread(target=download.download_url, args=wanted) for _ in range(2)]
     for thread in both:
         thread.start()
     for thread in both:
         thread.join()
-    assert len(server.seen) == 1 and place.read_bytes() == CONTENT
+    assert len(server.seen) == 1 and target.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("new", ["http://raw.githubusercontent.com/file", "https://example.org/file"])
-def test_redirects_stay_with_https_and_with_our_hosts(new):
+def test_redirects_stay_on_https_and_known_hosts(new):
     handler = download.SafeRedirects()
     request = download.urllib.request.Request("https://raw.githubusercontent.com/file")
     with pytest.raises(download.urllib.error.URLError, match="not followed"):
@@ -163,51 +163,51 @@ def test_redirects_stay_with_https_and_with_our_hosts(new):
     assert handler.redirect_request(request, None, 302, "Found", {}, "https://files.grouplens.org/file")
 
 
-def test_what_is_no_address_is_one_line(place):
+def test_fetch_refuses_an_invalid_url(target):
     with pytest.raises(InputError, match="unknown url type"):
         published.fetch(NAME, None, "")
 
 
-def test_mirror_in_the_layout_of_the_repository(place, tmp_path):
-    published.CATALOGUE[NAME]["path"] = "old/place.json"
+def test_fetch_from_a_mirror_in_the_layout_of_the_repository(target, tmp_path):
+    published.CATALOGUE[NAME]["path"] = "old/target.json"
     mirror = tmp_path / "mirror"
     (mirror / "old").mkdir(parents=True)
-    (mirror / "old" / "place.json").write_bytes(CONTENT)
+    (mirror / "old" / "target.json").write_bytes(CONTENT)
     assert "copied" in published.fetch(NAME, mirror)
-    assert place.read_bytes() == CONTENT
+    assert target.read_bytes() == CONTENT
     (mirror / NAME).parent.mkdir(parents=True)
     (mirror / NAME).write_bytes(CONTENT + b" ")
-    place.unlink()
+    target.unlink()
     with pytest.raises(InputError, match=r"git blob id [0-9a-f]{40}, expected .* not used"):
         published.fetch(NAME, mirror)
-    assert only(place) == []
+    assert file_names(target) == []
     with pytest.raises(InputError, match="the mirror has no"):
         published.fetch("rec_data/book/test.json", mirror)
 
 
-def test_the_book_gets_an_id_view_and_a_record(server, place):
+def test_complete_writes_the_id_view_and_record_of_the_book(server, target):
     published.fetch(NAME, None, server.base)
     published.complete("rec_data/book")
-    assert only(place) == ["dataset.json", "valid.csv", "valid.json"]
-    header, first, *_ = place.with_suffix(".csv").read_text().splitlines()
+    assert file_names(target) == ["dataset.json", "valid.csv", "valid.json"]
+    header, first, *_ = target.with_suffix(".csv").read_text().splitlines()
     assert header == ",".join(views.ID_COLUMNS)
     assert first.startswith('valid-0,"[\'""A, B"" written by X\', \'""C"" written by É\']","[1, 0]","""T0""')
-    record = provenance.read_dataset_record(place.parent)
+    record = provenance.read_dataset_record(target.parent)
     assert (record["rows"], record["users"], record["share_yes"]) == (400, 400, 0.5)
 
 
-def test_data_built_from_raw_is_kept(server, place):
+def test_fetch_keeps_data_built_from_raw_files(server, target):
     splits = {name: provenance.Split(10, ((sample, None) for sample in SAMPLES[:10])) for name in ("valid", "test")}
     provenance.write_dataset("rec_data/book", splits, "rec_data.book_crossing", {}, [], {}, published.CATALOGUE)
-    before = place.read_bytes()
+    before = target.read_bytes()
     assert "kept" in published.fetch(NAME, None, server.base)
-    assert place.read_bytes() == before and server.seen == []
-    place.unlink()
+    assert target.read_bytes() == before and server.seen == []
+    target.unlink()
     with pytest.raises(InputError, match=r"built by rec_data.book_crossing; run that again"):
         published.fetch(NAME, None, server.base)
 
 
-def test_names_and_folders():
+def test_select_takes_names_and_folders():
     assert published.select(["rec_data/book/"]) == [f"rec_data/book/{name}.json" for name in ("train", "valid", "test")]
     assert published.select([]) == list(published.CATALOGUE)
     assert published.select([NAME, "rec_data/book"])[0] == NAME
@@ -233,14 +233,14 @@ def test_the_command_without_network_or_mirror(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_the_command_refuses_what_it_does_not_know(tmp_path):
+def test_the_command_refuses_unknown_flags_and_names(tmp_path):
     finished = run(NAME, "--miror", "x", TLREC_HOME=str(tmp_path))
     assert finished.returncode == 2 and "did you mean --mirror?" in finished.stderr
     finished = run("movie", TLREC_HOME=str(tmp_path))
     assert finished.returncode == 2 and "not a published file" in finished.stderr
 
 
-def test_the_catalogue():
+def test_the_catalogue_has_ids_commits_and_remedies():
     assert json.loads((paths.ROOT / "rec_data" / "published_files.json").read_text())["files"].keys() == {
         *published.CATALOGUE
     }

@@ -1,0 +1,70 @@
+"""The documents of the chain-of-thought data, one schema each, used for writing and for reading."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+STEPS = 3
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class LedgerLine(_Record):
+    """One reply of a teacher: a line of answers-MODEL-SETTINGS.jsonl."""
+
+    request: str  # SHA-256 of settings, sample, step and prompt
+    sample: int
+    step: int
+    model: str
+    answer: str | None  # None for a reply that was paid for but could not be used
+    served_by: str  # the model that the server names
+    prompt_tokens: int
+    completion_tokens: int
+    tokens_estimated: bool  # the server did not report them
+    cost: float = Field(ge=0, lt=1e9, allow_inf_nan=False)  # dollars
+    seconds: float
+
+
+class CotAnswers(_Record):
+    """The three answers about one liked sample: a record of three_stages.json."""
+
+    teacher: str
+    source: str
+    sample: int  # among the liked samples of the source
+    row: int  # in the source file
+    noun: Literal["movie", "book"]
+    target: str
+    candidates: list[str]
+    watched: list[str]
+    prompt_1: str
+    answer_1: str
+    prompt_2: str
+    answer_2: str
+    prompt_3: str
+    answer_3: str
+    hit: bool  # the target is recommended by its exact title
+    hit_in_text: bool  # the published rule: the target occurs anywhere in the third answer
+
+
+class CotDataset(_Record):
+    """Where a file of tuning samples comes from: stage123_about.json beside stage123.json."""
+
+    teacher: str
+    source: str
+    three_stages_sha256: str
+    stages: list[str]
+    samples: int
+    answered: int
+    hits: int
+    hits_by_published_rule: int
+    sha256: str  # of the samples
+    tokens: dict[str, int] | None
+
+
+def invalid_field(error: ValidationError) -> str:
+    """The first problem of a record in one phrase, as `'answer_2': Field required`."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(map(str, first["loc"]))
+    return f"{field!r}: {first['msg']}" if field else first["msg"]
