@@ -11,13 +11,14 @@ import difflib
 import errno
 import inspect
 import itertools
+import json
 import math
 import os
 import shlex
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from tlrec import distributed
 from tlrec.errors import InputError
@@ -62,6 +63,9 @@ def run(function: Callable, words: list[str] | None = None, name: str | None = N
     os.environ.setdefault("PAGER", "-")  # --help prints, it does not open a pager
     known = flags(function)
     words = sys.argv[1:] if words is None else words
+    if words == ["--list_flags"]:  # for tlrec.experiments, which imports no script
+        print(json.dumps({flag: None if p.default is p.empty else p.default for flag, p in known.items()}))
+        return
     names = list(itertools.takewhile(lambda word: not word.startswith("-"), words)) if takes_names(function) else []
     arguments = _joined_lists(known, words[len(names) :])
     name = name or os.path.basename(sys.argv[0])
@@ -103,15 +107,23 @@ def takes_names(function: Callable) -> bool:
 def flags(function: Callable) -> dict[str, inspect.Parameter]:
     """The flags of `function` by name; a dataclass parameter is replaced by its fields."""
     hints = typing.get_type_hints(function)
-    known = {}
+    known: dict[str, inspect.Parameter] = {}
     for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            continue
         hint = hints.get(name, str)
-        inner = inspect.signature(hint).parameters if dataclasses.is_dataclass(hint) else {name: parameter}
-        inner_hints = typing.get_type_hints(hint) if dataclasses.is_dataclass(hint) else {name: hint}
-        known |= {flag: p.replace(annotation=inner_hints[flag]) for flag, p in inner.items()}
+        if dataclasses.is_dataclass(hint):
+            field_hints = typing.get_type_hints(hint)
+            for field in dataclasses.fields(hint):
+                known[field.name] = inspect.Parameter(
+                    field.name, parameter.kind, default=_default(field), annotation=field_hints[field.name])
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            known[name] = parameter.replace(annotation=hint)
     return known
+
+
+def _default(field: dataclasses.Field) -> object:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
 
 
 def check_flags(known: dict[str, inspect.Parameter], arguments: list[str]) -> None:
@@ -130,28 +142,38 @@ def check_flags(known: dict[str, inspect.Parameter], arguments: list[str]) -> No
         raise InputError("missing " + ", ".join(f"--{name}" for name in missing) + "; --help explains them")
 
 
-def split_flags(arguments: list[str], functions: dict[str, Callable]) -> dict[str, list[str]]:
-    """Hand each flag to every one of `functions` that knows it; InputError for a flag that none knows."""
-    routed: dict[str, list[str]] = {name: [] for name in functions}
-    known = {name: flags(function) for name, function in functions.items()}
-    for flag, words in _words(arguments):
-        takers = [name for name in functions if flag in known[name]]
-        if not takers:
+def read_flags(arguments: list[str]) -> dict[str, str]:
+    """The text of each flag by its name, `True` for a bare one; InputError for another word or a flag given twice."""
+    texts: dict[str, str] = {}
+    for name, words in _words(arguments):
+        if name in texts:
+            raise InputError(f"--{name} is given twice")
+        texts[name] = "=".join(words).partition("=")[2] if "=" in words[0] or len(words) > 1 else "True"
+    return texts
+
+
+def split_flags(texts: dict[str, str], known: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
+    """Hand each flag to every script that knows it, of scripts with their flags; InputError for one that none knows."""
+    for flag in texts:
+        if not any(flag in flags for flags in known.values()):
             hint = _nearest(flag, set().union(*known.values()))
-            raise InputError(f"unknown flag --{flag}: not a flag of {' or '.join(functions)}{hint}")
-        for name in takers:
-            routed[name] += words
-    return routed
+            raise InputError(f"unknown flag --{flag}: not a flag of {' or '.join(known)}{hint}")
+    return {script: {flag: texts[flag] for flag in texts if flag in flags} for script, flags in known.items()}
+
+
+def flag_words(values: dict) -> list[str]:
+    """`--flag value ...` for all values that are not None or empty, as the scripts read them."""
+    words = []
+    for flag, value in values.items():
+        if value is not None and value != "":
+            text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+            words += [f"--{flag}={text}"] if text.startswith("--") else [f"--{flag}", text]
+    return words
 
 
 def command_line(script: str, function: Callable, values: dict) -> str:
     """`python SCRIPT --flag value ...`, quoted for a shell: the flags of `function` that are not None or empty."""
-    words = ["python", *script.split()]
-    for flag in flags(function):
-        value = values.get(flag)
-        if value is not None and value != "":
-            words += [f"--{flag}", f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)]
-    return shlex.join(words)
+    return shlex.join(["python", *script.split(), *flag_words({flag: values.get(flag) for flag in flags(function)})])
 
 
 def print_error(message: object) -> int:

@@ -103,20 +103,22 @@ class TuningPlan:
 
     @property
     def name(self) -> str:
-        """Its name in an adapter's chain: the folder of train.json, else the file's name.
+        return stage_name(self.train_path)
 
-        Chain-of-thought data made by rules says so in its name, wherever it lies.
-        """
-        if self.train_path.stem == "train":
-            return self.train_path.parent.name
-        return self.train_path.stem + ("_rules" if self._by_rules() and "rules" not in self.train_path.stem else "")
 
-    def _by_rules(self) -> bool:
-        about = self.train_path.with_name(f"{self.train_path.stem}_about.json")
-        said = files.read_json(about, "") if about.exists() else {}
-        if not isinstance(said, dict):
-            raise InputError(f"{about}: not a JSON object; make the data again, or remove this file")
-        return str(said.get("teacher")).startswith("rules")
+def stage_name(train_path: Path) -> str:
+    """A tuning's name in an adapter's chain: the folder of train.json, else the file's name.
+
+    Chain-of-thought data made by rules says so in its name, wherever it lies.
+    """
+    if train_path.stem == "train":
+        return train_path.parent.name
+    about = train_path.with_name(f"{train_path.stem}_about.json")
+    payload = files.read_json(about, "") if about.exists() else {}
+    if not isinstance(payload, dict):
+        raise InputError(f"{about}: not a JSON object; make the data again, or remove this file")
+    by_rules = str(payload.get("teacher")).startswith("rules") and "rules" not in train_path.stem
+    return train_path.stem + ("_rules" if by_rules else "")
 
 
 def resolve(settings: TuningConfig, stage: TuningPlan) -> tuple[Path, Adapter | None]:
@@ -194,6 +196,13 @@ def plan_arguments(stage: TuningPlan) -> dict:
     plain = {name: value for name, value in vars(stage).items() if name not in ("train", "train_rows", "valid")}
     plain["start"] = stage.start and os.path.abspath(stage.start)
     return {name: os.path.abspath(value) if isinstance(value, Path) else value for name, value in plain.items()}
+
+
+def flag_values(stage: TuningPlan) -> dict:
+    """The stage's paths by the names of their flags."""
+    plain = plan_arguments(stage)
+    valid = None if stage.val_set_size else plain["valid_path"]
+    return {"train_data_path": plain["train_path"], "val_data_path": valid, "resume_from_checkpoint": plain["start"]}
 
 
 def tuning_request(settings: TuningConfig, stage: TuningPlan, base: Path, start: Adapter | None) -> dict:

@@ -22,6 +22,7 @@ from tlrec.training.config import (
     TuningConfig,
     TuningPlan,
     adapter_file_hashes,
+    flag_values,
     is_finished,
     plan_arguments,
     resolve,
@@ -98,7 +99,7 @@ def _tune(settings: TuningConfig, stage: TuningPlan, base: Path, start: Adapter 
         "peak_memory_gib": run_log.peak_memory_gib(),
         **run_log.environment(),
         "arguments": {**dataclasses.asdict(settings), "base_model": recorded_name(settings.base_model),
-                      "output_dir": os.path.abspath(output), **plan_arguments(stage)},
+                      "output_dir": os.path.abspath(output), **plan_arguments(stage), **flag_values(stage)},
         "files": adapter_file_hashes(output),
     }
     write_atomically(output / MANIFEST_FILE, json.dumps(manifest, indent=2))
