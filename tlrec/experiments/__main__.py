@@ -26,7 +26,7 @@ def usage_error(name: str, words: list[str]) -> str:
     given = len(list(itertools.takewhile(lambda word: not word.startswith("--"), words)))
     if given == len(required):
         return ""
-    return f"{name}.sh takes {' '.join(required) or 'no words'} before its flags, not {given} words"
+    return f"{name}.sh takes {' '.join(required) or 'no arguments'} before its flags; {given} given"
 
 
 def print_usage(name: str) -> None:

@@ -69,8 +69,10 @@ def check_gpu(gpu: str, *words: str) -> None:
     run("-m", "benchmarks.check_gpu", *cli.flag_words({"device": gpu, **flags}))
 
 
-def quickstart() -> None:
+def quickstart(*words: str) -> None:
     """The whole chain at reduced size."""
+    if words:
+        raise InputError("quickstart.sh takes no flags; shell/zero_shot.sh and shell/few_shot.sh do")
     source_rows, test_rows, shots, steps, cot_samples = 128, 250, 64, 10, 16
     begin("quickstart: a reduced run, not the published experiment", variable("GPU", "0"))
     note(f"source domain: {source_rows} of 8,000 rows of movielens (same catalogue as the target: no transfer claim)")
