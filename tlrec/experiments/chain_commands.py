@@ -96,7 +96,7 @@ def few_shot(
     last = chain.stages(select_on)[-1]
     with chain_lock or nullcontext():
         arguments = read_arguments(last.adapter)
-        if arguments and not chain_words and not same_path(arguments.get("train_data_path"), last.train_data):
+        if arguments is not None and not chain_words and not same_path(arguments.get("train_data_path"), last.train_data):
             note(f"zero-shot chain: {last.adapter}, taken as it is; zero_shot.sh did not make it")
         else:
             heading(f"the zero-shot chain, {last.adapter}: what is finished with these settings and data is reused")
