@@ -96,7 +96,8 @@ def few_shot(
     last = chain.stages(select_on)[-1]
     with chain_lock or nullcontext():
         arguments = read_arguments(last.adapter)
-        if arguments is not None and not chain_words and not same_path(arguments.get("train_data_path"), last.train_data):
+        own = arguments is None or same_path(arguments.get("train_data_path"), last.train_data)
+        if not own and not chain_words:
             note(f"zero-shot chain: {last.adapter}, taken as it is; zero_shot.sh did not make it")
         else:
             heading(f"the zero-shot chain, {last.adapter}: what is finished with these settings and data is reused")
