@@ -96,8 +96,8 @@ def main() -> None:
             for stage in STAGES]
     print(markdown([["stage", "TFLOP", *(f"{gpu.name}: minutes" for gpu in GPUS)], *rows]))
     print(f"\nAt {UTILISATION:.0%} of the vendors' peaks, fp16. LLM.int8() converts in every layer and is slower, by a "
-          "factor that was not measured here. The rows on tuning without checkpointing need --gradient_checkpointing False: "
-          "on CUDA in 8-bit it is on, as published, and then no prefix is shared.")
+          "factor that was not measured here. The rows on tuning without checkpointing need "
+          "--gradient_checkpointing False: on CUDA in 8-bit it is on, as published, and then no prefix is shared.")
 
 
 if __name__ == "__main__":

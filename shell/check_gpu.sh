@@ -8,13 +8,5 @@
 #
 # The embedded model, and LLaMA-7B where it is in base_model/llama-7b: 8-bit load, scores against recorded CPU scores,
 # two tuning steps, adapter saved and reloaded, speed and memory. Exit code 1 where a check fails.
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-usage 1 "$@"
-GPU=$1
-shift
-use_gpu "$GPU"
-set_up
-split_flags benchmarks.check_gpu -- "$@"
-[[ " $* " == *" --base_model"* ]] || run -m base_model.prepare "$EMBEDDED"
-need_target_data movie
-run -m benchmarks.check_gpu --device "$GPU" ${FLAGS[@]+"${FLAGS[@]}"}
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+exec "$PYTHON" -m tlrec.experiments check_gpu "$@"

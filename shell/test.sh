@@ -2,11 +2,10 @@
 # Set up, lint (ruff, mypy, import-linter), and run the tests.
 #
 #     bash shell/test.sh [pytest arguments]
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 say "tests"
-set_up
-pick_base_model
-need_target_data movie
+run -m base_model.prepare smollm2-135m
+run -m rec_data.movielens --folder rec_data/movie
 cd "$ROOT"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m mypy

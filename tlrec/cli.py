@@ -11,10 +11,11 @@ import errno
 import inspect
 import io
 import itertools
+import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from tlrec import distributed
 from tlrec.errors import InputError
@@ -64,6 +65,9 @@ def run(function: Callable, words: list[str] | None = None, usage: str = "") -> 
     known = flags(function)
     words = sys.argv[1:] if words is None else words
     try:
+        if words == ["--list_flags"]:  # for tlrec.experiments, which imports no script
+            print(json.dumps({flag: None if p.default is p.empty else p.default for flag, p in known.items()}))
+            return
         if _asks_for_help(words):
             print(help_text(usage or _usage(function, known), function))
             return
@@ -146,28 +150,38 @@ def check_flags(known: dict[str, inspect.Parameter], arguments: list[str]) -> No
         raise InputError("missing " + ", ".join(f"--{name}" for name in missing) + "; --help explains them")
 
 
-def split_flags(arguments: list[str], functions: dict[str, Callable]) -> dict[str, list[str]]:
-    """Hand each flag to every one of `functions` that knows it; InputError for a flag that none knows."""
-    routed: dict[str, list[str]] = {name: [] for name in functions}
-    known = {name: flags(function) for name, function in functions.items()}
-    for flag, words in _words(arguments):
-        takers = [name for name in functions if flag in known[name]]
-        if not takers:
+def read_flags(arguments: list[str]) -> dict[str, str]:
+    """The text of each flag by its name, `True` for a bare one; InputError for another word or a flag given twice."""
+    texts: dict[str, str] = {}
+    for name, words in _words(arguments):
+        if name in texts:
+            raise InputError(f"--{name} is given twice")
+        texts[name] = "=".join(words).partition("=")[2] if "=" in words[0] or len(words) > 1 else "True"
+    return texts
+
+
+def split_flags(texts: dict[str, str], known: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
+    """Hand each flag to every script that knows it, of scripts with their flags; InputError for one that none knows."""
+    for flag in texts:
+        if not any(flag in flags for flags in known.values()):
             hint = _nearest(flag, set().union(*known.values()))
-            raise InputError(f"unknown flag --{flag}: not a flag of {' or '.join(functions)}{hint}")
-        for name in takers:
-            routed[name] += words
-    return routed
+            raise InputError(f"unknown flag --{flag}: not a flag of {' or '.join(known)}{hint}")
+    return {script: {flag: texts[flag] for flag in texts if flag in flags} for script, flags in known.items()}
+
+
+def flag_words(values: dict) -> list[str]:
+    """`--flag value ...` for all values that are not None or empty, as the scripts read them."""
+    words = []
+    for flag, value in values.items():
+        if value is not None and value != "":
+            text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+            words += [f"--{flag}={text}"] if text.startswith("--") else [f"--{flag}", text]
+    return words
 
 
 def command_line(script: str, function: Callable, values: dict) -> str:
     """`python SCRIPT --flag value ...`, quoted for a shell: the flags of `function` that are not None or empty."""
-    words = ["python", *script.split()]
-    for flag in flags(function):
-        value = values.get(flag)
-        if value is not None and value != "":
-            words += [f"--{flag}", f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)]
-    return shlex.join(words)
+    return shlex.join(["python", *script.split(), *flag_words({flag: values.get(flag) for flag in flags(function)})])
 
 
 def print_error(message: object) -> int:

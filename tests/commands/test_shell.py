@@ -120,6 +120,7 @@ def test_tallrec_has_no_tlrec_stage(home):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["zero_shot"], "error: zero_shot.sh takes GPU TARGET SOURCE before its flags; 0 given"),
         (["zero_shot"], "bash ./shell/zero_shot.sh GPU TARGET SOURCE"),
         (["zero_shot", "0", "music", "netflix"], "choose from: movie book"),
         (["zero_shot", "0", "movie", "imdb"], "choose from: netflix amazon-book movielens"),
@@ -133,6 +134,8 @@ def test_tallrec_has_no_tlrec_stage(home):
         (["alpaca", "0", "music"], "choose from: movie book"),
         (["evaluate", "0", "no-such-model"], "no tuned adapter there"),
         (["quickstart", "now"], "bash shell/quickstart.sh"),
+        (["quickstart", "--sample", "9"], "quickstart.sh takes no flags"),
+        (["few_shot", "0", "0", "movie", "--sample", "9"], "--sample is set by this wrapper"),
     ],
 )
 def test_wrong_arguments(home, words, message):

@@ -82,21 +82,18 @@ def test_killed_between_and_inside_stages_it_goes_on_where_it_was(home, killed_t
                               "reused, 1 gone on with")
 
 
-def test_a_refused_command_leaves_the_flags_of_the_chain_and_a_failed_one_its_own(home):
-    words = ["shell/zero_shot.sh", "cpu", "movie", "movielens", *FLAGS, "--lora_dropout", "7"]
-    given = {"home": home, "shell": True, "code": 2, **CHOICES, "COT": "skip"}
-    kept = adapter(home, "movielens") / "zero_shot_flags"
-    command(*words, **given)
-    assert not kept.parent.exists()
-    kept.parent.mkdir()
-    kept.write_text("--seed\n7\n")
-    assert "--lora_dropout 7.0: must be at least 0" in command(*words, **given)
-    assert kept.read_text() == "--seed\n7\n" and len(list(kept.parent.iterdir())) == 1
-    (kept.parent / "checkpoint-5").touch()  # saving fails there, as on a full disk: that is no refusal
-    assert "cannot be saved" in command(*words[:-2], **given)
-    assert kept.read_text().split("\n")[:-1] == FLAGS and (kept.parent / "checkpoint-4").is_dir()
-    assert not kept.with_suffix(".before").exists() and len(list(kept.parent.glob("zero*"))) == 1
-    shutil.rmtree(kept.parent)
+def test_a_refused_command_leaves_the_chain_and_its_flags(home, killed_twice):
+    before = {path: path.read_bytes() for name in (COT, LAST) for path in adapter(home, name).rglob("*")
+              if path.is_file()}
+    for more, message in ((["--lora_dropout", "7"], "--lora_dropout 7.0: must be at least 0"),
+                          (["--lora_dropuot", "0"], "did you mean --lora_dropout"),
+                          (["--base_model", "other"], "set BASE_MODEL instead")):
+        text = command("shell/zero_shot.sh", "cpu", "movie", "movielens", *FLAGS, *more, home=home, shell=True, code=2,
+                       **CHOICES)
+        assert message in text.splitlines()[-1]
+    assert before == {path: path.read_bytes() for name in (COT, LAST) for path in adapter(home, name).rglob("*")
+                      if path.is_file()}
+    assert json.loads(before[adapter(home, LAST) / "tlrec.json"])["arguments"]["select_by"] == "none"
 
 
 def test_signals_to_a_wrapper_end_its_tuning_saved(home, tmp_path, record_property):

@@ -1,5 +1,6 @@
 import dataclasses
 import inspect
+import json
 import shlex
 import subprocess
 import sys
@@ -146,13 +147,31 @@ def test_a_value_may_begin_with_a_dash(monkeypatch):
 
 
 def test_flags_are_split_between_scripts():
-    def other(rate: float = 1.0, rows: int = 1) -> None: ...
-
-    routed = cli.split_flags(["--rate", "2", "--rows=3", "--fast"], {"a": script, "b": other})
-    assert routed == {"a": ["--rate", "2", "--fast"], "b": ["--rate", "2", "--rows=3"]}
+    known = {"a": ["path", "rate", "fast"], "b": ["rate", "rows"]}
+    texts = cli.read_flags(["--rate", "2", "--rows=-3", "--fast"])
+    assert texts == {"rate": "2", "rows": "-3", "fast": "True"}
+    assert cli.split_flags(texts, known) == {"a": {"rate": "2", "fast": "True"}, "b": {"rate": "2", "rows": "-3"}}
     with pytest.raises(InputError, match="unknown flag --row: not a flag of a or b; did you mean --rows"):
-        cli.split_flags(["--row", "3"], {"a": script, "b": other})
-    assert list(cli.flags(script)) == ["path", "rate", "targets", "note", "count", "fast", "wide"]
+        cli.split_flags({"row": "3"}, known)
+    for words, message in ((["3"], "unexpected argument '3'"), (["--rows", "3", "--rows=4"], "--rows is given twice")):
+        with pytest.raises(InputError, match=message):
+            cli.read_flags(words)
+
+
+def test_flag_words_are_what_a_script_reads():
+    values = {"rate": 1e-5, "targets": ["q", "v"], "fast": True, "path": "--odd", "wide": None, "note": ""}
+    words = cli.flag_words(values)
+    assert words == ["--rate", "1e-05", "--targets", "[q,v]", "--fast", "True", "--path=--odd"]
+    assert cli.read_flags(words) == {"rate": "1e-05", "targets": "[q,v]", "fast": "True", "path": "--odd"}
+
+
+def test_list_flags_prints_the_defaults_for_the_wrappers(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["script.py", "--list_flags"])
+    CALLS.clear()
+    cli.run(script)
+    defaults = {"path": None, "rate": 0.25, "targets": ["q", "v"], "note": "", "count": 1, "fast": False, "wide": None}
+    assert json.loads(capsys.readouterr().out) == defaults and CALLS == []
+    assert list(cli.flags(script)) == list(defaults)
     assert cli.flags(script)["path"].default is inspect.Parameter.empty
 
 

@@ -6,10 +6,9 @@
 # The four id models at 16, 64, 256 shots and all 8,000 rows, ten seeds; the BERT variants at 16, 64, 256 shots with ten
 # seeds and at all rows with one; then the id models once more with the ratings of the history, five seeds, apart.
 # results/reference/baselines/weight_decay.json comes from the same commands: without that file each system searches first.
-source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/common.sh"
-use_gpu cpu
-set_up
-need_target_data movie
+source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/setup.sh"
+export CUDA_VISIBLE_DEVICES=
+run -m rec_data.movielens --folder rec_data/movie
 SEEDS=0,1,2,3,4,5,6,7,8,9
 
 train() { run -m baselines.grid --target movie --skip_recorded True "$@"; }

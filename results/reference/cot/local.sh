@@ -2,9 +2,8 @@
 # Five Netflix samples, end to end, by the embedded model behind `transformers serve`: a few minutes on two CPU cores.
 #
 #     bash results/reference/cot/local.sh        # writes results/reference/cot/local.json
-source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/common.sh"
-set_up
-export BASE_MODEL=$EMBEDDED SOURCE=netflix OPENAI_BASE_URL= PYTHON
+source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/setup.sh"
+export BASE_MODEL=smollm2-135m SOURCE=netflix OPENAI_BASE_URL= PYTHON
 OUTPUT=$(mktemp -d)
 trap 'rm -rf "$OUTPUT"' EXIT
 COMMAND=(bash shell/generate_cot_data.sh --teacher local --max_samples 5 --seed 0)

@@ -6,20 +6,23 @@
 #
 # The CoT stage: 32 of the 178 hits among 300 Netflix samples that the rules teacher answered (no language model).
 # Reduced like movie/run.sh: one epoch, loss on the answer only, no checkpoint selection.
-source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/common.sh"
-set_up
-BASE_MODEL=$EMBEDDED
-pick_base_model
-need_target_data movie
-need_source_data netflix
+source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/setup.sh"
+BASE=smollm2-135m
+run -m base_model.prepare $BASE
+run -m rec_data.movielens --folder rec_data/movie
+run -m rec_data.published instruction_data/netflix/train.json
 MODELS=$TLREC_HOME/instruction_model/$BASE/movie
-COT_DATA=$TLREC_HOME/cot_data/rules_netflix/stage123_rules.json
-[ -f "$COT_DATA" ] || make_cot_by_rules netflix 300 "$COT_DATA"
-SHORT=(--base_model "$BASE_MODEL" --train_on_inputs False --select_by none --num_epochs 1 --batch_size 8
+RULES=$TLREC_HOME/cot_data/rules_netflix
+COT_DATA=$RULES/stage123_rules.json
+if [ ! -f "$COT_DATA" ]; then
+    run -m cot_data.generate_data --teacher rules --source netflix --max_samples 300 --output_dir "$RULES"
+    run -m cot_data.preprocess_data --input_path "$RULES/three_stages.json" --output_path "$COT_DATA"
+fi
+SHORT=(--base_model $BASE --train_on_inputs False --select_by none --num_epochs 1 --batch_size 8
     --learning_rate 1e-3 --warmup_steps 10)
 tuned() { run ins_tuning.py "${SHORT[@]}" "$@"; }
 scored() {
-    run evaluate.py --base_model "$BASE_MODEL" --experiment cot --skip_recorded True \
+    run evaluate.py --base_model $BASE --experiment cot --skip_recorded True \
         --test_data_path "$TLREC_HOME/rec_data/movie/test.json" --lora_weights "$1"
 }
 

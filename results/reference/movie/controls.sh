@@ -3,9 +3,8 @@
 # minute on one core. What is recorded is left out.
 #
 #     bash results/reference/movie/controls.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/common.sh"
-set_up
-need_target_data movie
+source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/setup.sh"
+run -m rec_data.movielens --folder rec_data/movie
 MOVIE=$TLREC_HOME/rec_data/movie
 CONTROLS=(-m baselines.controls --train_data_path "$MOVIE/train.json" --test_data_path "$MOVIE/test.json"
     --experiment reference --skip_recorded True)

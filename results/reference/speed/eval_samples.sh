@@ -3,14 +3,13 @@
 # checkpoints scored on 400 of the 1,000 rows of movie/valid. About 15 minutes on two CPU cores. What is done is kept.
 #
 #     bash results/reference/speed/eval_samples.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/common.sh"
-set_up
-BASE_MODEL=$EMBEDDED
-pick_base_model
-need_target_data movie
-need_source_data netflix
+source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/setup.sh"
+BASE=smollm2-135m
+run -m base_model.prepare $BASE
+run -m rec_data.movielens --folder rec_data/movie
+run -m rec_data.published instruction_data/netflix/train.json
 TUNED=$TLREC_HOME/instruction_model/$BASE/movie/netflix_512_checkpoints
-run ins_tuning.py --base_model "$BASE_MODEL" --train_data_path "$TLREC_HOME/instruction_data/netflix/train.json" \
+run ins_tuning.py --base_model $BASE --train_data_path "$TLREC_HOME/instruction_data/netflix/train.json" \
     --output_dir "$TUNED" --sample 512 --seed 0 --num_epochs 1 --batch_size 8 --learning_rate 1e-3 --warmup_steps 10 \
     --train_on_inputs False --select_by none --eval_steps 16 --keep_checkpoints 99
 cd "$TLREC_HOME"

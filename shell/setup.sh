@@ -1,0 +1,66 @@
+# Sourced by every wrapper: prints its help, finds or makes a Python with the requirements, and sets what scripts read.
+#
+# Variables of every wrapper:
+#   BASE_MODEL    model folder, or its name under base_model/ (default: llama-7b where it is, else smollm2-135m)
+#   TLREC_HOME    where data, models, adapters and results live (default: the repository)
+#   TLREC_MIRROR  folder laid out like the authors' repository, used instead of a download
+#   TLREC_CACHE   folder for downloads that several checkouts share (default: ~/.cache/tlrec)
+#   PROCESSES     processes that tune and score together (default: one per GPU)
+#   PYTHON        a Python with requirements.txt installed (default: found, else .venv is made)
+
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+for word in "$@"; do
+    if [ "$word" = --help ]; then
+        sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+        echo
+        sed -n '/^# Variables/,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        exit 0
+    fi
+done
+export TLREC_HOME=${TLREC_HOME:-$ROOT}
+export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
+export TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1}
+[ -t 2 ] || export TQDM_MININTERVAL=${TQDM_MININTERVAL:-15} # a progress line now and then in a log
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-600} # seconds torchrun waits for a step's end
+
+say() { printf '\n== %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 2; }
+
+run() { # run SCRIPT|-m MODULE ARGUMENTS...: prints the command, then runs it
+    printf '+ python'; printf ' %q' "$@"; printf '\n'
+    if [ "$1" = -m ]; then "$PYTHON" "$@"; else "$PYTHON" "$ROOT/$1" "${@:2}"; fi
+}
+
+has_requirements() {
+    [ -n "$1" ] && command -v "$1" >/dev/null 2>&1 && "$1" - "$ROOT/requirements.txt" 2>/dev/null <<'PYTHON'
+import importlib.metadata, sys
+assert (3, 11) <= sys.version_info
+for line in open(sys.argv[1]):
+    name, _, pinned = line.split("#")[0].strip().partition("==")
+    assert not name or importlib.metadata.version(name).split("+")[0] == pinned
+PYTHON
+}
+
+pip_install() { # pip_install ARGUMENTS of pip install
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check "$@" ||
+        die "${*: -1} could not be installed; see pip's message above"
+}
+
+for candidate in "${PYTHON:-}" "$ROOT/.venv/bin/python" python3 python; do
+    if has_requirements "$candidate"; then
+        PYTHON=$(command -v "$candidate")
+        return
+    fi
+done
+for candidate in python3.13 python3.12 python3.11 python3; do
+    if "$candidate" -c 'import sys, venv; assert (3, 11) <= sys.version_info < (3, 14)' 2>/dev/null; then
+        say "set-up: $ROOT/.venv with requirements.lock and torch ($candidate); once, a few minutes"
+        "$candidate" -m venv "$ROOT/.venv"
+        PYTHON=$ROOT/.venv/bin/python
+        pip_install --require-hashes --no-deps --only-binary :all: -r "$ROOT/requirements.lock"
+        pip_install -r "$ROOT/requirements.txt" # what is left of it: torch, CPU or CUDA build
+        return
+    fi
+done
+die "no Python 3.11 to 3.13 with venv was found; install one, or set PYTHON"

@@ -1,0 +1,101 @@
+"""generate_cot_data.sh: ask the teacher, then make tuning samples of its answers.
+
+For --teacher local without OPENAI_BASE_URL, a server is started with BASE_MODEL (`transformers serve`, on a free
+loopback port) and stopped at the end.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tlrec import cli, paths
+from tlrec.errors import InputError
+from tlrec.experiments.arguments import SOURCES, check_choice, user_flags, variable
+from tlrec.experiments.launch import exit_if_stopped, heading, note, run, start, stop
+from tlrec.experiments.preparation import EMBEDDED, BaseModel, prepare_base_model, prepare_source
+
+TEACHERS = ("api", "local", "rules")
+SCRIPTS = ["cot_data.generate_data", "cot_data.preprocess_data"]
+LOCAL_DEFAULTS = {"concurrency": 2, "timeout": 600}
+SERVER_START_SECONDS = 600.0
+
+
+def generate_cot_data(*words: str) -> None:
+    texts = cli.read_flags(list(words))
+    source = texts.setdefault("source", variable("SOURCE", "netflix"))
+    teacher, stages = texts.get("teacher", "api"), texts.get("stages", "3")
+    dry_run = texts.get("dry_run", "False").lower() in ("true", "1")
+    check_choice("SOURCE", source, SOURCES)
+    check_choice("--teacher", teacher, TEACHERS)
+    if not re.fullmatch("[123](,[123])*", stages):
+        raise InputError(f"--stages {stages}: give one or more of 1, 2, 3, as 1,2,3")
+    if teacher == "api" and not dry_run and not variable("OPENAI_API_KEY"):
+        raise InputError("OPENAI_API_KEY is not set; export it, or take --teacher rules (no language model) or "
+                         "--dry_run True")
+    heading(f"chain-of-thought data from {source}")
+    note(f"Python: {sys.executable} (requirements are there)")
+    flags = user_flags(texts, SCRIPTS, ())
+    prepare_source(source)
+    asking, tuning = flags[SCRIPTS[0]], flags[SCRIPTS[1]]
+    if teacher == "local" and not dry_run and not variable("OPENAI_BASE_URL"):
+        base = prepare_base_model(EMBEDDED)
+        with serve(base) as address:
+            ask({"model": base.name, **LOCAL_DEFAULTS, **asking}, {"OPENAI_BASE_URL": address})
+    else:
+        ask(asking)
+    if not dry_run:
+        heading("tuning samples")
+        answers = Path(texts.get("output_dir") or paths.home_dir() / "cot_data" / source) / "three_stages.json"
+        run("-m", SCRIPTS[1], *cli.flag_words({"input_path": answers, **tuning}))
+
+
+def ask(flags: dict[str, object], env: dict[str, str] | None = None) -> None:
+    heading("asking the teacher")
+    run("-m", SCRIPTS[0], *cli.flag_words(flags), env=env)
+
+
+@contextmanager
+def serve(base: BaseModel) -> Iterator[str]:
+    """The base model behind `transformers serve`; yields the address of its API."""
+    folder = Path(base.path) if Path(base.path).is_dir() else paths.home_dir() / "base_model" / base.name
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    log = paths.home_dir() / "cot_data" / "local_server.log"
+    heading(f"starting `transformers serve` with {base.name} on port {port}; its log: {log}")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    with open(log, "w") as output:  # from the folder's parent, so that the folder's name is the model's name
+        server = start(
+            ["-P", "-m", "transformers.cli.transformers", "serve", base.name, "--host", "127.0.0.1", "--port", port],
+            cwd=folder.parent, env=environment,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        wait_for_server(server, port, log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        stop(server)
+
+
+def wait_for_server(server: subprocess.Popen, port: str, log: Path) -> None:
+    """Until the server answers; InputError where it ends before, or takes too long."""
+    deadline = time.monotonic() + SERVER_START_SECONDS
+    while True:
+        code = server.poll()
+        exit_if_stopped()
+        if code is not None:
+            lines = log.read_text(errors="replace").splitlines() or ["no output"]
+            raise InputError(f"the server ended before it answered: {lines[-1]}")
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise InputError(f"the server does not answer after {SERVER_START_SECONDS:.0f} s; see {log}") from None
+            time.sleep(1)

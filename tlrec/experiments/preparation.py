@@ -1,0 +1,107 @@
+"""What an experiment needs before its first tuning: base model, data of both domains, chain-of-thought data."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tlrec import paths
+from tlrec.errors import InputError
+from tlrec.experiments.arguments import check_choice, variable
+from tlrec.experiments.launch import note, output_of, run
+
+EMBEDDED = "smollm2-135m"
+PUBLISHED_COT = "cot_data/stage123.json"
+
+
+class BaseModel(NamedTuple):
+    path: str  # a folder, or a name under base_model/
+    name: str
+
+
+def prepare_base_model(path: str = "") -> BaseModel:
+    """BASE_MODEL, else `path`, else llama-7b where it is there, else the embedded model; that one is made if needed."""
+    path = variable("BASE_MODEL", path)
+    llama = paths.home_dir() / "base_model" / "llama-7b"
+    if not path and llama.is_dir():
+        path = llama.name
+    if not path:
+        note(f"no LLaMA-7B in {llama}: using the embedded {EMBEDDED}")
+        path = EMBEDDED
+    if path == EMBEDDED:
+        run("-m", "base_model.prepare", EMBEDDED)
+    note(f"base model: {path}")
+    return BaseModel(path, Path(path).name)
+
+
+def target_file(target: str, split: str) -> Path:
+    return paths.home_dir() / "rec_data" / target / f"{split}.json"
+
+
+def source_file(source: str, split: str) -> Path:
+    return paths.home_dir() / "instruction_data" / source / f"{split}.json"
+
+
+def prepare_target(target: str) -> None:
+    """Make or fetch what is missing of the target domain's data; data of your own is kept."""
+    if target == "movie":
+        run("-m", "rec_data.movielens", "--folder", "rec_data/movie")
+    else:
+        run("-m", "rec_data.published", *[f"rec_data/{target}/{split}.json" for split in ("train", "valid", "test")])
+
+
+def prepare_source(source: str, *splits: str) -> None:
+    """Make or fetch what is missing of the source domain's data: train and the given splits."""
+    if source == "movielens":
+        run("-m", "rec_data.movielens", "--folder", "instruction_data/movielens")
+    else:
+        run("-m", "rec_data.published", *[f"instruction_data/{source}/{split}.json" for split in ("train", *splits)])
+
+
+def alpaca_adapter(base: BaseModel, target: str) -> Path | None:
+    """The adapter that a chain starts from; None where it starts from the base model."""
+    folder = paths.home_dir() / "instruction_model" / base.name / target / "alpaca"
+    if (folder / "adapter_config.json").is_file():
+        return folder
+    if base.name == EMBEDDED:
+        note(f"{EMBEDDED} is instruction-tuned already: the chain starts without the alpaca adapter")
+    elif variable("ALPACA") == "skip":
+        note("ALPACA=skip: the chain starts without the alpaca adapter")
+    else:
+        raise InputError(f"no alpaca adapter in {folder}; make it with `bash shell/alpaca.sh GPU {target}`, or set "
+                         "ALPACA=skip")
+    return None
+
+
+def prepare_cot(source: str) -> Path | None:
+    """Data of the chain-of-thought stage: the user's own, else the published file, else what the rules teacher makes of
+    the source domain; None with COT=skip."""
+    if variable("COT"):
+        check_choice("COT", variable("COT"), ("skip",))
+        note("COT=skip: no chain-of-thought stage")
+        return None
+    published = paths.home_dir() / PUBLISHED_COT
+    by_rules = paths.home_dir() / f"cot_data/rules_{source}/stage123_rules.json"
+    if published.is_file():
+        run("-m", "rec_data.published", PUBLISHED_COT)  # says whose it is
+        return published
+    error = ""
+    if not by_rules.is_file():
+        code, output = output_of("-m", "rec_data.published", PUBLISHED_COT)
+        if code == 0:
+            print(output, end="")
+            return published
+        error = output.rpartition("error: ")[2].strip()
+    note("NOTICE: neither published nor generated chain-of-thought data is here; the rules teacher stands in for it.")
+    note("It is no language model. bash ./shell/generate_cot_data.sh asks one; COT=skip leaves the stage out.")
+    if error:
+        note(error)
+    prepare_source(source)
+    make_cot_by_rules(source, variable("COT_SAMPLES", "300"), by_rules)
+    return by_rules
+
+
+def make_cot_by_rules(source: str, samples: str, output: Path) -> None:
+    """Chain-of-thought data without a language model: takes seconds, and is the same each time."""
+    run("-m", "cot_data.generate_data", "--teacher", "rules", "--source", source, "--max_samples", samples,
+        "--output_dir", str(output.parent))
+    run("-m", "cot_data.preprocess_data", "--input_path", str(output.parent / "three_stages.json"), "--output_path",
+        str(output))
