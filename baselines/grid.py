@@ -104,8 +104,8 @@ class Bench:
             else (None, None)
         )
         print(f"{len(self.catalogue):,} items in the training catalogue; outside it: "
-              + "; ".join(f"{split} {found['targets']} targets, {found['history_items']} history items"
-                          for split, found in self.unknown.items()))
+              + "; ".join(f"{split} {counts['targets']} targets, {counts['history_items']} history items"
+                          for split, counts in self.unknown.items()))
 
     def fit(self, name: str, shots: int, seed: int, weight_decay: float):
         """A baselines.train.TrainedModel of one cell. It depends on the arguments alone, not on the cells before."""

@@ -177,3 +177,10 @@ def test_when_one_process_dies_the_other_ends_and_a_restart_goes_on(pair, small_
     assert "resuming from it" in text
     weights, others = (load_file(home / "adapter/adapter_model.safetensors") for home in (pair[0], tmp_path))
     assert all(np.allclose(weights[name], others[name], atol=1e-5) for name in weights)
+
+
+def test_a_wrapper_starts_as_many_processes_as_it_is_told(small_data, tiny_llama, tmp_path):
+    text = command("shell/alpaca.sh", "cpu", "movie", "--train_data_path", small_data / "rec_data/movie/train.json",
+                   "--val_set_size", "0", "--select_by", "none", "--batch_size", "12", "--micro_batch_size", "4",
+                   home=tmp_path, shell=True, code=1, BASE_MODEL=str(tiny_llama), PROCESSES="2")
+    assert "12 cannot be shared by 2 processes" in text

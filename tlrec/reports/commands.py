@@ -29,7 +29,7 @@ class SplitRecords:
     def read(self) -> list[dict]:
         """The latest of each run on all rows of the split; what is left out is printed to standard error."""
         latest = records.latest_per_request(records.read_runs(self.runs), self.experiment)
-        chosen, notes = records.on_whole_split(latest, self.split)
+        chosen, notes = records.on_full_split(latest, self.split)
         for note in notes:
             print(note, file=sys.stderr)
         return chosen
@@ -82,7 +82,7 @@ def summary(runs: list[str] | None = None) -> None:
         runs: one or more record files to read (default: results/reference/*/runs.jsonl)
     """
     latest = records.latest_per_request(records.read_runs(runs or [REFERENCE]))
-    chosen, _ = records.on_whole_split([record for record in latest if record["test_domain"] == "movie"], "test")
+    chosen, _ = records.on_full_split([record for record in latest if record["test_domain"] == "movie"], "test")
     print(front_page.render([*records.cells(chosen), *records.published_cells()]))
 
 

@@ -73,7 +73,7 @@ def latest_per_request(records: list[dict], experiment: str | None = None) -> li
     return list(latest.values())
 
 
-def on_whole_split(records: list[dict], split: str) -> tuple[list[dict], list[str]]:
+def on_full_split(records: list[dict], split: str) -> tuple[list[dict], list[str]]:
     """The evaluations of all rows of one split, one for each system, shots and seed; and notes on what was left out.
 
     InputError where one domain's records are of different test files, whose figures cannot be averaged.

@@ -81,7 +81,7 @@ def ordered(cells: Iterable[Cell]) -> list[Cell]:
     """Controls, baselines in the published order (ours before the published), language models; then shots."""
     known = [*records.CONTROLS, *records.BASELINES]
 
-    def place(cell: Cell) -> tuple:
+    def sort_key(cell: Cell) -> tuple:
         name = published_name(cell)
         stem = next((k for k in records.BASELINES if name == k or name.startswith((f"{k} ", f"{k},"))), name)
         rank = known.index(stem) if stem in known else len(known)
@@ -90,7 +90,7 @@ def ordered(cells: Iterable[Cell]) -> list[Cell]:
                 cell.system.count(" + "), [int(word) if word.isdigit() else word for word in
                                            re.split(r"(\d+)", cell.system.replace(",", ""))], cell.shots)
 
-    return sorted(cells, key=place)
+    return sorted(cells, key=sort_key)
 
 
 def _grid_cell(cell: Cell | None, best: float | None) -> str:

@@ -109,14 +109,14 @@ def test_runs_that_cannot_be_averaged_are_left_out_with_a_note(made):
     sampled = record("GRU4Rec", 7, 16)
     sampled["test_data"]["sampled_with_seed"] = 0
     valid, twin = record("GRU4Rec", 8, 16, path="valid"), record("SASRec", 0, 8000, time="2027-01-01")
-    kept, notes = records.on_whole_split([*made, sampled, valid, twin], "test")
+    kept, notes = records.on_full_split([*made, sampled, valid, twin], "test")
     assert len(kept) == len(made) and twin in kept
     for word, note in zip(("sample of 120", "not on test", "same seed"), notes, strict=True):
         assert word in note
     other = record("GRU4Rec", 9, 16)
     other["test_data"]["sha256"] = "another"
     with pytest.raises(InputError, match="different files movie/test"):
-        records.on_whole_split([*made, other], "test")
+        records.on_full_split([*made, other], "test")
 
 
 def test_commands_read_several_files_and_write_tables(made, file, tmp_path):
