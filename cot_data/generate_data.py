@@ -139,8 +139,7 @@ def main(
     examples = list(islice(prompts.cot_examples(liked, seed), count))
     if not examples:
         raise InputError(f"{path}: no target is among its sample's candidates; give more samples")
-    print(f"{path}: {len(liked):,} liked samples, {len(examples):,} of them with the target among the candidates to "
-          "ask about")
+    print(f"{path}: {len(liked):,} liked samples; asked about: {len(examples):,} with the target among the candidates")
     pricing = Pricing(price_in, price_out, max_cost)
     if dry_run:
         print(estimate(examples, pricing, max_tokens) if teacher != "rules" else
