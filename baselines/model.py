@@ -43,7 +43,7 @@ class Items(nn.Module):
 
     def forward(self) -> torch.Tensor:
         """(FIRST + count, width)"""
-        known = self.learned
+        known: torch.Tensor = self.learned
         if self.project is not None:
             known = torch.cat([known, self.project(self.titles)], dim=1)
         return torch.cat([torch.zeros_like(known[:1]), known.mean(dim=0, keepdim=True), known])

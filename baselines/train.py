@@ -29,6 +29,7 @@ class TrainedModel(NamedTuple):
 def build(system: System, count: int, titles: np.ndarray | None, use_ratings: bool, settings: BaselineConfig) -> Scorer:
     """A model with fresh weights. count: catalogue items; titles: their frozen vectors, for the BERT variants."""
     items = Items(count, settings.embedding, titles if system.text else None)
+    encoder: torch.nn.Module
     if system.encoder == "gru":
         encoder = GRU4Rec(items.width, settings.gru_hidden or items.width, settings.gru_layers, settings.dropout)
     elif system.encoder == "caser":

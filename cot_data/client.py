@@ -1,24 +1,17 @@
-"""A client for OpenAI-compatible servers: retries, a budget, and every paid reply in the ledger.
-
-The key (OPENAI_API_KEY) and the address (OPENAI_BASE_URL) are read from the environment only. They are never written
-to a file, record or message: of a failed request only the status and its error code are reported.
-"""
+"""A client for OpenAI-compatible servers: retries, a budget, and every paid reply in the ledger."""
 
 import asyncio
 import hashlib
 import json
 import math
-import os
 import random
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urlsplit
 
 from cot_data.ledger import Ledger
 from cot_data.records import LedgerLine
 from cot_data.responses import RetryableError, SampleFailed, error_from_status, parse_completion
-from tlrec.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -55,52 +48,6 @@ class Pricing:
 def estimated_tokens(text: str) -> int:
     """An upper estimate of the number of tokens: three bytes per token."""
     return math.ceil(len(text.encode()) / 3) + 8
-
-
-def server_name(local: bool, address: str | None) -> str:
-    """Identifies a server without revealing its address. A local one may change its port."""
-    return "local" if local else hashlib.sha256(address.encode()).hexdigest()[:10] if address else "openai"
-
-
-def key_and_address(local: bool) -> tuple[str, str | None]:
-    """API key and base URL from the environment; InputError where one is missing or invalid."""
-    address = os.environ.get("OPENAI_BASE_URL", "").strip() or None
-    if address:
-        try:
-            url = urlsplit(address)
-            valid = url.scheme in ("http", "https") and url.hostname and url.port != 0
-        except ValueError:
-            valid = False
-        if not valid:
-            raise InputError("OPENAI_BASE_URL is not a valid URL; export one like http://HOST:PORT/v1")
-    if local:
-        if not address:
-            raise InputError("OPENAI_BASE_URL is not set; --teacher local needs the local server's address there")
-        return "none", address  # the user's key is not for this server
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
-    if not key:
-        raise InputError("OPENAI_API_KEY is not set; export the key of an OpenAI-compatible server (and, where it is "
-                         "not OpenAI's, OPENAI_BASE_URL), or use --teacher rules or local, which need none")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise InputError("OPENAI_API_KEY contains invalid characters; export it again")
-    return key, address
-
-
-def connect(key: str, address: str | None, timeout: float) -> "AsyncOpenAI":
-    """The SDK's client, without retries of its own; InputError where address or proxy cannot be used.
-
-    timeout: seconds. Nothing is sent yet.
-    """
-    from openai import AsyncOpenAI
-
-    try:
-        return AsyncOpenAI(api_key=key, base_url=address, max_retries=0, timeout=timeout)
-    except ImportError:  # httpx raises it for a SOCKS proxy
-        raise InputError("the proxy in the environment (ALL_PROXY, HTTPS_PROXY) is a SOCKS proxy, which needs a "
-                         "further package; unset it, or pip install socksio") from None
-    except Exception as error:  # httpx raises several kinds for an invalid address
-        raise InputError(f"OPENAI_BASE_URL or the proxy in the environment is not a valid URL ({first_line(error)}); "
-                         "correct it, or unset it") from None
 
 
 class TeacherClient:

@@ -16,20 +16,13 @@ from itertools import islice
 from pathlib import Path
 
 from cot_data import candidates, prompts
-from cot_data.client import (
-    Pricing,
-    RequestSettings,
-    TeacherClient,
-    connect,
-    estimated_tokens,
-    key_and_address,
-    server_name,
-)
+from cot_data.client import Pricing, RequestSettings, TeacherClient, estimated_tokens
 from cot_data.cooccurrence import CooccurrenceTeacher
 from cot_data.ledger import Ledger
 from cot_data.prompts import CotExample
 from cot_data.records import STEPS, CotAnswers
 from cot_data.run import Run
+from cot_data.server import connect, key_and_address, server_name
 from tlrec import cli, paths
 from tlrec.data.samples import read_json_records
 from tlrec.errors import InputError
@@ -146,8 +139,7 @@ def main(
     examples = list(islice(prompts.cot_examples(liked, seed), count))
     if not examples:
         raise InputError(f"{path}: no target is among its sample's candidates; give more samples")
-    print(f"{path}: {len(liked):,} liked samples, {len(examples):,} of them with the target among the candidates to "
-          "ask about")
+    print(f"{path}: {len(liked):,} liked samples; asked about: {len(examples):,} with the target among the candidates")
     pricing = Pricing(price_in, price_out, max_cost)
     if dry_run:
         print(estimate(examples, pricing, max_tokens) if teacher != "rules" else

@@ -42,7 +42,7 @@ def _parse(raw_files: RawFiles, name: str) -> Iterator[list]:
             ends = np.flatnonzero(data == ord("\n"))
             is_header = data[ends - 1] == ord(":")
             headers = np.flatnonzero(is_header)
-            numbers = [_movie(_line(data, ends, row), name, lines + row) for row in headers]
+            numbers = [_movie(_line(data, ends, row), name, lines + row) for row in headers.tolist()]
             is_header[0] = False  # the padding before the block counts as line 0
             rows = np.flatnonzero(~is_header)[1:]
             if movie is None and len(rows) and (not len(headers) or rows[0] < headers[0]):

@@ -36,9 +36,9 @@ def five_answered(home, text):
     records = json.loads((home / "cot_data/movielens/three_stages.json").read_text())
     assert len(records) == 5 and all(record[f"answer_{step}"] for record in records for step in (1, 2, 3))
     (ledger,) = (home / "cot_data/movielens").glob("answers-*.jsonl")
-    kept = [json.loads(line) for line in ledger.read_text().splitlines()]
-    assert len(kept) == len({record["request"] for record in kept}) == 15
-    assert all(record["prompt_tokens"] > 100 and not record["tokens_estimated"] for record in kept)
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert len(lines) == len({line["request"] for line in lines}) == 15
+    assert all(line["prompt_tokens"] > 100 and not line["tokens_estimated"] for line in lines)
     assert not listens(text)
     for path in [*home.glob("cot_data/**/*"), *home.glob("results/**/*")]:
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path

@@ -10,10 +10,11 @@ import time
 import pytest
 from teacher_server import FAULTS, KEY, answer, completion, teacher
 
-from cot_data.client import BudgetExceeded, Pricing, RequestSettings, TeacherClient, connect, key_and_address
+from cot_data.client import BudgetExceeded, Pricing, RequestSettings, TeacherClient
 from cot_data.ledger import Ledger
 from cot_data.records import LedgerLine
 from cot_data.responses import SampleFailed
+from cot_data.server import connect, key_and_address
 from tlrec import paths
 from tlrec.errors import InputError
 

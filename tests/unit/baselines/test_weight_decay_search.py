@@ -1,0 +1,52 @@
+"""The file of weight decays: which search is taken, and what is refused."""
+
+import json
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import pytest
+
+from baselines import weight_decay_search
+from baselines.config import BaselineConfig
+from tlrec.errors import InputError
+
+HASHES = {"train": "a", "valid": "b", "test": "c"}
+
+
+@pytest.fixture
+def bench():
+    """What choose() reads of a baselines.grid.Bench before it searches."""
+    return SimpleNamespace(title=lambda name: name, settings=BaselineConfig(), hashes=HASHES)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path))
+    (tmp_path / "results").mkdir()
+    return tmp_path / "results" / "weight_decay.json"
+
+
+def search(**changes) -> dict:
+    return {"weight_decay": 0.5, "shots": [16], "mean_validation_auc": {"5e-01": 0.6},
+            "settings": asdict(BaselineConfig()), "data": {"train": "a", "valid": "b"}} | changes
+
+
+def test_choose_takes_the_own_search_of_these_settings_and_data_else_the_committed_one(bench, own):
+    own.write_text(json.dumps({"movie": {"GRU": search()}}))
+    assert weight_decay_search.choose(bench, "movie", "GRU") == 0.5
+    committed = json.loads(weight_decay_search.COMMITTED.read_text())["movie"]["GRU"]["weight_decay"]
+    for other in ({"data": {"train": "a", "valid": "z"}}, {"settings": asdict(BaselineConfig(patience=1))}):
+        own.write_text(json.dumps({"movie": {"GRU": search(**other)}}))
+        assert weight_decay_search.choose(bench, "movie", "GRU") == committed
+
+
+@pytest.mark.parametrize(("content", "field"), [
+    ([], "dict"), ({"movie": []}, "movie"), ({"movie": {"GRU": search(weight_decay=-1)}}, "movie.GRU.weight_decay"),
+    ({"movie": {"GRU": search(weight_decay=True)}}, "movie.GRU.weight_decay"),
+    ({"movie": {"GRU": {}}}, "Field required"),
+])
+def test_choose_refuses_an_invalid_file(bench, own, content, field):
+    own.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="weight_decay.json: not as the search writes it .*; remove it") as error:
+        weight_decay_search.choose(bench, "movie", "GRU")
+    assert field in str(error.value)
