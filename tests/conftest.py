@@ -100,7 +100,8 @@ def command(*words, home: Path, code: int = 0, shell: bool = False, **variables)
 def run(words: list[str]) -> None:
     """What `python SCRIPT WORDS` does, in this process."""
     module = importlib.import_module(words[0])
-    cli.run(getattr(module, "main", None) or module.table, words[1:], words[0])
+    main = module.COMMANDS["table"] if words[0] == "report" else module.main
+    cli.run(main, words[1:], words[0])
 
 
 def manifest(**changes) -> str:

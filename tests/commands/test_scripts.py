@@ -200,15 +200,15 @@ def bad_cases(home):
         "misspelt flag": (["evaluate.py", "--test_data_paht", good], "did you mean --test_data_path"),
         "missing data": (["evaluate.py", "--base_model", "m", "--test_data_path", home / "none.json"], "no such file"),
         "free answers": (["rec_tuning.py", "--base_model", "m", "--output_dir", home / "bad", "--train_data_path",
-                          free], "record 0: output 'It is 2.' is neither"),
+                          free, "--select_by", "none"], "record 0: output 'It is 2.' is neither"),
         "too many shots": (["rec_tuning.py", "--base_model", "m", "--output_dir", home / "bad", "--train_data_path",
-                            good, "--sample", "25"], "has 24 rows"),
+                            good, "--sample", "25", "--select_by", "none"], "has 24 rows"),
         "no such model": (["rec_tuning.py", "--base_model", home / "nothing", "--output_dir", home / "bad",
                            "--train_data_path", good, "--select_by", "none"], "no such model folder"),
         "nothing to select by": (["ins_tuning.py", "--base_model", "m", "--output_dir", home / "bad",
                                   "--train_data_path", good], "needs --val_data_path"),
         "batch": (["ins_tuning.py", "--base_model", "m", "--output_dir", home / "bad", "--train_data_path", good,
-                   "--select_by", "none", "--batch_size", "10", "--micro_batch_size", "4"], "no multiple"),
+                   "--select_by", "none", "--batch_size", "10", "--micro_batch_size", "4"], "not a multiple"),
         "unknown method": (["evaluate.py", "--method", "magic", "--test_data_path", good], "choose from llm"),
         "no model": (["evaluate.py", "--test_data_path", good], "missing --base_model"),
         "folder is a file": (["ins_tuning.py", "--base_model", "MODEL", "--output_dir", good / "in",
@@ -235,7 +235,7 @@ def test_starting_adapter_of_another_rank_is_an_error(home, tiny_llama, source_a
 
 def test_tuning_that_changes_nothing_saves_nothing(home, tiny_llama):
     text = instruction_tune(home, tiny_llama, home / "still", "--max_steps", "1", "--select_by", "none", code=2)
-    assert "left the adapter as it was" in text
+    assert "did not change the adapter" in text
     assert not (home / "still" / "adapter_model.safetensors").exists()
 
 
