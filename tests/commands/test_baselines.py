@@ -55,9 +55,10 @@ def test_grid_of_all_systems_writes_records_like_evaluate(home, tiny_bert):
         (name, shots, seed) for name in SYSTEMS for shots in (8, 24) for seed in (0, 3)}
     test = home / "rec_data/movie/test.json"
     rows = samples.read_samples(test, answers_only=True)
-    labels, users, counts = np.array([r.label for r in rows]), samples.user_ids(test, rows), samples.title_counts(rows)
+    labels, users, counts = (np.array([r.label for r in rows]), samples.id_view(test, rows)["user_id"].to_numpy(),
+                             samples.title_counts(rows))
     for record in records:
-        assert (record["kind"], record["experiment"], record["base_model"]) == ("evaluation", "grid", None)
+        assert (record["experiment"], record["base_model"]) == ("grid", None)
         assert (record["chain"], record["rows_of_chain"], record["method"]) == ([], [], "baseline")
         assert (record["train_domain"], record["test_domain"]) == ("movie", "movie")
         assert record["test_data"] == {"path": "rec_data/movie/test.json", "sha256": files.sha256(test), "rows": 16,
@@ -69,7 +70,8 @@ def test_grid_of_all_systems_writes_records_like_evaluate(home, tiny_bert):
         assert list(table["label"]) == list(labels) and table.dtype.names == ("row", "user_id", "label", "score")
         assert metrics.evaluate(labels, table["score"], users, counts, probabilities=False) == record["metrics"]
     again = train(home, *grid[2:], "--system", "SASRec,Caser", "--experiment", "again")
-    assert again.count("already recorded as") == 8 and len(run_log.read_records(home / "results/runs.jsonl")) == 24
+    assert again.count("already recorded as") == 8 and "validation AUC" not in again
+    assert [r["experiment"] for r in run_log.read_records(home / "results/runs.jsonl")[24:]] == ["again"] * 8
     train(home, "--system", "SASRec", "--shots", "8", "--seed", "3", "--weight_decay", "1e-5", *QUICK)
     alone = run_log.read_records(home / "results/runs.jsonl")[-1]
     twin = next(r for r in records if (r["system"], r["shots"], r["seed"]) == ("SASRec", 8, 3))
@@ -81,7 +83,7 @@ def test_baselines_wrapper_skips_recorded_cells(home):
     out = command(*words, home=home, shell=True, SHOTS="8 16")
     assert "--skip_recorded True" in out and out.count("===== auc: ") == 4
     again = command(*words, home=home, shell=True, SHOTS="8 16")
-    assert "===== auc: " not in again and again.count("already recorded") == 4
+    assert "validation AUC" not in again and again.count("already recorded") == 4
 
 
 def test_a_weight_decay_that_is_not_recorded_is_searched_once(home):
@@ -106,7 +108,7 @@ def test_a_weight_decay_that_is_not_recorded_is_searched_once(home):
     (["--system", "GRU", "--seed", "0,4294967296"], "--seed 4294967296: give a whole number from 0 to 4294967295"),
     (["--system", ","], "--system names none; choose from GRU"),
     (["--system", "GRU", "--target", "music"], "rec_data/music/train.json: no such file"),
-    (["--system", "GRU", "--dropout", "1"], "--dropout must lie in [0, 1)"),
+    (["--system", "GRU", "--dropout", "1"], "--dropout 1.0: must be at least 0 and at most 0.99"),
     (["--system", "GRU", "--patience", "0"], "--patience 0: must be at least 1"),
     (["--system", "GRU", "--weight_decy", "1"], "did you mean --weight_decay"),
     (["--system", "GRU-BERT", "--text_encoder", "/nowhere", "--shots", "8"], "/nowhere: not a BERT model folder"),
