@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tlrec import flags
 from tlrec.errors import InputError
 
 
@@ -21,6 +22,11 @@ SYSTEMS = {
     "DROS-BERT": System("gru", "dros", True),
 }
 ALIASES = {"GRU4Rec": "GRU"}
+BOUNDS = {  # least and most
+    "embedding": (1, 4096), "gru_hidden": (0, 65536), "gru_layers": (1, 64), "dropout": (0, 0.99), "alpha": (0, 1e6),
+    "beta": (1e-9, 1e6), "learning_rate": (1e-12, 1e3), "batch_size": (1, 1e9), "max_epochs": (1, 1e9),
+    "eval_steps": (1, 1e9), "patience": (1, 1e9),
+}
 
 
 def system_names(words: list[str]) -> list[str]:
@@ -66,13 +72,4 @@ class BaselineConfig:
 
     def check(self) -> None:
         """InputError for a value out of range."""
-        for name in ("embedding", "gru_layers", "batch_size", "max_epochs", "eval_steps", "patience"):
-            largest = {"embedding": 4096, "gru_layers": 64}.get(name, 10**9)
-            if not 1 <= getattr(self, name) <= largest:
-                raise InputError(f"--{name} {getattr(self, name)}: must be at least 1 and at most {largest}")
-        for name in ("learning_rate", "beta"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"--{name} {getattr(self, name)}: must be above 0")
-        if not 0 <= self.gru_hidden <= 65536 or not self.alpha >= 0 or not 0 <= self.dropout < 1:
-            raise InputError("--gru_hidden must lie between 0 and 65536, --alpha must be at least 0, --dropout must "
-                             "lie in [0, 1)")
+        flags.check_bounds(self, BOUNDS)

@@ -14,15 +14,14 @@ The fifth, liked-ratio, needs no training rows: `evaluate.py --method liked-rati
 """
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tlrec import cli, files, paths
+from tlrec import cli, paths
 from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
-from tlrec.evaluation.evaluate import Scores, System, evaluate_system, read_test_set
+from tlrec.evaluation.evaluate import Scores, SplitData, System, evaluate_system, read_split
 
 METHODS = ("item-mean", "popularity", "logistic", "liked-ratio+item-mean")
 PROBABILITIES = ("item-mean", "logistic")  # of the methods, those whose score is one
@@ -56,19 +55,16 @@ def main(
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise InputError(f"--methods {unknown[0]!r} is unknown; choose from {', '.join(METHODS)}")
-    train_path = Path(train_data_path)
-    train, test = samples.read_samples(train_path, answers_only=True), read_test_set(test_data_path)
-    samples.check_sample_size(train_path, len(train), sample)
-    train_items, test_items = target_items(train_path, train, test.path, test.rows)
-    train_counts, test_counts = samples.title_counts(train, train_path), samples.title_counts(test.rows, test.path)
-    rows = np.arange(len(train)) if sample == -1 else np.array(samples.shuffled_rows(len(train), seed, sample))
-    labels = np.array([row.label for row in train])
-    if "logistic" in methods and len(set(labels[rows])) < 2:
-        raise InputError(f"{train_path}: the {len(rows)} rows of seed {seed} hold one answer only, too little for "
+    train, test = (read_split(path, needs_titles=True) for path in (train_data_path, test_data_path))
+    samples.check_sample_size(train.path, len(train.rows), sample)
+    train_items, test_items = target_items(train, test)
+    rows = train.row_numbers if sample == -1 else np.array(samples.shuffled_rows(len(train.rows), seed, sample))
+    training_rows = train_items[rows], train.labels[rows], train.title_counts[rows]
+    if "logistic" in methods and len(set(train.labels[rows])) < 2:
+        raise InputError(f"{train.path}: the {len(rows)} rows of seed {seed} hold one answer only, too little for "
                          "logistic; take more with --sample, or another --seed")
-    train_sha256 = files.sha256(train_path)
     arguments = paths.relative_to_home({
-        "train_data_path": os.path.abspath(train_path), "test_data_path": os.path.abspath(test.path), "sample": sample,
+        "train_data_path": os.path.abspath(train.path), "test_data_path": os.path.abspath(test.path), "sample": sample,
         "seed": seed, "experiment": experiment})
     trained = {"shots": len(rows), "seed": None if sample == -1 else seed}
     for method in methods:
@@ -76,12 +72,12 @@ def main(
             System(
                 name=method,
                 method=method,
-                request={"train_sha256": train_sha256, **trained},
+                request={"train_sha256": train.sha256, **trained},
                 score=lambda _, method=method: Scores({"score": score(
-                    method, train_items[rows], labels[rows], train_counts[rows], test_items, test_counts)}),
+                    method, *training_rows, test_items, test.title_counts)}),
                 commands=[cli.command_line("-m baselines.controls", main, {**arguments, "methods": method})],
                 arguments=arguments,
-                fields={**trained, "train_domain": train_path.resolve().parent.name},
+                fields={**trained, "train_domain": train.path.resolve().parent.name},
                 probabilities=method in PROBABILITIES,
             ),
             test, experiment, skip_recorded)
@@ -134,30 +130,17 @@ def held_out_item_mean(items: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return means
 
 
-def target_items(
-    train_path: Path, train: list[samples.Sample], test_path: Path, test: list[samples.Sample]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Target item of each training and test row: the id of the CSV views, or the text entry where one has no view."""
-    views = [path.with_suffix(".csv") for path in (train_path, test_path)]
-    if all(view.exists() for view in views):
-        items = []
-        for path, rows, view in zip((train_path, test_path), (train, test), views, strict=True):
-            samples.user_ids(path, rows)  # checks that the two views agree
-            table = pd.read_csv(view, dtype=str, keep_default_na=False)
-            if "movie_id" not in table:
-                raise InputError(f"{view}: no movie_id column; make the data again")
-            items.append(table["movie_id"].to_numpy(dtype=object))
-        return items[0], items[1]
-    return tuple(np.array([_entry(path, number, row) for number, row in enumerate(rows)], dtype=object)
-                 for path, rows in ((train_path, train), (test_path, test)))
-
-
-def _entry(path: Path, number: int, row: samples.Sample) -> str:
-    """The target as a history would write it: `""T" written by A"?` -> `"T" written by A`, `"T"?` -> `"T"`."""
-    history = preference_text.parse(row.input)
-    if history is None:
-        raise InputError(f"{path}: record {number} has no preference lists, so its target item is unknown")
-    return history.target_entry()
+def target_items(*splits: SplitData) -> list[np.ndarray]:
+    """Target item of each row of each split, shape (n,): the id of the CSV views, or the text entry where one has no
+    view."""
+    views = [split.id_view for split in splits if split.id_view is not None]
+    if len(views) < len(splits):
+        return [np.array([preference_text.parse(row.input).target_entry() for row in split.rows], dtype=object)
+                for split in splits]
+    for split, view in zip(splits, views, strict=True):
+        if "movie_id" not in view:
+            raise InputError(f"{split.path.with_suffix('.csv')}: no movie_id column; make the data again")
+    return [view["movie_id"].to_numpy(dtype=object) for view in views]
 
 
 if __name__ == "__main__":

@@ -7,38 +7,24 @@ One process takes a whole grid, systems x shots x seeds. Every cell sees the few
 for that seed, is tested on the same rows, and leaves the same record.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from baselines import data, title_embeddings, weight_decay_search
 from baselines.config import SYSTEMS, BaselineConfig, system_names
-from tlrec import cli, files, paths
+from tlrec import cli, flags, paths
 from tlrec.data import samples
 from tlrec.errors import InputError
-from tlrec.evaluation.evaluate import EvaluationData, Scores, System, evaluate_system, read_test_set
+from tlrec.evaluation.evaluate import Scores, System, evaluate_system
 from tlrec.evaluation.metrics import format_figure
 
 
-def main(
-    system: list[str],
-    settings: BaselineConfig,
-    target: str = "movie",
-    shots: list[str] | None = None,
-    seed: list[str] | None = None,
-    use_ratings: bool = False,
-    text_encoder: str | None = None,
-    weight_decay: float | None = None,
-    threads: int = 1,
-    experiment: str = "",
-    skip_recorded: bool = False,
-) -> None:
-    """Train every system at every shot count with every seed, and record its figures on the test split.
+@dataclass(frozen=True)
+class GridConfig:
+    """What the cells of a grid share beside the systems' settings.
 
     Args:
-        system: GRU (or GRU4Rec), Caser, SASRec, DROS, GRU-BERT, DROS-BERT; several with commas, or all
         target: domain: the folder under rec_data/ with train, valid and test, each as .json and .csv
-        shots: training rows, several with commas; all is the whole training split (default: 16,64,256,all)
-        seed: of the few-shot rows, the initialisation, the order and the dropout; several with commas (default: 0)
         use_ratings: the model also reads whether each history item was liked (not in the published set-up)
         text_encoder: BERT folder for the titles of the BERT variants (default: the embedded all-MiniLM-L6-v2)
         weight_decay: default: the one searched on validation with seed 0; searched first where there is none
@@ -46,125 +32,130 @@ def main(
         experiment: a name under which report.py finds the records
         skip_recorded: leave out the cells that are in the record already
     """
+
+    target: str = "movie"
+    use_ratings: bool = False
+    text_encoder: str = title_embeddings.NAME
+    weight_decay: float | None = None
+    threads: int = 1
+    experiment: str = ""
+    skip_recorded: bool = False
+
+
+def main(
+    system: list[str],
+    settings: BaselineConfig,
+    grid: GridConfig,
+    shots: list[str] | None = None,
+    seed: list[str] | None = None,
+) -> None:
+    """Train every system at every shot count with every seed, and record its figures on the test split.
+
+    Args:
+        system: GRU (or GRU4Rec), Caser, SASRec, DROS, GRU-BERT, DROS-BERT; several with commas, or all
+        shots: training rows, several with commas; all is the whole training split (default: 16,64,256,all)
+        seed: of the few-shot rows, the initialisation, the order and the dropout; several with commas (default: 0)
+    """
     names = system_names(system)
     settings.check()
+    flags.check_bounds(grid, {"threads": (1, 1024), "weight_decay": (0, 1e3)})
     seeds = [_whole_number("--seed", word) for word in seed or ["0"]]
     for number in seeds:
         samples.check_seed(number)
-    if not 1 <= threads <= 1024 or (weight_decay is not None and not weight_decay >= 0):
-        raise InputError("--threads must be at least 1 and at most 1024, and --weight_decay not negative")
-    folder = paths.home_dir() / "rec_data" / target
+    folder = paths.home_dir() / "rec_data" / grid.target
     splits = {name: data.read(folder / f"{name}.json") for name in ("train", "valid", "test")}
-    if len(set(splits["valid"].labels)) < 2:
-        raise InputError(f"{splits['valid'].path}: holds one answer only, so it cannot choose when to stop")
-    rows = len(splits["train"].rows)
+    train, valid = splits["train"].data, splits["valid"].data
+    if len(set(valid.labels)) < 2:
+        raise InputError(f"{valid.path}: holds one answer only, so it cannot choose when to stop")
+    rows = len(train.rows)
     counts = [rows if word == "all" else _whole_number("--shots", word) for word in shots or ["16", "64", "256", "all"]]
     for count in counts:
         if not 0 < count <= rows:
-            raise InputError(f"--shots {count}: {splits['train'].path} has {rows} rows; take 1 to {rows}, or all")
+            raise InputError(f"--shots {count}: {train.path} has {rows} rows; take 1 to {rows}, or all")
     paths.writable_directory(paths.results_dir())
-    needs_text = any(SYSTEMS[name].text for name in names)
-    bench = Bench(splits, settings, use_ratings, text_encoder, needs_text, threads)
+    bench = Bench(grid, settings, splits, needs_text=any(SYSTEMS[name].text for name in names))
     for name in names:
-        chosen = weight_decay_search.choose(bench, target, name) if weight_decay is None else weight_decay
+        weight_decay = weight_decay_search.choose(bench, name) if grid.weight_decay is None else grid.weight_decay
         for count in dict.fromkeys(counts):
             for number in dict.fromkeys(seeds):
-                _cell(bench, target, name, count, number, chosen, experiment, skip_recorded)
+                bench.evaluate(name, count, number, weight_decay)
 
 
 class Bench:
     """What the cells of a grid share: the splits as tensors, the title vectors, the settings."""
 
-    def __init__(
-        self,
-        splits: dict[str, data.Split],
-        settings: BaselineConfig,
-        use_ratings: bool,
-        text_encoder: str | None,
-        needs_text: bool,
-        threads: int,
-    ):
+    def __init__(self, grid: GridConfig, settings: BaselineConfig, splits: dict[str, data.Split], needs_text: bool):
         import torch
 
-        from baselines import model
-
-        torch.set_num_threads(threads)
+        torch.set_num_threads(grid.threads)
+        self.grid, self.settings, self.splits = grid, settings, splits
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.splits, self.settings, self.use_ratings, self.threads = splits, settings, use_ratings, threads
         self.catalogue = data.catalogue(splits["train"])
-        self.encoded = {name: self.catalogue.encode(split) for name, split in splits.items()}
-        self.unknown = {name: data.unknown_counts(self.encoded[name]) for name in ("valid", "test")}
-        self.valid, self.test = (model.tensors(self.encoded[name], self.device) for name in ("valid", "test"))
-        self.test_set = read_test_set(splits["test"].path)
-        self.hashes = {name: files.sha256(split.path) for name, split in splits.items()}
-        self.text_encoder = (text_encoder or title_embeddings.NAME) if needs_text else None
+        self.batches = {name: data.encode(split, self.catalogue).to(self.device) for name, split in splits.items()}
         self.titles, self.titles_hash = (
-            title_embeddings.vectors(data.titles(splits["train"], self.catalogue), text_encoder)
+            title_embeddings.vectors(data.titles(splits["train"], self.catalogue), grid.text_encoder)
             if needs_text
             else (None, None)
         )
+        unknown = {name: data.unknown_counts(self.batches[name]) for name in ("valid", "test")}
         print(f"{len(self.catalogue):,} items in the training catalogue; outside it: "
               + "; ".join(f"{split} {counts['targets']} targets, {counts['history_items']} history items"
-                          for split, counts in self.unknown.items()))
+                          for split, counts in unknown.items()))
+
+    def title(self, name: str) -> str:
+        """The system's name in records and tables; what departs from the published inputs is part of it."""
+        other = SYSTEMS[name].text and self.grid.text_encoder != title_embeddings.NAME
+        return name + f" ({Path(self.grid.text_encoder).name})" * other + " + ratings" * self.grid.use_ratings
 
     def fit(self, name: str, shots: int, seed: int, weight_decay: float):
         """A baselines.train.TrainedModel of one cell. It depends on the arguments alone, not on the cells before."""
         import torch
 
-        from baselines import model
         from baselines.train import build, train
 
-        chosen = samples.shuffled_rows(len(self.splits["train"].rows), seed, shots)
-        rows = model.tensors(self.encoded["train"].take(chosen), self.device)
+        rows = samples.shuffled_rows(len(self.splits["train"].data.rows), seed, shots)
         torch.manual_seed(seed)
-        fresh = build(SYSTEMS[name], len(self.catalogue), self.titles, self.use_ratings, self.settings)
+        fresh = build(SYSTEMS[name], len(self.catalogue), self.titles, self.grid.use_ratings, self.settings)
         try:
-            return train(fresh.to(self.device), SYSTEMS[name], rows, self.valid, self.settings, weight_decay)
+            return train(fresh.to(self.device), SYSTEMS[name], self.batches["train"].take(rows), self.batches["valid"],
+                         self.settings, weight_decay)
         except InputError as error:
             raise InputError(f"{self.title(name)}, {shots} shots, seed {seed}: {error}") from None
 
-    def title(self, name: str) -> str:
-        """The system's name in records and tables; what departs from the published inputs is part of it."""
-        other = SYSTEMS[name].text and self.text_encoder != title_embeddings.NAME
-        return name + (f" ({Path(self.text_encoder).name})" if other else "") + (" + ratings" * self.use_ratings)
+    def evaluate(self, name: str, shots: int, seed: int, weight_decay: float) -> None:
+        """Train and evaluate one system at one shot count with one seed."""
+        system, grid = SYSTEMS[name], self.grid
+        given = {"system": name, "shots": shots, "seed": seed, "use_ratings": grid.use_ratings,
+                 "weight_decay": weight_decay, **asdict(self.settings)}
+        hashes = {f"{split}_sha256": self.splits[split].data.sha256 for split in ("train", "valid")}
+        arguments = {**asdict(grid), **given, "text_encoder": grid.text_encoder if system.text else None,
+                     "skip_recorded": None}
+        evaluate_system(
+            System(
+                name=self.title(name),
+                method="baseline",
+                request={**given, **system._asdict(), **hashes,
+                         "titles_sha256": self.titles_hash if system.text else None},
+                score=lambda _: self._fit_and_score(name, shots, seed, weight_decay),
+                commands=[cli.command_line("-m baselines.grid", main, paths.relative_to_home(arguments))],
+                arguments=arguments,
+                fields={"shots": shots, "seed": seed, "train_domain": grid.target},
+                probabilities=False,
+            ),
+            self.splits["test"].data, grid.experiment, grid.skip_recorded)
 
-
-def _cell(bench: Bench, target: str, name: str, shots: int, seed: int, weight_decay: float, experiment: str,
-          skip_recorded: bool) -> None:
-    """Train and evaluate one system at one shot count with one seed."""
-    system = SYSTEMS[name]
-    given = {"system": name, "shots": shots, "seed": seed, "use_ratings": bench.use_ratings,
-             "weight_decay": weight_decay, **asdict(bench.settings)}
-    request = {**given, **system._asdict(), "train_sha256": bench.hashes["train"],
-               "valid_sha256": bench.hashes["valid"], "titles_sha256": bench.titles_hash if system.text else None}
-    arguments = {**given, "target": target, "text_encoder": bench.text_encoder if system.text else None,
-                 "threads": bench.threads, "experiment": experiment}
-
-    def fit_and_score(_: EvaluationData) -> Scores:
+    def _fit_and_score(self, name: str, shots: int, seed: int, weight_decay: float) -> Scores:
         from baselines.train import score
 
-        fitted = bench.fit(name, shots, seed, weight_decay)
+        fitted = self.fit(name, shots, seed, weight_decay)
         print(f"validation AUC {format_figure(fitted.validation_auc)} at epoch {fitted.epochs}, {fitted.seconds:.1f} s")
         baseline = {
             "validation_auc": fitted.validation_auc, "epochs": fitted.epochs, "steps": fitted.steps,
-            "parameters": sum(p.numel() for p in fitted.model.parameters()), "items": len(bench.catalogue),
-            "outside_catalogue": bench.unknown["test"],
+            "parameters": sum(p.numel() for p in fitted.model.parameters()), "items": len(self.catalogue),
+            "outside_catalogue": data.unknown_counts(self.batches["test"]),
         }
-        return Scores({"score": score(fitted.model, bench.test)},
+        return Scores({"score": score(fitted.model, self.batches["test"])},
                       {"tuning_seconds": round(fitted.seconds, 2), "baseline": baseline})
-
-    evaluate_system(
-        System(
-            name=bench.title(name),
-            method="baseline",
-            request=request,
-            score=fit_and_score,
-            commands=[cli.command_line("-m baselines.grid", main, paths.relative_to_home(arguments))],
-            arguments=arguments,
-            fields={"shots": shots, "seed": seed, "train_domain": target},
-            probabilities=False,
-        ),
-        bench.test_set, experiment, skip_recorded)
 
 
 def _whole_number(flag: str, word: str) -> int:

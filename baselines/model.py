@@ -1,30 +1,11 @@
 """Item embedding x encoder: the score of a (history, target) pair is sequence state . target vector."""
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from baselines.data import FIRST, PADDING, Encoded
-
-
-class Batch(NamedTuple):
-    """Encoded as tensors."""
-
-    items: torch.Tensor
-    flags: torch.Tensor
-    lengths: torch.Tensor
-    targets: torch.Tensor
-    labels: torch.Tensor
-
-    def take(self, rows: torch.Tensor) -> "Batch":
-        return Batch(*(column[rows] for column in self))
-
-
-def tensors(encoded: Encoded, device: str = "cpu") -> Batch:
-    return Batch(*(torch.from_numpy(column).to(device) for column in encoded))
+from baselines.data import FIRST, PADDING, Batch
 
 
 class Items(nn.Module):

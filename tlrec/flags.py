@@ -10,7 +10,7 @@ import math
 import textwrap
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tlrec.errors import InputError
@@ -39,6 +39,21 @@ def _default(field: dataclasses.Field) -> object:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+
+
+def check_choices(config: object, choices: Mapping[str, Sequence[str]]) -> None:
+    """InputError for a flag of `config` whose value is not among its choices."""
+    for flag, allowed in choices.items():
+        if getattr(config, flag) not in allowed:
+            raise InputError(f"--{flag} {getattr(config, flag)!r} is unknown; choose from {', '.join(allowed)}")
+
+
+def check_bounds(config: object, bounds: Mapping[str, tuple[float, float]]) -> None:
+    """InputError for a flag of `config` that is below its least or above its most value; None is not checked."""
+    for flag, (least, most) in bounds.items():
+        value = getattr(config, flag)
+        if value is not None and not least <= value <= most:
+            raise InputError(f"--{flag} {value}: must be at least {least} and at most {most:g}")
 
 
 def takes_names(function: Callable) -> bool:

@@ -4,12 +4,16 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlrec.data import preference_text
 from tlrec.errors import InputError, first_line
 from tlrec.files import check_regular_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_FIELD_CHARACTERS = 200_000  # longer than any context window; tokenizing megabytes takes minutes
 
@@ -170,8 +174,8 @@ def liked_ratio(counts: np.ndarray) -> np.ndarray:
     return np.where(titles > 0, counts[:, 0] / np.maximum(titles, 1), 0.5)
 
 
-def user_ids(path: str | Path, samples: list[Sample]) -> np.ndarray | None:
-    """User id of each sample, shape (n,), from the CSV view beside the JSON file; None without such a view.
+def id_view(path: str | Path, samples: list[Sample]) -> "pd.DataFrame | None":
+    """The CSV view beside the JSON file, one row a sample, all columns text; None where there is no such file.
 
     InputError where the two views disagree in length, in a label, or in how many titles the user liked.
     """
@@ -194,7 +198,7 @@ def user_ids(path: str | Path, samples: list[Sample]) -> np.ndarray | None:
         raise InputError(f"{view}: row {mismatches[0]} has another rating than {Path(path).name}; make the data again")
     if "history_rating" in table:
         _check_histories(view, table["history_rating"].tolist(), samples)
-    return table["user_id"].to_numpy(dtype=object)
+    return table
 
 
 def _check_histories(view: Path, ratings: list[str], samples: list[Sample]) -> None:

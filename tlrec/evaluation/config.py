@@ -5,15 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tlrec.data import samples
+from tlrec import flags
 from tlrec.errors import InputError
-from tlrec.evaluation.evaluate import EvaluationData, read_test_set
+from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
 from tlrec.model.base import check_quantization, recorded_name, resolve_base_model
 
-METHODS = ("llm", "liked-ratio")
-DTYPES = ("auto", "bfloat16", "float16", "float32")
+CHOICES = {"method": ("llm", "liked-ratio"), "dtype": ("auto", "bfloat16", "float16", "float32")}
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class EvaluationPlan:
     """An EvaluationConfig whose files are found and checked."""
 
     config: EvaluationConfig
-    data: EvaluationData
+    data: SplitData
     base: Path | None  # None: the method reads no model
     adapter: Adapter | None
 
@@ -69,19 +68,13 @@ def resolve(config: EvaluationConfig) -> EvaluationPlan:
     """Everything that can be refused without loading a model; InputError says what and how to mend it."""
     prompts.check_template(config.prompt_template)
     check_quantization(config.load_in_8bit, config.load_in_4bit)
-    if config.method not in METHODS:
-        raise InputError(f"--method {config.method!r} is unknown; choose from {', '.join(METHODS)}")
-    if config.dtype not in DTYPES:
-        raise InputError(f"--dtype {config.dtype!r} is unknown; choose auto, bfloat16, float16 or float32")
-    if config.scoring_batch_size < 1:
-        raise InputError(f"--scoring_batch_size {config.scoring_batch_size}: must be at least 1")
+    flags.check_choices(config, CHOICES)
+    flags.check_bounds(config, {"scoring_batch_size": (1, 1e6)})
     if config.method == "llm" and not config.base_model:
         raise InputError("missing --base_model; only --method liked-ratio works without one")
     if config.method != "llm" and config.lora_weights:
         raise InputError(f"--method {config.method} reads no model; leave --lora_weights out")
-    data = read_test_set(config.test_data_path, config.test_rows)
-    if config.method != "llm" and data.title_counts is None:
-        samples.title_counts(data.rows, data.path)  # raises, and names the record
+    data = read_split(config.test_data_path, config.test_rows, needs_titles=config.method != "llm")
     base = resolve_base_model(config.base_model or "") if config.method == "llm" else None
     adapter = inspect_adapter(config.lora_weights, base) if config.lora_weights and base else None
     return EvaluationPlan(config, data, base, adapter)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tlrec import distributed, files, paths
 from tlrec.data import samples
@@ -22,17 +23,22 @@ SAMPLE_SEED = 0
 
 
 @dataclass(frozen=True)
-class EvaluationData:
-    """The rows of a split that are scored, read and hashed once; n of them."""
+class SplitData:
+    """Rows of a split, text and ids, read and hashed once; n of them."""
 
     path: Path
     sha256: str
     rows: list[samples.Sample]
     row_numbers: np.ndarray  # (n,) in the file
     labels: np.ndarray  # (n,) 1 liked, 0 disliked
-    users: np.ndarray | None  # (n,); None without a CSV view
+    id_view: pd.DataFrame | None  # n rows of text; None without a CSV view
     title_counts: np.ndarray | None  # (n, 2) liked and disliked titles; None where a prompt has no lists
-    seed: int | None = None  # of the sample; None where all rows are scored
+    seed: int | None  # of the sample; None for all rows
+
+    @property
+    def users(self) -> np.ndarray | None:
+        """User ids, shape (n,); None without a CSV view."""
+        return None if self.id_view is None else self.id_view["user_id"].to_numpy(dtype=object)
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class System:
     name: str  # in tables
     method: str
     request: dict[str, Any]  # what determines its scores, beside the test rows
-    score: Callable[[EvaluationData], Scores]
+    score: Callable[[SplitData], Scores]
     commands: list[str]  # those behind it, the evaluation's own last; paths relative to TLREC_HOME
     arguments: dict[str, Any]  # the flags that were given
     fields: dict[str, Any] = field(default_factory=dict)  # of the record: shots, seed, chain, train_domain ...
@@ -63,14 +69,15 @@ class System:
         return self.name + ("" if shots is None else f", {shots:,} shots") + ("" if seed is None else f", seed {seed}")
 
 
-def read_test_set(path: str | Path, test_rows: int = -1) -> EvaluationData:
+def read_split(path: str | Path, test_rows: int = -1, needs_titles: bool = False) -> SplitData:
     """Read the JSON of a split and the CSV beside it. InputError where the file or `test_rows` cannot be used.
 
     test_rows: take so many, drawn with a fixed seed; -1 is all.
+    needs_titles: refuse prompts without lists of titles, which a language model can score.
     """
     path = Path(path)
     rows = samples.read_samples(path, answers_only=True)
-    users = samples.user_ids(path, rows)
+    view = samples.id_view(path, rows)
     if test_rows != -1 and not 0 < test_rows <= len(rows):
         raise InputError(f"--test_rows {test_rows}: {path} has {len(rows)} rows; give 1 to {len(rows)}, or -1")
     row_numbers, seed = np.arange(len(rows)), None
@@ -80,15 +87,17 @@ def read_test_set(path: str | Path, test_rows: int = -1) -> EvaluationData:
     rows = [rows[number] for number in row_numbers]
     try:
         title_counts = samples.title_counts(rows, path)
-    except InputError:  # a language model scores prompts without lists too
+    except InputError:
+        if needs_titles:
+            raise
         title_counts = None
     labels = np.array([row.label for row in rows])
-    return EvaluationData(path, files.sha256(path), rows, row_numbers, labels,
-                          None if users is None else users[row_numbers], title_counts, seed)
+    return SplitData(path, files.sha256(path), rows, row_numbers, labels,
+                     None if view is None else view.iloc[row_numbers], title_counts, seed)
 
 
 def evaluate_system(
-    system: System, data: EvaluationData, experiment: str = "", skip_recorded: bool = False
+    system: System, data: SplitData, experiment: str = "", skip_recorded: bool = False
 ) -> dict[str, Any] | None:
     """The record of the system on the test set, appended to results/runs.jsonl and printed; None in other processes
     than the main one.
@@ -116,7 +125,6 @@ def evaluate_system(
     if "p_yes_published" in scores.columns:
         figures["auc_published_score"] = metrics.auc(data.labels, scores.columns["p_yes_published"])
     record = {
-        "kind": "evaluation",
         "system": system.name,
         "experiment": experiment,
         "method": system.method,

@@ -1,14 +1,12 @@
-"""An evaluation's record: what a line of runs.jsonl holds, and its validation before a report reads it.
+"""An evaluation's record: the schema of a line of runs.jsonl.
 
 Other fields may stand beside these (versions of the machine, a baseline's training).
 """
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from tlrec.files import validate
 
 Number = Annotated[float, Field(gt=-1e300, lt=1e300)]  # JSON's 1e999 is infinite
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # [low, high]
@@ -83,8 +81,8 @@ class EvaluationRecord(_Schema):
         return self
 
 
-def validate_record(record: dict[str, Any], path: Path, line: int) -> dict[str, Any]:
-    """The record; InputError where it is an evaluation that is not an EvaluationRecord. Other kinds are not checked."""
-    if record.get("kind") == "evaluation":
-        validate(EvaluationRecord, record, f"{path}: line {line}", "remove that line")
-    return record
+def chain_name(base_model: str, chain: Sequence[str], rows_of_chain: Sequence[int | None]) -> str:
+    """A tuned model's name in tables: `smollm2-135m + netflix (512 rows)`, with the rows where they are known."""
+    stages = [name if rows is None else f"{name} ({rows:,} rows)"
+              for name, rows in zip(chain, rows_of_chain, strict=True)]
+    return " + ".join([base_model, *stages])

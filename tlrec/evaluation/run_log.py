@@ -3,6 +3,7 @@
 Tables and figures derive from the records alone.
 """
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -21,7 +22,6 @@ from tlrec import files, paths
 from tlrec.errors import InputError
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy", "scikit-learn")
-_BLOCK = 1 << 16  # bytes
 
 
 def runs_file() -> Path:
@@ -70,37 +70,31 @@ def _append_line(path: Path, line: bytes) -> None:
 
 def _end_of_last_line(path: Path, file: BinaryIO) -> int:
     """Size in bytes of the complete lines. A tail that a killed process left unfinished is moved to NAME.torn."""
-    size = file.seek(0, os.SEEK_END)
-    end = size
-    tail = b""
-    while end and not tail.startswith(b"\n"):  # back to the last newline, block by block
-        start = max(end - _BLOCK, 0)
-        file.seek(start)
-        block = file.read(end - start)
-        cut = block.rfind(b"\n")
-        tail = block[max(cut, 0) :] + tail
-        end = start
-    tail = tail.removeprefix(b"\n")
-    if not tail:
-        return size
-    if _is_record(tail):  # an editor left out the last newline
-        return size + file.write(b"\n")
-    torn_path = path.with_name(f"{path.name}.torn")
-    with open(torn_path, "ab") as torn:
-        torn.write(tail + b"\n")
-        torn.flush()
-        os.fsync(torn.fileno())
-    os.ftruncate(file.fileno(), size - len(tail))
-    print(f"notice: {path} ended in a line that a crash had torn; {len(tail):,} bytes set aside in {torn_path}",
-          file=sys.stderr)
-    return size - len(tail)
+    file.seek(0)
+    content = file.read()
+    end = content.rfind(b"\n") + 1
+    tail = content[end:]
+    if _parse(tail) is not None:  # an editor left out the last newline
+        return len(content) + file.write(b"\n")
+    if tail:
+        torn_path = path.with_name(f"{path.name}.torn")
+        with open(torn_path, "ab") as torn:
+            torn.write(tail + b"\n")
+            torn.flush()
+            os.fsync(torn.fileno())
+        os.ftruncate(file.fileno(), end)
+        print(f"notice: {path} ended in a line that a crash had torn; {len(tail):,} bytes set aside in {torn_path}",
+              file=sys.stderr)
+    return end
 
 
-def _is_record(line: bytes) -> bool:
+def _parse(line: bytes) -> dict | None:
+    """The record in a line; None where there is none."""
     try:
-        return isinstance(json.loads(line, parse_constant=_refuse_constant), dict)
+        record = json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        return False
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _refuse_constant(text: str) -> None:
@@ -114,7 +108,7 @@ def read_records(path: Path | None = None) -> list[dict]:
         return []
     lines = path.read_bytes().split(b"\n")  # without the lock: a line that is being written counts from its newline on
     last = lines.pop()
-    if _is_record(last):
+    if _parse(last) is not None:
         lines.append(last)
     elif last:
         print(f"notice: {path} ends in an incomplete line (torn by a crash, or being written); left out",
@@ -123,9 +117,10 @@ def read_records(path: Path | None = None) -> list[dict]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        if not _is_record(line):
+        record = _parse(line)
+        if record is None:
             raise InputError(f"{path}: line {number} is not a record in JSON; remove that line")
-        records.append(json.loads(line))
+        records.append(record)
     return records
 
 
@@ -137,29 +132,20 @@ def find_record(request: dict) -> dict | None:
 
 def environment() -> dict:
     """Versions, commit and machine, for a record."""
-    versions: dict[str, str | None] = {}
+    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "commit": git_commit(),
-        "python": platform.python_version(),
-        "versions": versions,
-        "cores": os.cpu_count(),
-    }
+    return {"commit": git_commit(), "python": platform.python_version(), "versions": versions, "cores": os.cpu_count()}
 
 
 def git_commit() -> str | None:
     """The checkout's commit, with `+changes` where tracked files differ from it; None outside a checkout."""
-    git = ["git", "-C", str(paths.ROOT)]
+    git = ["git", "-C", str(paths.ROOT), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    return head + ("+changes" if changes.strip() else "")
 
 
 def peak_memory_gib() -> dict:

@@ -5,7 +5,8 @@ from typing import Any
 
 from tlrec.data import samples
 from tlrec.evaluation.config import EvaluationPlan
-from tlrec.evaluation.evaluate import EvaluationData, Scores, System
+from tlrec.evaluation.evaluate import Scores, SplitData, System
+from tlrec.evaluation.record import chain_name
 from tlrec.files import sha256
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, attach_adapter, lora_config
@@ -15,17 +16,9 @@ from tlrec.model.fingerprint import base_model_fingerprint
 
 def planned_system(plan: EvaluationPlan, command: str) -> System:
     """The system that the plan names. command: the evaluation's own, for its record."""
-    if plan.base is None:
-        return System("liked-ratio", "liked-ratio", {}, _liked_ratio, [command], plan.config.recorded())
-    return _language_model(plan, plan.base, command)
-
-
-def _liked_ratio(data: EvaluationData) -> Scores:
-    return Scores({"p_yes": samples.liked_ratio(samples.title_counts(data.rows, data.path))})
-
-
-def _language_model(plan: EvaluationPlan, base: Path, command: str) -> System:
-    config, adapter = plan.config, plan.adapter
+    config, base, adapter = plan.config, plan.base, plan.adapter
+    if base is None:
+        return System("liked-ratio", "liked-ratio", {}, _liked_ratio, [command], config.recorded())
     request = {
         "base_model": base_model_fingerprint(base),
         "adapter_sha256": sha256(adapter.weights) if adapter else None,
@@ -37,49 +30,49 @@ def _language_model(plan: EvaluationPlan, base: Path, command: str) -> System:
         "scoring_batch_size": config.scoring_batch_size,
         **prompts.chat_template_hash(base, config.prompt_template),
     }
-
-    def score(data: EvaluationData) -> Scores:
-        manifest = adapter.manifest if adapter else None
-        tuned_with = manifest.arguments["prompt_template"] if manifest else config.prompt_template
-        if tuned_with != config.prompt_template:
-            print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with "
-                  f"{config.prompt_template}")
-        device = select_device()
-        from tlrec.model import scoring
-        from tlrec.model.encoder import Encoder
-
-        model, tokenizer = load_base_model(base, config.load_in_8bit, config.dtype, device, config.load_in_4bit)
-        if adapter:
-            model = attach_adapter(model, lora_config(adapter), adapter)
-        encoder = Encoder(tokenizer, config.prompt_template)
-        scores = scoring.score(model, encoder, data.rows, config.scoring_batch_size, "scoring",
-                               lambda row: f"{data.path}: record {data.row_numbers[row]}")
-        return Scores(scores._asdict())
-
     commands = [*(adapter.commands if adapter else []), command]
-    fields = {"base_model": base.name} | (_adapter_fields(adapter) if adapter else {})
-    return System(_name(base, adapter), "llm", request, score, commands, config.recorded(), fields)
+    name = chain_name(base.name, adapter.chain, adapter.rows_of_chain) if adapter else f"{base.name}, untuned"
+    return System(name, "llm", request, lambda data: _language_model_scores(plan, base, data), commands,
+                  config.recorded(), {"base_model": base.name} | _adapter_fields(adapter))
 
 
-def _name(base: Path, adapter: Adapter | None) -> str:
-    """A run's name in tables: base model + adapter chain, with the training rows of each stage."""
-    if adapter is None:
-        return f"{base.name}, untuned"
-    stages = [name if rows is None else f"{name} ({rows:,} rows)"
-              for name, rows in zip(adapter.chain, adapter.rows_of_chain, strict=True)]
-    return " + ".join([base.name, *stages])
+def _liked_ratio(data: SplitData) -> Scores:
+    assert data.title_counts is not None  # config.resolve() reads the split with needs_titles
+    return Scores({"p_yes": samples.liked_ratio(data.title_counts)})
 
 
-def _adapter_fields(adapter: Adapter) -> dict[str, Any]:
+def _language_model_scores(plan: EvaluationPlan, base: Path, data: SplitData) -> Scores:
+    config, adapter = plan.config, plan.adapter
+    manifest = adapter.manifest if adapter else None
+    tuned_with = manifest.arguments["prompt_template"] if manifest else config.prompt_template
+    if tuned_with != config.prompt_template:
+        print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with "
+              f"{config.prompt_template}")
+    device = select_device()
+    from tlrec.model import scoring
+    from tlrec.model.encoder import Encoder
+
+    model, tokenizer = load_base_model(base, config.load_in_8bit, config.dtype, device, config.load_in_4bit)
+    if adapter:
+        model = attach_adapter(model, lora_config(adapter), adapter)
+    encoder = Encoder(tokenizer, config.prompt_template)
+    scores = scoring.score(model, encoder, data.rows, config.scoring_batch_size, "scoring",
+                           lambda row: f"{data.path}: record {data.row_numbers[row]}")
+    return Scores(scores._asdict())
+
+
+def _adapter_fields(adapter: Adapter | None) -> dict[str, Any]:
     """What a record says of the adapter: chain, shots, seed, where its last tuning data came from, and its cost."""
-    manifest = adapter.manifest.model_dump() if adapter.manifest else {}
+    if adapter is None:
+        return {}
+    manifest = adapter.manifest.model_dump(include={"shots", "seed", "cuts", "steps", "data", "arguments"}) if (
+        adapter.manifest) else {}
     return {
         "chain": adapter.chain,
         "rows_of_chain": adapter.rows_of_chain,
-        "shots": manifest.get("shots"),
-        "seed": manifest.get("seed"),
+        "shots": manifest.pop("shots", None),
+        "seed": manifest.pop("seed", None),
         "train_domain": adapter.chain[-1],
         "tuning_seconds": round(adapter.seconds, 1),
-        "adapter": {"path": str(adapter.folder), "cuts": manifest.get("cuts"), "steps": manifest.get("steps"),
-                    "data": manifest.get("data"), "arguments": manifest.get("arguments")},
+        "adapter": {"path": str(adapter.folder), **manifest},
     }

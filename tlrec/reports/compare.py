@@ -1,11 +1,11 @@
 """Two runs on the same test rows, compared row for row from their predictions."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
 from tlrec.evaluation import metrics, significance
 from tlrec.evaluation.metrics import format_figure
 from tlrec.evaluation.significance import Difference
@@ -14,30 +14,25 @@ from tlrec.reports import records, tables
 SCORES = ("p_yes", "score")  # the column of a predictions file that holds the score
 
 
-def predictions(record: dict) -> dict[str, np.ndarray]:
-    """Columns of the record's predictions: row, label, score and, where users are known, user_id; shape (n,) each."""
+def predictions(record: dict) -> pd.DataFrame:
+    """The record's predictions: columns row, label, score and, where users are known, user_id."""
     path = Path(record["folder"]) / (record.get("predictions") or f"predictions/{record['run_id']}.csv")
     if not path.is_file():
         raise InputError(f"{path}: no such file; run {record['run_id']} has no predictions beside its record, "
                          "evaluate it again")
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            columns = list(zip(*csv.reader(file), strict=True))
-    except (ValueError, csv.Error):  # a row cut short, or bytes that are not UTF-8
-        raise InputError(f"{path}: not valid CSV; evaluate the run again") from None
-    named = {column[0]: np.array(column[1:], dtype=object) for column in columns}
-    score = next((name for name in SCORES if name in named), None)
-    if score is None or not {"row", "label"} <= set(named):
-        raise InputError(f"{path}: needs the columns row, label and {' or '.join(SCORES)}")
-    try:
-        read = {"row": named["row"].astype(int), "label": named["label"].astype(int),
-                "score": named[score].astype(float)}
-    except ValueError as error:
-        raise InputError(f"{path}: {error}; evaluate the run again") from None
-    if not np.isfinite(read["score"]).all() or not set(read["label"]) <= {0, 1}:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)  # pandas' own float parser may round
+        kinds = {"row": int, "label": int} | dict.fromkeys(SCORES, float)
+        table = table.astype({name: kind for name, kind in kinds.items() if name in table})
+    except ValueError as error:  # a row cut short, a wrong value, or bytes that are not UTF-8
+        raise InputError(f"{path}: not valid CSV ({first_line(error)}); evaluate the run again") from None
+    score = next((name for name in SCORES if name in table), None)
+    if score is None or not {"row", "label"} <= set(table):
+        raise InputError(f"{path}: needs the columns row, label and {' or '.join(SCORES)}; evaluate the run again")
+    if not np.isfinite(table[score]).all() or not table["label"].isin([0, 1]).all():
         raise InputError(f"{path}: holds a score that is not finite, or a label other than 0 and 1; evaluate the run "
                          "again")
-    return read | ({"user_id": named["user_id"].astype(str)} if "user_id" in named else {})
+    return table.rename(columns={score: "score"})
 
 
 def compare(first: dict, second: dict) -> str:
@@ -50,8 +45,9 @@ def compare(first: dict, second: dict) -> str:
     if not np.array_equal(one["row"], other["row"]) or not np.array_equal(one["label"], other["label"]):
         raise InputError(f"{runs} were made on different test rows ({len(one['row']):,} and {len(other['row']):,}); "
                          "evaluate both with the same --test_rows")
-    labels, users = one["label"], one.get("user_id")
-    scores = one["score"], other["score"]
+    labels = one["label"].to_numpy()
+    users = one["user_id"].to_numpy(dtype=object) if "user_id" in one else None
+    scores = one["score"].to_numpy(), other["score"].to_numpy()
     drawn = "rows" if users is None else "users"
     tests = {"AUC": [("bootstrap", significance.bootstrap_auc(labels, *scores, users), drawn),
                      ("DeLong", significance.delong_auc(labels, *scores), "rows")]}

@@ -18,33 +18,31 @@ def auc_against_shots(evaluations: list[dict], domain: str) -> Figure | None:
     """One panel a system: ours with a band of one standard deviation over seeds, the published beside it."""
     cells = [cell for cell in records.cells(evaluations) if cell.auc is not None]
     published = [cell for cell in records.published_cells() if cell.domain == domain]
-    panels: dict[str, tuple[list[Cell], dict[str, list[Cell]]]] = {}
+    own_names = {cell.published_name: cell.system for cell in reversed(cells)}
+    panels: dict[str, dict[str, list[Cell]]] = {}  # by system and label
     for cell in table1.ordered([*cells, *(c for c in published if c.group == "baselines")]):
-        name = cell.system if not cell.published else next(
-            (c.system for c in cells if table1.published_name(c) == cell.system), cell.system)
-        ours, theirs = panels.setdefault(name, ([], {}))
-        if cell.published:
-            theirs.setdefault(TABLE_1, []).append(cell)
-        else:
-            ours.append(cell)
-            if cell.group == "language models":
-                theirs |= {label: [c for c in published if c.system == name] for label, name in LANGUAGE_MODELS.items()}
-    liked = [cell.percent for cell in panels.pop("liked-ratio", ([], {}))[0]]
+        name = own_names.get(cell.system, cell.system) if cell.published else cell.system
+        panels.setdefault(name, {}).setdefault(TABLE_1 if cell.published else "ours", []).append(cell)
+        if cell.group == "language models":
+            panels[name] |= {label: [c for c in published if c.system == theirs]
+                             for label, theirs in LANGUAGE_MODELS.items()}
+    liked = panels.pop("liked-ratio", {}).get("ours", [])
     if not panels:
         return None
     columns = sorted({cell.shots for cell in [*cells, *published]})
     position = {shots: number for number, shots in enumerate(columns)}
     figure, axes = plot_style.panels(len(panels), 4, 1.75)
-    for axis, (name, (ours, theirs)) in zip(axes, panels.items(), strict=True):
-        for height in liked[:1]:
-            axis.axhline(height, label="liked-ratio", **plot_style.LINE)
-        for label, line in theirs.items():
-            style = TALLREC if label == TABLE_1 else TLREC
-            axis.plot([position[c.shots] for c in line], [c.percent for c in line], label=label, **style)
-        where, means = [position[c.shots] for c in ours], np.array([c.percent for c in ours])
-        spread = np.array([100 * (c.sd or 0) for c in ours])
-        axis.fill_between(where, means - spread, means + spread, color=BAND, linewidth=0)
-        axis.errorbar(where, means, spread, label="ours" if ours else None, capsize=2, elinewidth=0.7, **OURS)
+    for axis, (name, lines) in zip(axes, panels.items(), strict=True):
+        for cell in liked[:1]:
+            axis.axhline(cell.percent, label="liked-ratio", **plot_style.LINE)
+        for label in [label for label in (*LANGUAGE_MODELS, "ours") if label in lines]:
+            where, means = [position[c.shots] for c in lines[label]], np.array([c.percent for c in lines[label]])
+            if label != "ours":
+                axis.plot(where, means, label=label, **(TALLREC if label == TABLE_1 else TLREC))
+                continue
+            spread = np.array([100 * (c.auc_sd or 0) for c in lines[label]])
+            axis.fill_between(where, means - spread, means + spread, color=BAND, linewidth=0)
+            axis.errorbar(where, means, spread, label=label, capsize=2, elinewidth=0.7, **OURS)
         axis.set_title(plot_style.wrapped(name))
         axis.set_xticks(range(len(columns)), [f"{shots:,}" for shots in columns])
         axis.set_xlim(-0.4, len(columns) - 0.6)

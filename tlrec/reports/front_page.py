@@ -14,41 +14,32 @@ LEGEND = ("AUC x 100 on all of movie/test: ours, mean over seeds, and in parenth
 def render(cells: list[Cell]) -> str:
     """The table as Markdown, and its legend. cells: ours and the published."""
     cells = [cell for cell in cells if cell.domain == "movie" and cell.auc is not None]
-    most = max((cell.shots for cell in cells), default=0)
-    columns = [*SHOTS, *([most] if most > SHOTS[-1] else [])]
-    header = ["system", *(f"{shots:,}" if shots else "zero-shot" for shots in columns), "UAUC"]
-    rows = [[records.ALIASES.get(name, name), *_figures(cells, name, name, columns)]
+    ours: dict[str, dict[int, Cell]] = {}
+    published: dict[str, dict[int, Cell]] = {}
+    for cell in cells:
+        side, name = (published, cell.system) if cell.published else (ours, cell.published_name)
+        side.setdefault(name, {})[cell.shots] = cell
+    columns = sorted({*SHOTS, max((cell.shots for cell in cells), default=0)})
+    rows = [[name, *_figures(ours.get(name, {}), published.get(name, {}), columns)]
             for name in (*CONTROLS, *records.BASELINES)]
-    rows += [[label, *_figures(cells, "", name, columns)] for name, label in PUBLISHED.items()]
-    model = _language_model(cells)
-    if model:
-        rows.append([f"ours: {model}", *_figures(cells, model, "", columns)])
+    rows += [[label, *_figures({}, published.get(name, {}), columns)] for name, label in PUBLISHED.items()]
+    models = {name: at for name, at in ours.items() if any(cell.group == "language models" for cell in at.values())}
+    if models:  # the chain that was measured at the most shot counts, then with the most seeds
+        model = max(models, key=lambda name: (len(models[name]), sum(cell.seeds for cell in models[name].values())))
+        rows.append([f"ours: {model}", *_figures(models[model], {}, columns)])
+    header = ["system", *(f"{shots:,}" if shots else "zero-shot" for shots in columns), "UAUC"]
     rows = [header, *(row for row in rows if any(row[1:]))]
     few_seeds = any("†" in figure for row in rows for figure in row)
     note = " † of one seed, whereas the row's zero-shot figure is a mean." if few_seeds else ""
     return f"{tables.markdown(rows)}\n\n{LEGEND}{note}"
 
 
-def _language_model(cells: list[Cell]) -> str | None:
-    """Our language model's chain that was measured at the most shot counts, then with the most seeds."""
-    ours = [cell for cell in cells if not cell.published and cell.group == "language models"]
-    measured = {cell.system: (sum(c.system == cell.system for c in ours), sum(
-        c.seeds for c in ours if c.system == cell.system)) for cell in ours}
-    return max(measured, key=lambda name: measured[name], default=None)
-
-
-def _figures(cells: list[Cell], ours: str, published: str, columns: list[int]) -> list[str]:
+def _figures(ours: dict[int, Cell], published: dict[int, Cell], columns: list[int]) -> list[str]:
     """One row's cells without the name: `ours (published)` by shots, then UAUC of our last figure."""
-    own = {cell.shots: cell for cell in cells if not cell.published and records.ALIASES.get(cell.system, cell.system)
-           == ours}
-    others = {cell.shots: cell for cell in cells if cell.published and cell.system == published}
     row = []
     for shots in columns:
-        figures = []
-        if shots in own:
-            mark = "†" if own[shots].seeds == 1 and 0 in own and own[0].seeds > 1 else ""
-            figures.append(format_figure(own[shots].auc, 2, 100) + mark)
-        if shots in others:
-            figures.append(f"({format_figure(others[shots].auc, 2, 100)})")
-        row.append(" ".join(figures))
-    return [*row, format_figure(own[max(own)].uauc, 2, 100) if own else ""]
+        own, other = ours.get(shots), published.get(shots)
+        mark = "†" if own and own.seeds == 1 and 0 in ours and ours[0].seeds > 1 else ""
+        row.append(" ".join([*([format_figure(own.auc, 2, 100) + mark] if own else []),
+                             *([f"({format_figure(other.auc, 2, 100)})"] if other else [])]))
+    return [*row, format_figure(ours[max(ours)].uauc, 2, 100) if ours else ""]

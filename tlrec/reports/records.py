@@ -6,11 +6,14 @@ import math
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tlrec import paths
+import pandas as pd
+
+from tlrec import files, paths
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
-from tlrec.evaluation.record import validate_record
+from tlrec.evaluation.record import EvaluationRecord, chain_name
 
 CONTROLS = ("liked-ratio", "popularity", "item-mean", "liked-ratio+item-mean", "logistic")
 BASELINES = ("GRU", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")  # the order of the published table
@@ -30,18 +33,27 @@ class Cell:
 
     system: str
     group: str
-    published: bool
+    figures: str  # ours or published
     domain: str
     shots: int  # 0: zero-shot, or needs no rows
     seeds: int
-    n: int | None  # test rows
-    auc: float | None
-    sd: float | None  # over seeds; None for a single one
-    low: float | None  # means of the runs' 95% intervals: users resampled where they are known, else rows
-    high: float | None
-    uauc: float | None
-    stratified: float | None
-    spearman: float | None
+    n: int | None = None  # test rows
+    auc: float | None = None
+    auc_sd: float | None = None  # over seeds; None for a single one
+    auc_low: float | None = None  # means of the runs' 95% intervals: users resampled where they are known, else rows
+    auc_high: float | None = None
+    uauc: float | None = None
+    stratified_auc: float | None = None
+    spearman_liked_ratio: float | None = None
+
+    @property
+    def published(self) -> bool:
+        return self.figures == "published"
+
+    @property
+    def published_name(self) -> str:
+        """The published name of the same system."""
+        return ALIASES.get(self.system, self.system)
 
     @property
     def percent(self) -> float:
@@ -51,25 +63,26 @@ class Cell:
 
 def read_runs(runs: list[str] | None) -> list[dict]:
     """All records of the files (default: results/runs.jsonl), each with the `folder` that its predictions lie under."""
-    files = [Path(name) for pattern in runs or [str(run_log.runs_file())]
-             for name in sorted(glob.glob(pattern)) or [pattern]]
-    for path in files:
+    read = []
+    for path in [Path(name) for pattern in runs or [str(run_log.runs_file())]
+                 for name in sorted(glob.glob(pattern)) or [pattern]]:
         if not path.is_file():
             raise InputError(f"{path}: no such file; evaluate something first, or name a record with --runs")
-    return [validate_record(record, path, number) | {"folder": path.parent}
-            for path in files for number, record in enumerate(run_log.read_records(path), 1)]
+        for number, record in enumerate(run_log.read_records(path), 1):
+            files.validate(EvaluationRecord, record, f"{path}: line {number}", "remove that line")
+            read.append(record | {"folder": path.parent})
+    return read
 
 
 def latest_per_request(records: list[dict], experiment: str | None = None) -> list[dict]:
     """The evaluations (of one experiment), of each run the latest record."""
-    latest, files = {}, ", ".join(sorted({str(record["folder"]) for record in records})) or "the files read"
-    for record in records:
-        if record.get("kind") == "evaluation" and experiment in (None, record.get("experiment")):
-            latest[json.dumps(record["request"], sort_keys=True)] = record
+    latest = {json.dumps(record["request"], sort_keys=True): record for record in records
+              if experiment in (None, record.get("experiment"))}
     if not latest:
-        known = sorted({repr(r.get("experiment") or "") for r in records if r.get("kind") == "evaluation"})
-        raise InputError(f"{files}: no evaluation" + (f" of experiment {experiment!r}; choose from {', '.join(known)}"
-                                                      if known else "; evaluate something first"))
+        folders = ", ".join(sorted({str(record["folder"]) for record in records})) or "the files read"
+        known = ", ".join(sorted({repr(record.get("experiment") or "") for record in records}))
+        raise InputError(f"{folders}: no evaluation" + (f" of experiment {experiment!r}; choose from {known}"
+                                                        if known else "; evaluate something first"))
     return list(latest.values())
 
 
@@ -79,7 +92,7 @@ def on_full_split(records: list[dict], split: str) -> tuple[list[dict], list[str
     InputError where one domain's records are of different test files, whose figures cannot be averaged.
     """
     chosen: dict[tuple, dict] = {}
-    files: dict[str, dict] = {}
+    first: dict[str, dict] = {}  # by domain
     notes = []
     for record in records:
         domain, name = record["test_domain"], f"{system(record)}, {shots(record):,} shots"
@@ -89,7 +102,7 @@ def on_full_split(records: list[dict], split: str) -> tuple[list[dict], list[str
         if record["test_data"].get("sampled_with_seed") is not None:
             notes.append(f"left out: {name} ({record['run_id']}), on a sample of {record['metrics']['n']:,} rows")
             continue
-        other = files.setdefault(domain, record)
+        other = first.setdefault(domain, record)
         if other["test_data"]["sha256"] != record["test_data"]["sha256"]:
             raise InputError(f"runs {other['run_id']} and {record['run_id']} were made on different files "
                              f"{domain}/{split}; keep them apart with --experiment or --runs")
@@ -103,10 +116,8 @@ def on_full_split(records: list[dict], split: str) -> tuple[list[dict], list[str
 
 def find(records: list[dict], name: str) -> dict:
     """The evaluation whose run_id is, begins with or ends with `name`; InputError where none or several do."""
-    runs = {record["run_id"]: record for record in records if record.get("kind") == "evaluation"}
-    if name in runs:
-        return runs[name]
-    matches = [run for run in runs if name and (run.startswith(name) or run.endswith(name))]
+    runs = {record["run_id"]: record for record in records}
+    matches = [name] if name in runs else [run for run in runs if name and (run.startswith(name) or run.endswith(name))]
     if len(matches) != 1:
         count = f"{len(matches)} runs are" if matches else "no evaluation is"
         raise InputError(f"{count} called {name!r} in the record; `python report.py table --ids True` lists the runs")
@@ -142,8 +153,7 @@ def system(record: dict) -> str:
     """A run's system without its number of shots: `smollm2-135m + netflix (512 rows)`, `SASRec`."""
     if group(record) != "language models":
         return record["system"]
-    named = [name if rows is None else f"{name} ({rows:,} rows)" for name, rows in stages(record)]
-    return " + ".join([record["base_model"], *named])
+    return chain_name(record["base_model"], [name for name, _ in stages(record)], [rows for _, rows in stages(record)])
 
 
 def _few_shot(record: dict) -> bool:
@@ -152,24 +162,23 @@ def _few_shot(record: dict) -> bool:
 
 def cells(records: list[dict]) -> list[Cell]:
     """Averages over seeds: one cell for each system, domain and number of shots."""
-    grouped: dict[tuple[str, str, str, int], list[dict]] = {}
+    grouped: dict[tuple[str, str, str, str, int], list[dict]] = {}
     for record in records:
-        grouped.setdefault((system(record), group(record), record["test_domain"], shots(record)), []).append(record)
-    return [_cell(*key, [record["metrics"] for record in runs]) for key, runs in grouped.items()]
+        key = (system(record), group(record), "ours", record["test_domain"], shots(record))
+        grouped.setdefault(key, []).append(record["metrics"])
+    return [Cell(*key, seeds=len(runs), n=runs[0]["n"], **_means(runs)) for key, runs in grouped.items()]
 
 
-def _cell(name: str, kind: str, domain: str, count: int, figures: list[dict]) -> Cell:
-    def mean(values: list) -> float | None:
-        known = [value for value in values if value is not None]
-        return statistics.fmean(known) if known else None
-
-    aucs = [f["auc"] for f in figures if f["auc"] is not None]
-    intervals = [f["auc_interval_users"] or f["auc_interval_rows"] or (None, None) for f in figures]
-    low, high = (mean([interval[end] for interval in intervals]) for end in (0, 1))
-    uauc, stratified, spearman = (
-        mean([f.get(key) for f in figures]) for key in ("uauc", "stratified_auc", "spearman_liked_ratio"))
-    return Cell(name, kind, False, domain, count, len(figures), figures[0]["n"], mean(aucs),
-                statistics.stdev(aucs) if len(aucs) > 1 else None, low, high, uauc, stratified, spearman)
+def _means(runs: list[dict]) -> dict[str, Any]:
+    """The figures of a cell from the metrics of its runs; a run without a figure does not count for it."""
+    rows = []
+    for metrics in runs:
+        low, high = metrics["auc_interval_users"] or metrics["auc_interval_rows"] or (None, None)
+        rows.append({name: metrics.get(name) for name in ("auc", "uauc", "stratified_auc", "spearman_liked_ratio")}
+                    | {"auc_low": low, "auc_high": high})
+    table = pd.DataFrame(rows, dtype=float)
+    figures = table.mean().to_dict() | {"auc_sd": table["auc"].std()}
+    return {str(name): None if math.isnan(value) else value for name, value in figures.items()}
 
 
 def published_figures() -> dict:
@@ -179,22 +188,17 @@ def published_figures() -> dict:
 def published_cells() -> list[Cell]:
     """The published figures (results/reference/published_results.json) as cells."""
     figures = published_figures()
-
-    def cell(name: str, kind: str, domain: str, count: int, auc: float, seeds: int) -> Cell:
-        return Cell(name, kind, True, domain, count, seeds, None, auc / 100, None, None, None, None, None, None)
-
     table, cells = figures["tallrec_table_1"], []
-    for name, values in table.items():
-        if name not in ("source", "columns"):
-            kind = "baselines" if name in BASELINES else "language models"
-            for column, value in zip(table["columns"], values, strict=True):
-                domain, count = column.split("/")
-                cells.append(cell(name, kind, domain, int(count), value, 5))
+    for name in [name for name in table if name not in ("source", "columns")]:
+        kind = "baselines" if name in BASELINES else "language models"
+        for column, auc in zip(table["columns"], table[name], strict=True):
+            domain, count = column.split("/")
+            cells.append(Cell(name, kind, "published", domain, int(count), 5, auc=auc / 100))
     for block, name in BLOCKS.items():
         for stage, value in figures["tlrec_llama_7b"][block].items():
-            if "zero-shot" in stage or "-shot" in stage:
-                count = 0 if "zero-shot" in stage else int(stage.split("-")[0])
-                values = value if isinstance(value, list) else [value]
-                cells.append(cell(name, "language models", block.split(",")[0], count, statistics.fmean(values),
-                                 len(values)))
+            count = 0 if "zero-shot" in stage else int(stage.split("-")[0]) if "-shot" in stage else None
+            if count is not None:
+                aucs = value if isinstance(value, list) else [value]
+                cells.append(Cell(name, "language models", "published", block.split(",")[0], count, len(aucs),
+                                  auc=statistics.fmean(aucs) / 100))
     return cells

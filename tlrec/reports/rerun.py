@@ -44,21 +44,18 @@ def changed_inputs(record: dict[str, Any]) -> list[str]:
     base = str(paths.home_dir() / base) if base and (paths.home_dir() / base).is_dir() else base
     check("base model", base, fingerprint,
           lambda _: fingerprint if matches_fingerprint(fingerprint, resolve_base_model(base)) else "")
-    folder = arguments.get("lora_weights")
-    check("adapter", folder, request.get("adapter_sha256"), _weights_hash)
-    for adapter in _chain(record):
+    what, folder, weights = "adapter", arguments.get("lora_weights"), request.get("adapter_sha256")
+    adapter, seen = record.get("adapter") or {}, set()
+    while folder and folder not in seen:  # a chain that starts from itself would not end
+        seen.add(folder)
+        check(what, folder, weights, lambda path: files.sha256(weights_file(path)))
         for split, part in (adapter.get("data") or {}).items():
             if part:
                 check(f"{split} data of the adapter", part["path"], part.get("sha256"), files.sha256)
-        manifest = _manifest(folder) if folder else {}
         start = (adapter.get("arguments") or {}).get("resume_from_checkpoint")
-        check("starting adapter", start, manifest.get("request", {}).get("start"), _weights_hash)
-        folder = start
+        what, weights = "starting adapter", _manifest(folder).get("request", {}).get("start")
+        folder, adapter = start, _manifest(start) if start else {}
     return changes
-
-
-def _weights_hash(folder: Path) -> str:
-    return files.sha256(weights_file(folder))
 
 
 def _manifest(folder: str) -> dict[str, Any]:
@@ -67,14 +64,3 @@ def _manifest(folder: str) -> dict[str, Any]:
         return json.loads((paths.home_dir() / folder / MANIFEST_FILE).read_text())
     except (OSError, ValueError):
         return {}
-
-
-def _chain(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Arguments and data of every tuning behind a record whose manifest is at hand, the last one first."""
-    chain: list[dict[str, Any]] = []
-    adapter = record.get("adapter")
-    while adapter and len(chain) < 100:  # a chain that starts from itself would not end
-        chain.append(adapter)
-        start = (adapter.get("arguments") or {}).get("resume_from_checkpoint")
-        adapter = _manifest(start) if start else None
-    return chain

@@ -4,7 +4,7 @@ import importlib.util
 import math
 from dataclasses import dataclass, field
 
-from tlrec import distributed
+from tlrec import distributed, flags
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
@@ -99,12 +99,8 @@ class TuningConfig:
     def check(self) -> None:
         """InputError for a value that no data, model or device makes right."""
         prompts.check_template(self.prompt_template)
-        for flag, choices in CHOICES.items():
-            if getattr(self, flag) not in choices:
-                raise InputError(f"--{flag} {getattr(self, flag)!r} is unknown; choose from {', '.join(choices)}")
-        for flag, (least, most) in BOUNDS.items():
-            if not least <= getattr(self, flag) <= most:
-                raise InputError(f"--{flag} {getattr(self, flag)}: must be at least {least} and at most {most:g}")
+        flags.check_choices(self, CHOICES)
+        flags.check_bounds(self, BOUNDS)
         if self.max_steps == 0 or not -1 <= self.max_steps <= 1e9:
             raise InputError("--max_steps must be positive (-1: as many as the epochs make), and --max_steps at most "
                              "1e9")

@@ -1,5 +1,7 @@
 """The id view of a split as arrays, its titles, and its errors."""
 
+from dataclasses import replace
+
 import pytest
 from conftest import make_rows
 
@@ -17,22 +19,23 @@ def test_catalogue_encodes_a_split(tmp_path):
     path = split_of(tmp_path)
     split = data.read(path)
     items = data.catalogue(split)
-    assert len(items) == len(set(split.targets).union(*split.items)) and min(items.numbers.values()) == data.FIRST
-    short = split._replace(rows=split.rows[:3], labels=split.labels[:3], targets=["unheard of", *split.targets[1:3]],
+    assert len(items) == len(set(split.targets).union(*split.items)) and min(items.values()) == data.FIRST
+    short = split._replace(data=replace(split.data, labels=split.data.labels[:3]),
+                           targets=["unheard of", *split.targets[1:3]],
                            items=[split.items[0][:2], [], [*split.items[2], "unheard of"]],
                            likes=[[1, 0], [], [1] * 11])
-    encoded = items.encode(short)
-    assert encoded.items[0].tolist() == [*(items.numbers[i] for i in split.items[0][:2]), *[data.PADDING] * 8]
+    encoded = data.encode(short, items)
+    assert encoded.items[0].tolist() == [*(items[i] for i in split.items[0][:2]), *[data.PADDING] * 8]
     assert encoded.flags[0].tolist() == [data.LIKED, data.DISLIKED, *[0] * 8] and encoded.lengths.tolist() == [2, 0, 10]
-    assert encoded.items[2].tolist() == [*(items.numbers[i] for i in split.items[2][1:]), data.UNKNOWN]
-    assert encoded.targets[0] == data.UNKNOWN and encoded.targets[1] == items.numbers[split.targets[1]]
+    assert encoded.items[2].tolist() == [*(items[i] for i in split.items[2][1:]), data.UNKNOWN]
+    assert encoded.targets[0] == data.UNKNOWN and encoded.targets[1] == items[split.targets[1]]
     assert data.unknown_counts(encoded) == {"targets": 1, "history_items": 1}
 
 
 def test_titles_are_in_the_order_of_items(tmp_path):
     split = data.read(split_of(tmp_path))
     items = data.catalogue(split)
-    assert data.titles(split, items) == [f"No Film {item} ({1950 + int(item)})" for item in items.numbers]
+    assert data.titles(split, items) == [f"No Film {item} ({1950 + int(item)})" for item in items]
 
 
 def test_titles_of_books_have_their_author(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from baselines import data, model, train
+from baselines import data, train
 from baselines.caser import Caser
 from baselines.config import SYSTEMS, BaselineConfig
 from baselines.dros import propensities, robust_term
@@ -97,11 +97,11 @@ def make_batch(count=40, rows=12):
     generator = np.random.default_rng(0)
     lengths = generator.integers(1, data.LENGTH + 1, size=rows)
     real = np.arange(data.LENGTH) < lengths[:, None]
-    return model.tensors(data.Encoded(
+    return data.Batch(
         np.where(real, generator.integers(data.UNKNOWN, count + data.FIRST, size=real.shape), data.PADDING),
         np.where(real, generator.integers(1, 3, size=real.shape), 0), lengths,
         generator.integers(data.FIRST, count + data.FIRST, size=rows),
-        (np.arange(rows) % 2).astype(np.float32)))
+        (np.arange(rows) % 2).astype(np.float32)).to("cpu")
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -197,9 +197,9 @@ def test_training_learns_what_the_rows_hold_and_keeps_the_best_epoch(name):
     generator = np.random.default_rng(2)
     rows = 160
     targets = generator.integers(data.FIRST, 12, size=rows)
-    batch = model.tensors(data.Encoded(
+    batch = data.Batch(
         generator.integers(data.FIRST, 12, size=(rows, data.LENGTH)), np.ones((rows, data.LENGTH), dtype=np.int64),
-        np.full(rows, data.LENGTH), targets, (targets % 2).astype(np.float32)))
+        np.full(rows, data.LENGTH), targets, (targets % 2).astype(np.float32)).to("cpu")
     settings = BaselineConfig(embedding=SIZE, learning_rate=0.02, batch_size=16, max_epochs=8)
     titles = generator.normal(size=(10, 6)).astype(np.float32)
     scorer = train.build(SYSTEMS[name], 10, titles, False, settings)

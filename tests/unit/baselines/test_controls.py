@@ -11,6 +11,7 @@ from tlrec import paths
 from tlrec.data import preference_text, samples, views
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics, run_log
+from tlrec.evaluation.evaluate import read_split
 
 ARGUMENTS = ["-m", "baselines.controls", "--train_data_path", "rec_data/movie/train.json", "--test_data_path",
              "rec_data/movie/test.json"]
@@ -56,21 +57,20 @@ def test_identity_is_the_id_where_both_files_have_one_else_the_text(tmp_path):
     views.write_split(tmp_path, "train", made, rows)
     views.write_split(tmp_path, "test", made, rows)
     paths = [tmp_path / "train.json", tmp_path / "test.json"]
-    read = [samples.read_samples(path, answers_only=True) for path in paths]
-    ids, _ = controls.target_items(paths[0], read[0], paths[1], read[1])
+    ids, _ = controls.target_items(*map(read_split, paths))
     assert ids.tolist() == [str(row[3]) for row in rows]
     (tmp_path / "test.csv").unlink()
-    texts, _ = controls.target_items(paths[0], read[0], paths[1], read[1])
+    texts, _ = controls.target_items(*map(read_split, paths))
     assert texts.tolist() == [f'"No Film {row[3]} ({1950 + int(row[3])})"' for row in rows]
 
 
 def test_a_books_target_is_the_entry_of_a_history():
     book = '"The Colonel" written by Patrick A. Davis'
     row = samples.Sample("i", preference_text.render(preference_text.History([], [book], "book", f'"{book}"?')), "No.")
-    assert controls._entry("book.json", 0, row) == book
+    assert preference_text.parse(row.input).target_entry() == book
     film = '""Great Performances" Cats (1998)"'  # the title's own quotation marks
     row = samples.Sample("i", preference_text.render(preference_text.History([], [film], "movie", f"{film}?")), "No.")
-    assert controls._entry("movie.json", 0, row) == film
+    assert preference_text.parse(row.input).target_entry() == film
 
 
 def test_every_control_is_recorded_once(small_data, tmp_path):
@@ -82,7 +82,8 @@ def test_every_control_is_recorded_once(small_data, tmp_path):
     picked = samples.shuffled_rows(24, 1, 16)
     train = [samples.read_samples(tmp_path / "rec_data/movie/train.json", True)[i] for i in picked]
     test = samples.read_samples(tmp_path / "rec_data/movie/test.json", True)
-    films, wanted = (np.array([controls._entry("", 0, row) for row in rows]) for rows in (train, test))
+    films, wanted = (np.array([preference_text.parse(row.input).target_entry() for row in rows])
+                     for rows in (train, test))
     means = controls.item_mean(films, np.array([row.label for row in train]), wanted)  # title and id name the same
     assert records[0]["metrics"]["auc"] == metrics.auc(np.array([r.label for r in test]), means)
     assert [r["metrics"]["calibration_bins"] is not None for r in records] == [True, False, True, False]

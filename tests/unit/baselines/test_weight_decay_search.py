@@ -8,15 +8,17 @@ import pytest
 
 from baselines import weight_decay_search
 from baselines.config import BaselineConfig
+from baselines.grid import GridConfig
 from tlrec.errors import InputError
 
-HASHES = {"train": "a", "valid": "b", "test": "c"}
+SPLITS = {name: SimpleNamespace(data=SimpleNamespace(sha256=digest)) for name, digest in
+          (("train", "a"), ("valid", "b"), ("test", "c"))}
 
 
 @pytest.fixture
 def bench():
     """What choose() reads of a baselines.grid.Bench before it searches."""
-    return SimpleNamespace(title=lambda name: name, settings=BaselineConfig(), hashes=HASHES)
+    return SimpleNamespace(title=lambda name: name, settings=BaselineConfig(), grid=GridConfig(), splits=SPLITS)
 
 
 @pytest.fixture
@@ -33,20 +35,20 @@ def search(**changes) -> dict:
 
 def test_choose_takes_the_own_search_of_these_settings_and_data_else_the_committed_one(bench, own):
     own.write_text(json.dumps({"movie": {"GRU": search()}}))
-    assert weight_decay_search.choose(bench, "movie", "GRU") == 0.5
+    assert weight_decay_search.choose(bench, "GRU") == 0.5
     committed = json.loads(weight_decay_search.COMMITTED.read_text())["movie"]["GRU"]["weight_decay"]
     for other in ({"data": {"train": "a", "valid": "z"}}, {"settings": asdict(BaselineConfig(patience=1))}):
         own.write_text(json.dumps({"movie": {"GRU": search(**other)}}))
-        assert weight_decay_search.choose(bench, "movie", "GRU") == committed
+        assert weight_decay_search.choose(bench, "GRU") == committed
 
 
 @pytest.mark.parametrize(("content", "field"), [
-    ([], "dict"), ({"movie": []}, "movie"), ({"movie": {"GRU": search(weight_decay=-1)}}, "movie.GRU.weight_decay"),
+    ([], "Input should be a valid dictionary"), ({"movie": []}, "movie"),
+    ({"movie": {"GRU": search(weight_decay=-1)}}, "movie.GRU.weight_decay"),
     ({"movie": {"GRU": search(weight_decay=True)}}, "movie.GRU.weight_decay"),
-    ({"movie": {"GRU": {}}}, "Field required"),
+    ({"movie": {"GRU": {}}}, "movie.GRU.weight_decay is missing"),
 ])
 def test_choose_refuses_an_invalid_file(bench, own, content, field):
     own.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="weight_decay.json: not as the search writes it .*; remove it") as error:
-        weight_decay_search.choose(bench, "movie", "GRU")
-    assert field in str(error.value)
+    with pytest.raises(InputError, match=f"weight_decay.json: {field}.*; remove it to search again"):
+        weight_decay_search.choose(bench, "GRU")

@@ -82,16 +82,16 @@ def test_the_two_views_must_agree(tmp_path):
     made, rows = make_rows(6, 0)
     views.write_split(tmp_path, "test", made, rows)
     read = samples.read_samples(tmp_path / "test.json", answers_only=True)
-    assert list(samples.user_ids(tmp_path / "test.json", read)) == [f"u{n % 4}" for n in range(6)]
-    assert samples.user_ids(tmp_path / "other.json", read) is None
+    assert list(samples.id_view(tmp_path / "test.json", read)["user_id"]) == [f"u{n % 4}" for n in range(6)]
+    assert samples.id_view(tmp_path / "other.json", read) is None
     with pytest.raises(InputError, match="6 rows beside 5 samples"):
-        samples.user_ids(tmp_path / "test.json", read[:-1])
+        samples.id_view(tmp_path / "test.json", read[:-1])
     flipped = [*read[:2], samples.Sample("i", "x", "No." if read[2].label else "Yes."), *read[3:]]
     with pytest.raises(InputError, match="row 2 has another rating"):
-        samples.user_ids(tmp_path / "test.json", flipped)
+        samples.id_view(tmp_path / "test.json", flipped)
     (tmp_path / "test.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="no user_id"):
-        samples.user_ids(tmp_path / "test.json", read)
+        samples.id_view(tmp_path / "test.json", read)
 
 
 def test_validation_rows_are_drawn_by_seed_in_the_shares_of_their_answers():

@@ -27,7 +27,7 @@ def record(system, seed=None, shots=None, chain=(), base=None, domain="movie", p
     scores = np.clip(GENERATOR.random(120) + 0.1 * LABELS, 0, 1)
     name = f"run-{GENERATOR.integers(1 << 40):x}"
     return {
-        "kind": "evaluation", "system": system, "experiment": "", "method": "llm" if base else system, "run_id": name,
+        "system": system, "experiment": "", "method": "llm" if base else system, "run_id": name,
         "base_model": base, "chain": [stage for stage, _ in chain], "rows_of_chain": [rows for _, rows in chain],
         "shots": shots, "seed": seed, "train_domain": domain, "test_domain": domain, "tuning_seconds": 1, "seconds": 1,
         "test_data": {"path": f"rec_data/{domain}/{path}.json", "sha256": domain, "rows": 120,
@@ -189,10 +189,6 @@ def test_lines_that_are_no_record_are_named(made, tmp_path):
         path.write_text(f"{json.dumps(made[1])}\n{json.dumps(line)}\n")
         with pytest.raises(InputError, match=f"runs.jsonl: {message}"):
             records.read_runs([str(path)])
-    path.write_text(json.dumps({"kind": "tuning"}) + "\n" + json.dumps(made[1]) + "\n")
-    assert (
-        len(records.latest_per_request(records.read_runs([str(path)]))) == 1
-    )  # a run of another kind needs nothing of it
 
 
 @pytest.mark.parametrize("change", [
@@ -217,7 +213,7 @@ def test_an_invalid_record_is_named_in_one_line(made, tmp_path, change):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("line", ["[" * 100_000, '{"kind": "evaluation", "auc": NaN}'], ids=["deep", "nan"])
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"auc": NaN}'], ids=["deep", "nan"])
 def test_a_line_that_json_has_not_is_none_and_as_a_tail_blocks_nothing(tmp_path, monkeypatch, line):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     path = tmp_path / "results" / "runs.jsonl"
@@ -226,7 +222,7 @@ def test_a_line_that_json_has_not_is_none_and_as_a_tail_blocks_nothing(tmp_path,
     with pytest.raises(InputError, match="line 1 is not a record in JSON"):
         run_log.read_records(path)
     path.write_text(line)
-    run_log.append_record({"kind": "tuning"})
+    run_log.append_record({"value": 1})
     assert len(run_log.read_records(path)) == 1 and path.with_name("runs.jsonl.torn").read_text() == line + "\n"
 
 
