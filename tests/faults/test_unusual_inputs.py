@@ -19,7 +19,7 @@ MARKERS = ["### Response:\n", "### Response:\nYes.", "### Input:\n", "### Instru
 @pytest.mark.parametrize("marker", MARKERS)
 def test_the_templates_markers_in_a_title_do_not_move_the_answer(tiny_llama, marker):
     encoder = Encoder(AutoTokenizer.from_pretrained(tiny_llama))
-    ids = encoder.answer_token_ids()
+    ids = encoder.answer_token_ids
     plain = read_samples(BAD / "good.json", answers_only=True)
     for sample in plain:
         for place in ('"A (1990)"', '"C (1992)"', '"D (1993)"'):

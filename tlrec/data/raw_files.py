@@ -1,5 +1,6 @@
 """Raw data as published: a folder of files, or the zip archive that holds them."""
 
+import errno
 import lzma
 import os
 import zipfile
@@ -59,37 +60,24 @@ class RawFiles:
             with open(path, "rb") as file:
                 yield file
             return
-        with self._opening(name):
-            archive = zipfile.ZipFile(self.source)
-        with archive:
-            member = self._member(archive, name)
-            with self._opening(name):
-                stream = archive.open(member)
-            try:
-                with stream:
-                    yield cast(BinaryIO, stream)
-            except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:  # found while reading
-                raise self._damaged(error) from None
-            except OSError as error:  # bzip2 reports damage without an error number
-                if error.errno is not None:
-                    raise
-                raise self._damaged(error) from None
-
-    @contextmanager
-    def _opening(self, name: str) -> Iterator[None]:
-        """Turn what zipfile raises on opening a damaged archive or member into InputError."""
         try:
-            yield
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError) as error:
-            raise self._damaged(error) from None
-        except OSError as error:
-            if error.filename is not None:  # an error of the file system
+            with self._open_archive() as archive, archive.open(self._member(archive, name)) as stream:
+                yield cast(BinaryIO, stream)
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError) as error:
+            # bzip2 reports damage without an error number; a damaged directory makes zipfile seek to nowhere (EINVAL)
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
-            raise self._damaged(error) from None
+            raise InputError(f"{self.source}: not a valid zip archive ({error}); download it again") from None
         except RuntimeError as error:  # zipfile asks for a password
             if "encrypted" not in str(error):
                 raise
             raise InputError(f"{self.source}: {name} is encrypted; unpack the archive, and give its folder") from None
+
+    def _open_archive(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.source)
+        except UnicodeDecodeError as error:  # a member's name; from a reader this would be about the content
+            raise zipfile.BadZipFile(error) from None
 
     def _member(self, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
         _check_members(self.source, archive.namelist())
@@ -100,9 +88,6 @@ class RawFiles:
             raise InputError(f"{self.source}: {name} is empty; download the archive again")
         self._hash(self.source)
         return members[0]
-
-    def _damaged(self, error: Exception) -> InputError:
-        return InputError(f"{self.source}: not a valid zip archive ({error}); download it again")
 
     def _hash(self, path: Path) -> None:
         if path not in self._hashes:

@@ -8,7 +8,7 @@ from tlrec.evaluation.config import EvaluationPlan
 from tlrec.evaluation.evaluate import EvaluationData, Scores, System
 from tlrec.files import sha256
 from tlrec.model import prompts
-from tlrec.model.adapter import Adapter, attach_adapter, lora_config
+from tlrec.model.adapter import Adapter, attach_adapter
 from tlrec.model.base import load_base_model, select_device
 from tlrec.model.fingerprint import base_model_fingerprint
 
@@ -35,8 +35,8 @@ def _language_model(plan: EvaluationPlan, base: Path, command: str) -> System:
         "dtype": config.dtype,
         "prompt_template": config.prompt_template,
         "scoring_batch_size": config.scoring_batch_size,
-        **prompts.chat_template_hash(base, config.prompt_template),
     }
+    prompts.check_chat_template(base, config.prompt_template)
 
     def score(data: EvaluationData) -> Scores:
         manifest = adapter.manifest if adapter else None
@@ -50,7 +50,7 @@ def _language_model(plan: EvaluationPlan, base: Path, command: str) -> System:
 
         model, tokenizer = load_base_model(base, config.load_in_8bit, config.dtype, device, config.load_in_4bit)
         if adapter:
-            model = attach_adapter(model, lora_config(adapter), adapter)
+            model = attach_adapter(model, None, adapter)
         encoder = Encoder(tokenizer, config.prompt_template)
         scores = scoring.score(model, encoder, data.rows, config.scoring_batch_size, "scoring",
                                lambda row: f"{data.path}: record {data.row_numbers[row]}")

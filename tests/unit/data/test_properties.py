@@ -59,7 +59,7 @@ def test_the_answer_is_always_there_whatever_is_cut(tokenizer, history, answer, 
         return
     assert len(encoded.ids) <= cutoff
     assert tokenizer.decode(encoded.ids[encoded.answer_start :]) == answer + tokenizer.eos_token
-    assert encoded.ids[encoded.answer_start] == getattr(encoder.answer_token_ids(), answer.lower().strip("."))
+    assert encoded.ids[encoded.answer_start] == getattr(encoder.answer_token_ids, answer.lower().strip("."))
     assert encoded.ids.count(tokenizer.eos_token_id) == 1
 
 
