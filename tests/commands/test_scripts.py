@@ -6,10 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import command, make_rows
+from conftest import command, make_rows, write_split
 
 from tlrec import files
-from tlrec.data import views
 from tlrec.evaluation import run_log
 
 TINY = ["--batch_size", "8", "--micro_batch_size", "4", "--learning_rate", "0.01", "--warmup_steps", "1",
@@ -241,7 +240,7 @@ def test_tuning_that_changes_nothing_saves_nothing(home, tiny_llama):
 
 def test_untuned_embedded_model_reads_real_prompts(embedded, tmp_path):
     """SmolLM2 itself, in bf16 or fp32: its probabilities are no constants and follow the text."""
-    views.write_split(tmp_path, "test", *make_rows(12, 4))
+    write_split(tmp_path, "test", *make_rows(12, 4))
     text = command("evaluate.py", "--base_model", embedded, "--test_data_path", tmp_path / "test.json", home=tmp_path)
     record = run_log.read_records(tmp_path / "results" / "runs.jsonl")[-1]
     assert "device: CPU" in text or torch.cuda.is_available()

@@ -118,7 +118,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (LLM + "{tiny} --lora_weights {home}/rows-manifest", "tlrec.json: chain and rows_of_chain differ in length"),
     (INSTRUCT + "{home}/stage123.json", "stage123_about.json: not a JSON object; make the data again"),
     (INSTRUCT + f"good.json --max_steps {'9' * 400}", "--max_steps takes a whole number, not '9999"),
-    (INSTRUCT + "good.json --max_steps 9999999999", "--max_steps at most 1e9"),
+    (INSTRUCT + "good.json --max_steps 9999999999", "--max_steps 9999999999: must be at least -1 and at most 1e.09"),
     (SCORE + "{home}/pipe", "pipe: not a regular file .a folder, a pipe or a device.; name a file"),
     (SCORE + "good.json --lora_weights {home}/adapter", "--method liked-ratio reads no model"),
     ("base_model.export --base_model {home}/odd-dtype --lora_weights {home}/adapter --output_dir {home}/merged",

@@ -6,7 +6,6 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -43,8 +42,7 @@ class RawFiles:
         self.source = Path(source)
         if not self.source.exists():
             raise InputError(f"{source}: no such folder or archive; give --raw_dir a folder or .zip of raw files")
-        self._hashes: dict[Path, Future[str]] = {}
-        self._pool = ThreadPoolExecutor(1)  # hashes while the files are parsed
+        self._opened: dict[Path, None] = {}  # in their order
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
@@ -56,7 +54,7 @@ class RawFiles:
                 raise InputError(f"{path}: no such file; the folder holds {names}")
             if not path.stat().st_size:
                 raise InputError(f"{path}: empty; download it again")
-            self._hash(path)
+            self._opened[path] = None
             with open(path, "rb") as file:
                 yield file
             return
@@ -86,17 +84,12 @@ class RawFiles:
             raise InputError(f"{self.source}: no {name} in the archive, it holds {', '.join(archive.namelist()[:8])}")
         if not members[0].file_size:
             raise InputError(f"{self.source}: {name} is empty; download the archive again")
-        self._hash(self.source)
+        self._opened[self.source] = None
         return members[0]
-
-    def _hash(self, path: Path) -> None:
-        if path not in self._hashes:
-            self._hashes[path] = self._pool.submit(sha256, path)
 
     def sources(self) -> dict[str, dict]:
         """{file name: {"sha256", "bytes"}} of what was opened."""
-        return {path.name: {"sha256": digest.result(), "bytes": path.stat().st_size}
-                for path, digest in self._hashes.items()}
+        return {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in self._opened}
 
 
 def _check_members(archive: Path, names: list[str]) -> None:

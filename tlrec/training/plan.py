@@ -43,11 +43,6 @@ class TuningPlan:
     request: dict
     fingerprint: str  # of the request; a checkpoint with the same one belongs to this run
 
-    @property
-    def recorded_flags(self) -> dict:
-        """The flags for a command that is run in TLREC_HOME."""
-        return {flag: paths.relative_to_home(value) for flag, value in self.arguments.items()}
-
     def __str__(self) -> str:
         kind = "instruction tuning" if self.shots is None else f"rec-tuning, {self.shots} shots"
         start = self.start.folder if self.start else "a new adapter"

@@ -3,12 +3,12 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import command, make_rows
+from conftest import command, make_rows, write_split
 from sklearn.preprocessing import TargetEncoder
 
 from baselines import controls
 from tlrec import paths
-from tlrec.data import preference_text, samples, views
+from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics, run_log
 
@@ -53,8 +53,8 @@ def test_a_rows_own_label_is_not_its_feature(made):
 
 def test_identity_is_the_id_where_both_files_have_one_else_the_text(tmp_path):
     made, rows = make_rows(6, 0)
-    views.write_split(tmp_path, "train", made, rows)
-    views.write_split(tmp_path, "test", made, rows)
+    write_split(tmp_path, "train", made, rows)
+    write_split(tmp_path, "test", made, rows)
     paths = [tmp_path / "train.json", tmp_path / "test.json"]
     read = [samples.read_samples(path, answers_only=True) for path in paths]
     ids, _ = controls.target_items(paths[0], read[0], paths[1], read[1])

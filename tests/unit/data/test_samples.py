@@ -2,10 +2,10 @@ import json
 
 import numpy as np
 import pytest
-from conftest import make_rows
+from conftest import make_rows, write_split
 from datasets import Dataset
 
-from tlrec.data import preference_text, samples, views
+from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
 
 GOOD = {"instruction": "i", "input": "x", "output": "Yes."}
@@ -80,7 +80,7 @@ def test_title_counts_and_liked_ratio():
 
 def test_the_two_views_must_agree(tmp_path):
     made, rows = make_rows(6, 0)
-    views.write_split(tmp_path, "test", made, rows)
+    write_split(tmp_path, "test", made, rows)
     read = samples.read_samples(tmp_path / "test.json", answers_only=True)
     assert list(samples.user_ids(tmp_path / "test.json", read)) == [f"u{n % 4}" for n in range(6)]
     assert samples.user_ids(tmp_path / "other.json", read) is None
