@@ -10,7 +10,7 @@ from pathlib import Path
 from tlrec import cli, files, paths
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
-from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter, lora_config
+from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter
 from tlrec.model.base import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
 
@@ -49,7 +49,7 @@ def merge(base: Path, adapter: Adapter, output: Path, dtype: str) -> None:
     from transformers import AutoTokenizer
 
     model, _ = load_base_model(base, False, dtype, "cpu")
-    model = attach_adapter(model, lora_config(adapter), adapter)
+    model = attach_adapter(model, None, adapter)
     try:
         model = model.merge_and_unload(safe_merge=True)
     except ValueError as error:  # the merged weights are not finite

@@ -18,7 +18,7 @@ from tlrec import cli, files
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics
-from tlrec.model.adapter import attach_adapter, inspect_adapter, lora_config
+from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.base import load_base_model, resolve_base_model, select_device
 from tlrec.model.manifest import MANIFEST_FILE
 from tlrec.training import checkpoints
@@ -39,7 +39,7 @@ def scores(folder: Path, base: Path, rows: list[samples.Sample], digest: str) ->
 
     model, tokenizer = load_base_model(base, False, "auto", select_device())
     adapter = inspect_adapter(folder, base)
-    model = attach_adapter(model, lora_config(adapter), adapter)
+    model = attach_adapter(model, None, adapter)
     start = time.time()
     p_yes = scoring.score(model, Encoder(tokenizer), rows, progress=folder.name).p_yes
     seconds = round(time.time() - start, 1)

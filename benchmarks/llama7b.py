@@ -24,7 +24,7 @@ from tlrec import cli, files, paths
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
-from tlrec.model.adapter import WEIGHT_FILES, attach_adapter, inspect_adapter, lora_config
+from tlrec.model.adapter import WEIGHT_FILES, attach_adapter, inspect_adapter
 from tlrec.model.base import load_base_model, resolve_base_model, select_device
 from tlrec.reports.tables import markdown
 from tlrec.training import checkpoints
@@ -96,7 +96,7 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
     laps.end("load in 8-bit, in another process")
     untuned = scoring.score(model, Encoder(tokenizer), _prompts())
     laps.end(f"score {PROMPTS} prompts, untuned")
-    model = attach_adapter(model, lora_config(adapter), adapter)
+    model = attach_adapter(model, None, adapter)
     again = scoring.score(model, Encoder(tokenizer), _prompts())
     laps.end(f"score {PROMPTS} prompts, reloaded")
     measured = laps.record()

@@ -17,7 +17,7 @@ from tlrec import cli
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics
-from tlrec.model.adapter import attach_adapter, inspect_adapter, lora_config
+from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.base import load_base_model, max_positions, resolve_base_model
 
 WAYS = ("ours", "plain", "published")
@@ -53,12 +53,12 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
     adapter = inspect_adapter(lora_weights, base) if lora_weights else None
     model, tokenizer = load_base_model(base, False, dtype, "cuda" if torch.cuda.is_available() else "cpu")
     if adapter:
-        model = attach_adapter(model, lora_config(adapter), adapter)
+        model = attach_adapter(model, None, adapter)
     encoder = (ResizedEncoder if length else Encoder)(tokenizer)
     available = samples.read_samples(data, answers_only=True)
     order = np.random.default_rng(seed).permutation(len(available))
     picked = [available[order[number % len(available)]] for number in range(rows)]
-    ids = encoder.answer_token_ids()
+    ids = encoder.answer_token_ids
     labels = [sample.label for sample in picked]
     model.eval()
 

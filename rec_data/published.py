@@ -159,7 +159,7 @@ def complete(folder: str) -> None:
     sources = {name: {"address": url(name), "git_blob": CATALOGUE[name]["blob"]} for name in names}
     comparison = {Path(name).stem: provenance.compare_to_published(name, home / name, CATALOGUE) for name in names}
     provenance.write_dataset_record(
-        home / folder, folder, splits, "rec_data.published", sources, ["as published"], {}, comparison
+        folder, splits, "rec_data.published", sources, ["as published"], {}, comparison
     )
 
 

@@ -51,6 +51,11 @@ def tiny_llama(embedded, tmp_path_factory) -> Path:
     return folder
 
 
+def write_split(folder: Path, name: str, samples: list[dict[str, str]], rows: list[list] | None) -> None:
+    """Both views of one split; rows: id rows, None for samples without users and items."""
+    views.write_pairs(folder, name, zip(samples, rows or [None] * len(samples), strict=True))
+
+
 def make_rows(count: int, seed: int) -> tuple[list[dict], list[list]]:
     """Samples and id rows over made-up titles; a liked share that carries signal."""
     generator = np.random.default_rng(seed)
@@ -75,7 +80,7 @@ def small_data(tmp_path_factory) -> Path:
         folder.mkdir(parents=True)
         for seed, (name, count) in enumerate({"train": 24, "valid": 8, "test": 16}.items()):
             other = 10 * (domain == "rec_data/book")  # a record of one test set is not reused for the other
-            views.write_split(folder, name, *make_rows(count, seed + other))
+            write_split(folder, name, *make_rows(count, seed + other))
     alpaca = [{"instruction": f"Add {i} and 2.", "input": "" if i % 2 else "Briefly.", "output": f"It is {i + 2}."}
               for i in range(16)]
     (home / "instruction_data" / "alpaca").mkdir()

@@ -21,10 +21,6 @@ def world_size() -> int:
     return _number("WORLD_SIZE", 1)
 
 
-def local_rank() -> int:
-    return _number("LOCAL_RANK", 0)
-
-
 def _number(name: str, default: int) -> int:
     text = os.environ.get(name, str(default))
     if not text.isdecimal():
@@ -78,11 +74,6 @@ def gather(values: Iterable) -> list:
 def broadcast_from_main(function: Callable[[], Value]) -> Value:
     """The function's value in the main process, returned in all: each might see another state of a shared file."""
     return gather([function() if is_main_process() else None])[0]
-
-
-def max_over_processes(value: int) -> int:
-    """The largest value of all processes."""
-    return max(gather([value])) if world_size() > 1 else value
 
 
 def shard(items: Sequence) -> Iterator[tuple]:

@@ -8,15 +8,14 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from tlrec import paths
 from tlrec.errors import InputError
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-Model = TypeVar("Model", bound="BaseModel")
+Model = TypeVar("Model")
 
 
 def sha256(path: str | Path) -> str:
@@ -26,42 +25,27 @@ def sha256(path: str | Path) -> str:
 
 def git_blob_id(path: str | Path) -> str:
     """Git's blob id of a file: sha1 of 'blob <size>\\0' and the content."""
-    return git_digest(Path(path), os.path.getsize(path)).hexdigest()
-
-
-def git_digest(path: Path, size: int) -> "hashlib._Hash":
-    """Git's digest of a file of `size` bytes, updated with the bytes of `path`, which may be only the first of them."""
-    digest = hashlib.sha1(f"blob {size}\0".encode())
-    if path.exists():
-        with open(path, "rb") as file:
-            for block in iter(lambda: file.read(1 << 20), b""):
-                digest.update(block)
-    return digest
-
-
-def check_regular_file(path: Path) -> None:
-    """InputError for a pipe or a device: reading one may never end."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise InputError(f"{path}: not a regular file (a pipe or a device); name a file")
+    with open(path, "rb") as file:
+        head = hashlib.sha1(f"blob {os.path.getsize(path)}\0".encode())
+        return hashlib.file_digest(file, lambda: head).hexdigest()
 
 
 def read_json(path: Path, need: str) -> Any:
     """The content of a JSON file, unchecked. InputError where it is missing (ending in `need`) or not valid JSON."""
-    check_regular_file(path)
+    if path.exists() and not path.is_file():  # reading a pipe may never end
+        raise InputError(f"{path}: not a regular file (a folder, a pipe or a device); name a file")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {need}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from None
+        raise InputError(f"{path}: not readable as JSON ({error}); make or download it again") from None
 
 
 def validate(model: type[Model], payload: object, path: Path | str, cure: str) -> Model:
-    """A JSON payload as a pydantic model; InputError names the file and its first wrong field."""
-    from pydantic import ValidationError
-
+    """A JSON payload as a pydantic model or dataclass; InputError names the file and its first wrong field."""
     try:
-        return model.model_validate(payload)
+        return TypeAdapter(model).validate_python(payload)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     except RecursionError:

@@ -45,7 +45,7 @@ def test_random_llama_shards_hold_every_weight_drawn_from_the_seed(home, monkeyp
     assert weights["lm_head.weight"].float().std().item() == pytest.approx(0.02, rel=0.02)
     model, tokenizer = load_base_model(a, False, "float32", "cpu")
     assert len(tokenizer) <= 1000
-    ids = Encoder(tokenizer).answer_token_ids()
+    ids = Encoder(tokenizer).answer_token_ids
     assert [tokenizer.decode([token]) for token in ids] == ["Yes", "No"]
 
 

@@ -31,7 +31,7 @@ def tuned(home, model, output, *more, launch=(), script=("rec_tuning.py",), **op
 
 def curve(output):
     last = max(output.glob("checkpoint-*"), key=checkpoints.step_of)
-    state = checkpoints.read_trainer_state(last)
+    state = json.loads((last / checkpoints.TRAINER_STATE_FILE).read_text())
     shown = ("loss", "eval_loss", "eval_auc")
     return [entry[name] for entry in state["log_history"] for name in shown if name in entry]
 
@@ -80,7 +80,7 @@ import evaluate, rec_tuning
 from tlrec import cli, distributed
 from tlrec.evaluation import run_log
 from tlrec.training import tune
-find, finished = run_log.find_record, tune.finished_result
+find, finished = run_log.find_record, tune.is_finished
 def slow_find(request):
     found = find(request)
     time.sleep(5)  # each of them has looked before one writes
@@ -89,7 +89,7 @@ def find_it_late(*request):
     if not distributed.is_main_process():
         sys.exit("this process does not see the files of the first one yet")
     return finished(*request)
-run_log.find_record, tune.finished_result = slow_find, find_it_late
+run_log.find_record, tune.is_finished = slow_find, find_it_late
 script = {"evaluate": evaluate, "rec_tuning": rec_tuning}[sys.argv.pop(1)]
 cli.run(script.main)
 """

@@ -6,10 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import command, make_rows
+from conftest import command, make_rows, write_split
 
 from tlrec import files
-from tlrec.data import views
 from tlrec.evaluation import run_log
 
 TINY = ["--batch_size", "8", "--micro_batch_size", "4", "--learning_rate", "0.01", "--warmup_steps", "1",
@@ -125,13 +124,13 @@ def test_4bit_auto_layers_and_the_models_own_chat_template(home, tiny_llama):
     made = json.loads((output / "tlrec.json").read_text())
     assert made["arguments"]["lora_target_modules"] == ["q_proj", "v_proj"] and made["arguments"]["load_in_4bit"]
     assert made["request"]["settings"]["lora_target_modules"] == ["q_proj", "v_proj"]
-    assert made["arguments"]["prompt_template"] == "chat" and made["request"]["settings"]["chat_template_sha256"]
+    assert made["arguments"]["prompt_template"] == "chat"
     assert "already tuned" in command(*words, home=home)
     words = ["evaluate.py", "--base_model", tiny_llama, "--test_data_path", home / "rec_data/movie/test.json",
              "--lora_weights", output, "--prompt_template", "chat", "--dtype", "float32"]
     text = command(*words, "--load_in_4bit", home=home)
     assert "notice" not in text  # of another template than that of the tuning
-    assert run_log.read_records(home / "results" / "runs.jsonl")[-1]["request"]["chat_template_sha256"]
+    assert run_log.read_records(home / "results" / "runs.jsonl")[-1]["request"]["prompt_template"] == "chat"
     assert "exclude each other" in command(*words, "--load_in_4bit", "--load_in_8bit", home=home, code=2)
 
 
@@ -241,7 +240,7 @@ def test_tuning_that_changes_nothing_saves_nothing(home, tiny_llama):
 
 def test_untuned_embedded_model_reads_real_prompts(embedded, tmp_path):
     """SmolLM2 itself, in bf16 or fp32: its probabilities are no constants and follow the text."""
-    views.write_split(tmp_path, "test", *make_rows(12, 4))
+    write_split(tmp_path, "test", *make_rows(12, 4))
     text = command("evaluate.py", "--base_model", embedded, "--test_data_path", tmp_path / "test.json", home=tmp_path)
     record = run_log.read_records(tmp_path / "results" / "runs.jsonl")[-1]
     assert "device: CPU" in text or torch.cuda.is_available()

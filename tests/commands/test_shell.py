@@ -4,10 +4,9 @@ import json
 import shutil
 
 import pytest
-from conftest import command, make_rows
+from conftest import command, make_rows, write_split
 
 from tlrec import paths
-from tlrec.data import views
 
 TINY = ["--batch_size", "8", "--learning_rate", "0.01", "--warmup_steps", "0", "--dtype", "float32",
         "--num_epochs", "1"]
@@ -77,9 +76,9 @@ def test_few_shot_runs_a_missing_chain_first_with_cot_where_there_is_data(home):
 
 def test_chain_of_thought_data_without_a_language_model(tmp_path):
     (tmp_path / "instruction_data/movielens").mkdir(parents=True)
-    views.write_split(tmp_path / "instruction_data/movielens", "test", *make_rows(1, 0))
-    views.write_split(tmp_path / "instruction_data/movielens", "train", *make_rows(300, 1))
-    views.write_split(tmp_path / "instruction_data/movielens", "valid", *make_rows(1, 2))
+    write_split(tmp_path / "instruction_data/movielens", "test", *make_rows(1, 0))
+    write_split(tmp_path / "instruction_data/movielens", "train", *make_rows(300, 1))
+    write_split(tmp_path / "instruction_data/movielens", "valid", *make_rows(1, 2))
     text = wrapper("generate_cot_data", "--teacher", "rules", home=tmp_path, SOURCE="movielens")
     assert "no language model" in text
     made = json.loads((tmp_path / "cot_data/stage123.json").read_text())

@@ -9,10 +9,9 @@ import sys
 import time
 
 import pytest
-from conftest import command, make_rows
+from conftest import command, make_rows, write_split
 
 from tlrec import files, paths
-from tlrec.data import views
 from tlrec.training import checkpoints
 
 FLAGS = ["--batch_size", "8", "--learning_rate", "0.01", "--warmup_steps", "0", "--dtype", "float32", "--num_epochs",
@@ -135,7 +134,7 @@ def test_a_change_reruns_its_stage_and_the_later_ones(home, killed_twice, record
     after = hashes(home, COT, LAST, FEW)
     assert after[:2] == before[:2] and after[2] != before[2]
     folder = home / "instruction_data/movielens"
-    views.write_split(folder, "train", *make_rows(24, 99))
+    write_split(folder, "train", *make_rows(24, 99))
     few_shot()
     changed = hashes(home, COT, LAST, FEW)
     assert changed[0] == before[0] and changed[1] != before[1] and changed[2] != before[2]

@@ -19,7 +19,7 @@ from base_model import random_llama
 from base_model.prepare import convert
 from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
-from tlrec.model.adapter import attach_adapter, inspect_adapter, lora_config
+from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.base import load_base_model, resolve_base_model
 from tlrec.training import checkpoints
 
@@ -63,7 +63,7 @@ def adapter(tiny_llama, tmp_path):
 def attach(base: Path, folder: Path):
     found = inspect_adapter(folder, resolve_base_model(str(base)))
     model, _ = load_base_model(base, False, "float32", "cpu")
-    return attach_adapter(model, lora_config(found), found)
+    return attach_adapter(model, None, found)
 
 
 def refused(message: str, call, *arguments) -> None:

@@ -4,7 +4,7 @@ import shutil
 import sys
 
 import pytest
-from conftest import BAD, make_rows, run
+from conftest import BAD, make_rows, run, write_split
 from transformers import AutoTokenizer
 
 from tlrec.data import preference_text, views
@@ -19,7 +19,7 @@ MARKERS = ["### Response:\n", "### Response:\nYes.", "### Input:\n", "### Instru
 @pytest.mark.parametrize("marker", MARKERS)
 def test_the_templates_markers_in_a_title_do_not_move_the_answer(tiny_llama, marker):
     encoder = Encoder(AutoTokenizer.from_pretrained(tiny_llama))
-    ids = encoder.answer_token_ids()
+    ids = encoder.answer_token_ids
     plain = read_samples(BAD / "good.json", answers_only=True)
     for sample in plain:
         for place in ('"A (1990)"', '"C (1992)"', '"D (1993)"'):
@@ -40,7 +40,7 @@ def test_a_byte_order_mark_and_empty_histories_are_no_fault(tmp_path, monkeypatc
     made, rows = make_rows(8, 0)
     made[0] = preference_text.make_sample("movie", [], [], '"D (1993)"?', 1)
     rows[0] = views.id_row("u0", [], [], 4, 1, "9")
-    views.write_split(tmp_path, "test", made, rows)
+    write_split(tmp_path, "test", made, rows)
     for view in ("json", "csv"):
         path = tmp_path / f"test.{view}"
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
@@ -59,7 +59,7 @@ def test_paths_with_spaces_and_signs_work(tmp_path, tiny_llama, monkeypatch, cap
     folder = home / "rec_data" / name
     folder.mkdir(parents=True)
     for split, rows in (("train", 16), ("valid", 8), ("test", 12)):
-        views.write_split(folder, split, *make_rows(rows, rows))
+        write_split(folder, split, *make_rows(rows, rows))
     shutil.copytree(tiny_llama, home / "base_model" / name)
     common = ["--base_model", name, "--dtype", "float32"]
     run(["rec_tuning", *common, "--train_data_path", f"{folder}/train.json", "--val_data_path", f"{folder}/valid.json",
@@ -76,7 +76,7 @@ def test_a_name_that_is_no_text_does_not_end_a_run(tmp_path, monkeypatch, capsys
     name = b"caf\xe9".decode("utf-8", "surrogateescape")
     folder = tmp_path / name
     folder.mkdir()
-    views.write_split(folder, "test", *make_rows(8, 0))
+    write_split(folder, "test", *make_rows(8, 0))
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     sys.stdout.reconfigure(encoding="utf-8")
     run(["evaluate", "--method", "liked-ratio", "--test_data_path", f"{folder}/test.json"])

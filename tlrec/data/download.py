@@ -87,16 +87,16 @@ def download_url(
         for attempt in range(MAX_ATTEMPTS):
             resumed = partial.exists() and partial.stat().st_size > 0
             try:
-                received_blob = _receive(url, partial, size, timeout)
+                _receive(url, partial, size, timeout)
             except _RetryableError as reason:
                 if attempt == MAX_ATTEMPTS - 1:
                     raise InputError(f"{url}: {reason} ({MAX_ATTEMPTS} attempts)") from None
                 time.sleep(min(reason.wait or pause * 2**attempt, 60))
                 continue
+            received, received_blob = partial.stat().st_size, files.git_blob_id(partial)
             if not blob or received_blob == blob:
                 partial.replace(path)
                 return
-            received = partial.stat().st_size
             partial.unlink()
             if not resumed:  # otherwise the partial file may have been another one: start from its first byte
                 raise ChecksumMismatch(
@@ -104,8 +104,8 @@ def download_url(
         raise InputError(f"{url}: incomplete after {MAX_ATTEMPTS} attempts")
 
 
-def _receive(url: str, partial: Path, size: int | None, timeout: float) -> str:
-    """One attempt: append the missing bytes to `partial`. Returns the git blob id of the complete file."""
+def _receive(url: str, partial: Path, size: int | None, timeout: float) -> None:
+    """One attempt: append the missing bytes to `partial`."""
     offset = partial.stat().st_size if partial.exists() else 0
     try:
         request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "tlrec"})
@@ -117,12 +117,9 @@ def _receive(url: str, partial: Path, size: int | None, timeout: float) -> str:
                 partial.unlink()
             length = response.headers.get("Content-Length") or ""
             total = offset + int(length) if length.isdigit() else size
-            digest = files.git_digest(partial, total) if total is not None else None
             with open(partial, "ab") as file:
                 for block in iter(lambda: response.read1(BLOCK_BYTES), b""):
                     file.write(block)
-                    if digest:
-                        digest.update(block)
     except urllib.error.HTTPError as error:
         if error.code == 416:
             partial.unlink(missing_ok=True)  # longer than the file
@@ -141,4 +138,3 @@ def _receive(url: str, partial: Path, size: int | None, timeout: float) -> str:
     received = partial.stat().st_size
     if total is not None and received < total:
         raise _RetryableError(f"cut off after {received:,} of {total:,} bytes")
-    return digest.hexdigest() if digest and received == total else files.git_blob_id(partial)

@@ -4,8 +4,7 @@ It is written last, so a folder with a dataset.json is complete.
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from tlrec import files, paths
@@ -79,7 +78,7 @@ def write_dataset(
         comparison[name] = compare_to_published(f"{folder}/{name}.json", directory / f"{name}.json", published)
         summary = ", ".join(filter(None, [f"{split.rows:,} rows", comparison[name]]))
         print(f"{directory / name}.json{', .csv' if split.ids else ''}: {summary}", flush=True)
-    write_dataset_record(directory, folder, splits, made_by, sources, rules, dropped, comparison)
+    write_dataset_record(folder, splits, made_by, sources, rules, dropped, comparison)
     for reason, count in dropped.items():
         if count:
             print(f"left out: {count:,} {reason}")
@@ -104,7 +103,6 @@ def compare_to_published(name: str, path: Path, published: dict[str, dict]) -> s
 
 
 def write_dataset_record(
-    directory: Path,
     folder: str,
     splits: dict[str, Split],
     made_by: str,
@@ -114,35 +112,35 @@ def write_dataset_record(
     comparison: dict[str, str],
 ) -> None:
     """Write dataset.json of splits that have been iterated over, and whose files are written."""
-    views = [directory / f"{name}.{suffix}" for name, split in splits.items()
-             for suffix in ["json", "csv"][: 1 + split.ids]]
-    with ThreadPoolExecutor() as pool:
-        hashes = dict(zip(views, pool.map(_hashes, views), strict=True))
-    rows = sum(split.rows for split in splits.values())
+    directory = paths.home_dir() / folder
     content = {
         "dataset": folder,
         "made_by": made_by,
         "sources": sources,
         "rules": rules,
         "dropped": dropped,
-        "rows": rows,
-        "share_yes": round(sum(split.yes for split in splits.values()) / rows, 4),
-        "users": len(set().union(*(split.users for split in splits.values()))) or None,
-        "items": len(set().union(*(split.items for split in splits.values()))),
+        **_statistics(splits.values()),
         "splits": {
             name: {
-                "rows": split.rows,
-                "share_yes": round(split.yes / split.rows, 4),
-                "users": len(split.users) or None,
-                "items": len(split.items),
-                "json": hashes[directory / f"{name}.json"],
-                "csv": hashes.get(directory / f"{name}.csv"),
+                **_statistics([split]),
+                "json": _hashes(directory / f"{name}.json"),
+                "csv": _hashes(directory / f"{name}.csv") if split.ids else None,
                 "comparison": comparison.get(name) or None,
             }
             for name, split in splits.items()
         },
     }
     files.write_atomically(directory / DATASET_FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _statistics(splits: Collection[Split]) -> dict:
+    rows = sum(split.rows for split in splits)
+    return {
+        "rows": rows,
+        "share_yes": round(sum(split.yes for split in splits) / rows, 4),
+        "users": len(set().union(*(split.users for split in splits))) or None,
+        "items": len(set().union(*(split.items for split in splits))),
+    }
 
 
 def _hashes(path: Path) -> dict:

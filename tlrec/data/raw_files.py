@@ -1,11 +1,11 @@
 """Raw data as published: a folder of files, or the zip archive that holds them."""
 
+import errno
 import lzma
 import os
 import zipfile
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -42,8 +42,7 @@ class RawFiles:
         self.source = Path(source)
         if not self.source.exists():
             raise InputError(f"{source}: no such folder or archive; give --raw_dir a folder or .zip of raw files")
-        self._hashes: dict[Path, Future[str]] = {}
-        self._pool = ThreadPoolExecutor(1)  # hashes while the files are parsed
+        self._opened: dict[Path, None] = {}  # in their order
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
@@ -55,41 +54,28 @@ class RawFiles:
                 raise InputError(f"{path}: no such file; the folder holds {names}")
             if not path.stat().st_size:
                 raise InputError(f"{path}: empty; download it again")
-            self._hash(path)
+            self._opened[path] = None
             with open(path, "rb") as file:
                 yield file
             return
-        with self._opening(name):
-            archive = zipfile.ZipFile(self.source)
-        with archive:
-            member = self._member(archive, name)
-            with self._opening(name):
-                stream = archive.open(member)
-            try:
-                with stream:
-                    yield cast(BinaryIO, stream)
-            except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:  # found while reading
-                raise self._damaged(error) from None
-            except OSError as error:  # bzip2 reports damage without an error number
-                if error.errno is not None:
-                    raise
-                raise self._damaged(error) from None
-
-    @contextmanager
-    def _opening(self, name: str) -> Iterator[None]:
-        """Turn what zipfile raises on opening a damaged archive or member into InputError."""
         try:
-            yield
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError) as error:
-            raise self._damaged(error) from None
-        except OSError as error:
-            if error.filename is not None:  # an error of the file system
+            with self._open_archive() as archive, archive.open(self._member(archive, name)) as stream:
+                yield cast(BinaryIO, stream)
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError) as error:
+            # bzip2 reports damage without an error number; a damaged directory makes zipfile seek to nowhere (EINVAL)
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
-            raise self._damaged(error) from None
+            raise InputError(f"{self.source}: not a valid zip archive ({error}); download it again") from None
         except RuntimeError as error:  # zipfile asks for a password
             if "encrypted" not in str(error):
                 raise
             raise InputError(f"{self.source}: {name} is encrypted; unpack the archive, and give its folder") from None
+
+    def _open_archive(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.source)
+        except UnicodeDecodeError as error:  # a member's name; from a reader this would be about the content
+            raise zipfile.BadZipFile(error) from None
 
     def _member(self, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
         _check_members(self.source, archive.namelist())
@@ -98,20 +84,12 @@ class RawFiles:
             raise InputError(f"{self.source}: no {name} in the archive, it holds {', '.join(archive.namelist()[:8])}")
         if not members[0].file_size:
             raise InputError(f"{self.source}: {name} is empty; download the archive again")
-        self._hash(self.source)
+        self._opened[self.source] = None
         return members[0]
-
-    def _damaged(self, error: Exception) -> InputError:
-        return InputError(f"{self.source}: not a valid zip archive ({error}); download it again")
-
-    def _hash(self, path: Path) -> None:
-        if path not in self._hashes:
-            self._hashes[path] = self._pool.submit(sha256, path)
 
     def sources(self) -> dict[str, dict]:
         """{file name: {"sha256", "bytes"}} of what was opened."""
-        return {path.name: {"sha256": digest.result(), "bytes": path.stat().st_size}
-                for path, digest in self._hashes.items()}
+        return {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in self._opened}
 
 
 def _check_members(archive: Path, names: list[str]) -> None:

@@ -1,28 +1,29 @@
 """Samples: read and validate instruction JSON, draw the few-shot subset, and read the id view beside the file."""
 
-import json
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from tlrec.data import preference_text
 from tlrec.errors import InputError, first_line
-from tlrec.files import check_regular_file
+from tlrec.files import read_json, validate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_FIELD_CHARACTERS = 200_000  # longer than any context window; tokenizing megabytes takes minutes
+# at most more than any context window holds; tokenizing megabytes takes minutes
+Text = Annotated[str, Field(strict=True, max_length=200_000)]
 
 
 @dataclass(frozen=True)
 class Sample:
-    instruction: str
-    input: str
-    output: str
+    instruction: Text
+    input: Text
+    output: Text
 
     @property
     def label(self) -> int:
@@ -42,54 +43,21 @@ def read_samples(path: str | Path, answers_only: bool) -> list[Sample]:
 
 def read_json_records(path: str | Path) -> list[object]:
     """The records of a JSON list, unchecked. InputError where the file is not a JSON list, or an empty one."""
-    path = Path(path)
-    check_regular_file(path)
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        records = json.loads(text)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; the README says how to make or download each data file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; name the JSON file in it") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name a JSON file that can be read") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}; convert it to UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); download or make the file again") from None
-    except RecursionError:
-        raise InputError(f"{path}: not a list of records (nested too deeply)") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise InputError(f"{path}: not readable ({error}); download or make the file again") from None
-    if not isinstance(records, list):
-        raise InputError(f"{path}: a {type(records).__name__}, not a list of records")
-    if not records:
-        raise InputError(f"{path}: an empty list, no records")
+    records = read_json(Path(path), "the README says how to make or download each data file")
+    if not isinstance(records, list) or not records:
+        raise InputError(f"{path}: not a list of records, or an empty one; make or download it again")
     return records
 
 
 def parse_sample(path: str | Path, number: int, record: object, answers_only: bool) -> Sample:
     """Validate one record; see read_samples()."""
     where = f"{path}: record {number}"
-    if not isinstance(record, dict):
-        raise InputError(f"{where} is a {type(record).__name__}, not an object with instruction, input and output")
-    for field in ("instruction", "input", "output"):
-        if field not in record:
-            raise InputError(f"{where} has no {field!r}; every record needs instruction, input and output")
-        if not isinstance(record[field], str):
-            raise InputError(f"{where}: {field!r} is a {type(record[field]).__name__}, not a string")
-        if len(record[field]) > MAX_FIELD_CHARACTERS:
-            raise InputError(f"{where}: {field!r} has {len(record[field]):,} characters, the maximum is "
-                             f"{MAX_FIELD_CHARACTERS:,}; shorten it, or remove the record")
-        try:
-            record[field].encode("utf-8")
-        except UnicodeEncodeError:
-            raise InputError(f"{where}: {field!r} is not valid Unicode (a lone surrogate)") from None
-    if answers_only and record["output"] not in ("Yes.", "No."):
-        raise InputError(f"{where}: output {record['output'][:40]!r} is neither 'Yes.' nor 'No.'")
-    if not record["output"].strip():
+    sample = validate(Sample, record, where, "every record needs the strings instruction, input and output")
+    if answers_only and sample.output not in ("Yes.", "No."):
+        raise InputError(f"{where}: output {sample.output[:40]!r} is neither 'Yes.' nor 'No.'")
+    if not sample.output.strip():
         raise InputError(f"{where}: output is empty")
-    return Sample(record["instruction"], record["input"], record["output"])
+    return sample
 
 
 def shuffled_rows(count: int, seed: int, take: int | None = None) -> list[int]:

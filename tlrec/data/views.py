@@ -28,18 +28,12 @@ def id_rows_from_text(histories: Iterable[History], labels: Iterable[int], split
     return rows
 
 
-def write_split(folder: Path, name: str, samples: list[dict[str, str]], rows: list[list] | None) -> None:
+def write_pairs(folder: Path, name: str, pairs: Iterable[tuple[dict[str, str], list | None]]) -> None:
     """Write both views of one split: NAME.json (indent 4, ASCII, no final newline) and NAME.csv (CRLF).
 
-    rows: id rows, None where the samples have no users and items.
+    pairs: (sample, id row), which need not fit in memory; None for rows of samples without users and items, which get
+    no CSV.
     """
-    if rows is not None and len(samples) != len(rows):
-        raise ValueError(f"{name}: {len(samples)} samples beside {len(rows)} id rows")
-    write_pairs(folder, name, ((sample, rows[number] if rows else None) for number, sample in enumerate(samples)))
-
-
-def write_pairs(folder: Path, name: str, pairs: Iterable[tuple[dict[str, str], list | None]]) -> None:
-    """write_split() for a stream of (sample, id row) pairs, which need not fit in memory."""
     # NAME.json is renamed last: where it exists, NAME.csv does too
     with open_atomically(folder / f"{name}.json") as text, open_atomically(folder / f"{name}.csv") as table:
         opening, ids = "[", True

@@ -9,7 +9,7 @@ from tlrec.evaluation.evaluate import Scores, SplitData, System
 from tlrec.evaluation.record import chain_name
 from tlrec.files import sha256
 from tlrec.model import prompts
-from tlrec.model.adapter import Adapter, attach_adapter, lora_config
+from tlrec.model.adapter import Adapter, attach_adapter
 from tlrec.model.base import load_base_model, select_device
 from tlrec.model.fingerprint import base_model_fingerprint
 
@@ -28,8 +28,8 @@ def planned_system(plan: EvaluationPlan, command: str) -> System:
         "dtype": config.dtype,
         "prompt_template": config.prompt_template,
         "scoring_batch_size": config.scoring_batch_size,
-        **prompts.chat_template_hash(base, config.prompt_template),
     }
+    prompts.check_chat_template(base, config.prompt_template)
     commands = [*(adapter.commands if adapter else []), command]
     name = chain_name(base.name, adapter.chain, adapter.rows_of_chain) if adapter else f"{base.name}, untuned"
     return System(name, "llm", request, lambda data: _language_model_scores(plan, base, data), commands,
@@ -54,7 +54,7 @@ def _language_model_scores(plan: EvaluationPlan, base: Path, data: SplitData) ->
 
     model, tokenizer = load_base_model(base, config.load_in_8bit, config.dtype, device, config.load_in_4bit)
     if adapter:
-        model = attach_adapter(model, lora_config(adapter), adapter)
+        model = attach_adapter(model, None, adapter)
     encoder = Encoder(tokenizer, config.prompt_template)
     scores = scoring.score(model, encoder, data.rows, config.scoring_batch_size, "scoring",
                            lambda row: f"{data.path}: record {data.row_numbers[row]}")

@@ -73,15 +73,6 @@ def inspect_adapter(folder: str | Path, base: Path) -> Adapter:
     return Adapter(folder, weights, config, manifest)
 
 
-def lora_config(adapter: Adapter):
-    """The adapter's settings as a peft LoraConfig. InputError where PEFT refuses them."""
-    try:
-        return adapter.config.to_peft()
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{adapter.folder / CONFIG_FILE}: not usable ({error}); tune or fetch the adapter again"
-                         ) from None
-
-
 def read_adapter_weights(adapter: Adapter) -> dict:
     """An adapter's tensors by name; never runs code from the file. InputError if empty or not finite."""
     import torch
@@ -94,10 +85,9 @@ def read_adapter_weights(adapter: Adapter) -> dict:
             weights = torch.load(adapter.weights, weights_only=True, map_location="cpu")
     except Exception as error:  # the loaders raise many kinds for a bad file
         raise InputError(f"{adapter.weights}: not readable as adapter weights ({first_line(error)})") from None
-    if not isinstance(weights, dict) or not weights:
-        raise InputError(f"{adapter.weights}: an empty adapter (old PEFT versions saved such files); tune it again")
-    if not all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()):
-        raise InputError(f"{adapter.weights}: holds other things than named tensors; tune or fetch it again")
+    if not isinstance(weights, dict) or not weights or not all(
+            isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()):
+        raise InputError(f"{adapter.weights}: empty, or holds other things than named tensors; tune or fetch it again")
     for name, tensor in weights.items():
         if not _is_dense_float(tensor):
             raise InputError(f"{adapter.weights}: {name} is not a dense floating-point tensor; tune it again")
@@ -119,14 +109,14 @@ def _is_dense_float(tensor) -> bool:
 def attach_adapter(model, config, adapter: Adapter | None):
     """Wrap `model` with LoRA; with an adapter, load its weights and check that each one fits.
 
-    config: a peft LoraConfig. LoRA weights stay in fp32 whatever the base model's type. InputError where the adapter's
-    tensors do not fit the model.
+    config: a peft LoraConfig, None for the adapter's own. LoRA weights stay in fp32 whatever the base model's type.
+    InputError where the adapter's settings or tensors do not fit the model.
     """
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
     try:
-        wrapped = get_peft_model(model, config)
-    except (ValueError, TypeError, RuntimeError) as error:
+        wrapped = get_peft_model(model, adapter.config.to_peft() if adapter and not config else config)
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
         source = f"{adapter.folder / CONFIG_FILE}" if adapter else "--lora_target_modules"
         raise InputError(f"{source}: LoRA cannot be attached ({first_line(error)[:200]}); name layers that the base "
                          "model has, or `auto`") from None

@@ -32,7 +32,6 @@ def resolve_base_model(base_model: str) -> Path:
     if not (list(folder.glob("tokenizer*")) or list(folder.glob("vocab*"))):
         raise InputError(f"{folder}: no tokenizer found; fetch the model again")
     check_base_files(folder)
-    check_quantised(folder, config)
     return folder.resolve()
 
 
@@ -41,12 +40,16 @@ def recorded_name(base_model: str | None) -> str | None:
     return os.path.abspath(base_model) if base_model and Path(base_model).is_dir() else base_model
 
 
+def _silence_libraries() -> None:
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft's own calls
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of 4-bit kernels that are not used here
+
+
 def select_device() -> str:
     """`cuda` or `cpu`, printed; the first thing to call before torch's libraries are used."""
     import torch
 
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft's own calls
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of 4-bit kernels that are not used here
+    _silence_libraries()
     if torch.cuda.is_available():
         print(f"device: {torch.cuda.get_device_name(0)}", flush=True)
         return "cuda"
@@ -88,9 +91,8 @@ def load_base_model(
     )
     from transformers.utils import logging as transformers_logging
 
+    _silence_libraries()
     transformers_logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft's own calls
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of 4-bit kernels that are not used here
     compute = resolve_dtype(dtype, device)
     quantization = {}
     if load_in_8bit or load_in_4bit:
@@ -101,8 +103,7 @@ def load_base_model(
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, **safe)
-        options: dict[str, Any] = {"dtype": compute, "local_files_only": True, "output_loading_info": True,
-                                   **placement, **quantization}
+        options: dict[str, Any] = {"dtype": compute, "output_loading_info": True, **placement, **quantization}
         loaded: Any
         if quantization and device == "cpu" and (files := _weight_files(base)):
             config = AutoConfig.from_pretrained(base, **safe)
@@ -110,7 +111,7 @@ def load_base_model(
             loaded = architecture.from_pretrained(None, config=config, state_dict=_read_without_mmap(files), **options)
             loaded[0].name_or_path = loaded[0].config.name_or_path = str(base)  # adapters record their base model
         else:
-            loaded = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=False, **options)
+            loaded = AutoModelForCausalLM.from_pretrained(base, **safe, **options)
     except Exception as error:  # the loaders raise many kinds for a bad folder
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{base}: cannot be loaded as a causal language model ({reason})") from None
@@ -180,14 +181,13 @@ def _read_without_mmap(files: list[Path]) -> dict:
 def check_base_files(folder: Path) -> None:
     """Validate a model folder from an untrusted source.
 
-    InputError where it wants its own code run, names weights outside the folder or has broken ones, and where it holds
-    an adapter, which transformers would load onto the model without being asked.
+    InputError where it wants its own code run, names weights outside the folder, has broken ones or calls plain ones
+    quantised, and where it holds an adapter, which transformers would load onto the model without being asked.
     """
     if (folder / "adapter_config.json").exists():
         raise InputError(f"{folder}: holds an adapter (adapter_config.json) beside the base model; move the adapter to "
                          "a folder of its own, and name that where an adapter is wanted")
-    for path in sorted(folder.glob("*.safetensors")):
-        safetensors_names(path)
+    tensors = [name for path in sorted(folder.glob("*.safetensors")) for name in safetensors_names(path)]
     for path in sorted(folder.glob("*.json")):
         content = read_json(path, "") if path.name.endswith(("config.json", ".index.json")) else {}
         if not isinstance(content, dict):
@@ -200,15 +200,10 @@ def check_base_files(folder: Path) -> None:
         outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
         if outside:
             raise InputError(f"{path}: names weights outside its folder ({outside[0]!r}); fetch the model again")
-
-
-def check_quantised(folder: Path, config: dict) -> None:
-    """InputError where config.json says that the weights are bitsandbytes' and they are not."""
-    quantization = config.get("quantization_config")
-    if not isinstance(quantization, dict | None):
-        raise InputError(f"{folder / 'config.json'}: quantization_config is not an object; fetch the model again")
-    names = [name for path in folder.glob("*.safetensors") for name in safetensors_names(path)]
-    bitsandbytes = quantization and "bitsandbytes" in str(quantization.get("quant_method", "bitsandbytes"))
-    if bitsandbytes and names and not any(name.endswith((".SCB", ".absmax")) for name in names):
-        raise InputError(f"{folder / 'config.json'}: quantization_config says that the weights are quantised, and they "
-                         "are not; remove that entry, and give --load_in_8bit True or --load_in_4bit True")
+        quantization = content.get("quantization_config")
+        if not isinstance(quantization, dict | None):
+            raise InputError(f"{path}: quantization_config is not an object; fetch the model again")
+        bitsandbytes = quantization and "bitsandbytes" in str(quantization.get("quant_method", "bitsandbytes"))
+        if bitsandbytes and tensors and not any(name.endswith((".SCB", ".absmax")) for name in tensors):
+            raise InputError(f"{path}: quantization_config says that the weights are quantised, and they are not; "
+                             "remove that entry, and give --load_in_8bit True or --load_in_4bit True")

@@ -44,21 +44,18 @@ class Encoder:
     def encode_prompt(self, sample: Sample) -> list[int]:
         """Token ids up to the answer, BOS included where the tokenizer adds one; never truncated.
 
-        InputError unless the tokens of answer_token_ids() follow this very prompt.
+        InputError unless the tokens of answer_token_ids follow this very prompt.
         """
         before, _ = self._texts(sample)
         prompt, answers = self._split(before)
-        if answers != self.answer_token_ids():
+        if answers != self.answer_token_ids:
             raise InputError("the tokenizer joins the end of a prompt to its answer, but not of every prompt: "
                              f"{sample.input[-60:]!r}; use another --prompt_template")
         return prompt
 
+    @cached_property
     def answer_token_ids(self) -> AnswerTokenIds:
         """Ids of "Yes" and "No" right after the prompt. InputError where either is not a single token."""
-        return self._answer_token_ids
-
-    @cached_property
-    def _answer_token_ids(self) -> AnswerTokenIds:
         _, answers = self._split(self._texts(_PROBE)[0])
         for word, token in zip(("Yes", "No"), answers, strict=True):
             text = self.tokenizer.decode([token])

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tlrec.errors import InputError
-from tlrec.files import read_json, safetensors_names, validate
+from tlrec.files import read_json, validate
 
 CONFIG_FILE = "adapter_config.json"
 AUTO = "auto"
@@ -25,16 +25,7 @@ INFORMATIONAL_SETTINGS = {
 INACTIVE_DEFAULTS = {"megatron_core": "megatron.core", "qalora_group_size": 16}  # PEFT writes them into every file
 
 
-def _compiles(value: list[str] | str) -> list[str] | str:
-    try:
-        re.compile(value if isinstance(value, str) else "")
-    except re.error as error:
-        raise ValueError(f"not a regular expression ({error})") from None
-    return value
-
-
-Regex = Annotated[str, AfterValidator(_compiles)]
-Layers = Annotated[list[str] | str, AfterValidator(_compiles)]  # names, or a pattern over all names
+Layers = re.Pattern[str] | list[str]  # a pattern over all names, or names
 Rank = Annotated[int, Field(ge=1, le=4096)]
 Alpha = Annotated[int | float, Field(ge=1e-6, le=1e6)]
 
@@ -59,8 +50,8 @@ class AdapterConfig(BaseModel):
     fan_in_fan_out: bool | None = None
     use_rslora: bool | None = Field(None, description="scale by the root of the rank")
     use_dora: bool | None = None
-    rank_pattern: dict[Regex, Rank] | None = Field(None, description="layers with a rank of their own")
-    alpha_pattern: dict[Regex, Alpha] | None = Field(None, description="layers with a lora_alpha of their own")
+    rank_pattern: dict[re.Pattern[str], Rank] | None = Field(None, description="layers with their own rank")
+    alpha_pattern: dict[re.Pattern[str], Alpha] | None = Field(None, description="layers with their own lora_alpha")
     layers_to_transform: list[int] | int | None = None
     layers_pattern: Layers | None = None
 
@@ -75,7 +66,7 @@ class AdapterConfig(BaseModel):
         """The peft LoraConfig with these settings. Imports torch."""
         from peft import LoraConfig
 
-        values = {name: getattr(self, name) for name in type(self).model_fields if name != "peft_type"}
+        values = self.model_dump(mode="json", include=type(self).model_fields.keys() - {"peft_type"})
         return LoraConfig(**{name: value for name, value in values.items() if value})
 
     def settings_hash(self) -> str:
@@ -85,7 +76,7 @@ class AdapterConfig(BaseModel):
         """
         settings = {
             name: sorted(value, key=str) if isinstance(value, list) else value
-            for name, value in self.model_dump().items()
+            for name, value in self.model_dump(mode="json").items()
             if value and name not in INFORMATIONAL_SETTINGS
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
@@ -100,18 +91,15 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
 
 def check_same_lora(folder: Path, config: AdapterConfig, rank: int, alpha: int, targets: list[str] | str) -> None:
     """InputError, with the flags to give, unless a starting adapter has the LoRA settings that tuning was asked for."""
+    existing = config.model_dump(mode="json")
     for name in ("use_rslora", "use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern"):
-        if getattr(config, name):
+        if existing[name]:
             raise InputError(f"{folder}: the starting adapter has {name}, which tuning does not support; choose a "
                              "plain LoRA adapter")
+    wanted = {"r": rank, "lora_alpha": alpha, "target_modules": targets}
     needed = [
-        f"{flag} {_as_flag(existing)}"
-        for flag, wanted, existing in (
-            ("--lora_r", rank, config.r),
-            ("--lora_alpha", alpha, config.lora_alpha),
-            ("--lora_target_modules", targets, config.target_modules),
-        )
-        if _as_flag(wanted) != _as_flag(existing)
+        f"--lora_{name.removeprefix('lora_')} {_as_flag(existing[name])}"
+        for name, value in wanted.items() if _as_flag(value) != _as_flag(existing[name])
     ]
     if needed:
         raise InputError(f"{folder}: the starting adapter has other LoRA settings; give {' '.join(needed)}")
@@ -130,8 +118,7 @@ def resolve_target_modules(base: Path, names: list[str]) -> list[str] | str:
         return names
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
 
-    config = read_json(base / "config.json", "")
-    model_type = config["model_type"] if isinstance(config, dict) else None
+    model_type = read_json(base / "config.json", "")["model_type"]
     if model_type not in KNOWN:
         layers = ", ".join(_linear_layers(base)) or "the config's architecture in transformers"
         raise InputError(f"{base / 'config.json'}: --lora_target_modules auto knows no layers for model_type "
@@ -146,7 +133,7 @@ def _linear_layers(base: Path) -> list[str]:
 
     names = set()
     for path in base.glob("*.safetensors"):
-        tensors = [name for name in safetensors_names(path) if re.search(r"\.\d+\..+\.weight$", name)]
         with safe_open(path, framework="np") as file:
-            names |= {name.split(".")[-2] for name in tensors if len(file.get_slice(name).get_shape()) == 2}
+            names |= {name.split(".")[-2] for name in file.keys()
+                      if re.search(r"\.\d+\..+\.weight$", name) and len(file.get_slice(name).get_shape()) == 2}
     return sorted(names)

@@ -6,11 +6,8 @@ Stanford Alpaca. Tuning and scoring use the same text: the prompt ends in a newl
 answer follows at once. `chat` is the chat template that a chat-tuned model brings in its folder.
 """
 
-import hashlib
-import json
 from pathlib import Path
 
-from tlrec import files
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError, first_line
 
@@ -44,30 +41,14 @@ def format_prompt(sample: Sample, template: str = DEFAULT_TEMPLATE) -> str:
     return _WITH_INPUT.format(stray=STRAY_TEXT[template], instruction=sample.instruction, input=sample.input)
 
 
-def chat_template_hash(base: Path, template: str) -> dict[str, str]:
-    """For --prompt_template chat, the hash of the template in the model's folder; empty for the others.
-
-    InputError where the model has no chat template.
-    """
-    if template != CHAT:
-        return {}
-    template_text = None
-    if (base / "chat_template.jinja").is_file():
-        try:
-            template_text = (base / "chat_template.jinja").read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{base / 'chat_template.jinja'}: not UTF-8 at byte {error.start}; fetch the model again"
-                             ) from None
-    for name in ("chat_template.json", "tokenizer_config.json"):
-        if not template_text and (base / name).is_file():
-            config = files.read_json(base / name, "")
-            if not isinstance(config, dict):
-                raise InputError(f"{base / name}: not a JSON object; fetch the model again")
-            template_text = json.dumps(config.get("chat_template") or "").strip('"')
-    if not template_text:
+def check_chat_template(base: Path, template: str) -> None:
+    """InputError for --prompt_template chat where the model's folder has no chat template."""
+    if template != CHAT or (base / "chat_template.jinja").is_file():
+        return
+    configs = [base / name for name in ("chat_template.json", "tokenizer_config.json") if (base / name).is_file()]
+    if not any('"chat_template": ' in path.read_text(encoding="utf-8", errors="replace") for path in configs):
         raise InputError(f"{base}: the model has no chat template (chat_template.jinja, or chat_template in "
                          f"tokenizer_config.json); use --prompt_template {DEFAULT_TEMPLATE}")
-    return {"chat_template_sha256": hashlib.sha256(template_text.encode()).hexdigest()}
 
 
 def format_chat(sample: Sample, tokenizer) -> tuple[str, str]:

@@ -36,7 +36,7 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
     out of memory the batch, and those after it, are halved. Prompts are never truncated: InputError where one is longer
     than the model's maximum, or alone too long for the device. named: how a message names a sample, from its index.
     """
-    ids = encoder.answer_token_ids()
+    ids = encoder.answer_token_ids
     prompts = [encoder.encode_prompt(sample) for sample in samples]
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     longest = len(prompts[order[0]])

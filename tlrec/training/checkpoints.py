@@ -5,7 +5,6 @@ checkpoints wait in earlier/ until its command is given again. Only folders name
 """
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -86,7 +85,6 @@ def latest_checkpoint(output: Path, fingerprint: str) -> tuple[Path | None, floa
     taken back from there. Incomplete ones are removed.
     """
     own: dict[int, tuple[Path, float]] = {}
-    moved: dict[Path, list[str]] = {}
     for folder in list_checkpoints(output):
         mark = _read_mark(folder)
         if mark is None:
@@ -95,12 +93,10 @@ def latest_checkpoint(output: Path, fingerprint: str) -> tuple[Path | None, floa
         elif mark.fingerprint != fingerprint:
             target = output / SET_ASIDE_DIR / mark.fingerprint[:16]
             _move(folder, target)
-            moved.setdefault(target, []).append(folder.name)
+            print(f"{folder}: of a run with other settings or data; set aside in {target}, from where the command that "
+                  "wrote it resumes")
         else:
             own[step_of(folder)] = folder, mark.seconds
-    for target, names in moved.items():
-        print(f"{output}: {', '.join(names)} of a run with other settings or data: set aside in {target}; the command "
-              "that wrote them resumes from there, or remove them")
     for folder in list_checkpoints(output / SET_ASIDE_DIR / fingerprint[:16]):
         mark = _read_mark(folder)
         if mark and mark.fingerprint == fingerprint and step_of(folder) not in own:
@@ -131,10 +127,6 @@ def _move(folder: Path, target: Path) -> None:
 
 def step_of(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
-
-
-def read_trainer_state(folder: Path) -> dict:
-    return json.loads((folder / TRAINER_STATE_FILE).read_text())
 
 
 def _read_mark(folder: Path) -> CompleteMark | None:

@@ -10,13 +10,17 @@ from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.model.base import check_quantization
 
-CHOICES = {"select_by": ("auc", "loss", "none"), "dtype": ("auto", "bfloat16", "float16", "float32")}
-BOUNDS = {  # least and most
-    "batch_size": (1, 1e6), "cutoff_len": (1, 1e6), "lora_r": (1, 4096), "lora_alpha": (1, 1e6),
-    "lora_dropout": (0, 0.99), "early_stopping": (1, 1e9), "eval_steps": (0, 1e9), "keep_checkpoints": (1, 1e9),
-    "warmup_steps": (0, 1e9), "weight_decay": (0, 1e3), "learning_rate": (1e-12, 1e3), "num_epochs": (1e-6, 1e6),
+CHOICES = {
+    "select_by": ("auc", "loss", "none"),
+    "dtype": ("auto", "bfloat16", "float16", "float32"),
+    "report_to": ("none", "tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "neptune", "swanlab", "trackio"),
 }
-REPORTERS = ("tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "neptune", "swanlab", "trackio")
+BOUNDS = {  # least and most
+    "batch_size": (1, 1e6), "micro_batch_size": (0, 1e6), "max_steps": (-1, 1e9), "cutoff_len": (1, 1e6),
+    "lora_r": (1, 4096), "lora_alpha": (1, 1e6), "lora_dropout": (0, 0.99), "early_stopping": (1, 1e9),
+    "eval_steps": (0, 1e9), "keep_checkpoints": (1, 1e9), "warmup_steps": (0, 1e9), "weight_decay": (0, 1e3),
+    "learning_rate": (1e-12, 1e3), "num_epochs": (1e-6, 1e6),
+}
 CUDA_MICRO_BATCH, CPU_MICRO_BATCH = 32, 8
 
 
@@ -101,41 +105,30 @@ class TuningConfig:
         prompts.check_template(self.prompt_template)
         flags.check_choices(self, CHOICES)
         flags.check_bounds(self, BOUNDS)
-        if self.max_steps == 0 or not -1 <= self.max_steps <= 1e9:
-            raise InputError("--max_steps must be positive (-1: as many as the epochs make), and --max_steps at most "
-                             "1e9")
+        if self.max_steps == 0:
+            raise InputError("--max_steps 0: must be positive, or -1 for as many as the epochs make")
         samples.check_seed(self.seed)
         if self.select_by != "none" and not self.has_validation:
             raise InputError(f"--select_by {self.select_by} needs --val_data_path; give it, or --select_by none")
-        if self.report_to not in ("none", *REPORTERS):
-            raise InputError(f"--report_to {self.report_to!r} is unknown; choose none, {', '.join(REPORTERS)}")
-        if self.report_to != "none" and importlib.util.find_spec(self.report_to) is None:
-            raise InputError(f"--report_to {self.report_to}: the package is not installed; pip install "
-                             f"{self.report_to}, or leave the flag out")
-        if self.use_liger_kernel and importlib.util.find_spec("liger_kernel") is None:
-            raise InputError("--use_liger_kernel needs a package that is not installed; pip install liger-kernel, on "
-                             "CUDA")
+        for flag, package in (("report_to", self.report_to), ("use_liger_kernel", "liger_kernel")):
+            if getattr(self, flag) not in ("none", False) and importlib.util.find_spec(package) is None:
+                raise InputError(f"--{flag}: the package is not installed; pip install {package.replace('_', '-')}, "
+                                 "or leave the flag out")
         if not self.output_dir:
             raise InputError("--output_dir is empty; name the folder that receives the adapter")
         check_quantization(self.load_in_8bit, self.load_in_4bit)
         if distributed.is_sharded() and (self.load_in_8bit is not False or self.load_in_4bit):
             raise InputError("quantised weights cannot be sharded (FSDP), and 8-bit is the default on CUDA; give "
                              "--load_in_8bit False and no --load_in_4bit, or launch without FSDP")
-        self._check_batches()
-
-    @property
-    def has_validation(self) -> bool:
-        return bool(self.val_data_path)
-
-    def _check_batches(self) -> None:
         micro_batch, processes = max(self.micro_batch_size, 1), distributed.world_size()
-        if self.micro_batch_size < 0 or self.batch_size % micro_batch:
-            raise InputError(f"--batch_size {self.batch_size} is not a multiple of --micro_batch_size "
-                             f"{self.micro_batch_size}")
         if self.batch_size % (micro_batch * processes):
             raise InputError(f"--batch_size {self.batch_size} cannot be shared by {processes} processes with "
                              f"--micro_batch_size {micro_batch}: it is not a multiple of {micro_batch * processes}; "
                              "change one of the three")
+
+    @property
+    def has_validation(self) -> bool:
+        return bool(self.val_data_path)
 
     def on_device(self, device: str) -> "DeviceSettings":
         """The settings whose defaults depend on the device (`cuda` or `cpu`) and the number of processes."""
@@ -148,7 +141,7 @@ class TuningConfig:
         per_process = self.batch_size // distributed.world_size()
         default = CUDA_MICRO_BATCH if device == "cuda" else CPU_MICRO_BATCH
         micro_batch = math.gcd(per_process, self.micro_batch_size or default)
-        return DeviceSettings(device, in_8bit, quantized, checkpointing, micro_batch, per_process // micro_batch)
+        return DeviceSettings(in_8bit, quantized, checkpointing, micro_batch, per_process // micro_batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +170,6 @@ class InstructionTuningConfig(TuningConfig):
 class DeviceSettings:
     """How the model is loaded and the batches are split on one device."""
 
-    device: str
     load_in_8bit: bool
     quantized: bool
     gradient_checkpointing: bool

@@ -43,11 +43,6 @@ class TuningPlan:
     request: dict
     fingerprint: str  # of the request; a checkpoint with the same one belongs to this run
 
-    @property
-    def recorded_flags(self) -> dict:
-        """The flags for a command that is run in TLREC_HOME."""
-        return {flag: paths.relative_to_home(value) for flag, value in self.arguments.items()}
-
     def __str__(self) -> str:
         kind = "instruction tuning" if self.shots is None else f"rec-tuning, {self.shots} shots"
         start = self.start.folder if self.start else "a new adapter"
@@ -71,7 +66,7 @@ def resolve(config: TuningConfig) -> TuningPlan:
     shots = None if isinstance(config, InstructionTuningConfig) else len(train)
     eval_steps = config.eval_steps or (10 if len(train) <= 128 else 5 * len(train) // 128)
     base = resolve_base_model(config.base_model)
-    chat_template = prompts.chat_template_hash(base, config.prompt_template)
+    prompts.check_chat_template(base, config.prompt_template)
     targets = resolve_target_modules(base, config.lora_target_modules)
     start = inspect_adapter(config.resume_from_checkpoint, base) if config.resume_from_checkpoint else None
     if start:
@@ -86,7 +81,7 @@ def resolve(config: TuningConfig) -> TuningPlan:
         "lora_target_modules": targets if isinstance(targets, list) else config.lora_target_modules,
     }
     settings = {name: value for name, value in arguments.items() if name not in NOT_IN_REQUEST}
-    settings |= {"shots": shots, "lora_target_modules": targets, **chat_template}
+    settings |= {"shots": shots, "lora_target_modules": targets}
     request = {
         "settings": {name: int(value) if isinstance(value, float) and value.is_integer() else value
                      for name, value in settings.items()},  # 3 and 3.0 are one setting

@@ -134,12 +134,10 @@ class RecTrainer(transformers.Trainer):
         return loss if math.isfinite(loss) else float("inf")
 
     def _get_train_sampler(self, train_dataset=None):
-        lengths = None
-        if self.args.train_sampling_strategy == "group_by_length":
-            lengths = [len(feature["input_ids"]) for feature in self.train_dataset if feature["row"] >= 0]
-        rows = sum(feature["row"] >= 0 for feature in self.train_dataset)
+        lengths = [len(feature["input_ids"]) for feature in self.train_dataset if feature["row"] >= 0]
+        by_length = lengths if self.args.train_sampling_strategy == "group_by_length" else None
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * distributed.world_size()
-        self.sampler = RowSampler(rows, self.args.seed, batch, lengths, padded=len(self.train_dataset))
+        self.sampler = RowSampler(len(lengths), self.args.seed, batch, by_length, padded=len(self.train_dataset))
         return self.sampler
 
     def _init_training_state(self, *args, **kwargs):
@@ -178,11 +176,10 @@ class RecTrainer(transformers.Trainer):
 
     def _is_finished(self, checkpoint: Path) -> bool:
         """Whether only the selection was left to do: all steps made, or stopped early."""
-        state = checkpoints.read_trainer_state(checkpoint)
-        stopper = state["stateful_callbacks"].get("EarlyStoppingCallback")
-        not_improved = stopper["attributes"]["early_stopping_patience_counter"] if stopper else 0
-        return (state["global_step"] >= state["max_steps"]
-                or stopper is not None and not_improved >= stopper["args"]["early_stopping_patience"])
+        state = transformers.TrainerState.load_from_json(str(checkpoint / checkpoints.TRAINER_STATE_FILE))
+        stopper = state.stateful_callbacks.get("EarlyStoppingCallback")
+        return state.global_step >= state.max_steps or stopper is not None and (
+            stopper["attributes"]["early_stopping_patience_counter"] >= stopper["args"]["early_stopping_patience"])
 
     def _restore(self, checkpoint: Path):
         """Load a finished run's weights, the best ones where they are selected."""
@@ -205,7 +202,7 @@ class _EpochAndStop(transformers.TrainerCallback):
 
     def on_step_end(self, args, state, control, **_):
         control.should_log |= state.global_step >= state.max_steps  # averaged over processes, as every log is
-        number = distributed.max_over_processes(self.trainer.graceful_stop.number or 0)
+        number = max(distributed.gather([self.trainer.graceful_stop.number or 0]))
         if number:
             self.trainer.graceful_stop.number = number
             control.should_save = control.should_training_stop = True

@@ -3,7 +3,6 @@
 import math
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from tlrec import distributed, files
@@ -19,22 +18,7 @@ from tlrec.training.plan import TuningPlan
 ADAPTER_FILES = ("README.md", CONFIG_FILE, WEIGHT_FILES[0])
 
 
-@dataclass(frozen=True)
-class TuningResult:
-    """Where the adapter is and what it took; `reused` where an equal request had been tuned before."""
-
-    output: Path
-    steps: int
-    seconds: float
-    reused: bool
-
-    def __str__(self) -> str:
-        if self.reused:
-            return f"{self.output}: already tuned with these data and settings; reused"
-        return f"adapter saved in {self.output} ({self.steps} steps, {self.seconds} s)"
-
-
-def tune(plan: TuningPlan, command: str) -> TuningResult:
+def tune(plan: TuningPlan, command: str) -> None:
     """Tune, select a checkpoint, save the adapter with its manifest; a finished result is reused.
 
     command: the shell command that makes this adapter again, for the manifest. InputError on what can be refused only
@@ -42,25 +26,23 @@ def tune(plan: TuningPlan, command: str) -> TuningResult:
     """
     print(plan)
     distributed.init()
-    result = distributed.broadcast_from_main(lambda: finished_result(plan))
-    if result is None:
-        with checkpoints.lock_output_dir(plan.output):
-            result = _tune(plan, command)
-    return result
+    if distributed.broadcast_from_main(lambda: is_finished(plan)):
+        print(f"{plan.output}: already tuned with these data and settings; reused")
+        return
+    with checkpoints.lock_output_dir(plan.output):
+        _tune(plan, command)
 
 
-def finished_result(plan: TuningPlan) -> TuningResult | None:
-    """The complete result of this very request in the plan's output folder; None where it has to be tuned."""
+def is_finished(plan: TuningPlan) -> bool:
+    """Whether the plan's output folder holds the complete adapter of this very request."""
     try:
         manifest = read_manifest(plan.output)
-        if manifest and manifest.request == plan.request and manifest.files == _file_hashes(plan.output):
-            return TuningResult(plan.output, manifest.steps, manifest.seconds, reused=True)
+        return bool(manifest and manifest.request == plan.request and manifest.files == _file_hashes(plan.output))
     except (OSError, InputError):
-        pass
-    return None
+        return False
 
 
-def _tune(plan: TuningPlan, command: str) -> TuningResult:
+def _tune(plan: TuningPlan, command: str) -> None:
     trainer, cuts = build_trainer(plan)
     # from here on nothing is refused, so another run's checkpoints may be set aside
     checkpoint, seconds = distributed.broadcast_from_main(
@@ -81,7 +63,7 @@ def _tune(plan: TuningPlan, command: str) -> TuningResult:
         if selecting and trainer.state.best_metric is None:
             print(f"no validation fell into {steps} steps (--eval_steps): the last weights are kept")
         _manifest(plan, command, trainer, cuts, steps, seconds).write(plan.output)
-    return TuningResult(plan.output, steps, seconds, reused=False)
+    print(f"adapter saved in {plan.output} ({steps} steps, {seconds} s)")
 
 
 def _manifest(plan: TuningPlan, command: str, trainer, cuts: dict[str, int], steps: int, seconds: float) -> Manifest:

@@ -3,12 +3,12 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import command, make_rows
+from conftest import command, make_rows, write_split
 from sklearn.preprocessing import TargetEncoder
 
 from baselines import controls
 from tlrec import paths
-from tlrec.data import preference_text, samples, views
+from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics, run_log
 from tlrec.evaluation.evaluate import read_split
@@ -54,8 +54,8 @@ def test_a_rows_own_label_is_not_its_feature(made):
 
 def test_identity_is_the_id_where_both_files_have_one_else_the_text(tmp_path):
     made, rows = make_rows(6, 0)
-    views.write_split(tmp_path, "train", made, rows)
-    views.write_split(tmp_path, "test", made, rows)
+    write_split(tmp_path, "train", made, rows)
+    write_split(tmp_path, "test", made, rows)
     paths = [tmp_path / "train.json", tmp_path / "test.json"]
     ids, _ = controls.target_items(*map(read_split, paths))
     assert ids.tolist() == [str(row[3]) for row in rows]

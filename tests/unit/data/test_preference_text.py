@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_split
 from published_files import EXCERPTS, MIRROR, needs
 
 from tlrec import files
@@ -49,18 +50,13 @@ def test_exactly_eleven_interactions_make_one_window():
 
 @pytest.mark.parametrize("samples", [[], [{"instruction": 'é"\\', "input": "\n\t\u2028\x07😀", "output": ""}] * 2])
 def test_json_is_what_the_json_module_writes(tmp_path, samples):
-    views.write_split(tmp_path, "train", samples, None)
+    write_split(tmp_path, "train", samples, None)
     assert (tmp_path / "train.json").read_text() == json.dumps(samples, indent=4)
     assert (tmp_path / "train.csv").exists() == (not samples)  # rows without ids have no CSV
 
 
-def test_views_of_unequal_length_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="1 samples beside 2 id rows"):
-        views.write_split(tmp_path, "train", [{}], [[], []])
-
-
 def test_an_interrupted_write_leaves_the_old_files(tmp_path):
-    views.write_split(tmp_path, "train", [{"a": "old"}], [["u", [], [], "i", 1, ""]])
+    write_split(tmp_path, "train", [{"a": "old"}], [["u", [], [], "i", 1, ""]])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def pairs():
@@ -82,7 +78,7 @@ def render_netflix(train: Path, mapping: Path, out: Path) -> None:
         entries = [f'"{titles[item]}"' for item in items]
         samples.append(preference_text.make_sample("movie", entries, likes, f'"{titles[item]}"?', like))
         rows.append(views.id_row(row["user_id"], items, likes, item, like, row["timestamp"]))
-    views.write_split(out, "train", samples, rows)
+    write_split(out, "train", samples, rows)
     files.write_csv(out / "item_mapping.csv", [("movie_id", "movie_name"), *titles.items()])
 
 
@@ -116,7 +112,7 @@ def there_and_back(path: Path, out: Path) -> int:
         entries, likes = [preference_text.book_entry(*parts) for parts, _ in rated], [like for _, like in rated]
         built.append(preference_text.make_sample("book", entries, likes, target, record["output"] == "Yes."))
         longest = max(longest, len(rated))
-    views.write_split(out, "again", built, None)
+    write_split(out, "again", built, None)
     assert (out / "again.json").read_bytes() == path.read_bytes()
     return longest
 

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from conftest import write_split
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 from transformers import AutoTokenizer
 
-from tlrec.data import preference_text, views
+from tlrec.data import preference_text
 from tlrec.data.samples import Sample, read_samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics, run_log
@@ -59,7 +60,7 @@ def test_the_answer_is_always_there_whatever_is_cut(tokenizer, history, answer, 
         return
     assert len(encoded.ids) <= cutoff
     assert tokenizer.decode(encoded.ids[encoded.answer_start :]) == answer + tokenizer.eos_token
-    assert encoded.ids[encoded.answer_start] == getattr(encoder.answer_token_ids(), answer.lower().strip("."))
+    assert encoded.ids[encoded.answer_start] == getattr(encoder.answer_token_ids, answer.lower().strip("."))
     assert encoded.ids.count(tokenizer.eos_token_id) == 1
 
 
@@ -127,7 +128,7 @@ def test_what_is_written_is_what_is_read(tmp_path_factory, made):
         Sample(preference_text.instruction(history.noun), preference_text.render(history), "Yes." if liked else "No.")
         for history, liked in made
     ]
-    views.write_split(folder, "test", [vars(sample) for sample in samples], None)
+    write_split(folder, "test", [vars(sample) for sample in samples], None)
     assert read_samples(folder / "test.json", answers_only=True) == samples
     text = (folder / "test.json").read_text()
     assert text == json.dumps([vars(sample) for sample in samples], indent=4)

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from conftest import write_split
 
 from tlrec import files
 from tlrec.data import preference_text, provenance, views
@@ -56,7 +57,7 @@ def test_how_a_file_compares_to_the_published_one(place, tmp_path, monkeypatch, 
     (mirror / FOLDER).mkdir(parents=True)
     samples, rows = made(20)
     other = [*samples[:7], *made(20, liked=0)[0][7:]]
-    views.write_split(mirror / FOLDER, "train", other[:16], None)
+    write_split(mirror / FOLDER, "train", other[:16], None)
     monkeypatch.setenv("TLREC_MIRROR", str(mirror))
     publish(samples, rows, {f"{FOLDER}/train.json": {"blob": "1" * 40, "bytes": 5}})
     expected = "published " + "1" * 40 + " and 5 bytes; the first sample that differs is record 7"

@@ -2,10 +2,10 @@ import json
 
 import numpy as np
 import pytest
-from conftest import make_rows
+from conftest import make_rows, write_split
 from datasets import Dataset
 
-from tlrec.data import preference_text, samples, views
+from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
 
 GOOD = {"instruction": "i", "input": "x", "output": "Yes."}
@@ -14,17 +14,17 @@ GOOD = {"instruction": "i", "input": "x", "output": "Yes."}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"[{", "not valid JSON"),
-        (b"", "not valid JSON"),
-        (b'{"a": 1}', "a dict, not a list of records"),
-        (b"[]", "an empty list"),
-        (b"[1]", "record 0 is a int"),
-        (json.dumps([GOOD, {"instruction": "i", "input": "x"}]).encode(), "record 1 has no 'output'"),
-        (json.dumps([GOOD, {**GOOD, "input": None}]).encode(), "record 1: 'input' is a NoneType"),
+        (b"[{", "not readable as JSON"),
+        (b"", "not readable as JSON"),
+        (b'{"a": 1}', "not a list of records"),
+        (b"[]", "not a list of records, or an empty one"),
+        (b"[1]", "record 0: Input should be a dictionary"),
+        (json.dumps([GOOD, {"instruction": "i", "input": "x"}]).encode(), "record 1: output is missing"),
+        (json.dumps([GOOD, {**GOOD, "input": None}]).encode(), "record 1: input is 'None': Input should be"),
         (json.dumps([{**GOOD, "output": "Yes"}]).encode(), "record 0: output 'Yes' is neither 'Yes.' nor 'No.'"),
-        (json.dumps([{**GOOD, "input": "\ud800"}]).encode(), "record 0: 'input' is not valid Unicode"),
-        ('[{"instruction": "é"}]'.encode("latin-1"), "not UTF-8 at byte 18"),
-        (b"[" * 100_000, "nested too deeply"),
+        (json.dumps([{**GOOD, "input": "\ud800"}]).encode(), "unable to parse raw data as a unicode string"),
+        ('[{"instruction": "é"}]'.encode("latin-1"), "can't decode byte 0xe9 in position 18"),
+        (b"[" * 100_000, "recursion depth"),
     ],
 )
 def test_bad_data_names_file_and_record(tmp_path, content, message):
@@ -47,7 +47,7 @@ def test_instruction_data_takes_free_answers_and_no_input(tmp_path):
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         samples.read_samples(tmp_path / "none.json", answers_only=True)
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match="a folder, a pipe"):
         samples.read_samples(tmp_path, answers_only=True)
 
 
@@ -80,7 +80,7 @@ def test_title_counts_and_liked_ratio():
 
 def test_the_two_views_must_agree(tmp_path):
     made, rows = make_rows(6, 0)
-    views.write_split(tmp_path, "test", made, rows)
+    write_split(tmp_path, "test", made, rows)
     read = samples.read_samples(tmp_path / "test.json", answers_only=True)
     assert list(samples.id_view(tmp_path / "test.json", read)["user_id"]) == [f"u{n % 4}" for n in range(6)]
     assert samples.id_view(tmp_path / "other.json", read) is None

@@ -30,12 +30,12 @@ def rows(count=12):
 
 def test_smollm2_answer_ids(smollm2):
     for template in prompts.STRAY_TEXT:
-        assert Encoder(smollm2, template).answer_token_ids() == (10539, 5230)
+        assert Encoder(smollm2, template).answer_token_ids == (10539, 5230)
 
 
 @needs_llama
 def test_llama_answer_ids(llama):
-    assert Encoder(llama).answer_token_ids() == (8241, 3782)
+    assert Encoder(llama).answer_token_ids == (8241, 3782)
 
 
 @needs_llama
@@ -49,7 +49,7 @@ def test_answer_position_under_byte_level_bpe(smollm2):
 
 def check_position(encoder, tokenizer):
     """Titles here begin with "No"; the answer is still found right after the prompt."""
-    ids = encoder.answer_token_ids()
+    ids = encoder.answer_token_ids
     for sample in rows():
         whole = encoder.encode(sample)
         assert whole.ids[: whole.answer_start] == encoder.encode_prompt(sample)
@@ -63,7 +63,7 @@ def test_markers_inside_a_title_do_not_move_the_answer(smollm2):
                     'the target movie "B"?', "Yes.")
     encoder = Encoder(smollm2)
     whole = encoder.encode(sample)
-    assert whole.ids[whole.answer_start] == encoder.answer_token_ids().yes and whole.answer_start == len(whole.ids) - 3
+    assert whole.ids[whole.answer_start] == encoder.answer_token_ids.yes and whole.answer_start == len(whole.ids) - 3
 
 
 def test_tokenizer_without_single_token_answers_is_refused(tmp_path):
@@ -75,7 +75,7 @@ def test_tokenizer_without_single_token_answers_is_refused(tmp_path):
     letters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=letters, eos_token="</s>")
     with pytest.raises(InputError, match="no single token for 'Yes'"):
-        Encoder(tokenizer).answer_token_ids()
+        _ = Encoder(tokenizer).answer_token_ids
 
 
 def test_over_the_cutoff_titles_go_from_the_front_of_the_longer_list(smollm2):

@@ -40,7 +40,7 @@ def test_scores_equal_one_plain_forward_pass_per_prompt(loaded):
     model, encoder = loaded
     samples = rows(11)
     scores = scoring.score(model, encoder, samples, batch_size=4)
-    yes, no = encoder.answer_token_ids()
+    yes, no = encoder.answer_token_ids
     for number, sample in enumerate(samples):
         with torch.no_grad():
             logits = model(torch.tensor([encoder.encode_prompt(sample)])).logits[0, -1].double()
@@ -59,7 +59,7 @@ def test_the_answer_position_is_that_of_tuning(loaded):
     with torch.no_grad():
         logits = model(torch.tensor([whole.ids])).logits[0, whole.answer_start - 1]
     scores = scoring.score(model, encoder, [sample])
-    assert scores.logit_yes[0] == pytest.approx(logits[encoder.answer_token_ids().yes].item(), abs=1e-4)
+    assert scores.logit_yes[0] == pytest.approx(logits[encoder.answer_token_ids.yes].item(), abs=1e-4)
 
 
 def test_batch_size_and_order_change_nothing(loaded):
@@ -84,7 +84,7 @@ def test_nan_is_an_error_not_an_auc(loaded, tiny_llama):
 
 
 def plainly(model, encoder, samples):
-    yes, no = encoder.answer_token_ids()
+    yes, no = encoder.answer_token_ids
     with torch.no_grad():
         logits = [model(torch.tensor([encoder.encode_prompt(sample)])).logits[0, -1].double() for sample in samples]
     return np.array([row[[no, yes]].softmax(0)[1].item() for row in logits])

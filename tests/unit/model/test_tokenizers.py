@@ -78,7 +78,7 @@ def tokenizer(request):
 def check(encoder: Encoder, lead: str = "") -> None:
     """The whole sample is one real tokenisation, it decodes to its two halves, and scoring reads its first half."""
     tokenizer = encoder.tokenizer
-    ids = encoder.answer_token_ids()
+    ids = encoder.answer_token_ids
     assert ids.yes != ids.no
     for row in ROWS:
         whole = encoder.encode(row)
@@ -106,7 +106,7 @@ def test_without_joins_the_prompt_is_tokenised_as_it_stands(kind):
 
 def test_a_joined_newline_is_the_answers():
     joined = KINDS["newline joins both answers"]()
-    ids = Encoder(joined).answer_token_ids()
+    ids = Encoder(joined).answer_token_ids
     assert [joined.decode([token]) for token in ids] == ["\nYes", "\nNo"]
     alone = joined(prompts.format_prompt(ROWS[0]))["input_ids"]  # without its answer the prompt ends in another token
     assert alone[-1] == joined.convert_tokens_to_ids(":\n")
@@ -114,13 +114,13 @@ def test_a_joined_newline_is_the_answers():
 
 def test_a_newline_joined_to_one_answer_only_is_refused():
     with pytest.raises(InputError, match="no single token for 'No' after the prompt"):
-        Encoder(by_hand([*ANSWERS, ("\n", "Yes")])).answer_token_ids()
+        _ = Encoder(by_hand([*ANSWERS, ("\n", "Yes")])).answer_token_ids
 
 
 def test_prompts_that_join_otherwise_than_the_others_are_refused():
     """Without an input the prompt ends alike, so the join is made to hang on what stands before."""
     encoder = Encoder(by_hand([*ANSWERS, ("\n", "Yes"), ("\n", "No")]))
-    encoder.answer_token_ids()
+    _ = encoder.answer_token_ids
     encoder._texts = lambda sample: (sample.input, "")
     with pytest.raises(InputError, match="but not of every prompt: 'no newline here '"):
         encoder.encode_prompt(Sample("", "no newline here ", "Yes."))
@@ -144,7 +144,7 @@ def test_chat_template_with_a_space_before_the_answer():
     tokenizer = KINDS["mistral"]()
     tokenizer.chat_template = LLAMA2_CHAT
     encoder = Encoder(tokenizer, prompts.CHAT)
-    assert tokenizer.convert_ids_to_tokens(encoder.answer_token_ids()) == ["▁Yes", "▁No"]
+    assert tokenizer.convert_ids_to_tokens(encoder.answer_token_ids) == ["▁Yes", "▁No"]
     check(encoder, lead="[/INST]")
     ids = encoder.encode(ROWS[0]).ids
     assert ids.count(tokenizer.bos_token_id) == 1 and ids[-1] == tokenizer.eos_token_id
@@ -175,16 +175,19 @@ def test_chat_templates_that_cannot_be_used(template, message):
     tokenizer = KINDS["qwen"]()
     tokenizer.chat_template = template
     with pytest.raises(InputError, match=message):
-        Encoder(tokenizer, prompts.CHAT).answer_token_ids()
+        _ = Encoder(tokenizer, prompts.CHAT).answer_token_ids
 
 
 def test_a_model_without_chat_template_is_named(tmp_path, embedded):
     with pytest.raises(InputError, match="has no chat template"):
-        prompts.chat_template_hash(tmp_path, prompts.CHAT)
-    assert prompts.chat_template_hash(tmp_path, "alpaca") == {}
-    found = prompts.chat_template_hash(embedded, prompts.CHAT)
-    (tmp_path / "chat_template.jinja").write_text("another")
-    assert found != prompts.chat_template_hash(tmp_path, prompts.CHAT)
+        prompts.check_chat_template(tmp_path, prompts.CHAT)
+    prompts.check_chat_template(tmp_path, "alpaca")
+    prompts.check_chat_template(embedded, prompts.CHAT)
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
+    with pytest.raises(InputError, match="has no chat template"):
+        prompts.check_chat_template(tmp_path, prompts.CHAT)
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    prompts.check_chat_template(tmp_path, prompts.CHAT)
 
 
 def test_the_embedded_models_own_chat(embedded):
@@ -201,5 +204,5 @@ def test_llamas_own_vocabulary():
     assert all(encoder.encode_prompt(row) == tokenizer(prompts.format_prompt(row))["input_ids"] for row in ROWS)
     tokenizer.chat_template = LLAMA2_CHAT
     chat = Encoder(tokenizer, prompts.CHAT)
-    assert tokenizer.convert_ids_to_tokens(chat.answer_token_ids()) == ["▁Yes", "▁No"]
+    assert tokenizer.convert_ids_to_tokens(chat.answer_token_ids) == ["▁Yes", "▁No"]
     check(chat, lead="[/INST]")

@@ -34,10 +34,10 @@ def test_alpaca_keeps_records_with_an_output(home, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "a dict, not a list"),
-        ("", "not valid JSON"),
-        (json.dumps([GOOD])[:-9], "not valid JSON"),
-        (json.dumps([GOOD, {"instruction": "x", "output": "y"}]), "record 1 has no 'input'"),
+        ("{}", "not a list"),
+        ("", "not readable as JSON"),
+        (json.dumps([GOOD])[:-9], "not readable as JSON"),
+        (json.dumps([GOOD, {"instruction": "x", "output": "y"}]), "record 1: input is missing"),
         (json.dumps([GOOD | {"output": ""}]), "0 samples"),
     ],
 )

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import write_split
 
 from rec_data import dataset_report
 from tlrec import paths
@@ -34,7 +35,7 @@ def home(tmp_path, monkeypatch):
     for name, (samples, ids) in parts.items():
         folder = tmp_path / name
         folder.parent.mkdir(parents=True, exist_ok=True)
-        views.write_split(folder.parent, folder.name, samples, ids)
+        write_split(folder.parent, folder.name, samples, ids)
     (tmp_path / "instruction_data/other/test.csv").unlink()
     return tmp_path
 
@@ -58,7 +59,7 @@ def test_cells_of_splits_and_sources(home):
         "titles that rec_data/movie has as well": "6",
         "rows that stand in the test set of rec_data/movie (leakage)": "2",
     }
-    views.write_split(home / "instruction_data/other", "test", *rows(100, user="v"))
+    write_split(home / "instruction_data/other", "test", *rows(100, user="v"))
     source = dataset_report.Dataset("instruction_data/other")
     assert dataset_report.between(source, target)["users that rec_data/movie has as well"] == "2"
 

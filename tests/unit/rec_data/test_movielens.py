@@ -4,10 +4,11 @@ import io
 import json
 
 import pytest
+from conftest import write_split
 
 from rec_data import movielens, published
 from tlrec import files
-from tlrec.data import download, provenance, views, windows
+from tlrec.data import download, provenance, windows
 from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
 
@@ -96,7 +97,7 @@ def test_movielens_builds_the_published_movie_files(home):
                        "valid": "d26599315557a9587cd74d83c1c565670361d215",
                        "test": "ee8bb62c56a82d6f176b07d094cc39e8a13878bc"}.items():
         part = windows.split_slices(len(samples))[name]
-        views.write_split(home, name, samples[part], rows[part])
+        write_split(home, name, samples[part], rows[part])
         assert files.git_blob_id(home / f"{name}.json") == blob
         assert published.CATALOGUE[f"rec_data/movie/{name}.json"]["blob"] == blob
 

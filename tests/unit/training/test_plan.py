@@ -69,10 +69,10 @@ def test_the_request_is_of_what_determines_the_weights(flags, tmp_path, small_da
 def test_the_recorded_flags_give_the_same_plan_again(flags, monkeypatch, tmp_path):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     plan = resolve(ins_tuning.Config(**flags, lora_target_modules=["auto"], sample=5))
-    line = cli.command_line("ins_tuning.py", ins_tuning.main, plan.recorded_flags)
+    line = cli.command_line("ins_tuning.py", ins_tuning.main, paths.relative_to_home(plan.arguments))
     assert "--output_dir out " in line and "'[q_proj,v_proj]'" in line and "None" not in line
     monkeypatch.chdir(tmp_path)
-    assert resolve(ins_tuning.Config(**plan.recorded_flags)).request == plan.request
+    assert resolve(ins_tuning.Config(**paths.relative_to_home(plan.arguments))).request == plan.request
 
 
 @pytest.mark.parametrize("changes", [
