@@ -94,13 +94,6 @@ def whole_numbers(flag: str, words: list[str]) -> list[int]:
     return [int(word) for word in words]
 
 
-def check_least(**flags: tuple[int, int]) -> None:
-    """InputError where a flag is below its minimum; flags: (value, minimum) by name."""
-    for flag, (value, least) in flags.items():
-        if value < least:
-            raise InputError(f"--{flag} {value}: must be at least {least}")
-
-
 class Worker:
     """A process that evaluates `call`, an expression over a module of benchmarks, as `scoring.worker('ours', ...)`."""
 

@@ -155,7 +155,8 @@ def main(
         raise InputError(f"--ways takes {', '.join(WAYS)}")
     row_counts, prompt_lengths, sizes = (harness.whole_numbers(flag, words) for flag, words in (
         ("growth", growth), ("lengths", lengths), ("batch_sizes", batch_sizes)))
-    harness.check_least(rows=(rows, 1), batch=(batch, 1), rounds=(rounds, 0))
+    cli.check_at_least(1, rows=rows, batch=batch)
+    cli.check_at_least(0, rounds=rounds)
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(resolve_base_model(base_model), trust_remote_code=False)

@@ -141,7 +141,8 @@ def main(
         name: of the results
     """
     dtype = harness.checked_dtype(dtype)
-    harness.check_least(steps=(steps, 1), micro_batch=(micro_batch, 1), auc_rows=(auc_rows, 0))
+    cli.check_at_least(1, steps=steps, micro_batch=micro_batch)
+    cli.check_at_least(0, auc_rows=auc_rows)
     resolve_base_model(base_model)
     samples.read_samples(data, answers_only=True)
     settings = {"base_model": base_model, "data": data, "rows": (steps + 1) * micro_batch, "micro_batch": micro_batch,

@@ -57,11 +57,11 @@ def read_json(path: Path, need: str) -> Any:
 
 
 def validate(model: type[Model], payload: object, path: Path | str, cure: str) -> Model:
-    """A JSON payload as a pydantic model; InputError names the file and its first wrong field."""
+    """A payload, parsed or as the bytes of its JSON, as a pydantic model; InputError names the first wrong field."""
     from pydantic import ValidationError
 
     try:
-        return model.model_validate(payload)
+        return model.model_validate_json(payload) if isinstance(payload, bytes) else model.model_validate(payload)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     except RecursionError:
