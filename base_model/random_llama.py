@@ -35,64 +35,53 @@ def prepare_random(tokenizer: str = "", seed: int = 0, layers: int = SHAPE["num_
         raise InputError(f"--layers {layers}: must be at least 1 and at most 1000")
     name = NAME if layers == SHAPE["num_hidden_layers"] else f"{NAME}-{layers}-layers"
     folder = paths.home_dir() / "base_model" / name
+    if not already_made(folder):
+        make(folder, {**SHAPE, "num_hidden_layers": layers}, tokenizer, seed)
+
+
+def already_made(folder: Path) -> bool:
+    """Whether the folder exists, which is then validated and named."""
     if folder.exists():
         resolve_base_model(str(folder))
         print(f"{folder}: already here")
-        return
-    make(folder, {**SHAPE, "num_hidden_layers": layers}, tokenizer, seed)
+    return folder.exists()
 
 
 def make(folder: Path, shape: dict, tokenizer: str, seed: int) -> None:
     """Write the model folder atomically. InputError where the tokenizer or free disk space is missing."""
     loaded = _tokenizer(tokenizer, shape["vocab_size"])
     import torch
+    from huggingface_hub import split_torch_state_dict_into_shards
     from safetensors.torch import save_file
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(**shape, bos_token_id=loaded.bos_token_id, eos_token_id=loaded.eos_token_id,
                          dtype="float16", architectures=["LlamaForCausalLM"])
     with torch.device("meta"):
-        tensors = LlamaForCausalLM(config).state_dict()
-    size = 2 * sum(tensor.numel() for tensor in tensors.values())
+        tensors = LlamaForCausalLM(config).half().state_dict()
+    shards = split_torch_state_dict_into_shards(tensors, max_shard_size=SHARD_BYTES)
+    size = shards.metadata["total_size"]
     free = shutil.disk_usage(paths.writable_directory(folder.parent)).free
     if free < 1.1 * size:
         raise InputError(f"{folder.parent}: not enough disk space ({free / 2**30:.1f} GiB free, the model takes "
                          f"{size / 2**30:.1f}); make room, or set TLREC_HOME")
-    shards = _shards({name: 2 * tensor.numel() for name, tensor in tensors.items()})
-    shard_names = {number: f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)}
     random = torch.Generator().manual_seed(seed)
     with files.build_directory(folder) as partial:
         if partial is None:
             print(f"{folder}: already made by another process")
             return
-        for number, names in enumerate(shards, 1):
-            weights = {}
-            for name in names:
-                weight = torch.empty(tensors[name].shape, dtype=torch.float16)
-                is_norm = weight.dim() == 1
-                weights[name] = weight.fill_(1) if is_norm else weight.normal_(0, config.initializer_range,
-                                                                               generator=random)
-            save_file(weights, partial / shard_names[number], metadata={"format": "pt"})
-            print(f"{shard_names[number]}: {len(names)} tensors", flush=True)
-        shard_of = {name: shard_names[number] for number, names in enumerate(shards, 1) for name in names}
-        index = {"metadata": {"total_size": size}, "weight_map": shard_of}
+        for file_name, names in shards.filename_to_tensors.items():
+            weights = {name: torch.ones(tensors[name].shape, dtype=torch.float16) for name in names}
+            for weight in weights.values():
+                if weight.dim() > 1:  # norms stay 1
+                    weight.normal_(0, config.initializer_range, generator=random)
+            save_file(weights, partial / file_name, metadata={"format": "pt"})
+            print(f"{file_name}: {len(names)} tensors", flush=True)
+        index = {"metadata": shards.metadata, "weight_map": shards.tensor_to_filename}
         (partial / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
         config.save_pretrained(partial)
         loaded.save_pretrained(partial)
     print(f"{folder}: made, {size / 2:,.0f} random weights in fp16 (seed {seed})")
-
-
-def _shards(sizes: dict[str, int]) -> list[list[str]]:
-    """Tensor names in groups of at most SHARD_BYTES (one tensor alone may be larger)."""
-    shards: list[list[str]] = [[]]
-    filled = 0
-    for name, size in sizes.items():
-        if shards[-1] and filled + size > SHARD_BYTES:
-            shards.append([])
-            filled = 0
-        shards[-1].append(name)
-        filled += size
-    return shards
 
 
 def _tokenizer(source: str, vocab_size: int):
@@ -102,14 +91,11 @@ def _tokenizer(source: str, vocab_size: int):
     path = Path(source)
     if not source:
         return _trained(paths.home_dir() / TOKENIZER_DATA, vocab_size)
-    options = {"local_files_only": True, "trust_remote_code": False}
     if path.is_dir():
         check_base_files(path)
+    folder, gguf = (path.parent, {"gguf_file": path.name}) if path.is_file() else (path, {})
     try:
-        if path.is_file():
-            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **options)
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **gguf)
     except Exception as error:  # the loaders raise many kinds of errors for a bad file
         raise InputError(f"{source}: not readable as a tokenizer ({first_line(error)})") from None
     if len(tokenizer) > vocab_size:

@@ -73,10 +73,6 @@ def worker(way: str, source: str, count: int, seed: int) -> None:
                   "peak_gib": run_log.peak_memory_gib()["host"], "sha256": digest.hexdigest()})
 
 
-def measure(way: str, source: str, count: int, seed: int) -> dict:
-    return harness.run_once(f"candidates.worker({way!r}, {source!r}, {count}, {seed})")
-
-
 def main(
     source: str = "instruction_data/netflix/train.json",
     made_up_histories: int = 200_000,
@@ -96,19 +92,15 @@ def main(
     runs: dict[str, list[dict]] = {"ours": [], "plain": []}
     for _ in range(repeats):
         for way in runs:
-            runs[way].append(measure(way, path, 0, seed))
+            runs[way].append(harness.run_once(f"candidates.worker({way!r}, {path!r}, 0, {seed})"))
     assert len({run["sha256"] for of_way in runs.values() for run in of_way}) == 1, "the two ways give different sets"
-    measurements = []
-    for way, of_way in runs.items():
-        medians = {name: sorted(run[name] for run in of_way)[repeats // 2] for name in ("seconds", "cpu_seconds")}
-        measurements.append({"data": "/".join(Path(source).parts[-2:]), "histories": count, "way": way,
-                             "runs": repeats, **medians, "peak_gib": max(run["peak_gib"] for run in of_way),
-                             "sha256": of_way[0]["sha256"]})
+    measurements = [{"data": "/".join(Path(source).parts[-2:]), "histories": count, "way": way, "runs": repeats}
+                    | harness.summary(of_way) for way, of_way in runs.items()]
     ours, dense = measurements
     ours |= {"faster": dense["seconds"] / ours["seconds"], "faster_by_cpu": dense["cpu_seconds"] / ours["cpu_seconds"]}
     if made_up_histories:
-        measurements.append({"data": "made up", "histories": made_up_histories, "way": "ours", "runs": 1}
-                            | measure("ours", path, made_up_histories, seed))
+        at_size = harness.run_once(f"candidates.worker('ours', {path!r}, {made_up_histories}, {seed})")
+        measurements.append({"data": "made up", "histories": made_up_histories, "way": "ours", "runs": 1} | at_size)
     harness.write("cot", "candidates", "candidates", harness.table(COLUMNS, measurements), measurements,
                   f"Seed {seed}, median of {repeats} on the source.", seed=seed)
 

@@ -57,12 +57,11 @@ def compare(kind: str, raw_dir: Path, ratings: int, files: int, with_reference: 
         out = raw_dir.parent / f"out-{way}"
         call = f"datasets.worker({way!r}, {kind!r}, {str(raw_dir)!r}, {str(out)!r}, {files})"
         runs = [harness.run_once(call, TLREC_HOME=str(out)) for _ in range(repeats)]
-        median = sorted(runs, key=lambda run: run["seconds"])[repeats // 2]
+        median = harness.summary(runs)
         outputs[way] = {view: (out / MODULES[kind][1] / view).read_bytes() for view in VIEWS}
         rows = sum(content.count(b'"instruction": ') for content in outputs[way].values())
-        measurements.append({"data": kind, "ratings": ratings, "files": files, "rows": rows, "way": way} | median
-                            | {"peak_mib": max(run["peak_mib"] for run in runs)})
-        measurements[-1]["ratings_per_second"] = round(ratings / median["seconds"])
+        measurements.append({"data": kind, "ratings": ratings, "files": files, "rows": rows, "way": way,
+                             "ratings_per_second": round(ratings / median["seconds"])} | median)
         shutil.rmtree(out)
     if with_reference:
         assert outputs["ours"] == outputs["reference"], f"{kind} at {ratings}: the two ways give different bytes"

@@ -24,6 +24,10 @@ from tlrec.model.manifest import MANIFEST_FILE
 from tlrec.training import checkpoints
 
 SCORES = "validation_scores.json"
+COLUMNS = {
+    "validation rows": "{eval_samples:,}", "seconds a validation": "{seconds:.0f}",
+    "same checkpoint": "{same_checkpoint:.0%}", "lost in AUC: mean": "{mean_loss:.4f}", "at most": "{largest_loss:.4f}",
+}
 
 
 def scores(folder: Path, base: Path, rows: list[samples.Sample], digest: str) -> tuple[np.ndarray, float]:
@@ -96,16 +100,14 @@ def main(
             for folder, values in zip(folders, p_yes, strict=True)}
     seconds = float(np.median([spent for _, spent in scored]))
     measured = [draw(valid, p_yes, int(count), draws) for count in counts]
-    lines = ["| validation rows | seconds a validation | same checkpoint | lost in AUC: mean | at most |",
-             "|---|---|---|---|---|", f"| all {len(valid):,} | {seconds:.0f} | 100% | 0 | 0 |"]
-    lines += [f"| {row['eval_samples']} | {seconds * row['eval_samples'] / len(valid):.0f} "
-              f"| {row['same_checkpoint']:.0%} | {row['mean_loss']:.4f} | {row['largest_loss']:.4f} |"
-              for row in measured]
+    everything = {"eval_samples": len(valid), "same_checkpoint": 1, "mean_loss": 0, "largest_loss": 0}
+    table = harness.table(COLUMNS, [row | {"seconds": seconds * row["eval_samples"] / len(valid)}
+                                    for row in [everything, *measured]])
     by_step = ", ".join(f"{step}: {value:.4f}" for step, value in full.items())
     note = (f"{len(folders)} checkpoints of {Path(tuned).name}, AUC on all rows by step: {by_step}. {draws} draws each "
             "(seeds from 0); seconds of a part are its share of those of all rows.")
     manifest = files.read_json(Path(tuned) / MANIFEST_FILE, "finish its tuning run")
-    harness.write("speed", name, "eval_samples", "\n".join(lines) + "\n", measured, note, auc_by_step=full,
+    harness.write("speed", name, "eval_samples", table, measured, note, auc_by_step=full,
                   seconds_of_all_rows=seconds, tuned_with=manifest["arguments"], data_sha256=files.sha256(data))
 
 

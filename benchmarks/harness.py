@@ -17,8 +17,7 @@ from pathlib import Path
 from tlrec import files, paths
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
-
-CEILING = "ceiling"  # the name of the process that measures the machine
+from tlrec.reports.tables import markdown
 
 
 class Turns:
@@ -94,21 +93,18 @@ def whole_numbers(flag: str, words: list[str]) -> list[int]:
     return [int(word) for word in words]
 
 
-def check_least(**flags: tuple[int, int]) -> None:
-    """InputError where a flag is below its minimum; flags: (value, minimum) by name."""
-    for flag, (value, least) in flags.items():
-        if value < least:
-            raise InputError(f"--{flag} {value}: must be at least {least}")
-
-
 class Worker:
-    """A process that evaluates `call`, an expression over a module of benchmarks, as `scoring.worker('ours', ...)`."""
+    """A process that evaluates `call`, an expression over a module of benchmarks, as `scoring.worker('ours', ...)`.
 
-    def __init__(self, call: str):
+    variables: further environment variables. first: the first result that it sends.
+    """
+
+    def __init__(self, call: str, **variables: str):
         self.errors = tempfile.TemporaryFile("w+")
         self.call = call
-        self.process = subprocess.Popen(_python(call), cwd=paths.ROOT, text=True, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self.errors)
+        words = [sys.executable, "-c", f"from benchmarks import {call.split('.')[0]}; {call}"]
+        self.process = subprocess.Popen(words, cwd=paths.ROOT, env=os.environ | variables, text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
         assert self.process.stdin and self.process.stdout
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         self.first = self._result()
@@ -122,59 +118,67 @@ class Worker:
         self.stdin.close()
         results = [json.loads(line[1:]) for line in self.stdout if line.startswith("@")]
         if self.process.wait():
-            raise InputError(f"{self.call}: failed after its last round ({self._last_error()})")
+            raise self._failed("failed after its last round")
         return results[-1] if results else {}
 
     def _result(self) -> dict:
         for line in self.stdout:
             if line.startswith("@"):
                 return json.loads(line[1:])
-        raise InputError(f"{self.call}: ended without a result ({self._last_error()})")
+        raise self._failed("ended without a result")
 
-    def _last_error(self) -> str:
+    def _failed(self, problem: str) -> InputError:
         self.errors.seek(0)
-        return _last_line(self.errors.read())
+        lines = self.errors.read().strip().splitlines() or ["no output"]
+        return InputError(f"{self.call}: {problem} ({lines[-1]})")
 
 
 def run_once(call: str, **variables: str) -> dict:
-    """Evaluate `call` in a process of its own, with more environment variables; the last result that it sent."""
-    finished = subprocess.run(_python(call), cwd=paths.ROOT, env=os.environ | variables, capture_output=True, text=True)
-    if finished.returncode:
-        raise InputError(f"{call}: failed ({_last_line(finished.stderr)})")
-    return json.loads(finished.stdout.splitlines()[-1].removeprefix("@"))
+    """Evaluate `call` in a process of its own, with more environment variables; the result that it sent."""
+    worker = Worker(call, **variables)
+    worker.close()
+    return worker.first
 
 
-def take_turns(calls: dict[str, str], rounds: int) -> dict[str, dict]:
-    """Run every call `rounds` times in turn: its median `seconds`, `flops` per round, `peak` GiB and its last results.
+def summary(runs: list[dict]) -> dict:
+    """The last of several runs, with the median of each number, and the maximum of each `peak...`."""
+    medians = {key: statistics.median(run[key] for run in runs) for key, value in runs[0].items()
+               if isinstance(value, int | float)}
+    return runs[-1] | medians | {key: max(run[key] for run in runs) for key in medians if key.startswith("peak")}
 
-    With 0 rounds the first one counts, in which FLOPs are counted too: half the time, and a little slower.
+
+def take_turns(calls: dict[str, str], dtype: str, rounds: int) -> tuple[dict[str, dict], float]:
+    """Run every call `rounds` times in turn, and measure the machine's ceiling in between.
+
+    With 0 rounds the first one counts, in which FLOPs are counted too: half the time, and a little slower. Returns each
+    call's summary(), with its GFLOP/s, their share of the ceiling and the seconds of every round; the ceiling, GFLOP/s.
     """
+    machine = Worker(f"harness.ceiling({dtype!r})")
     workers = {name: Worker(call) for name, call in calls.items()}
+    ceilings = [machine.run()] if not rounds else []  # its first round is slow
     results: dict[str, list[dict]] = {name: [] if rounds else [worker.first] for name, worker in workers.items()}
-    if not rounds and CEILING in workers:
-        results[CEILING] = [workers[CEILING].run()]  # its first round is slow: it has one
     for _ in range(rounds):
         for name, worker in workers.items():
             results[name].append(worker.run())
-    final = {name: worker.close() for name, worker in workers.items()}
+        ceilings.append(machine.run())
+    machine.close()
+    ceiling = summary(ceilings)["flops_a_second"]
     measured = {}
     for name, runs in results.items():
-        medians = {key: statistics.median(run[key] for run in runs) for key in runs[0]
-                   if isinstance(runs[0][key], int | float)}
-        measured[name] = runs[-1] | medians | final[name] | {
-            "flops": workers[name].first["flops"], "peak": max(run["peak"] for run in runs),
+        median = summary(runs)
+        speed = workers[name].first["flops"] / median["seconds"]
+        measured[name] = median | workers[name].close() | {
+            "gflops": round(speed / 1e9, 1), "of_ceiling": round(speed / ceiling, 3),
             "all_seconds": [round(run["seconds"], 3) for run in runs],
             "losses": [run["loss"] for run in runs if "loss" in run],
         }
-    return measured
+    return measured, round(ceiling / 1e9, 1)
 
 
 def table(columns: dict[str, str], rows: list[dict]) -> str:
     """A Markdown table; columns: heading -> format of one row, as `{seconds:.2f}`, empty where the value is
     None or missing."""
-    lines = [list(columns), ["---"] * len(columns)]
-    lines += [[_cell(template, row) for template in columns.values()] for row in rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown([list(columns), *([_cell(form, row) for form in columns.values()] for row in rows)]) + "\n"
 
 
 def _cell(template: str, row: dict) -> str:
@@ -201,14 +205,6 @@ def write(subject: str, name: str, module: str, tables: str, measurements: list[
     source = f"`{record['command']}`, commit {head[:12]}{plus}{changes}, {record['machine']}. {note}"
     files.write_atomically(folder / f"{name}.md", f"{tables}\n{source}\n")
     print(f"{tables}\n{source}")
-
-
-def _python(call: str) -> list[str]:
-    return [sys.executable, "-c", f"from benchmarks import {call.split('.')[0]}; {call}"]
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no output"])[-1]
 
 
 def _processor() -> str:

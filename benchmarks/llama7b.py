@@ -11,7 +11,6 @@ results/reference/llama7b/llama7b.{json,md}.
 
 import dataclasses
 import json
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from base_model import random_llama
+from benchmarks import harness
 from rec_tuning import Config
 from tlrec import cli, files, paths
 from tlrec.data import samples
@@ -26,7 +26,6 @@ from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 from tlrec.model.adapter import WEIGHT_FILES, attach_adapter, inspect_adapter
 from tlrec.model.base import load_base_model, resolve_base_model, select_device
-from tlrec.reports.tables import markdown
 from tlrec.training import checkpoints
 from tlrec.training.build import build_trainer
 from tlrec.training.plan import resolve
@@ -63,9 +62,7 @@ def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
 
     trainable = sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
     trainer.train(checkpoint, taken)
-    laps.end("one rec-tuning step")
-    if checkpoint:
-        laps.seconds["one rec-tuning step"] = round(taken, 1)  # by the process that made the checkpoint
+    laps.end("one rec-tuning step", taken if checkpoint else None)  # by the process that made the checkpoint
     scores = scoring.score(trainer.model, trainer.encoder, _prompts())
     laps.end(f"score {PROMPTS} prompts, tuned")
     save_adapter(trainer, output)
@@ -99,22 +96,23 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
     model = attach_adapter(model, None, adapter)
     again = scoring.score(model, Encoder(tokenizer), _prompts())
     laps.end(f"score {PROMPTS} prompts, reloaded")
-    measured = laps.record()
-    record = {
-        "command": " ".join(["python -m benchmarks.llama7b", *sys.argv[1:]]), "base_model": base.name,
-        "rows": f"rec_data/movie/test.json, the first {PROMPTS}", "seed": part["seed"],
-        "trainable_parameters": part["trainable_parameters"], "adapter_bytes": adapter.weights.stat().st_size,
-        "resumed": part["resumed"],
-        "p_yes": {"untuned": untuned.p_yes.tolist(), "tuned": part["p_yes"], "reloaded": again.p_yes.tolist()},
-        "largest_difference": float(np.abs(again.p_yes - part["p_yes"]).max()),
-        "seconds": part["seconds"] | measured["seconds"],
-        "peak_memory_gib": {"tune": part["peak_memory_gib"], "reload": measured["peak_memory_gib"]},
-        "peak_anonymous_gib": {"tune": part["peak_anonymous_gib"], "reload": measured["peak_anonymous_gib"]},
-        **run_log.environment(),
-    }
-    _write(record, name)
-    if record["largest_difference"] > TOLERANCE or np.array_equal(untuned.p_yes, again.p_yes):
-        raise InputError(f"the scores differ by {record['largest_difference']:.2g} after reloading (tolerance "
+    measured, trained = laps.record(), part.pop("p_yes")
+    difference = float(np.abs(again.p_yes - trained).max())
+    peaks = {"tune": part.pop("peak"), "reload": measured["peak"]}
+    note = (f"{base.name}, seed {part['seed']}, the first {PROMPTS} rows of rec_data/movie/test.json; "
+            f"{part['trainable_parameters']:,} trainable parameters; adapter file {adapter.weights.stat().st_size:,} "
+            "bytes; peak memory in GiB, all and anonymous: "
+            + ", ".join(f"{process} {peak['memory_gib']}, {peak['anonymous_gib']}" for process, peak in peaks.items())
+            + f"; largest difference of P(Yes) after reloading: {difference:.2g}."
+            + " The step was made by a process that ended before it scored." * part["resumed"])
+    laps_of_both = part.pop("laps") + measured["laps"]
+    harness.write(
+        "llama7b", name, "llama7b", harness.table({"step": "{step}", "seconds": "{seconds}"}, laps_of_both),
+        laps_of_both, note, base_model=base.name, adapter_bytes=adapter.weights.stat().st_size, peak=peaks,
+        p_yes={"untuned": untuned.p_yes.tolist(), "tuned": trained, "reloaded": again.p_yes.tolist()},
+        largest_difference=difference, **part, versions=run_log.environment()["versions"])
+    if difference > TOLERANCE or np.array_equal(untuned.p_yes, again.p_yes):
+        raise InputError(f"the scores differ by {difference:.2g} after reloading (tolerance "
                          f"{TOLERANCE}), or tuning changed nothing")
 
 
@@ -131,17 +129,17 @@ class _Laps:
 
     def __init__(self):
         self.memory, self.start = _Memory(), time.time()
-        self.seconds: dict[str, float] = {}
+        self.laps: list[dict] = []
 
-    def end(self, step: str) -> None:
-        self.seconds[step] = round(time.time() - self.start, 1)
+    def end(self, step: str, seconds: float | None = None) -> None:
+        """seconds: None for those since the last step."""
+        self.laps.append({"step": step, "seconds": round(seconds or time.time() - self.start, 1)})
         self.start = time.time()
-        peak = run_log.peak_memory_gib()["host"]
-        print(f"{step}: {self.seconds[step]} s, peak memory {peak} GiB", flush=True)
+        print(f"{step}: {self.laps[-1]['seconds']} s, peak memory {run_log.peak_memory_gib()['host']} GiB", flush=True)
 
     def record(self) -> dict:
-        return {"seconds": self.seconds, "peak_memory_gib": run_log.peak_memory_gib()["host"],
-                "peak_anonymous_gib": self.memory.stop()}
+        return {"laps": self.laps, "peak": {"memory_gib": run_log.peak_memory_gib()["host"],
+                                            "anonymous_gib": self.memory.stop()}}
 
 
 class _Memory(threading.Thread):
@@ -162,24 +160,6 @@ class _Memory(threading.Thread):
     def stop(self) -> float:
         self.running = False
         return round(self.peak, 2)
-
-
-def _write(record: dict, name: str) -> None:
-    folder = paths.writable_directory(paths.results_dir() / "reference" / "llama7b")
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
-    lines = [f"{record['base_model']} on {record['cores']} cores, `{record['command']}`, commit "
-             f"{str(record['commit'])[:12]}, seed {record['seed']}, {record['rows']}:", "",
-             markdown([["step", "seconds"], *([step, str(seconds)] for step, seconds in record["seconds"].items())])]
-    if record["resumed"]:
-        lines += ["", "The step was made by a process that ended before it scored; scores and memory of `tune` are "
-                  "those of the process that resumed from its checkpoint."]
-    lines += ["", f"- trainable parameters: {record['trainable_parameters']:,}",
-              f"- adapter file: {record['adapter_bytes'] / 1e6:.1f} MB",
-              *(f"- peak memory of {process}: {peak} GiB, {record['peak_anonymous_gib'][process]} GiB of it anonymous"
-                for process, peak in record["peak_memory_gib"].items()),
-              f"- largest difference of P(Yes) after reloading: {record['largest_difference']:.2g}"]
-    (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines[2:]))
 
 
 if __name__ == "__main__":

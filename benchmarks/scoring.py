@@ -62,20 +62,23 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
     labels = [sample.label for sample in picked]
     model.eval()
 
+    def padded(prompts: list):
+        return tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
+
+    def p_yes(logits: torch.Tensor) -> np.ndarray:
+        return logits.float()[:, [ids.yes, ids.no]].softmax(1)[:, 0].double().cpu().numpy()
+
     def generate(prompts: list) -> tuple[np.ndarray, int]:
-        inputs = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
         with torch.inference_mode():
-            out = model.generate(**inputs, max_new_tokens=128, do_sample=False, num_beams=1, output_scores=True,
-                                 return_dict_in_generate=True, pad_token_id=tokenizer.pad_token_id)
-        first = out.scores[0].float()
-        return first[:, [ids.yes, ids.no]].softmax(1)[:, 0].double().cpu().numpy(), len(out.scores)
+            out = model.generate(**padded(prompts), max_new_tokens=128, do_sample=False, num_beams=1,
+                                 output_scores=True, return_dict_in_generate=True, pad_token_id=tokenizer.pad_token_id)
+        return p_yes(out.scores[0]), len(out.scores)
 
     def forward(prompts: list) -> np.ndarray:
-        inputs = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
+        inputs = padded(prompts)
         positions = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
         with torch.inference_mode():
-            last = model(**inputs, position_ids=positions, use_cache=False, logits_to_keep=1).logits[:, -1].float()
-        return last[:, [ids.yes, ids.no]].softmax(1)[:, 0].double().cpu().numpy()
+            return p_yes(model(**inputs, position_ids=positions, use_cache=False, logits_to_keep=1).logits[:, -1])
 
     def run_round() -> dict:
         if way == "ours":
@@ -85,7 +88,7 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
         if way == "plain":
             return {"p_yes": np.concatenate([forward(part) for part in parts]).tolist()}
         generated = [generate(part) for part in parts]
-        return {"p_yes": np.concatenate([p_yes for p_yes, _ in generated]).tolist(),
+        return {"p_yes": np.concatenate([scores for scores, _ in generated]).tolist(),
                 "new_tokens": float(np.mean([count for _, count in generated]))}
 
     harness.serve(run_round)
@@ -93,12 +96,10 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
 
 def compare(settings: dict, ways: list[str], rounds: int) -> tuple[list[dict], float]:
     calls = {way: f"scoring.worker({way!r}, **{settings!r})" for way in ways}
-    dtype = settings["dtype"]
-    results = harness.take_turns(calls | {harness.CEILING: f"harness.ceiling({dtype!r})"}, rounds)
-    ceiling = results.pop(harness.CEILING)["flops_a_second"]
+    results, ceiling = harness.take_turns(calls, settings["dtype"], rounds)
+    speed = {way: settings["rows"] / result["seconds"] for way, result in results.items()}
     rows = []
     for way, result in results.items():
-        speed = {other: settings["rows"] / results[other]["seconds"] for other in results}
         difference: dict[str, float | None] = {}
         if way != "plain" and "plain" in results:
             largest = np.abs(np.subtract(result["p_yes"], results["plain"]["p_yes"])).max()
@@ -110,13 +111,11 @@ def compare(settings: dict, ways: list[str], rounds: int) -> tuple[list[dict], f
             "samples_per_second": round(speed[way], 3),
             "of_published": round(speed[way] / speed["published"], 2) if "published" in speed else None,
             "of_plain": round(speed[way] / speed["plain"], 2) if "plain" in speed else None,
-            "gflops": round(result["flops"] / result["seconds"] / 1e9, 1),
-            "of_ceiling": round(result["flops"] / result["seconds"] / ceiling, 3),
-            "peak_gib": result["peak"], "new_tokens": result.get("new_tokens"), "seconds": result["all_seconds"],
-            **difference,
+            "gflops": result["gflops"], "of_ceiling": result["of_ceiling"], "peak_gib": result["peak"],
+            "new_tokens": result.get("new_tokens"), "seconds": result["all_seconds"], **difference,
         })
         print(json.dumps(rows[-1]), flush=True)
-    return rows, round(ceiling / 1e9, 1)
+    return rows, ceiling
 
 
 def main(
@@ -155,7 +154,8 @@ def main(
         raise InputError(f"--ways takes {', '.join(WAYS)}")
     row_counts, prompt_lengths, sizes = (harness.whole_numbers(flag, words) for flag, words in (
         ("growth", growth), ("lengths", lengths), ("batch_sizes", batch_sizes)))
-    harness.check_least(rows=(rows, 1), batch=(batch, 1), rounds=(rounds, 0))
+    cli.check_at_least(1, rows=rows, batch=batch)
+    cli.check_at_least(0, rounds=rounds)
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(resolve_base_model(base_model), trust_remote_code=False)

@@ -27,7 +27,7 @@ def main(base_model: str = "smollm2-135m", data: str = "rec_data/movie/test.json
         data: instruction JSON
         rounds: runs of each command; the median counts
     """
-    harness.check_least(rounds=(rounds, 1))
+    cli.check_at_least(1, rounds=rounds)
     base = str(resolve_base_model(base_model))
     evaluation = ["evaluate.py", "--base_model", base, "--test_data_path", data]
     tuning = ["--base_model", base, "--train_data_path", data, "--output_dir", "out"]

@@ -78,17 +78,11 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
             if "loss" in logs:
                 self.turns.end({"loss": float(logs["loss"])})
 
-    class InOrder:
+    class InOrder(RecTrainer if ours else transformers.Trainer):  # type: ignore[misc]
         def _get_train_sampler(self, train_dataset=None):
             self.sampler = SequentialSampler(self.train_dataset)
             self.sampler.set_epoch = lambda epoch: None
             return self.sampler
-
-    class Ours(InOrder, RecTrainer):
-        pass
-
-    class Plain(InOrder, transformers.Trainer):
-        pass
 
     arguments = transformers.TrainingArguments(
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=micro_batch, learning_rate=learning_rate,
@@ -96,7 +90,7 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
         logging_steps=1, seed=seed, bf16=dtype == "bfloat16", activation_checkpointing=way == "published",
         disable_tqdm=True, remove_unused_columns=False, dataloader_pin_memory=cuda, optim="adamw_torch",
     )
-    trainer = (Ours if ours else Plain)(
+    trainer = InOrder(
         model=model, args=arguments, train_dataset=features, callbacks=[InTurn()],
         data_collator=transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, return_tensors="pt",
                                                           padding=True),
@@ -141,15 +135,15 @@ def main(
         name: of the results
     """
     dtype = harness.checked_dtype(dtype)
-    harness.check_least(steps=(steps, 1), micro_batch=(micro_batch, 1), auc_rows=(auc_rows, 0))
+    cli.check_at_least(1, steps=steps, micro_batch=micro_batch)
+    cli.check_at_least(0, auc_rows=auc_rows)
     resolve_base_model(base_model)
     samples.read_samples(data, answers_only=True)
     settings = {"base_model": base_model, "data": data, "rows": (steps + 1) * micro_batch, "micro_batch": micro_batch,
                 "dtype": dtype, "lora_dropout": lora_dropout, "learning_rate": learning_rate,
                 "warmup_steps": warmup_steps, "auc_rows": auc_rows, "auc_data": auc_data, "seed": seed}
     calls = {way: f"training.worker({way!r}, **{settings!r})" for way in WAYS}
-    results = harness.take_turns(calls | {harness.CEILING: f"harness.ceiling({dtype!r})"}, steps)
-    ceiling = results.pop(harness.CEILING)["flops_a_second"]
+    results, ceiling = harness.take_turns(calls, dtype, steps)
     measured = []
     for way, result in results.items():
         comparable = way == "ours, whole sequence"
@@ -158,8 +152,7 @@ def main(
             "way": way, "seconds_a_sample": round(result["seconds"] / micro_batch, 4),
             "of_published": round(results["published"]["seconds"] / result["seconds"], 2),
             "of_without_checkpointing": round(results["without checkpointing"]["seconds"] / result["seconds"], 2),
-            "gflops": round(result["flops"] / result["seconds"] / 1e9, 1),
-            "of_ceiling": round(result["flops"] / result["seconds"] / ceiling, 3), "peak_gib": result["peak"],
+            "gflops": result["gflops"], "of_ceiling": result["of_ceiling"], "peak_gib": result["peak"],
             "losses": result["losses"], "seconds": result["all_seconds"],
             "max_difference": max(abs(one - other) for one, other in losses) if comparable else None,
             "auc": result.get("auc"),
@@ -167,9 +160,9 @@ def main(
         print(json.dumps(measured[-1]), flush=True)
     note = (f"{dtype}, micro-batch {micro_batch}, LoRA dropout {lora_dropout}, seed {seed}, median of {steps} "
             f"micro-batches after the first; ceiling (GFLOP/s of torch.mm, 2,048 x 2,048, measured in "
-            f"turns): {ceiling / 1e9:.0f}.")
+            f"turns): {ceiling:.0f}.")
     harness.write("speed", name, "training", harness.table(COLUMNS, measured), measured, note, **settings,
-                  ceiling_gflops=round(ceiling / 1e9, 1))
+                  ceiling_gflops=ceiling)
 
 
 if __name__ == "__main__":

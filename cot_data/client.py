@@ -58,7 +58,7 @@ class TeacherClient:
 
     def __init__(self, settings: RequestSettings, ledger: Ledger, pricing: Pricing, openai: "AsyncOpenAI", tries: int,
                  pause: float):
-        self._settings, self._ledger, self._pricing, self._openai = settings, ledger, pricing, openai
+        self._settings, self.ledger, self._pricing, self._openai = settings, ledger, pricing, openai
         self._tries, self._pause, self.timeout = tries, pause, cast(float, openai.timeout)
         self._create = openai.chat.completions.with_raw_response.create  # imports a lot: not in a request's time
         self._reserved = 0.0  # dollars that the requests in flight may cost
@@ -88,7 +88,7 @@ class TeacherClient:
 
     def known(self, sample: int, step: int, prompt: str) -> str | None:
         """The answer that the ledger holds."""
-        return self._ledger.get(self._request_id(sample, step, prompt))
+        return self.ledger.get(self._request_id(sample, step, prompt))
 
     async def close(self) -> None:
         await self._openai.close()
@@ -107,17 +107,17 @@ class TeacherClient:
         """One attempt, its reply appended to the ledger; requests in flight count with the most they may cost."""
         most = self._pricing.cost(estimated_tokens(prompt), self._settings.max_tokens)
         limit = self._pricing.limit
-        if limit is not None and self._ledger.cost + self._reserved + most > limit:
+        if limit is not None and self.ledger.cost + self._reserved + most > limit:
             raise BudgetExceeded
         self._reserved += most
         start = time.monotonic()
         try:
             answer, reply = await self._request(prompt)
-            await self._ledger.append(self._ledger_line(sample, step, prompt, answer, reply, start))
+            await self.ledger.append(self._ledger_line(sample, step, prompt, answer, reply, start))
             return answer
         except RetryableError as failure:
             if failure.reply is not None:
-                await self._ledger.append(self._ledger_line(sample, step, prompt, None, failure.reply, start))
+                await self.ledger.append(self._ledger_line(sample, step, prompt, None, failure.reply, start))
             raise
         finally:
             self._reserved -= most

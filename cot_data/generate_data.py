@@ -51,24 +51,15 @@ def estimate(examples: list[CotExample], pricing: Pricing, max_tokens: int) -> s
             f"{written:,} tokens written, cost {cost}")
 
 
-def estimated_cost(example: CotExample, pricing: Pricing, max_tokens: int) -> float:
-    """The most that the first request about a sample may cost, in dollars."""
-    return pricing.cost(estimated_tokens(prompts.prompt(example, [])), max_tokens)
-
-
 def write(path: Path, examples: list[CotExample], answers: dict[int, list[str]], teacher: str, source: str) -> None:
     """Write the answered samples in the order of the source and print both hit counts."""
     records = []
     for example in examples:
-        if example.sample not in answers:
-            continue
-        given = answers[example.sample]
-        texts: dict = {}
-        for step, answer in enumerate(given, 1):
-            texts |= {f"prompt_{step}": prompts.prompt(example, given[: step - 1]), f"answer_{step}": answer}
-        hit, hit_in_text = prompts.hits(given[-1], example)
-        records.append(CotAnswers(teacher=teacher, source=source, **example._asdict(), **texts, hit=hit,
-                                  hit_in_text=hit_in_text))
+        if given := answers.get(example.sample):
+            hit, hit_in_text = prompts.hits(given[-1], example)
+            texts = [prompts.prompt(example, given[:step]) for step in range(STEPS)]
+            records.append(CotAnswers(teacher=teacher, source=source, **example._asdict(), prompts=texts, answers=given,
+                                      hit=hit, hit_in_text=hit_in_text))
     write_atomically(path, json.dumps([record.model_dump() for record in records], indent=1))
     print(f"{path}: {len(records):,} samples by {teacher}; hits by exact title "
           f"{sum(record.hit for record in records):,}, by the published rule (anywhere in the text) "
@@ -117,18 +108,14 @@ def main(
     """
     if teacher not in TEACHERS:
         raise InputError(f"--teacher {teacher!r} is unknown; choose from {', '.join(TEACHERS)}")
-    if teacher == "local" and model is None and not dry_run:
+    local = teacher == "local"
+    if local and model is None and not dry_run:
         raise InputError("--teacher local needs --model, the name that the local server knows")
     model = model or "gpt-4"
-    needs_server = teacher != "rules" and not dry_run
-    key, address = key_and_address(local=teacher == "local") if needs_server else ("", None)
-    for flag, least, value in (
-        ("concurrency", 1, concurrency), ("tries", 1, tries), ("max_tokens", 1, max_tokens),
-        ("temperature", 0, temperature), ("top_p", 0, top_p), ("max_cost", 0, max_cost or 0), ("price_in", 0, price_in),
-        ("price_out", 0, price_out), ("timeout", 0, timeout), ("pause", 0, pause),
-    ):
-        if value < least:
-            raise InputError(f"--{flag} {value}: must be at least {least}")
+    key, address = key_and_address(local) if teacher != "rules" and not dry_run else ("", None)
+    cli.check_at_least(1, concurrency=concurrency, tries=tries, max_tokens=max_tokens)
+    cli.check_at_least(0, temperature=temperature, top_p=top_p, max_cost=max_cost or 0, price_in=price_in,
+                       price_out=price_out, timeout=timeout, pause=pause)
     if timeout == 0 or max_samples < -1 or max_samples == 0:
         raise InputError("--timeout must be above 0, and --max_samples above 0 or -1")
     if max_cost is not None and not (price_in or price_out):
@@ -158,32 +145,32 @@ def main(
               name)
         return
     openai = connect(key, address, timeout)
-    settings = RequestSettings(model, temperature, max_tokens, top_p, seed, server_name(teacher == "local", address))
+    settings = RequestSettings(model, temperature, max_tokens, top_p, seed, server_name(local, address))
     slug = re.sub(r"[^\w.-]+", "-", model).strip("-")[-60:]
     ledger = Ledger(folder / f"answers-{slug}-{prompts.fingerprint(vars(settings))}.jsonl")
-    run = Run(examples, TeacherClient(settings, ledger, pricing, openai, tries, pause), ledger, concurrency)
-    stopped = None
+    run = Run(examples, TeacherClient(settings, ledger, pricing, openai, tries, pause), concurrency)
     try:
         asyncio.run(run())
-    except InputError as error:
-        stopped = error
     finally:
         ledger.close()
-    run.collect()
-    if run.answers:
-        write(result, examples, run.answers, model, name)
-    if stopped:
+        run.collect()
         if run.answers:
-            print("the samples answered so far are saved; python -m cot_data.preprocess_data makes tuning samples of "
-                  "them")
-        raise stopped
-    if not run.answers and run.budget_exceeded:
-        raise InputError(f"--max_cost {max_cost:g} is reached before any sample is answered: ${ledger.cost:.4f} spent, "
-                         f"and one request may cost ${estimated_cost(examples[0], pricing, max_tokens):.4f}; raise it")
+            write(result, examples, run.answers, model, name)
+            print("python -m cot_data.preprocess_data makes tuning samples of them")
+    report_missing(run, examples[0], pricing, max_tokens)
+
+
+def report_missing(run: Run, first: CotExample, pricing: Pricing, max_tokens: int) -> None:
+    """Print why samples are not answered, and how to go on; InputError where none is."""
+    ledger, spent = run.client.ledger, f"${run.client.ledger.cost:.4f} spent"
+    if run.budget_exceeded and not run.answers:
+        most = pricing.cost(estimated_tokens(prompts.prompt(first, [])), max_tokens)
+        raise InputError(f"--max_cost {pricing.limit:g} is reached before any sample is answered: {spent}, and one "
+                         f"request may cost ${most:.4f}; raise it")
     if not run.answers:
         raise InputError(f"no sample was answered; see the messages above, and {ledger.path}")
     if run.budget_exceeded:
-        print(f"--max_cost {max_cost:g} is reached: ${ledger.cost:.4f} spent; raise it and start again to continue")
+        print(f"--max_cost {pricing.limit:g} is reached: {spent}; raise it and start again to continue")
     if run.failed:
         print(f"{len(run.failed):,} samples failed; start again to ask about them once more")
 

@@ -5,10 +5,9 @@ import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
-from cot_data.records import LedgerLine, invalid_field
-from tlrec import paths
+from cot_data.records import LedgerLine
+from tlrec import files, paths
 from tlrec.errors import InputError
 
 
@@ -33,13 +32,12 @@ class Ledger:
         complete = content.rfind(b"\n") + 1
         if complete < len(content):
             os.ftruncate(self._file, complete)
-        for number, line in enumerate(content[:complete].splitlines(), 1):
-            try:
-                self._remember(LedgerLine.model_validate_json(line))
-            except ValidationError as error:
-                self.close()
-                raise InputError(f"{path}: line {number} is not a valid answer ({invalid_field(error)}); remove that "
-                                 "line") from None
+        try:
+            for number, line in enumerate(content[:complete].splitlines(), 1):
+                self._remember(files.validate(LedgerLine, line, f"{path}: line {number}", "remove that line"))
+        except InputError:
+            self.close()
+            raise
 
     def get(self, request: str) -> str | None:
         """The answer to a request, by its hash."""

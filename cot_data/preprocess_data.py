@@ -11,16 +11,15 @@ import json
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from cot_data import prompts
 from cot_data.generate_data import RESULT
-from cot_data.records import CotAnswers, CotDataset, invalid_field
+from cot_data.records import CotAnswers, CotDataset
 from rec_data.dataset_report import length_counter
 from tlrec import cli, paths
 from tlrec.data.samples import Sample, parse_sample, read_json_records
 from tlrec.errors import InputError
-from tlrec.files import read_json, sha256, write_atomically
+from tlrec.files import read_json, sha256, validate, write_atomically
 from tlrec.model.prompts import format_prompt
 
 PUBLISHED_CUTOFF = 512  # tokens
@@ -28,14 +27,8 @@ PUBLISHED_CUTOFF = 512  # tokens
 
 def read_answers(path: Path) -> list[CotAnswers]:
     """The records of a three_stages.json; InputError names the invalid one."""
-    records = []
-    for number, record in enumerate(read_json_records(path)):
-        try:
-            records.append(CotAnswers.model_validate(record))
-        except ValidationError as error:
-            raise InputError(f"{path}: record {number} is not as generate_data writes it ({invalid_field(error)}); "
-                             "make it again") from None
-    return records
+    return [validate(CotAnswers, record, f"{path}: record {number}", "make it again with cot_data.generate_data")
+            for number, record in enumerate(read_json_records(path))]
 
 
 def samples_of(path: Path, hits: dict[int, CotAnswers], stages: list[int]) -> list[Sample]:
@@ -43,8 +36,8 @@ def samples_of(path: Path, hits: dict[int, CotAnswers], stages: list[int]) -> li
     return [
         parse_sample(path, number, {
             "instruction": prompts.instruction(record.noun, step),
-            "input": getattr(record, f"prompt_{step}").removesuffix("\nAnswer:"),
-            "output": getattr(record, f"answer_{step}").strip(),
+            "input": record.prompts[step - 1].removesuffix("\nAnswer:"),
+            "output": record.answers[step - 1].strip(),
         }, answers_only=False)
         for number, record in hits.items() for step in stages
     ]
@@ -56,14 +49,6 @@ def token_statistics(samples: list[Sample], tokenizer: str, cutoff: int = PUBLIS
     lengths = np.array([count(format_prompt(sample) + sample.output) + 1 for sample in samples])
     return {"median": int(np.median(lengths)), "most": int(lengths.max()),
             f"over {cutoff}": int((lengths > cutoff).sum())}
-
-
-def _teachers(path: Path) -> set[str]:
-    try:
-        return set(CotDataset.model_validate(read_json(path, "")).teacher.split(", "))
-    except ValidationError as error:
-        raise InputError(f"{path}: not as preprocess_data writes it ({invalid_field(error)}); remove it, and the data "
-                         "beside it") from None
 
 
 def main(
@@ -89,9 +74,8 @@ def main(
     if input_path is None and not path.exists():
         raise InputError(f"{path}: no such file; make it with `python -m cot_data.generate_data --source {source}`")
     records = read_answers(path)
-    hits = {number: record for number, record in enumerate(records)
-            if record.target in prompts.recommended(record.answer_3, record.candidates)}
-    published = sum(record.target in record.answer_3 for record in records)
+    hits = {number: record for number, record in enumerate(records) if record.hit}
+    published = sum(record.hit_in_text for record in records)
     print(f"{path}: {len(records):,} samples; hits by exact title {len(hits):,} (kept), by the published rule "
           f"(anywhere in the text) {published:,}")
     if not hits:
@@ -101,7 +85,8 @@ def main(
     teachers = sorted({record.teacher for record in records})
     about = output.with_name(f"{output.stem}_about.json")
     if output.exists() and about.exists() and teachers == [prompts.RULES]:
-        prompts.check_replaceable(output, _teachers(about), "--output_path")
+        old = validate(CotDataset, read_json(about, ""), about, f"remove it, and {output.name} beside it")
+        prompts.check_replaceable(output, set(old.teacher.split(", ")), "--output_path")
     text = json.dumps([vars(sample) for sample in samples], indent=4)
     dataset = CotDataset(
         teacher=", ".join(teachers), source=", ".join(sorted({record.source for record in records})),

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 STEPS = 3
 
@@ -38,12 +38,8 @@ class CotAnswers(_Record):
     target: str
     candidates: list[str]
     watched: list[str]
-    prompt_1: str
-    answer_1: str
-    prompt_2: str
-    answer_2: str
-    prompt_3: str
-    answer_3: str
+    prompts: list[str] = Field(min_length=STEPS, max_length=STEPS)
+    answers: list[str] = Field(min_length=STEPS, max_length=STEPS)
     hit: bool  # the target is recommended by its exact title
     hit_in_text: bool  # the published rule: the target occurs anywhere in the third answer
 
@@ -61,10 +57,3 @@ class CotDataset(_Record):
     hits_by_published_rule: int
     sha256: str  # of the samples
     tokens: dict[str, int] | None
-
-
-def invalid_field(error: ValidationError) -> str:
-    """The first problem of a record in one phrase, as `'answer_2': Field required`."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(map(str, first["loc"]))
-    return f"{field!r}: {first['msg']}" if field else first["msg"]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from cot_data import prompts
 from cot_data.client import BudgetExceeded, TeacherClient
-from cot_data.ledger import Ledger
 from cot_data.prompts import CotExample
 from cot_data.records import STEPS
 from cot_data.responses import SampleFailed
@@ -22,8 +21,8 @@ class Run:
     answers: three per sample. failed: the reason for each sample without an answer.
     """
 
-    def __init__(self, examples: list[CotExample], client: TeacherClient, ledger: Ledger, concurrency: int):
-        self.examples, self.client, self.ledger, self.concurrency = examples, client, ledger, concurrency
+    def __init__(self, examples: list[CotExample], client: TeacherClient, concurrency: int):
+        self.examples, self.client, self.concurrency = examples, client, concurrency
         self.answers: dict[int, list[str]] = {}
         self.failed: dict[int, str] = {}
         self.hits = self._failed_in_a_row = 0
@@ -103,5 +102,5 @@ class Run:
         done, rate = len(self.answers), self.client.requests / seconds
         left = (len(self.examples) - done - len(self.failed)) * STEPS / rate if rate else 0
         hit_rate = f"{self.hits / done:.1%}" if done else "-"
-        print(f"{done:,} of {len(self.examples):,} samples, hits {hit_rate}, ${self.ledger.cost:.4f} so far, "
+        print(f"{done:,} of {len(self.examples):,} samples, hits {hit_rate}, ${self.client.ledger.cost:.4f} so far, "
               f"{self.client.requests:,} requests in {seconds:.1f} s, about {left / 60:.0f} min left", flush=True)

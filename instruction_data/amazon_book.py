@@ -104,29 +104,20 @@ def main(raw_dir: str) -> None:
     likes = (np.trunc(scores[keep]) > 4).astype(np.int8)
     title_of_item = np.zeros(len(item_names), dtype=np.int32)
     title_of_item[items[::-1]] = titles[::-1]  # an id keeps its first title: the last assignment wins
-    item_codes = {name: code for code, name in enumerate(item_names)}
-
-    def entry(item: str) -> str:
-        title = title_names[title_of_item[item_codes[item]]]
-        return preference_text.book_entry(title, books[title])
-
     spans = windows.sliding_windows(users, times, last=windows.MAX_SPLIT_ROWS)
-    used = np.unique(spans)
-    names = dict(zip(used.tolist(), (item_names[code] for code in items[used]), strict=True))
+    used, positions = np.unique(spans, return_inverse=True)  # text is needed of these reviews alone
+    entries = {}
+    for code in dict.fromkeys(items[used].tolist()):
+        title = title_names[title_of_item[code]]
+        entries[item_names[code]] = preference_text.book_entry(title, books[title])
     samples, rows = windows.samples_from_windows(
-        spans,
-        "book",
-        {index: user_names[users[index]] for index in spans[:, -1]},
-        np.array([names.get(index) for index in range(len(items))], dtype=object),
-        likes,
-        {index: str(times[index]) for index in spans[:, -1]},
-        entry,
+        positions.reshape(spans.shape), "book", [user_names[code] for code in users[used]],
+        np.array([item_names[code] for code in items[used]], dtype=object), likes[used], times[used].astype(str),
+        entries.__getitem__,
     )
     splits = provenance.split_samples(samples, rows)
-    provenance.write_dataset(
-        FOLDER, splits, "instruction_data.amazon_book", raw_files.sources(), RULES, dropped, published.CATALOGUE,
-        [(item, entry(item)) for item in dict.fromkeys(names.values())],
-    )
+    provenance.write_dataset(FOLDER, splits, "instruction_data.amazon_book", raw_files.sources(), RULES, dropped,
+                             published.CATALOGUE, entries.items())
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from rec_data import published
 from tlrec import cli, paths
 from tlrec.data import preference_text, provenance, views, windows
-from tlrec.data.raw_files import MISSING_VALUES, RawFiles, parse_ratings
+from tlrec.data.raw_files import MISSING_VALUES, RawFiles, parse_ratings, read_csv
 from tlrec.errors import InputError
 
 RULES = [
@@ -44,24 +44,11 @@ def read_table(raw_files: RawFiles, name: str, columns: list[str]) -> tuple[pd.D
     """
     with raw_files.open(name) as file, warnings.catch_warnings(record=True) as skipped:
         warnings.simplefilter("always")
-        try:
-            table = pd.read_csv(
-                file, sep=";", encoding="latin-1", dtype=str, on_bad_lines="warn", na_values=MISSING_VALUES,
-                keep_default_na=False,
-            )
-        except (ValueError, pd.errors.ParserError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"{name}: not Book-Crossing's CSV ({reason}); is it complete and the right file?"
-            ) from None
-    if not isinstance(table.index, pd.RangeIndex):  # pandas used unnamed columns as the index
-        raise InputError(f"{name}: lines have more fields than the header names; is it complete and the right file?")
+        table = read_csv(file, name, sep=";", encoding="latin-1", on_bad_lines="warn", na_values=MISSING_VALUES)
     missing = [column for column in columns if column not in table]
     if missing:
         there = ", ".join(table.columns)[:80]
         raise InputError(f"{name}: no column {missing[0]!r} among {there}; is it separated by ';'?")
-    if table.empty:
-        raise InputError(f"{name}: holds no rows; download it again")
     broken = sum(len(re.findall("Skipping line", str(warning.message))) for warning in skipped)
     return table[columns], broken
 

@@ -8,7 +8,6 @@ row leaks where its target item with the same history, in any order, is a row of
 counted where the id view has them; the published book data does not.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from tlrec import cli, paths
 from tlrec.data import preference_text, provenance
-from tlrec.data.samples import Sample, read_samples
+from tlrec.data.samples import Sample, read_samples, user_ids
 from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.reports.tables import markdown
@@ -42,7 +41,7 @@ class Dataset:
         }
         anonymous = (provenance.read_dataset_record(files[0].parent) or {}).get("made_by") == "rec_data.published"
         self.users = {
-            split: None if anonymous else _users(files[0].with_name(f"{split}.csv"), len(samples))
+            split: None if anonymous else user_ids(files[0].with_name(f"{split}.json"), samples)
             for split, samples in self.splits.items()
         }
 
@@ -53,19 +52,6 @@ class Dataset:
     def all_users(self) -> set[str] | None:
         known = [part for part in self.users.values() if part is not None]
         return set().union(*known) if len(known) == len(self.users) else None
-
-
-def _users(view: Path, rows: int) -> list[str] | None:
-    if not view.is_file():
-        return None
-    with open(view, newline="", encoding="utf-8-sig") as file:
-        try:
-            users = [row.get("user_id", "") for row in csv.DictReader(file)]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{view}: not readable as CSV ({error}); make the data again") from None
-    if len(users) != rows:
-        raise InputError(f"{view}: {len(users)} rows beside {rows} samples; make the data again")
-    return users
 
 
 def length_counter(folder: str) -> Callable[[str], int]:

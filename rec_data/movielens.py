@@ -10,10 +10,10 @@ The source domain consists of the windows outside the published split, of users 
 catalogue: enough to run the chain where Netflix is not available, but no evidence of transfer.
 """
 
-import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,8 @@ import pandas as pd
 from rec_data import published
 from tlrec import cli, files, paths
 from tlrec.data import download, provenance, windows
-from tlrec.data.raw_files import RawFiles, parse_ratings
-from tlrec.errors import InputError, first_line
+from tlrec.data.raw_files import RawFiles, parse_ratings, read_csv
+from tlrec.errors import InputError
 from tlrec.files import sha256
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
@@ -43,14 +43,14 @@ FOLDERS = ("rec_data/movie", "instruction_data/movielens")
 SOURCE_RULE = "of the windows and users that the target domain rec_data/movie leaves out"
 
 
-def read_raw(data: io.IOBase | Path, items: io.IOBase | Path) -> tuple[pd.DataFrame, dict[str, str]]:
+def read_raw(data: IO[bytes], items: IO[bytes]) -> tuple[pd.DataFrame, dict[str, str]]:
     """GroupLens' two files -> interactions (all columns text) and titles `Title (Year)` by item."""
     interactions = _table(data, "u.data", sep="\t", names=RAW_COLUMNS)
     titles = _table(items, "u.item", sep="|", names=["item", "title"], usecols=[0, 1], encoding="ISO-8859-1")
     return interactions, dict(zip(titles["item"], titles["title"], strict=True))
 
 
-def read_recbole(data: io.IOBase, items: io.IOBase) -> tuple[pd.DataFrame, dict[str, str]]:
+def read_recbole(data: IO[bytes], items: IO[bytes]) -> tuple[pd.DataFrame, dict[str, str]]:
     """recbole's copy: the same rows with a header, and the year in a column of its own."""
     interactions = _table(data, "ml-100k.inter", sep="\t", names=RAW_COLUMNS, skiprows=1)
     movies = _table(items, "ml-100k.item", sep="\t", names=["item", "title", "year", "class"], skiprows=1)
@@ -58,19 +58,17 @@ def read_recbole(data: io.IOBase, items: io.IOBase) -> tuple[pd.DataFrame, dict[
     return interactions, dict(zip(movies["item"], named, strict=True))
 
 
-def _table(source: io.IOBase | Path, name: str, **options) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(source, dtype=str, header=None, keep_default_na=False, quoting=3, **options)
-    except FileNotFoundError:
-        raise InputError(f"{source}: no such file; --raw_dir is the unpacked ml-100k folder") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{name}: not MovieLens-100K's format ({first_line(error)})") from None
-    if not isinstance(table.index, pd.RangeIndex):  # pandas used unnamed columns as the index
-        raise InputError(f"{name}: lines have more than {len(options['names'])} fields; is it the right file?")
-    if table.empty or table.isna().any(axis=None):
-        broken = "is empty" if table.empty else f"row {int(np.flatnonzero(table.isna().any(axis=1))[0])} is cut short"
-        raise InputError(f"{name}: {broken}; download MovieLens-100K again")
+def _table(source: IO[bytes], name: str, **options) -> pd.DataFrame:
+    table = read_csv(source, name, header=None, quoting=3, **options)
+    check_complete(table.isna(), name)
     return table
+
+
+def check_complete(missing: pd.DataFrame, name: str) -> None:
+    """InputError names the first row with a missing field."""
+    truncated = np.flatnonzero(missing.any(axis=1))
+    if len(truncated):
+        raise InputError(f"{name}: row {truncated[0]} is cut short; download MovieLens-100K again")
 
 
 def load(raw_dir: str | None) -> tuple[pd.DataFrame, dict[str, str], dict[str, dict]]:
@@ -98,9 +96,7 @@ def _load(
 
 def build(interactions: pd.DataFrame, titles: dict[str, str]) -> dict[str, tuple[list[dict], list[list]]]:
     """{"rec_data/movie": (samples, id rows), "instruction_data/movielens": ...}, at most 10,000 rows each."""
-    truncated = np.flatnonzero((interactions == "").any(axis=1))
-    if len(truncated):
-        raise InputError(f"u.data: row {truncated[0]} is cut short; download MovieLens-100K again")
+    check_complete(interactions == "", "u.data")
     likes = (parse_ratings(interactions["rating"], 5, "u.data") > 3).astype(int)
     unknown = sorted(set(interactions["item"]) - set(titles))
     if unknown:

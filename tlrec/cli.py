@@ -150,6 +150,13 @@ def check_flags(known: dict[str, inspect.Parameter], arguments: list[str]) -> No
         raise InputError("missing " + ", ".join(f"--{name}" for name in missing) + "; --help explains them")
 
 
+def check_at_least(least: float, **values: float) -> None:
+    """InputError for the first of the flags `values` that is below `least`."""
+    for flag, value in values.items():
+        if value < least:
+            raise InputError(f"--{flag} {value}: must be at least {least}")
+
+
 def read_flags(arguments: list[str]) -> dict[str, str]:
     """The text of each flag by its name, `True` for a bare one; InputError for another word or a flag given twice."""
     texts: dict[str, str] = {}

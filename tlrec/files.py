@@ -1,6 +1,7 @@
 """Files on disk: hashes, JSON, CSV, atomic writes, and directories created atomically under a lock."""
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -42,10 +43,17 @@ def read_json(path: Path, need: str) -> Any:
         raise InputError(f"{path}: not readable as JSON ({error}); make or download it again") from None
 
 
+@functools.cache
+def _type_adapter(model: type[Model]) -> TypeAdapter[Model]:
+    return TypeAdapter(model)
+
+
 def validate(model: type[Model], payload: object, path: Path | str, cure: str) -> Model:
-    """A JSON payload as a pydantic model or dataclass; InputError names the file and its first wrong field."""
+    """A payload, parsed or as the bytes of its JSON, as a pydantic model or dataclass; InputError names the first wrong
+    field."""
+    adapter = _type_adapter(model)  # type: ignore[arg-type]
     try:
-        return TypeAdapter(model).validate_python(payload)
+        return adapter.validate_json(payload) if isinstance(payload, bytes) else adapter.validate_python(payload)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     except RecursionError:

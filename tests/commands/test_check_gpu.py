@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from conftest import command
 
@@ -46,13 +47,13 @@ def test_check_gpu_fails_on_wrong_scores_and_a_missing_gpu(tiny_llama, small_dat
 
 
 def test_recorded_scores_missing_or_of_other_weights_fail_with_the_cure(tiny_llama, recorded, tmp_path):
-    assert check_gpu._known(recorded, tiny_llama) == json.loads(recorded.read_text())["p_yes"]
+    assert check_gpu.recorded_scores(recorded, tiny_llama) == json.loads(recorded.read_text())["p_yes"]
     with pytest.raises(check_gpu.Failed, match="not found; restore it, or make it on a CPU: `python -m benchmarks"):
-        check_gpu._known(tmp_path / "none.json", tiny_llama)
+        check_gpu.recorded_scores(tmp_path / "none.json", tiny_llama)
     other = json.loads(recorded.read_text()) | {"fingerprint": "another"}
     (tmp_path / "other.json").write_text(json.dumps(other))
     with pytest.raises(check_gpu.Failed, match="other weights of tiny-llama"):
-        check_gpu._known(tmp_path / "other.json", tiny_llama)
+        check_gpu.recorded_scores(tmp_path / "other.json", tiny_llama)
 
 
 def test_committed_scores_belong_to_the_embedded_model(embedded):
@@ -63,13 +64,14 @@ def test_committed_scores_belong_to_the_embedded_model(embedded):
 def test_two_processes_check_compares_scores(tiny_llama, small_data, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     rows = samples.read_json_records(small_data / "rec_data/movie/test.json")[: check_gpu.ROWS]
-    bench = check_gpu.Bench(tmp_path, rows, ["--load_in_8bit", "False"])
-    check = check_gpu._two_processes(bench, tiny_llama)
-    assert check.outcome == "pass" and "2 steps; scores at most" in check.detail
+    bench = check_gpu.Bench(tmp_path, rows, load_in_8bit=False)
+    check_gpu.check_two_processes(bench, tiny_llama)
+    assert bench.checks[0].outcome == "pass" and "2 steps; scores at most" in bench.checks[0].detail
 
     def scores(base, *words, launcher=()):
-        return [0.5, 0.6 if launcher else 0.5], {}
+        return np.array([0.5, 0.6 if launcher else 0.5]), {}
 
     monkeypatch.setattr(bench, "scores", scores)
     monkeypatch.setattr(bench, "tune", lambda *_: {"steps": 2})
-    assert check_gpu._two_processes(bench, tiny_llama).outcome == "FAIL"
+    check_gpu.check_two_processes(bench, tiny_llama)
+    assert bench.checks[1].outcome == "FAIL"

@@ -125,12 +125,12 @@ def test_rules_are_deterministic_and_become_tuning_data(home, here):
     samples = json.loads((home / "cot_data/stage123.json").read_text())
     assert f"hits by exact title {len(hits):,} (kept)" in text and 0 < len(hits) == len(samples) < len(records)
     for record, sample in zip(hits, samples, strict=True):
-        assert set(sample) == {"instruction", "input", "output"} and sample["output"] == record["answer_3"]
-        assert sample["input"] + "\nAnswer:" == record["prompt_3"]
+        assert set(sample) == {"instruction", "input", "output"} and sample["output"] == record["answers"][2]
+        assert sample["input"] + "\nAnswer:" == record["prompts"][2]
     about = json.loads((home / "cot_data/stage123_about.json").read_text())
     assert about["teacher"] == prompts.RULES and about["hits"] == about["samples"] == len(hits)
     three = preprocess_data.samples_of(home, dict(enumerate(map(CotAnswers.model_validate, hits[:2]))), [1, 2, 3])
-    assert [s.output for s in three] == [h[f"answer_{n}"] for h in hits[:2] for n in (1, 2, 3)]
+    assert [s.output for s in three] == [answer for hit in hits[:2] for answer in hit["answers"]]
 
 
 def test_preprocess_data_counts_long_samples_and_refuses_invalid_records(home, here, embedded):
@@ -141,17 +141,17 @@ def test_preprocess_data_counts_long_samples_and_refuses_invalid_records(home, h
     assert "samples exceed 512; none is truncated here" in text
     assert json.loads((home / "long_about.json").read_text())["tokens"]["over 512"] > 0
     broken = home / "broken.json"
-    broken.write_text(json.dumps([{**json.loads(three.read_text())[0], "answer_2": None}]))
+    broken.write_text(json.dumps([{**json.loads(three.read_text())[0], "answers": ["A", "B"]}]))
     other = home / "other.json"
     record = json.loads(three.read_text())[0]
     other.write_text(json.dumps([record, {**record, "noun": "film"}]))
     blank = home / "blank.json"
     hit = next(record for record in json.loads(three.read_text()) if record["hit"])
-    blank.write_text(json.dumps([hit, {**hit, "answer_1": " "}]))
+    blank.write_text(json.dumps([hit, {**hit, "answers": [" ", *hit["answers"][1:]]}]))
     assert "blank.json: record 1: output is empty" in here(
         None, "--input_path", blank, "--stages", "1,3", code=2, module=preprocess_data)
-    for flags, message in [(["--input_path", broken], "record 0 is not as generate_data writes it ('answer_2'"),
-                           (["--input_path", other], "record 1 is not as generate_data writes it ('noun'"),
+    for flags, message in [(["--input_path", broken], "broken.json: record 0: answers is"),
+                           (["--input_path", other], "other.json: record 1: noun is 'film'"),
                            (["--stages", "4"], "one or more of"),
                            (["--source", "imdb"], "python -m cot_data.generate_data --source imdb")]:
         assert message in here(None, *flags, code=2, module=preprocess_data)

@@ -38,4 +38,4 @@ def test_datasets_command_writes_its_record_and_table(tmp_path):
     assert finished.returncode == 0, finished.stderr
     record = json.loads(Path(tmp_path, "results/reference/datasets/tiny.json").read_text())
     assert record["measurements"][0]["files"] == 4 and record["command"].endswith("--name tiny") and record["commit"]
-    assert "| netflix | 12,000 |" in Path(tmp_path, "results/reference/datasets/tiny.md").read_text()
+    assert "| netflix | 12,000  |" in Path(tmp_path, "results/reference/datasets/tiny.md").read_text()

@@ -61,7 +61,7 @@ def test_scoring_resizes_prompts_to_a_length(tiny_llama, small_data, tmp_path):
                       small_data / "rec_data/movie/test.json", "--rows", 4, "--lengths", "128,300", "--ways",
                       "ours,plain", "--rounds", 0, "--dtype", "float32")
     assert [row["prompt_tokens"] for row in record["measurements"]] == [128, 128, 300, 300]
-    assert "| 4 | 300 | 16 | plain |" in (tmp_path / "results/reference/speed/scoring.md").read_text()
+    assert "| 4    | 300           | 16    | plain |" in (tmp_path / "results/reference/speed/scoring.md").read_text()
 
 
 def test_training_of_all_ways_has_the_losses_of_the_trainer(tiny_llama, small_data, tmp_path):

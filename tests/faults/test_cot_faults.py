@@ -48,7 +48,8 @@ def test_killed_at_random_moments(home, kills, record_property):
     with teacher() as calm:
         generate(home, calm, "--max_samples", "120", out=calm_run)
     samples = json.loads(result(home, calm_run))
-    prompts = {(sample["sample"], step): sample[f"prompt_{step}"] for sample in samples for step in (1, 2, 3)}
+    prompts = {(sample["sample"], step): prompt
+               for sample in samples for step, prompt in enumerate(sample["prompts"], 1)}
     moments = random.Random(7)
     kept: dict[tuple[int, int], int] = {}  # answers that a kill left on the disk: requests for them until then
     words = [sys.executable, "-m", "cot_data.generate_data", *FAST, "--max_samples", "120", "--output_dir",
@@ -98,7 +99,7 @@ def test_the_wrapper_asks_makes_tuning_data_and_tells_no_key(home):
         assert "openai._base_client" in text  # the client at its loudest
         assert server.keys == {f"Bearer {KEY}"}
     made = json.loads((home / "cot_data/movielens/three_stages.json").read_text())
-    hits = [record["prompt_3"].removesuffix("\nAnswer:") for record in made if record["hit"]]
+    hits = [record["prompts"][2].removesuffix("\nAnswer:") for record in made if record["hit"]]
     assert len(made) == 6 and hits
     assert [row["input"] for row in json.loads((home / "cot_data/stage123.json").read_text())] == hits
     assert KEY not in text

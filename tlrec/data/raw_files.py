@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,20 @@ def parse_ratings(column: pd.Series, highest: int, name: str) -> np.ndarray:
         raise InputError(f"{name}: rating {column.iloc[row]!r} of row {column.index[row]} is not a number from 0 to "
                          f"{highest}; download it again")
     return numbers
+
+
+def read_csv(file: IO[bytes], name: str, **options: Any) -> pd.DataFrame:
+    """A raw file's columns as text, by pandas. InputError names the file where it is not of the expected format."""
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, **options)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{name}: not the published format ({' '.join(str(error).split())}); is it complete and the "
+                         "right file?") from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas used unnamed columns as the index
+        raise InputError(f"{name}: lines have more than {len(table.columns)} fields; is it the right file?")
+    if table.empty:
+        raise InputError(f"{name}: holds no rows; download it again")
+    return table
 
 
 class RawFiles:

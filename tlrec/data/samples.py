@@ -43,7 +43,7 @@ def read_samples(path: str | Path, answers_only: bool) -> list[Sample]:
 
 def read_json_records(path: str | Path) -> list[object]:
     """The records of a JSON list, unchecked. InputError where the file is not a JSON list, or an empty one."""
-    records = read_json(Path(path), "the README says how to make or download each data file")
+    records = read_json(Path(path), "docs/data.md says how to make or download each data file")
     if not isinstance(records, list) or not records:
         raise InputError(f"{path}: not a list of records, or an empty one; make or download it again")
     return records

@@ -27,7 +27,7 @@ print(json.dumps({
     "prompt_tokens": sum(a["prompt_tokens"] for a in answers), "completion_tokens": sum(a["completion_tokens"] for a in answers),
     "hits": sum(s["hit"] for s in samples), "hits_by_published_rule": sum(s["hit_in_text"] for s in samples),
     "tuning_samples": len(json.loads(tuning.read_text())) if tuning.exists() else 0,
-    "served_by": sorted({a["served_by"] for a in answers}), "third_answers": [s["answer_3"] for s in samples],
+    "served_by": sorted({a["served_by"] for a in answers}), "third_answers": [s["answers"][2] for s in samples],
 }, indent=1))
 PYTHON
 cat results/reference/cot/local.json

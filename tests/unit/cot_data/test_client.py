@@ -62,15 +62,15 @@ def test_append_on_a_full_disk_writes_no_part_of_a_line(tmp_path):
 
 
 @pytest.mark.parametrize(("line", "field"), [
-    (json.dumps(LINE | {"cost": float("nan")}), "'cost'"), (json.dumps(LINE | {"cost": -100}), "'cost'"),
-    (json.dumps(LINE | {"cost": 10**9}), "'cost'"), (json.dumps(LINE | {"cost": 10**400}), "'cost'"),
-    (json.dumps(LINE | {"answer": 1}), "'answer'"), ("{}", "'request': Field required"), ("[" * 5000, "JSON"),
+    (json.dumps(LINE | {"cost": float("nan")}), "cost is"), (json.dumps(LINE | {"cost": -100}), "cost is"),
+    (json.dumps(LINE | {"cost": 10**9}), "cost is"), (json.dumps(LINE | {"cost": 10**400}), "cost is"),
+    (json.dumps(LINE | {"answer": 1}), "answer is"), ("{}", "request is missing"), ("[" * 5000, "JSON"),
 ])
 def test_an_invalid_ledger_line_is_named(tmp_path, line, field):
     """Above all one that would make --max_cost count wrongly."""
     (tmp_path / "answers.jsonl").write_text(json.dumps(LINE) + "\n" + line + "\n")
     for _ in range(2):  # a refusal frees the lock
-        with pytest.raises(InputError, match="answers.jsonl: line 2 is not a valid .*; remove that line") as error:
+        with pytest.raises(InputError, match="answers.jsonl: line 2: .*; remove that line") as error:
             Ledger(tmp_path / "answers.jsonl")
         assert field in str(error.value)
 
@@ -141,7 +141,7 @@ def test_an_incomplete_last_line_is_cut_off_and_an_invalid_one_named(tmp_path):
         path.write_bytes(complete + complete[:40])
         assert ask(server, path) == [answer(PROMPT)] and path.read_bytes() == complete and server.requests == 1
     path.write_bytes(complete + b"{}\n")
-    with pytest.raises(InputError, match="line 2 is not a valid answer"):
+    with pytest.raises(InputError, match="line 2: request is missing; remove that line"):
         Ledger(path)
 
 

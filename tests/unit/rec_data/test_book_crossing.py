@@ -141,8 +141,8 @@ def test_book_crossing_does_not_replace_published_files(home, tmp_path, monkeypa
         ("BX-Book-Ratings.csv", lambda text: RATING_HEADER + "\r\n", "holds no rows"),
         ("BX-Book-Ratings.csv", lambda text: text.replace('"8"', '"good"', 1), "rating 'good' of row 0"),
         ("BX-Book-Ratings.csv", lambda text: text.replace('"8"', '"inf"', 1), "rating 'inf' .* from 0 to 10"),
-        ("BX-Book-Ratings.csv", lambda text: text.replace('"8"\r\n', '"8";"8"\r\n'), "more fields than the header"),
-        ("BX-Book-Ratings.csv", lambda text: text[: text.rindex('"')], "not Book-Crossing's CSV .*EOF inside string"),
+        ("BX-Book-Ratings.csv", lambda text: text.replace('"8"\r\n', '"8";"8"\r\n'), "lines have more than 3 fields"),
+        ("BX-Book-Ratings.csv", lambda text: text[: text.rindex('"')], "not the published format .*EOF inside string"),
         ("BX-Book-Ratings.csv", lambda text: "\r\n".join(text.split("\r\n")[:9]), "2 samples for"),
     ],
 )

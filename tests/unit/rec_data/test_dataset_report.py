@@ -120,6 +120,6 @@ def test_dataset_report_refuses_missing_data(home, monkeypatch):
         dataset_report.length_counter(str(home))
     with pytest.raises(InputError, match="name a dataset first"):
         dataset_report.main()
-    (home / "rec_data/movie/test.csv").write_text("user_id\nu\n")
+    (home / "rec_data/movie/test.csv").write_text("user_id,rating\nu,1\n")
     with pytest.raises(InputError, match="1 rows beside 3 samples"):
         dataset_report.Dataset("rec_data/movie")
