@@ -21,7 +21,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 
 RESUME, TUNING = "tests/faults/test_resume.py::test_", "tests/faults/test_tuning_faults.py::test_"
-SCORING, RUN_LOG = "tests/unit/model/test_scoring.py::test_", "tests/unit/evaluation/test_run_log.py::test_"
+SCORING, RUN_LOG = "tests/unit/model/test_scoring.py::test_", "tests/faults/test_run_log_faults.py::test_"
 COT = "tests/faults/test_cot_faults.py::test_"
 PROMISES = {  # promise: the beginning of the pytest node ids that prove it
     "Tuning killed at any moment resumes from its last complete checkpoint, bit for bit":
@@ -40,7 +40,7 @@ PROMISES = {  # promise: the beginning of the pytest node ids that prove it
     "Finished stages are reused, changed ones run again": "tests/faults/test_interrupted_chain.py",
     "A stopped sweep ends its cells, saved, and two sweeps never run one cell twice": "tests/commands/test_sweep.py",
     "Out of memory in scoring halves the batch, with equal scores": SCORING + "out_of_memory",
-    "The same where a CPU's memory is really full": SCORING + "a_batch_that_fills",
+    "The same where a CPU's memory is really full": "tests/faults/test_scoring_memory.py",
     "Out of memory in tuning: one line with the setting to change, and the same command resumes":
         TUNING + "out_of_memory",
     "No line of the run log is torn, lost or doubled": RUN_LOG + "eight_processes",

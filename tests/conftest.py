@@ -135,3 +135,17 @@ def undisturbed(small_data, tiny_llama, tmp_path_factory):
     began = time.time()
     assert run.end() == 0, run.log.read_text()
     return output, time.time() - began
+
+
+@pytest.fixture(scope="session")
+def report_runs() -> list[dict]:
+    from report_records import records
+
+    return records()
+
+
+@pytest.fixture(scope="session")
+def runs_file(report_runs, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("record") / "runs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in report_runs))
+    return path

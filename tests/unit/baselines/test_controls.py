@@ -1,16 +1,10 @@
-import json
-import shutil
-
 import numpy as np
 import pytest
-from conftest import command, make_rows
+from conftest import make_rows
 from sklearn.preprocessing import TargetEncoder
 
 from baselines import controls
-from tlrec import paths
 from tlrec.data import preference_text, samples, views
-from tlrec.errors import InputError
-from tlrec.evaluation import metrics, run_log
 
 ARGUMENTS = ["-m", "baselines.controls", "--train_data_path", "rec_data/movie/train.json", "--test_data_path",
              "rec_data/movie/test.json"]
@@ -71,48 +65,3 @@ def test_a_books_target_is_the_entry_of_a_history():
     film = '""Great Performances" Cats (1998)"'  # the title's own quotation marks
     row = samples.Sample("i", preference_text.render(preference_text.History([], [film], "movie", f"{film}?")), "No.")
     assert controls._entry("movie.json", 0, row) == film
-
-
-def test_every_control_is_recorded_once(small_data, tmp_path):
-    shutil.copytree(small_data, tmp_path, dirs_exist_ok=True)
-    words = [str(tmp_path / word) if word.startswith("rec_data/") else word for word in ARGUMENTS]
-    command(*words, "--sample", "16", "--seed", "1", home=tmp_path)
-    records = run_log.read_records(tmp_path / "results" / "runs.jsonl")
-    assert [(r["method"], r["shots"], r["seed"]) for r in records] == [(m, 16, 1) for m in controls.METHODS]
-    picked = samples.shuffled_rows(24, 1, 16)
-    train = [samples.read_samples(tmp_path / "rec_data/movie/train.json", True)[i] for i in picked]
-    test = samples.read_samples(tmp_path / "rec_data/movie/test.json", True)
-    films, wanted = (np.array([controls._entry("", 0, row) for row in rows]) for rows in (train, test))
-    means = controls.item_mean(films, np.array([row.label for row in train]), wanted)  # title and id name the same
-    assert records[0]["metrics"]["auc"] == metrics.auc(np.array([r.label for r in test]), means)
-    assert [r["metrics"]["calibration_bins"] is not None for r in records] == [True, False, True, False]
-    predictions = (tmp_path / "results" / records[0]["predictions"]).read_text().splitlines()
-    assert predictions[0] == "row,user_id,label,score" and len(predictions) == 17
-    text = command(*words, "--sample", "16", "--seed", "1", "--skip_recorded", home=tmp_path)
-    assert text.count("already recorded") == 4
-
-
-def test_wrong_input_is_one_line(small_data, tmp_path):
-    train = small_data / "rec_data/movie/train.json"
-    with pytest.raises(InputError, match="--methods names none"):
-        controls.main(str(train), str(train), methods=[])
-    with pytest.raises(InputError, match="--seed -1"):
-        controls.main(str(train), str(train), seed=-1)
-    text = command("-m", "baselines.controls", "--train_data_path", train, "--test_data_path", train, "--methods",
-                   "item-mean,magic", home=tmp_path, code=2)
-    assert "'magic' is unknown; choose from item-mean" in text and text.count("\n") == 1
-    one = tmp_path / "one.json"
-    one.write_text(json.dumps([row for row in json.loads(train.read_text()) if row["output"] == "No."]))
-    text = command("-m", "baselines.controls", "--train_data_path", one, "--test_data_path", one, home=tmp_path, code=2)
-    assert "hold one answer only" in text and text.count("\n") == 1 and not (tmp_path / "results").exists()
-
-
-def test_published_control_figures_on_the_real_data(tmp_path):
-    """results/reference/published_results.json: item-mean of 8,000 rows 67.15, plain sum 76.10."""
-    words = [str(paths.home_dir() / word) if word.startswith("rec_data/") else word for word in ARGUMENTS]
-    command(*words, "--methods", "item-mean,liked-ratio+item-mean", home=tmp_path)
-    found = {r["method"]: r["metrics"] for r in run_log.read_records(tmp_path / "results" / "runs.jsonl")}
-    assert found["item-mean"]["auc"] == pytest.approx(0.6715, abs=5e-5)
-    assert found["item-mean"]["stratified_auc"] == pytest.approx(0.639, abs=5e-4)
-    assert found["item-mean"]["stratified_pairs"] == 21_965
-    assert found["liked-ratio+item-mean"]["auc"] == pytest.approx(0.7610, abs=5e-5)

@@ -4,8 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from conftest import command
-from teacher_server import source
 
 from benchmarks.candidates import generate_histories, plain
 from cot_data import candidates
@@ -59,14 +57,3 @@ def test_liked_samples_need_an_answer_and_a_target(tmp_path):
     path.write_text(json.dumps([{"instruction": "i", "input": "Add 1 and 2.", "output": "Yes."}]))
     with pytest.raises(InputError, match="record 0 names no target"):
         candidates.liked_samples(path)
-
-
-def test_candidates_benchmark_writes_its_record(tmp_path):
-    path = source(tmp_path, 60)
-    command("-m", "benchmarks.candidates", "--source", path, "--made_up_histories", "80", "--repeats", "1",
-            home=tmp_path)
-    record = json.loads((tmp_path / "results/reference/cot/candidates.json").read_text())
-    ours, dense, at_size = record["measurements"]
-    assert ours["sha256"] == dense["sha256"] and (ours["histories"], at_size["histories"]) == (48, 80)
-    assert record["commit"] and record["seed"] == 0 and ours["cpu_seconds"] > 0
-    assert "| movielens/train.json" in (tmp_path / "results/reference/cot/candidates.md").read_text()

@@ -12,7 +12,6 @@ from transformers import AutoModelForCausalLM
 from tlrec.errors import InputError
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base import load_base_model, resolve_base_model
-from tlrec.model.fingerprint import _EDGE_BYTES, base_model_fingerprint
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 
@@ -28,36 +27,6 @@ def test_a_model_to_be_sharded_is_not_put_on_one_device(tiny_llama, monkeypatch)
     for shard in (False, True):
         load_base_model(tiny_llama, False, "float32", "cuda", shard=shard)
     assert placed == [{"": "cuda"}, None]
-
-
-def test_the_tokenizer_and_every_weight_make_a_base_model_what_it_is(tiny_llama, tmp_path, monkeypatch):
-    other = tmp_path / "other-llama"
-    shutil.copytree(tiny_llama, other)
-    (other / "README.md").write_text("Notes do not count.")
-    known = {base_model_fingerprint(tiny_llama)}
-    assert base_model_fingerprint(other) in known
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json"):
-        before = (other / name).read_bytes() if (other / name).exists() else None
-        (other / name).write_bytes((before or b"") + b"\n")
-        known.add(base_model_fingerprint(other))
-        (other / name).write_bytes(before) if before is not None else (other / name).unlink()
-    assert len(known) == 5 and base_model_fingerprint(other) in known
-    weights = other / "model.safetensors"
-    content = bytearray(weights.read_bytes())
-    assert len(content) > 3 * _EDGE_BYTES
-    content[len(content) // 2] ^= 1
-    weights.write_bytes(content)
-    assert base_model_fingerprint(other) not in known
-
-    monkeypatch.setattr("tlrec.model.fingerprint._FULL_HASH_LIMIT", 0)  # as for a large model: blocks of it
-    monkeypatch.setattr("tlrec.model.fingerprint._BLOCK", 1 << 16)
-    monkeypatch.setattr("tlrec.model.fingerprint._BLOCK_EVERY", 1 << 17)
-    seen = {base_model_fingerprint(other)}
-    for place, counts in ((2 << 17, True), ((5 << 16) + 7, False)):  # in a block, and between two
-        changed = bytearray(content)
-        changed[place] ^= 1
-        weights.write_bytes(changed)
-        assert (base_model_fingerprint(other) not in seen) == counts
 
 
 def test_unusable_model_folders(tmp_path, tiny_llama):

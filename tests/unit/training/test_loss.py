@@ -4,7 +4,6 @@ from peft import LoraConfig
 from torch.nn import functional
 from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
-from tlrec.model import lm_head, prefix_cache
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base import load_base_model
 from tlrec.model.encoder import IGNORE_INDEX
@@ -104,23 +103,7 @@ def test_models_that_change_their_logits_keep_them(kind, config):
     assert ours.item() == pytest.approx(plainly(model, inputs, labels).item(), abs=1e-3)
 
 
-def test_a_tuned_or_hooked_output_layer_is_not_plain(tiny_llama):
-    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
-    assert not lm_head.is_plain_linear(model)  # its weights are not frozen yet
-    model.requires_grad_(False)
-    assert lm_head.is_plain_linear(model)
-    model.lm_head.forward = model.lm_head.forward
-    assert not lm_head.is_plain_linear(model)
-
-
 def test_checkpointing_takes_no_prefix(tiny_llama):
     model = tuned(load_base_model(tiny_llama, False, "float32", "cpu")[0])
     model.gradient_checkpointing_enable()
     assert LossOptions.of(model) == LossOptions(fused=True, prefix=False)
-
-
-def test_what_rows_share():
-    assert prefix_cache.shared_length([list(range(30)), [*range(20), 0]]) == 20
-    assert prefix_cache.shared_length([list(range(20)), list(range(20))]) == 19  # a token of each is left
-    assert prefix_cache.shared_length([list(range(15)) + [1], list(range(15)) + [2]]) == 0
-    assert prefix_cache.shared_length([list(range(30))]) == 0

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import command
+from teacher_server import source
 
 from benchmarks import datasets, generate
 from tlrec import paths
@@ -39,3 +41,14 @@ def test_datasets_command_writes_its_record_and_table(tmp_path):
     record = json.loads(Path(tmp_path, "results/reference/datasets/tiny.json").read_text())
     assert record["measurements"][0]["files"] == 4 and record["command"].endswith("--name tiny") and record["commit"]
     assert "| netflix | 12,000 |" in Path(tmp_path, "results/reference/datasets/tiny.md").read_text()
+
+
+def test_candidates_benchmark_writes_its_record(tmp_path):
+    path = source(tmp_path, 60)
+    command("-m", "benchmarks.candidates", "--source", path, "--made_up_histories", "80", "--repeats", "1",
+            home=tmp_path)
+    record = json.loads((tmp_path / "results/reference/cot/candidates.json").read_text())
+    ours, dense, at_size = record["measurements"]
+    assert ours["sha256"] == dense["sha256"] and (ours["histories"], at_size["histories"]) == (48, 80)
+    assert record["commit"] and record["seed"] == 0 and ours["cpu_seconds"] > 0
+    assert "| movielens/train.json" in (tmp_path / "results/reference/cot/candidates.md").read_text()

@@ -1,0 +1,71 @@
+"""LoRA settings: target modules, settings that determine the computation, what tuning can start from."""
+
+import json
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
+
+from tlrec.errors import InputError
+from tlrec.model.adapter import inspect_adapter
+from tlrec.model.base import load_base_model
+from tlrec.model.lora import check_same_lora, read_adapter_config, resolve_target_modules
+
+CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
+
+
+@pytest.fixture
+def adapter(tiny_llama, tmp_path):
+    """A plain PEFT adapter with weights that do something."""
+    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
+    wrapped = get_peft_model(model, LoraConfig(**CONFIG))
+    torch.manual_seed(1)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_()
+    wrapped.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def test_what_adapter_config_says_of_the_computation_is_part_of_an_adapter(tiny_llama, adapter):
+    said = json.loads((adapter / "adapter_config.json").read_text())
+
+    def settings(**changes):
+        (adapter / "adapter_config.json").write_text(json.dumps(said | changes))
+        return inspect_adapter(adapter, tiny_llama).config.settings_hash()
+
+    assert settings() == settings(base_model_name_or_path="moved", target_modules=["v_proj", "q_proj"], new=None)
+    assert len({settings(), settings(lora_alpha=1600), settings(r=4), settings(use_rslora=True)}) == 4
+
+
+@pytest.mark.parametrize(("kind", "names"), [("llama", ["q_proj", "v_proj"]), ("mistral", ["q_proj", "v_proj"]),
+                                             ("qwen3", ["q_proj", "v_proj"]), ("gpt2", ["c_attn"])])
+def test_target_modules_by_architecture(tmp_path, kind, names):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    assert resolve_target_modules(tmp_path, ["auto"]) == names
+    assert resolve_target_modules(tmp_path, ["lm_head"]) == ["lm_head"]
+
+
+def test_target_modules_of_an_unknown_architecture_must_be_named(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "abacus"}))
+    with pytest.raises(InputError, match="knows no layers for model_type 'abacus'; name some as"):
+        resolve_target_modules(tmp_path, ["auto"])
+
+
+def test_adapters_that_are_not_plain_lora_do_not_start_a_tuning(tiny_llama, adapter):
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(settings | {"use_rslora": True}))
+    with pytest.raises(InputError, match="has use_rslora"):
+        check_same_lora(adapter, read_adapter_config(adapter), 8, 16, ["q_proj", "v_proj"])
+
+
+def test_auto_on_an_unknown_architecture_names_the_models_own_layers(tmp_path):
+    block = {"self_attn.qkv_proj": (6, 2), "self_attn.o_proj": (2, 2), "mlp.gate_up_proj": (8, 2),
+             "mlp.down_proj": (2, 4), "input_layernorm": (2,)}
+    weights = {f"model.layers.0.{name}.weight": torch.zeros(shape, dtype=torch.bfloat16)
+               for name, shape in block.items()}
+    save_file(weights | {"model.embed_tokens.weight": torch.zeros(4, 2)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "phi3"}))
+    with pytest.raises(InputError, match="from down_proj, gate_up_proj, o_proj, qkv_proj$"):
+        resolve_target_modules(tmp_path, ["auto"])

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+from report_records import record
+
+from tlrec.errors import InputError
+from tlrec.reports import records
+
+
+def test_systems_are_named_by_their_chain_without_the_shots(report_runs):
+    names = {(cell.system, cell.shots): cell for cell in records.cells(report_runs) if cell.group == "language models"}
+    chain = "smollm2-135m + netflix (512 rows)"
+    assert set(names) == {("smollm2-135m", 0), (chain, 0), (chain, 16), ("smollm2-135m + book (64 rows)", 0)}
+    assert names[chain, 0].seeds == 2
+
+
+def test_runs_that_cannot_be_averaged_are_left_out_with_a_note(report_runs):
+    sampled = record("GRU4Rec", 7, 16)
+    sampled["test_data"]["sampled_with_seed"] = 0
+    valid, twin = record("GRU4Rec", 8, 16, path="valid"), record("SASRec", 0, 8000, time="2027-01-01")
+    kept, notes = records.on_full_split([*report_runs, sampled, valid, twin], "test")
+    assert len(kept) == len(report_runs) and twin in kept
+    for word, note in zip(("sample of 120", "not on test", "same seed"), notes, strict=True):
+        assert word in note
+    other = record("GRU4Rec", 9, 16)
+    other["test_data"]["sha256"] = "another"
+    with pytest.raises(InputError, match="different files movie/test"):
+        records.on_full_split([*report_runs, other], "test")
+
+
+def test_lines_that_are_no_record_are_named(report_runs, tmp_path):
+    path = tmp_path / "runs.jsonl"
+    lacking = {name: value for name, value in report_runs[0].items() if name != "metrics"}
+    for line, message in ((None, "line 2 is not a record"), ([1], "line 2 is not a record"),
+                          (lacking, "line 2: metrics is missing")):
+        path.write_text(f"{json.dumps(report_runs[1])}\n{json.dumps(line)}\n")
+        with pytest.raises(InputError, match=f"runs.jsonl: {message}"):
+            records.read_runs([str(path)])
+    path.write_text(json.dumps({"kind": "tuning"}) + "\n" + json.dumps(report_runs[1]) + "\n")
+    assert (
+        len(records.latest_per_request(records.read_runs([str(path)]))) == 1
+    )  # a run of another kind needs nothing of it
+
+
+@pytest.mark.parametrize("change", [
+    {"commands": None}, {"commands": [1]}, {"seed": True}, {"metrics": {"n": True}},
+    {"metrics": {"n": 8, "auc": 1e305}},
+    {"metrics": {"n": 8, "auc_interval_users": [0.5]}}, {"metrics": {"n": 8, "auc_interval_users": [0.5, None]}},
+    {"metrics": None}, {"metrics": {}}, {"metrics": {"n": 8, "auc": "x"}},
+    {"metrics": {"n": 8, "auc_interval_rows": 5}},
+    {"seconds": "x"}, {"system": None}, {"chain": "movie"}, {"chain": ["a"], "rows_of_chain": [1, 2]},
+    {"test_data": "x"}, {"test_data": {"path": 5, "sha256": ""}}, {"base_model": 1}, {"test_domain": 1}, {"run_id": 1},
+    {"predictions": 1}, {"request": None}, {"arguments": None}, {"versions": None}, {"adapter": "x"},
+    {"adapter": {"path": "x", "data": 1}},
+], ids=str)
+def test_an_invalid_record_is_named_in_one_line(report_runs, tmp_path, change):
+    path = tmp_path / "runs.jsonl"
+    path.write_text(json.dumps(report_runs[0]) + "\n" + json.dumps(report_runs[0] | change) + "\n")
+    field, value = list(change.items())[-1]
+    if isinstance(value, dict) and field == "metrics":  # what lacks `n` is named for that
+        field = f"metrics.{list(value)[-1] if value else 'n'}"
+    with pytest.raises(InputError, match=f"runs.jsonl: line 2: {field}.*; remove that line") as error:
+        records.read_runs([str(path)])
+    assert "\n" not in str(error.value)
