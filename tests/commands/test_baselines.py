@@ -84,7 +84,7 @@ def test_baselines_wrapper_skips_recorded_cells(home):
     assert "===== auc: " not in again and again.count("already recorded") == 4
 
 
-def test_a_weight_decay_that_is_not_recorded_is_searched_once(home):
+def test_grid_searches_an_unrecorded_weight_decay_once(home):
     words = ["--system", "Caser", "--target", "book", "--shots", "8", "--use_ratings", "True", *QUICK]
     assert "searching the weight decay" in train(home, *words)
     choice = json.loads((home / "results/weight_decay.json").read_text())["book"]["Caser + ratings"]
@@ -111,7 +111,7 @@ def test_a_weight_decay_that_is_not_recorded_is_searched_once(home):
     (["--system", "GRU", "--weight_decy", "1"], "did you mean --weight_decay"),
     (["--system", "GRU-BERT", "--text_encoder", "/nowhere", "--shots", "8"], "/nowhere: not a BERT model folder"),
 ])
-def test_invalid_arguments_are_refused_in_one_line(home, words, message):
+def test_grid_refuses_invalid_arguments(home, words, message):
     out = train(home, *words, code=2)
     assert message in out.splitlines()[-1] and out.splitlines()[-1].startswith("error: ") and "Traceback" not in out
 
@@ -121,7 +121,7 @@ def test_invalid_arguments_are_refused_in_one_line(home, words, message):
     (["0", "0"], "bash ./shell/baselines.sh GPU SEED TARGET"),
     (["cpu", "0", "movie", "--alhpa", "1"], "did you mean --alpha"),
 ])
-def test_the_wrapper_refuses_wrong_arguments(home, words, message):
+def test_baselines_wrapper_refuses_invalid_arguments(home, words, message):
     assert message in command("shell/baselines.sh", *words, home=home, shell=True, code=2)
 
 

@@ -28,7 +28,7 @@ def measured(small_data, tmp_path_factory):
     return home, [run["run_id"] for run in run_log.read_records(home / "results" / "runs.jsonl")]
 
 
-def test_compare_is_the_difference_of_the_two_runs(measured):
+def test_compare_prints_the_difference_of_two_runs(measured):
     home, (ratio, mean, *_) = measured
     text = command("report.py", "compare", mean, ratio[-8:], home=home)
     scores = [np.genfromtxt(home / "results" / "predictions" / f"{run}.csv", delimiter=",", names=True, dtype=None,
@@ -76,7 +76,7 @@ def test_compare_refuses_other_rows_and_unknown_runs(measured):
     assert f"{ten}.csv: no such file" in text and text.count("\n") == 1
 
 
-def test_broken_predictions_are_named(measured, tmp_path):
+def test_compare_refuses_broken_predictions(measured, tmp_path):
     home, (_, mean, *_) = measured
     run = records.find(run_log.read_records(home / "results" / "runs.jsonl"), mean) | {"folder": tmp_path}
     whole = (home / "results" / "predictions" / f"{mean}.csv").read_bytes()

@@ -17,7 +17,7 @@ ARGUMENTS = ["-m", "baselines.controls", "--train_data_path", "rec_data/movie/tr
              "rec_data/movie/test.json"]
 
 
-def test_every_control_is_recorded_once(small_data, tmp_path):
+def test_controls_record_every_method_once(small_data, tmp_path):
     shutil.copytree(small_data, tmp_path, dirs_exist_ok=True)
     words = [str(tmp_path / word) if word.startswith("rec_data/") else word for word in ARGUMENTS]
     command(*words, "--sample", "16", "--seed", "1", home=tmp_path)
@@ -51,7 +51,7 @@ def test_wrong_input_is_one_line(small_data, tmp_path):
     assert "hold one answer only" in text and text.count("\n") == 1 and not (tmp_path / "results").exists()
 
 
-def test_published_control_figures_on_the_real_data(tmp_path):
+def test_controls_give_the_published_figures(tmp_path):
     """results/reference/published_results.json: item-mean of 8,000 rows 67.15, plain sum 76.10."""
     words = [str(paths.home_dir() / word) if word.startswith("rec_data/") else word for word in ARGUMENTS]
     command(*words, "--methods", "item-mean,liked-ratio+item-mean", home=tmp_path)

@@ -15,7 +15,7 @@ from tlrec import paths
 
 
 @pytest.mark.parametrize("kind", datasets.MODULES)
-def test_compare_asserts_equal_bytes(tmp_path, kind, monkeypatch):
+def test_datasets_compare_gives_equal_bytes(tmp_path, kind, monkeypatch):
     """At twelve thousand ratings, with every awkward case of the generator; the command asserts it at any size."""
     monkeypatch.delenv("TLREC_MIRROR", raising=False)
     getattr(generate, kind)(tmp_path / "raw", 12_000, seed=3)

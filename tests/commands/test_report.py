@@ -11,7 +11,7 @@ from tlrec import paths
 from tlrec.reports import generated_blocks
 
 
-def test_commands_read_several_files_and_write_tables(report_runs, runs_file, tmp_path):
+def test_report_tables_of_several_files(report_runs, runs_file, tmp_path):
     other = tmp_path / "more.jsonl"
     other.write_text(json.dumps(record("DROS", 0, 16)) + "\n")
     text = command("report.py", "table", "--runs", runs_file, other, home=tmp_path)
@@ -27,7 +27,7 @@ def test_commands_read_several_files_and_write_tables(report_runs, runs_file, tm
     assert "none.jsonl: no such file" in text and text.count("\n") == 1
 
 
-def test_figures_are_real_images(runs_file, tmp_path):
+def test_report_figures_writes_valid_images(runs_file, tmp_path):
     import matplotlib.image
     from PIL import Image
 
@@ -47,7 +47,7 @@ def test_figures_are_real_images(runs_file, tmp_path):
         assert svg.startswith("<?xml") and svg.rstrip().endswith("</svg>") and "<path" in svg
 
 
-def test_a_readmes_blocks_are_rewritten_in_place(runs_file, tmp_path):
+def test_report_readme_rewrites_blocks_in_place(runs_file, tmp_path):
     page = tmp_path / "PAGE.md"
     frame = f"a\n<!-- python report.py table1 --runs {runs_file} -->\n%s\n<!-- end -->\nb\n<!-- end -->\n"
     page.write_text(frame % "TABLE")
@@ -64,7 +64,7 @@ def test_a_readmes_blocks_are_rewritten_in_place(runs_file, tmp_path):
     assert "none.jsonl: no such file" in text and page.read_text().count("%s") == 1
 
 
-def test_the_pages_show_what_their_commands_print():
+def test_committed_pages_equal_the_output_of_their_commands():
     """Where this fails: `python report.py readme`, and read what changed."""
     blocks = [block for page in generated_blocks.pages()
               for block in generated_blocks.blocks(page.read_text(encoding="utf-8"))]
@@ -73,7 +73,7 @@ def test_the_pages_show_what_their_commands_print():
         assert shown == generated_blocks.printed(words), f"{' '.join(words)} prints another table"
 
 
-def test_the_reference_records_fill_a_front_page_of_at_most_twelve_rows():
+def test_report_summary_of_the_reference_records_has_at_most_twelve_rows():
     text = command("report.py", "summary", home=paths.ROOT)
     rows = front_page_rows(text)
     assert 2 < len(rows) <= 13 and "error" not in text and text == command(
@@ -84,7 +84,7 @@ def front_page_rows(text):
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
 
 
-def test_the_picture_of_the_chain_is_drawn_as_text_for_light_and_dark_pages(tmp_path):
+def test_report_chain_draws_text_for_light_and_dark_pages(tmp_path):
     drawn = tmp_path / "docs" / "chain.svg"
     assert str(drawn) in command("report.py", "chain", "--output", drawn, home=tmp_path)
     root = ElementTree.fromstring(drawn.read_bytes())

@@ -162,7 +162,7 @@ def test_bad_input_is_refused_in_one_line(home, tiny_llama, capsys, monkeypatch,
     REFUSED.append(typed)
 
 
-def test_every_file_of_the_corpus_is_used(record_property):
+def test_every_file_of_bad_inputs_is_used(record_property):
     typed = " ".join(words for words, _ in CASES)
     unused = [path.name for path in BAD.iterdir() if path.stem not in typed
               and path.name not in ("README.md", "whole.csv", "views_list.csv", "views_list.json")]

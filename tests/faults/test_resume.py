@@ -15,7 +15,7 @@ from tlrec.training import checkpoints
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
-def test_killed_at_random_moments_to_the_same_bits(undisturbed, small_data, tiny_llama, tmp_path, record_property,
+def test_killed_at_random_moments_resumes_bit_for_bit(undisturbed, small_data, tiny_llama, tmp_path, record_property,
                                                    kills):
     expected, seconds = undisturbed
     generator = random.Random(kills)
@@ -37,7 +37,7 @@ def test_killed_at_random_moments_to_the_same_bits(undisturbed, small_data, tiny
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(undisturbed, small_data, tiny_llama, tmp_path, number,
+def test_a_signal_saves_a_checkpoint_and_the_run_resumes(undisturbed, small_data, tiny_llama, tmp_path, number,
                                                               code):
     output = tmp_path / "adapter"
     run = Tuning(words(small_data, tiny_llama, output), tmp_path / "log")
@@ -52,7 +52,7 @@ def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(undisturbed, small
 
 
 @pytest.mark.parametrize(("apart", "code"), [(0.0, 0), (0.3, -signal.SIGTERM)])
-def test_ctrl_c_that_a_launcher_passes_on_is_one_wish_and_a_second_stops_at_once(apart, code):
+def test_graceful_stop_ignores_a_forwarded_signal_and_ends_at_a_second(apart, code):
     said = subprocess.run([sys.executable, "-c", f"""
 import os, signal, time
 from tlrec.training import graceful_stop
@@ -66,7 +66,7 @@ with graceful_stop.GracefulStop() as stop:
     assert said.returncode == code and said.stdout == ("" if code else "2\n"), said
 
 
-def test_half_written_and_foreign_checkpoints_are_never_loaded(undisturbed, small_data, tiny_llama, tmp_path):
+def test_half_written_and_foreign_checkpoints_are_not_loaded(undisturbed, small_data, tiny_llama, tmp_path):
     output = tmp_path / "adapter"
     shutil.copytree(undisturbed[0], output)
     (output / "tlrec.json").unlink()
@@ -100,7 +100,7 @@ def test_a_refused_command_changes_nothing_of_a_finished_run(undisturbed, small_
     assert run.end() == 2 and not (tmp_path / "none").exists()
 
 
-def test_another_runs_checkpoints_wait_until_its_command_is_given_again(undisturbed, small_data, tiny_llama, tmp_path):
+def test_another_runs_checkpoints_are_set_aside_and_found_again(undisturbed, small_data, tiny_llama, tmp_path):
     output = tmp_path / "adapter"
     shutil.copytree(undisturbed[0], output)
     (output / "tlrec.json").unlink()
@@ -134,7 +134,7 @@ def test_one_run_at_a_time_tunes_into_a_folder(undisturbed, small_data, tiny_lla
     assert same(undisturbed[0], output) and not (output / checkpoints.LOCK_FILE).exists()
 
 
-def test_a_run_killed_at_its_end_only_chooses_and_saves(undisturbed, small_data, tiny_llama, tmp_path):
+def test_a_run_killed_at_its_end_only_selects_and_saves(undisturbed, small_data, tiny_llama, tmp_path):
     """Early stopping was decided on, or the last step made, but no adapter was written yet."""
     stopped = ["--early_stopping", 1, "--learning_rate", 1.0]
     for more in ([], stopped):

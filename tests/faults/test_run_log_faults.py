@@ -45,7 +45,7 @@ def _append(worker: int, acknowledged, seed: int | None) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_eight_processes_some_killed_lose_tear_and_double_nothing(home, record_property):
+def test_eight_processes_some_killed_keep_every_record_once(home, record_property):
     context = multiprocessing.get_context("fork")
     acknowledged = context.Array("i", WORKERS)
     workers = [context.Process(target=_append, args=(number, acknowledged, number if number in (1, 3, 5) else None))
@@ -73,7 +73,7 @@ def test_eight_processes_some_killed_lose_tear_and_double_nothing(home, record_p
 
 
 @pytest.mark.parametrize("length", [0, 1, 200_000])
-def test_a_torn_tail_is_left_out_then_set_aside(home, capsys, length):
+def test_a_torn_tail_is_skipped_then_set_aside(home, capsys, length):
     run_log.append_record({"value": 1})
     torn = b'{"value": "' + b"x" * length
     with open(run_log.runs_file(), "ab") as file:
@@ -97,7 +97,7 @@ def full_disk(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_no_room_keeps_what_was_there(home, record_property):
+def test_no_space_keeps_existing_files(home, record_property):
     run_log.append_record({"value": 1})
     before = run_log.runs_file().read_bytes()
     with full_disk(len(before) + 40):
@@ -123,7 +123,7 @@ def test_no_room_keeps_what_was_there(home, record_property):
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
-def test_no_permission_is_one_line(home, record_property):
+def test_no_permission_is_refused_in_one_line(home, record_property):
     run_log.append_record({"value": 1})
     before = run_log.runs_file().read_bytes()
     folder = home / "results"

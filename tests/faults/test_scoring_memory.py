@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tlrec import paths
 
 
-def test_a_batch_that_fills_the_real_memory_is_halved(tiny_llama, tmp_path, record_property):
+def test_score_halves_a_batch_that_fills_the_real_memory(tiny_llama, tmp_path, record_property):
     """The child may take 1.2 GiB more; sixteen rows need three times as much in one layer."""
     wide = LlamaForCausalLM(LlamaConfig(
         vocab_size=49152, hidden_size=64, intermediate_size=16384, num_hidden_layers=1, num_attention_heads=4,

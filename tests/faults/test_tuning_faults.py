@@ -17,7 +17,7 @@ from tlrec.training.sampler import RowSampler
 from tlrec.training.trainer import RecTrainer
 
 
-def test_a_loss_that_is_not_finite_ends_it_with_the_rows_named(small_data, tiny_llama, tmp_path):
+def test_a_loss_that_is_not_finite_ends_tuning_and_names_the_rows(small_data, tiny_llama, tmp_path):
     """One row holds a word whose embedding is NaN; it comes last in the first epoch."""
     poisoned, tokenizer = tmp_path / "poisoned", AutoTokenizer.from_pretrained(tiny_llama)
     shutil.copytree(tiny_llama, poisoned)
@@ -42,7 +42,7 @@ def test_a_loss_that_is_not_finite_ends_it_with_the_rows_named(small_data, tiny_
     assert steps_of(output) == [2] and not (output / "tlrec.json").exists()
 
 
-def test_the_selected_checkpoint_outlives_later_ones_however_the_folder_is_spelt(small_data, tiny_llama, tmp_path,
+def test_the_selected_checkpoint_is_kept_for_any_spelling_of_the_folder(small_data, tiny_llama, tmp_path,
                                                                                monkeypatch):
     monkeypatch.chdir(tmp_path)
     more = ["--early_stopping", 3, "--keep_checkpoints", 1]
@@ -59,7 +59,7 @@ def test_the_selected_checkpoint_outlives_later_ones_however_the_folder_is_spelt
     assert len({manifest["files"]["adapter_model.safetensors"] for manifest in said.values()}) == 1
 
 
-def test_out_of_memory_names_the_setting_and_the_run_goes_on(undisturbed, small_data, tiny_llama, tmp_path,
+def test_out_of_memory_names_the_setting_and_the_run_resumes(undisturbed, small_data, tiny_llama, tmp_path,
                                                              monkeypatch, capsys):
     output, loss, steps = tmp_path / "adapter", RecTrainer.compute_loss, itertools.count(1)
 
@@ -78,7 +78,7 @@ def test_out_of_memory_names_the_setting_and_the_run_goes_on(undisturbed, small_
     assert killed_until_done(small_data, tiny_llama, output, []) == (0, [3]) and same(undisturbed[0], output)
 
 
-def test_no_room_for_a_checkpoint_keeps_the_earlier_ones(undisturbed, small_data, tiny_llama, tmp_path):
+def test_no_space_for_a_checkpoint_keeps_the_earlier_ones(undisturbed, small_data, tiny_llama, tmp_path):
     """A file system that is full: a small one where it may be mounted, else a limit on the size of files."""
     disk = tmp_path / "disk"
     disk.mkdir()

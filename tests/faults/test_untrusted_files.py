@@ -72,7 +72,7 @@ def refused(message: str, call, *arguments) -> None:
 
 
 @pytest.mark.parametrize("form", ["torch", "plain pickle", "old torch", "not tensors"])
-def test_a_pickle_as_adapter(tiny_llama, adapter, mark, form):
+def test_attach_refuses_a_pickle_as_adapter(tiny_llama, adapter, mark, form):
     weights = adapter / "adapter_model.bin"
     tensors = load_file(adapter / "adapter_model.safetensors")
     (adapter / "adapter_model.safetensors").unlink()
@@ -88,7 +88,7 @@ def test_a_pickle_as_adapter(tiny_llama, adapter, mark, form):
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00001.bin"])
-def test_a_pickle_as_base_model(model_folder, mark, name):
+def test_load_base_model_refuses_a_pickle(model_folder, mark, name):
     torch.save({**load_file(model_folder / "model.safetensors"), "more": Evil(mark)}, model_folder / name)
     (model_folder / "model.safetensors").unlink()
     if "of" in name:
@@ -107,7 +107,7 @@ def test_a_pickle_as_base_model(model_folder, mark, name):
 @pytest.mark.parametrize(("file", "kind"), [("config.json", "AutoModelForCausalLM"), ("config.json", "AutoConfig"),
                                             ("tokenizer_config.json", "AutoTokenizer")])
 @pytest.mark.parametrize("model_type", ["llama", "stranger"])
-def test_a_model_folder_with_code_of_its_own(model_folder, mark, monkeypatch, file, kind, model_type):
+def test_resolve_refuses_a_model_folder_with_code(model_folder, mark, monkeypatch, file, kind, model_type):
     (model_folder / "stranger.py").write_text(f"import os\nos.mkdir({str(mark)!r})\nclass Model: pass\n")
     content = json.loads((model_folder / file).read_text())
     value = ["stranger.Model", None] if kind == "AutoTokenizer" else "stranger.Model"
@@ -122,7 +122,7 @@ def test_a_model_folder_with_code_of_its_own(model_folder, mark, monkeypatch, fi
         assert model_type == "stranger" or kind == "AutoTokenizer"
 
 
-def test_a_tokenizers_folder_with_code_of_its_own(model_folder, mark, monkeypatch, tmp_path):
+def test_random_llama_refuses_a_tokenizer_folder_with_code(model_folder, mark, monkeypatch, tmp_path):
     (model_folder / "stranger.py").write_text(f"import os\nos.mkdir({str(mark)!r})\nclass Tok: pass\n")
     content = json.loads((model_folder / "tokenizer_config.json").read_text())
     (model_folder / "tokenizer_config.json").write_text(json.dumps(
@@ -136,7 +136,7 @@ def test_a_tokenizers_folder_with_code_of_its_own(model_folder, mark, monkeypatc
             str(model_folder / "tokens.gguf"), 0, 1)
 
 
-def test_a_lock_that_leads_elsewhere(tmp_path):
+def test_lock_output_dir_refuses_a_symlink(tmp_path):
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / checkpoints.LOCK_FILE).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError), checkpoints.lock_output_dir(tmp_path / "output"):
@@ -144,7 +144,7 @@ def test_a_lock_that_leads_elsewhere(tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_weights_outside_the_model_folder(model_folder, mark):
+def test_resolve_refuses_weights_outside_the_model_folder(model_folder, mark):
     torch.save({"more": Evil(mark)}, model_folder.parent / "evil.bin")
     (model_folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../evil.bin"}}))
     refused("names weights outside its folder", resolve_base_model, str(model_folder))
@@ -153,7 +153,7 @@ def test_weights_outside_the_model_folder(model_folder, mark):
 @pytest.mark.parametrize("setting", [{"megatron_config": {"a": 1}, "megatron_core": "stranger"},
                                      {"modules_to_save": ["lm_head"]}, {"init_lora_weights": "pissa", "r": "8"},
                                      {"runtime_config": {"a": 1}}, {"target_modules": [["q_proj"]]}])
-def test_an_adapter_whose_settings_do_more_than_lora(tiny_llama, adapter, mark, monkeypatch, setting):
+def test_attach_refuses_adapter_settings_beyond_lora(tiny_llama, adapter, mark, monkeypatch, setting):
     (adapter / "stranger.py").write_text(f"import os\nos.mkdir({str(mark)!r})\n")
     monkeypatch.syspath_prepend(adapter)
     place = adapter / "adapter_config.json"
@@ -186,14 +186,14 @@ def lying_headers(original: bytes) -> dict[str, bytes]:
 @pytest.mark.parametrize("lie", ["longer than the file", "shorter than it is", "tensors beyond the end",
                                  "tensors before the start", "a gap", "not an object", "offsets that are text",
                                  "nested"])
-def test_a_safetensors_header_that_lies(tiny_llama, adapter, mark, lie):
+def test_attach_refuses_an_invalid_safetensors_header(tiny_llama, adapter, mark, lie):
     path = adapter / "adapter_model.safetensors"
     path.write_bytes(lying_headers(path.read_bytes())[lie])
     refused("adapter_model.safetensors: not (a valid safetensors file|readable)", attach, tiny_llama, adapter)
 
 
 @pytest.mark.parametrize("member", ["../u.data", "../../tmp/u.data", "/u.data", "a/../../u.data", "..\\u.data"])
-def test_an_archive_that_points_outside(tmp_path, mark, member):
+def test_raw_files_refuse_an_archive_member_outside_its_folder(tmp_path, mark, member):
     (tmp_path / "inside").mkdir()
     place = tmp_path / "inside" / "raw.zip"
     with zipfile.ZipFile(place, "w") as archive:
@@ -217,7 +217,7 @@ def forged(original: bytes, what: str) -> bytes:
 
 
 @pytest.mark.parametrize("what", ["tensor count", "key count", "key length", "key length, a little", "version", "cut"])
-def test_a_gguf_with_a_forged_length(tmp_path, mark, what):
+def test_convert_refuses_a_gguf_with_a_forged_length(tmp_path, mark, what):
     path = tmp_path / "model.gguf"
     writer = GGUFWriter(path, "llama")
     writer.add_block_count(1)
@@ -232,7 +232,7 @@ def test_a_gguf_with_a_forged_length(tmp_path, mark, what):
     assert not (tmp_path / "made").exists()
 
 
-def test_all_of_them_were_refused(request, record_property):
+def test_all_malicious_files_were_refused(request, record_property):
     made = sum("mark" in item.fixturenames for item in request.session.items if item.path == request.path)
     assert len(SURVIVED) == made
     record_property("figure", f"{made} malicious files refused: no code run, nothing written")

@@ -140,13 +140,13 @@ def test_help_of_a_script_goes_to_stdout_and_imports_no_torch(script):
     assert not imported & {"torch", "transformers", "datasets", "openai"}
 
 
-def test_a_value_may_begin_with_a_dash(monkeypatch):
+def test_read_flags_accepts_values_beginning_with_a_dash(monkeypatch):
     for value in ("-x", "-", "-h", "-1", "a=b", "-foo"):
         assert run(monkeypatch, "--path", value)[0] == value
         assert run(monkeypatch, f"--path={value}")[0] == value
 
 
-def test_flags_are_split_between_scripts():
+def test_split_flags_between_scripts():
     known = {"a": ["path", "rate", "fast"], "b": ["rate", "rows"]}
     texts = cli.read_flags(["--rate", "2", "--rows=-3", "--fast"])
     assert texts == {"rate": "2", "rows": "-3", "fast": "True"}
@@ -158,7 +158,7 @@ def test_flags_are_split_between_scripts():
             cli.read_flags(words)
 
 
-def test_flag_words_are_what_a_script_reads():
+def test_flag_words_are_read_back():
     values = {"rate": 1e-5, "targets": ["q", "v"], "fast": True, "path": "--odd", "wide": None, "note": ""}
     words = cli.flag_words(values)
     assert words == ["--rate", "1e-05", "--targets", "[q,v]", "--fast", "True", "--path=--odd"]

@@ -32,7 +32,7 @@ def test_item_mean_and_popularity_by_hand():
     np.testing.assert_allclose(total, 0.75 + controls.item_mean(items, labels, wanted))
 
 
-def test_a_rows_own_label_is_not_its_feature(made):
+def test_held_out_item_mean_excludes_the_rows_own_fold(made):
     items, labels, _ = made
     held_out = controls.held_out_item_mean(items, labels)
     fold = np.arange(300) % controls.FOLDS
@@ -45,7 +45,7 @@ def test_a_rows_own_label_is_not_its_feature(made):
     np.testing.assert_allclose(alone, mean)  # items seen once tell nothing
 
 
-def test_identity_is_the_id_where_both_files_have_one_else_the_text(tmp_path):
+def test_target_items_are_ids_or_else_titles(tmp_path):
     made, rows = make_rows(6, 0)
     views.write_split(tmp_path, "train", made, rows)
     views.write_split(tmp_path, "test", made, rows)
@@ -58,7 +58,7 @@ def test_identity_is_the_id_where_both_files_have_one_else_the_text(tmp_path):
     assert texts.tolist() == [f'"No Film {row[3]} ({1950 + int(row[3])})"' for row in rows]
 
 
-def test_a_books_target_is_the_entry_of_a_history():
+def test_entry_of_a_book_target_equals_its_history_entry():
     book = '"The Colonel" written by Patrick A. Davis'
     row = samples.Sample("i", preference_text.render(preference_text.History([], [book], "book", f'"{book}"?')), "No.")
     assert controls._entry("book.json", 0, row) == book

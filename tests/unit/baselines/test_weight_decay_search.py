@@ -31,7 +31,7 @@ def search(**changes) -> dict:
             "settings": asdict(BaselineConfig()), "data": {"train": "a", "valid": "b"}} | changes
 
 
-def test_choose_takes_the_own_search_of_these_settings_and_data_else_the_committed_one(bench, own):
+def test_choose_prefers_the_own_search_for_equal_settings_and_data(bench, own):
     own.write_text(json.dumps({"movie": {"GRU": search()}}))
     assert weight_decay_search.choose(bench, "movie", "GRU") == 0.5
     committed = json.loads(weight_decay_search.COMMITTED.read_text())["movie"]["GRU"]["weight_decay"]

@@ -45,7 +45,7 @@ def test_candidate_sets_of_netflix():
     assert round(inside / 300, 2) == 0.84
 
 
-def test_liked_samples_need_an_answer_and_a_target(tmp_path):
+def test_liked_samples_refuse_rows_without_answer_or_target(tmp_path):
     path = tmp_path / "train.json"
     text = 'User Preference: "A (1990)", "B"\nUser Unpreference: "C"\nWhether the user will like the target movie "D"?'
     rows = [{"instruction": "i", "input": text, "output": answer} for answer in ("No.", "Yes.")]

@@ -82,7 +82,7 @@ def test_answer_fails_where_nobody_listens(tmp_path):
         ask(server, tmp_path / "a.jsonl", tries=2)
 
 
-def test_the_budget_is_never_exceeded(tmp_path):
+def test_answer_stops_at_the_budget(tmp_path):
     limit = Pricing(10, 100, limit=0.005)
     with teacher() as server:
         with pytest.raises(BudgetExceeded):
@@ -94,7 +94,7 @@ def test_the_budget_is_never_exceeded(tmp_path):
         assert server.requests == 2
 
 
-def test_an_incomplete_last_line_is_cut_off_and_an_invalid_one_named(tmp_path):
+def test_ledger_cuts_off_an_incomplete_last_line(tmp_path):
     path = tmp_path / "a.jsonl"
     with teacher() as server:
         ask(server, path)
@@ -106,7 +106,7 @@ def test_an_incomplete_last_line_is_cut_off_and_an_invalid_one_named(tmp_path):
         Ledger(path)
 
 
-def test_a_reply_with_unusual_fields_is_still_kept(tmp_path):
+def test_answer_accepts_a_reply_with_unusual_fields(tmp_path):
     """Half a surrogate pair as the model's name, and counts that are not numbers, are valid JSON."""
     with teacher() as server:
         reply = completion(answer(PROMPT)) | {"model": "\ud800", "usage": {"prompt_tokens": True}}

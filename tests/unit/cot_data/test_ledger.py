@@ -17,7 +17,7 @@ LINE = {"request": "a", "sample": 0, "step": 1, "model": "m", "answer": "A", "se
         "completion_tokens": 1, "tokens_estimated": False, "cost": 0.0, "seconds": 0.1}
 
 
-def test_append_on_a_full_disk_writes_no_part_of_a_line(tmp_path):
+def test_append_writes_no_partial_line_on_a_full_disk(tmp_path):
     """An incomplete write is undone, so that the next answer is a line of its own."""
     ledger, soft = Ledger(tmp_path / "answers.jsonl"), resource.getrlimit(resource.RLIMIT_FSIZE)
     one, two, three = (LedgerLine(**LINE | {"answer": letter * 800, "request": letter}) for letter in "abc")
@@ -42,7 +42,7 @@ def test_append_on_a_full_disk_writes_no_part_of_a_line(tmp_path):
     (json.dumps(LINE | {"cost": 10**9}), "'cost'"), (json.dumps(LINE | {"cost": 10**400}), "'cost'"),
     (json.dumps(LINE | {"answer": 1}), "'answer'"), ("{}", "'request': Field required"), ("[" * 5000, "JSON"),
 ])
-def test_an_invalid_ledger_line_is_named(tmp_path, line, field):
+def test_ledger_refuses_an_invalid_line(tmp_path, line, field):
     """Above all one that would make --max_cost count wrongly."""
     (tmp_path / "answers.jsonl").write_text(json.dumps(LINE) + "\n" + line + "\n")
     for _ in range(2):  # a refusal frees the lock
@@ -55,7 +55,7 @@ def records(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_ledger_has_one_writer_until_it_closes_or_its_process_dies(tmp_path):
+def test_ledger_has_one_writer_until_closed_or_killed(tmp_path):
     path = tmp_path / "a.jsonl"
     first = Ledger(path)
     with pytest.raises(InputError, match="another run is writing its answers"):

@@ -5,7 +5,7 @@ from cot_data.server import key_and_address
 from tlrec.errors import InputError
 
 
-def test_key_and_address_come_from_the_environment(monkeypatch):
+def test_key_and_address_read_the_environment(monkeypatch):
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(InputError, match="OPENAI_API_KEY is not set"):

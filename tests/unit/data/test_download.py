@@ -23,7 +23,7 @@ class Redirect(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def test_a_redirect_to_another_host_is_not_followed(tmp_path, monkeypatch):
+def test_download_url_refuses_a_redirect_to_another_host(tmp_path, monkeypatch):
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), Redirect) for _ in range(2)]
     for server in servers:
         server.seen = []
@@ -38,7 +38,7 @@ def test_a_redirect_to_another_host_is_not_followed(tmp_path, monkeypatch):
         server.shutdown()
 
 
-def test_our_own_addresses_are_https_on_the_hosts_that_redirects_may_not_leave():
+def test_download_urls_are_https_on_allowed_hosts():
     for address in (movielens.GROUPLENS, published.BASE_URL):
         parts = download.urllib.parse.urlsplit(address)
         assert parts.scheme == "https" and parts.hostname in download.ALLOWED_REDIRECT_HOSTS

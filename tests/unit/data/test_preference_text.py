@@ -62,7 +62,7 @@ def there_and_back(path: Path, out: Path) -> int:
 
 
 @pytest.mark.parametrize(("name", "titles"), [("book_valid.json", 4), ("amazon_valid.json", 10)])
-def test_excerpts_of_books_there_and_back(tmp_path, name, titles):
+def test_parse_and_render_reproduce_book_excerpts(tmp_path, name, titles):
     assert there_and_back(EXCERPTS / name, tmp_path) == titles
 
 
@@ -73,7 +73,7 @@ def test_excerpts_of_books_there_and_back(tmp_path, name, titles):
         for name in ("rec_data/book/valid.json", "instruction_data/amazon-book/valid.json")
     ],
 )
-def test_published_books_there_and_back(tmp_path, name):
+def test_parse_and_render_reproduce_the_published_books(tmp_path, name):
     assert there_and_back(MIRROR / name, tmp_path) == 10  # no entry is split in two
 
 
@@ -85,5 +85,5 @@ def test_book_entries_keep_commas_and_quotation_marks():
     assert preference_text.book_parts(entry) == ('Alone, "Part" Two', "Li Wei, Jr.")
 
 
-def test_text_of_another_form_has_no_history():
+def test_parse_returns_none_for_free_text():
     assert preference_text.parse("Tell me a story.") is None

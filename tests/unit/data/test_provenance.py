@@ -29,7 +29,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path / "home" / FOLDER
 
 
-def test_the_record(place, capsys):
+def test_write_dataset_records_counts_and_hashes(place, capsys):
     publish(*made(20), items=[("1", "A (1990)")])
     record = json.loads((place / "dataset.json").read_text())
     assert {name: record[name] for name in ("rows", "share_yes", "users", "items", "dropped", "rules", "made_by")} == {
@@ -42,7 +42,7 @@ def test_the_record(place, capsys):
     assert "left out: 2 broken" in capsys.readouterr().out
 
 
-def test_how_a_file_compares_to_the_published_one(place, tmp_path, monkeypatch, capsys):
+def test_write_dataset_compares_with_the_published_file(place, tmp_path, monkeypatch, capsys):
     publish(*made(20))
     known = {"blob": files.git_blob_id(place / "train.json"), "bytes": (place / "train.json").stat().st_size}
     catalogue = {f"{FOLDER}/train.json": known, f"{FOLDER}/test.json": {"blob": "0" * 40}}
@@ -63,13 +63,13 @@ def test_how_a_file_compares_to_the_published_one(place, tmp_path, monkeypatch, 
     assert expected in capsys.readouterr().out
 
 
-def test_too_few_rows_are_refused_before_anything_is_written(place):
+def test_write_dataset_refuses_too_few_rows(place):
     with pytest.raises(InputError, match=r"a.csv: 1 samples for rec_data/x, none of them for train"):
         publish(*made(1))
     assert not place.exists()
 
 
-def test_an_interrupted_run_leaves_no_record(place):
+def test_interrupted_write_dataset_leaves_no_record(place):
     publish(*made(20))
 
     def breaks():

@@ -12,7 +12,7 @@ from tlrec.errors import InputError
 from tlrec.files import sha256
 
 
-def test_folder_and_archive_give_the_same_bytes_and_their_hashes(tmp_path):
+def test_raw_files_of_folder_and_archive_give_equal_bytes(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"x;y\n" * 1000)
     archive = tmp_path / "all.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as members:
@@ -24,7 +24,7 @@ def test_folder_and_archive_give_the_same_bytes_and_their_hashes(tmp_path):
         assert raw_files.sources() == {source.name: {"sha256": sha256(source), "bytes": source.stat().st_size}}
 
 
-def test_what_is_not_there(tmp_path):
+def test_raw_files_refuse_missing_and_empty_files(tmp_path):
     with pytest.raises(InputError, match="no such folder or archive"):
         RawFiles(tmp_path / "nowhere")
     (tmp_path / "b.csv").write_bytes(b"")
@@ -36,7 +36,7 @@ def test_what_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no zip", "empty member", "other member"])
-def test_damaged_archives(tmp_path, damage):
+def test_raw_files_refuse_damaged_archives(tmp_path, damage):
     archive = tmp_path / "all.zip"
     name = "b.csv" if damage == "other member" else "a.csv"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as members:
@@ -55,7 +55,7 @@ def test_damaged_archives(tmp_path, damage):
 
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_damage_inside_a_compressed_member_and_a_password(tmp_path, kind):
+def test_raw_files_refuse_damaged_members_and_encryption(tmp_path, kind):
     archive = tmp_path / "all.zip"
     with zipfile.ZipFile(archive, "w", kind) as members:
         members.writestr("a.csv", random.Random(0).randbytes(20_000))
@@ -70,7 +70,7 @@ def test_damage_inside_a_compressed_member_and_a_password(tmp_path, kind):
             file.read()
 
 
-def test_only_the_archives_own_faults_are_called_damage(tmp_path):
+def test_raw_files_do_not_mask_the_readers_errors(tmp_path):
     archive = tmp_path / "all.zip"
     with zipfile.ZipFile(archive, "w") as members:
         members.writestr("a.csv", "caf\xe9".encode("latin-1"))

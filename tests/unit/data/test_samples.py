@@ -27,7 +27,7 @@ GOOD = {"instruction": "i", "input": "x", "output": "Yes."}
         (b"[" * 100_000, "nested too deeply"),
     ],
 )
-def test_bad_data_names_file_and_record(tmp_path, content, message):
+def test_read_samples_refuses_bad_data(tmp_path, content, message):
     path = tmp_path / "bad.json"
     path.write_bytes(content)
     with pytest.raises(InputError) as error:
@@ -35,7 +35,7 @@ def test_bad_data_names_file_and_record(tmp_path, content, message):
     assert str(path) in str(error.value) and message in str(error.value)
 
 
-def test_instruction_data_takes_free_answers_and_no_input(tmp_path):
+def test_read_samples_accepts_free_answers_without_input(tmp_path):
     path = tmp_path / "alpaca.json"
     path.write_text("\ufeff" + json.dumps([{**GOOD, "input": "", "output": "Blue."}]))  # a byte-order mark, too
     assert samples.read_samples(path, answers_only=False) == [samples.Sample("i", "", "Blue.")]
@@ -44,7 +44,7 @@ def test_instruction_data_takes_free_answers_and_no_input(tmp_path):
         samples.read_samples(path, answers_only=False)
 
 
-def test_missing_file_and_folder(tmp_path):
+def test_read_samples_refuses_a_missing_file_and_a_folder(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         samples.read_samples(tmp_path / "none.json", answers_only=True)
     with pytest.raises(InputError, match="is a folder"):
@@ -52,13 +52,13 @@ def test_missing_file_and_folder(tmp_path):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 7])
-def test_few_shot_subset_is_the_published_one(seed):
+def test_shuffled_rows_equal_the_published_subset(seed):
     published = Dataset.from_dict({"n": list(range(100))}).shuffle(seed=seed).select(range(16))["n"]
     assert samples.shuffled_rows(100, seed, 16) == list(published)
     assert samples.shuffled_rows(100, seed, 64)[:16] == list(published)  # more shots contain the fewer
 
 
-def test_shots_must_fit():
+def test_check_sample_size_refuses_impossible_shots():
     for shots in (0, -2, 11):
         with pytest.raises(InputError, match="--sample"):
             samples.check_sample_size("train.json", 10, shots)
@@ -78,7 +78,7 @@ def test_title_counts_and_liked_ratio():
         samples.title_counts([rows[0], samples.Sample("i", "text", "Yes.")], "test.json")
 
 
-def test_the_two_views_must_agree(tmp_path):
+def test_user_ids_refuse_views_that_differ(tmp_path):
     made, rows = make_rows(6, 0)
     views.write_split(tmp_path, "test", made, rows)
     read = samples.read_samples(tmp_path / "test.json", answers_only=True)
@@ -94,7 +94,7 @@ def test_the_two_views_must_agree(tmp_path):
         samples.user_ids(tmp_path / "test.json", read)
 
 
-def test_validation_rows_are_drawn_by_seed_in_the_shares_of_their_answers():
+def test_stratified_subset_keeps_the_shares_of_answers():
     rows = [samples.Sample("i", str(n), "Yes." if n % 4 else "No.") for n in range(200)]
     drawn = samples.stratified_subset(rows, 40, 7)
     assert len(set(drawn)) == 40 and sum(row.output == "No." for row in drawn) == 10
@@ -109,7 +109,7 @@ def test_validation_rows_are_drawn_by_seed_in_the_shares_of_their_answers():
         samples.stratified_subset(rows, 1, 7)
 
 
-def test_hold_out_is_split_by_seed_42():
+def test_hold_out_equals_train_test_split_with_seed_42():
     train, valid = samples.hold_out("alpaca.json", 20, 5)
     split = Dataset.from_dict({"n": range(20)}).train_test_split(test_size=5, shuffle=True, seed=42)
     assert valid == list(split["test"]["n"]) and train == list(split["train"]["n"])
@@ -118,7 +118,7 @@ def test_hold_out_is_split_by_seed_42():
 
 
 @pytest.mark.parametrize("seed", [-1, 1 << 32])
-def test_a_seed_that_no_generator_takes_is_refused(seed):
+def test_shuffled_rows_refuse_an_invalid_seed(seed):
     with pytest.raises(InputError, match=f"--seed {seed}: give a whole number from 0"):
         samples.shuffled_rows(10, seed, 4)
     assert len(samples.shuffled_rows(10, (1 << 32) - 1, 4)) == 4

@@ -6,18 +6,18 @@ from tlrec.data import views
 
 
 @pytest.mark.parametrize("samples", [[], [{"instruction": 'é"\\', "input": "\n\t\u2028\x07😀", "output": ""}] * 2])
-def test_json_is_what_the_json_module_writes(tmp_path, samples):
+def test_write_split_equals_json_dumps(tmp_path, samples):
     views.write_split(tmp_path, "train", samples, None)
     assert (tmp_path / "train.json").read_text() == json.dumps(samples, indent=4)
     assert (tmp_path / "train.csv").exists() == (not samples)  # rows without ids have no CSV
 
 
-def test_views_of_unequal_length_are_refused(tmp_path):
+def test_write_split_refuses_views_of_unequal_length(tmp_path):
     with pytest.raises(ValueError, match="1 samples beside 2 id rows"):
         views.write_split(tmp_path, "train", [{}], [[], []])
 
 
-def test_an_interrupted_write_leaves_the_old_files(tmp_path):
+def test_interrupted_write_pairs_keeps_the_old_files(tmp_path):
     views.write_split(tmp_path, "train", [{"a": "old"}], [["u", [], [], "i", 1, ""]])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 

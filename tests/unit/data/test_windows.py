@@ -20,7 +20,7 @@ def row_by_row(users: list, times: list) -> list[list[int]]:
 
 @pytest.mark.parametrize("last", [None, 1, 7, 50, 10_000])
 @pytest.mark.parametrize("seed", range(5))
-def test_windows_are_those_of_the_row_by_row_way(seed, last):
+def test_sliding_windows_equal_a_plain_loop(seed, last):
     generator = random.Random(seed)
     users = [generator.choice("abcdefg") for _ in range(200)]
     times = [generator.choice([9, 10, 100, 1000, 99]) for _ in range(200)]  # as text: 10 < 100 < 1000 < 9 < 99
@@ -30,16 +30,16 @@ def test_windows_are_those_of_the_row_by_row_way(seed, last):
 
 
 @pytest.mark.parametrize("count", [0, 1, 10])
-def test_no_window_without_eleven_interactions(count):
+def test_sliding_windows_of_fewer_than_eleven_rows_are_empty(count):
     assert windows.sliding_windows(np.zeros(count), np.arange(count)).shape == (0, 11)
     assert windows.sliding_windows(np.zeros(count), np.arange(count), 5).shape == (0, 11)
 
 
-def test_exactly_eleven_interactions_make_one_window():
+def test_sliding_windows_of_eleven_rows_is_one():
     assert windows.sliding_windows(np.zeros(11), np.arange(10, 21)).tolist() == [list(range(11))]
 
 
-def test_cut():
+def test_split_slices_are_80_10_10_percent():
     assert windows.split_slices(10_000) == {
         "train": slice(0, 8000),
         "valid": slice(8000, 9000),

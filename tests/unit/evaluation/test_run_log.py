@@ -11,7 +11,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_record_comes_back_with_its_predictions(home):
+def test_append_record_writes_record_and_predictions(home):
     run_id = run_log.append_record({"request": {"a": 1}, "value": None}, {"row": [0, 1], "p_yes": [0.25, 0.5]})
     (record,) = run_log.read_records()
     assert record["run_id"] == run_id and record["value"] is None
@@ -20,12 +20,12 @@ def test_a_record_comes_back_with_its_predictions(home):
     assert run_log.find_record({"a": 1}) == record and run_log.find_record({"a": 2}) is None
 
 
-def test_a_record_names_no_folder_of_this_machine(home):
+def test_append_record_writes_paths_relative_to_home(home):
     run_log.append_record({"arguments": {"path": str(home / "rec_data" / "x.json"), "other": ["/elsewhere/y", 3]}})
     assert run_log.read_records()[0]["arguments"] == {"path": "rec_data/x.json", "other": ["/elsewhere/y", 3]}
 
 
-def test_a_broken_line_is_named(home):
+def test_read_records_refuses_a_broken_line(home):
     run_log.append_record({"value": 1})
     with open(run_log.runs_file(), "a") as file:
         file.write('{"torn\n')
@@ -33,13 +33,13 @@ def test_a_broken_line_is_named(home):
         run_log.read_records()
 
 
-def test_nan_never_enters_the_record():
+def test_append_record_refuses_nan():
     with pytest.raises(ValueError):
         run_log.append_record({"value": float("nan")})
     assert run_log.read_records() == []
 
 
-def test_a_record_without_its_last_newline_is_kept(home):
+def test_read_records_keeps_a_record_without_newline(home):
     run_log.append_record({"value": 1})
     whole = run_log.runs_file().read_bytes()
     run_log.runs_file().write_bytes(whole[:-1])
@@ -49,7 +49,7 @@ def test_a_record_without_its_last_newline_is_kept(home):
     assert not (home / "results" / "runs.jsonl.torn").exists()
 
 
-def test_a_record_whose_predictions_are_gone_is_not_found(home):
+def test_find_record_ignores_a_record_without_predictions(home):
     run_log.append_record({"request": {"a": 1}}, {"p_yes": [0.5]})
     found = run_log.find_record({"a": 1})
     assert found
@@ -58,7 +58,7 @@ def test_a_record_whose_predictions_are_gone_is_not_found(home):
 
 
 @pytest.mark.parametrize("line", ["[" * 100_000, '{"kind": "evaluation", "auc": NaN}'], ids=["deep", "nan"])
-def test_a_line_that_json_has_not_is_none_and_as_a_tail_blocks_nothing(tmp_path, monkeypatch, line):
+def test_read_records_refuses_deep_and_nan_lines(tmp_path, monkeypatch, line):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     path = tmp_path / "results" / "runs.jsonl"
     path.parent.mkdir()

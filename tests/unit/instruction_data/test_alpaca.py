@@ -49,7 +49,7 @@ def test_bad_files_are_refused_and_nothing_is_written(home, tmp_path, content, m
     assert "alpaca.json" in str(error.value) and not list(home.rglob("*.json"))
 
 
-def test_alpaca_without_network_names_the_remedy(home, monkeypatch):
+def test_alpaca_without_network_is_refused(home, monkeypatch):
     import datasets
 
     def unreachable(*_, **__):

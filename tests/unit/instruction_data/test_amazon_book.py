@@ -92,7 +92,7 @@ def test_amazon_book_rules(home, tmp_path, capsys):
     assert "differs from the published file" in capsys.readouterr().out
 
 
-def test_authors_lose_the_brackets_of_their_list(home, tmp_path):
+def test_amazon_book_strips_brackets_of_authors(home, tmp_path):
     reviews = [review(item, "Ünder" if item == "B11" else title, *rest[1:2], *rest[4:6])
                for item, title, *rest in many(6)]
     amazon_book.main(put(tmp_path / "raw", reviews, BOOKS))

@@ -36,7 +36,7 @@ def attached(tiny_llama, folder, **changes):
     return attach_adapter(model, LoraConfig(**{**CONFIG, **changes}), inspect_adapter(folder, tiny_llama))
 
 
-def test_adapter_goes_in_as_plain_peft_puts_it(tiny_llama, adapter):
+def test_attach_adapter_equals_peft_from_pretrained(tiny_llama, adapter):
     from peft import PeftModel
 
     base, _ = load_base_model(tiny_llama, False, "float32", "cpu")
@@ -58,7 +58,7 @@ class Evil:
         return (open, ("evil-ran", "w"))
 
 
-def test_pickled_code_in_an_old_adapter_does_not_run(tiny_llama, adapter, tmp_path, monkeypatch):
+def test_attach_adapter_does_not_run_pickled_code(tiny_llama, adapter, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (adapter / "adapter_model.safetensors").unlink()
     torch.save({"weights": Evil()}, adapter / "adapter_model.bin")
@@ -67,7 +67,7 @@ def test_pickled_code_in_an_old_adapter_does_not_run(tiny_llama, adapter, tmp_pa
     assert not (tmp_path / "evil-ran").exists()
 
 
-def test_missing_empty_and_broken_adapters_are_errors(tiny_llama, adapter, tmp_path):
+def test_inspect_adapter_refuses_missing_empty_and_broken_files(tiny_llama, adapter, tmp_path):
     with pytest.raises(InputError, match="no such adapter"):
         inspect_adapter(tmp_path / "none", tiny_llama)
     save_file({}, adapter / "adapter_model.safetensors")
@@ -81,7 +81,7 @@ def test_missing_empty_and_broken_adapters_are_errors(tiny_llama, adapter, tmp_p
         inspect_adapter(adapter, tiny_llama)
 
 
-def test_nan_weights_are_refused(tiny_llama, adapter):
+def test_attach_adapter_refuses_nan_weights(tiny_llama, adapter):
     weights = load_file(adapter / "adapter_model.safetensors")
     next(iter(weights.values()))[0, 0] = float("nan")
     save_file(weights, adapter / "adapter_model.safetensors")
@@ -89,7 +89,7 @@ def test_nan_weights_are_refused(tiny_llama, adapter):
         attached(tiny_llama, adapter)
 
 
-def test_other_rank_alpha_or_targets_are_refused(tiny_llama, adapter):
+def test_check_same_lora_refuses_other_rank_alpha_or_targets(tiny_llama, adapter):
     config = read_adapter_config(adapter)
     check_same_lora(adapter, config, 8, 16, ["v_proj", "q_proj"])
     for rank, alpha, targets, flag in (
@@ -106,7 +106,7 @@ def test_other_rank_alpha_or_targets_are_refused(tiny_llama, adapter):
         attached(tiny_llama, adapter, r=4)
 
 
-def test_an_adapter_from_before_there_was_the_second_hash_is_judged_by_the_first(tiny_llama, adapter, tmp_path):
+def test_inspect_adapter_accepts_a_one_part_fingerprint(tiny_llama, adapter, tmp_path):
     first = base_model_fingerprint(tiny_llama).partition("-")[0]
     for said, fits in ((first, True), (first[::-1], False), (f"{first}-{first}", False)):
         (adapter / MANIFEST_FILE).write_text(manifest(base_model={"name": "tiny", "fingerprint": said}))
@@ -117,7 +117,7 @@ def test_an_adapter_from_before_there_was_the_second_hash_is_judged_by_the_first
                 inspect_adapter(adapter, tiny_llama)
 
 
-def test_another_base_model_is_refused(tiny_llama, adapter, tmp_path):
+def test_inspect_adapter_refuses_another_base_model(tiny_llama, adapter, tmp_path):
     other = tmp_path / "other-llama"
     shutil.copytree(tiny_llama, other)
     (adapter / MANIFEST_FILE).write_text(

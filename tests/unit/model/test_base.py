@@ -16,7 +16,7 @@ from tlrec.model.base import load_base_model, resolve_base_model
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 
 
-def test_a_model_to_be_sharded_is_not_put_on_one_device(tiny_llama, monkeypatch):
+def test_load_base_model_leaves_a_sharded_model_unplaced(tiny_llama, monkeypatch):
     load, placed = AutoModelForCausalLM.from_pretrained, []
 
     def noted(*words, device_map=None, **how):
@@ -29,7 +29,7 @@ def test_a_model_to_be_sharded_is_not_put_on_one_device(tiny_llama, monkeypatch)
     assert placed == [{"": "cuda"}, None]
 
 
-def test_unusable_model_folders(tmp_path, tiny_llama):
+def test_resolve_refuses_unusable_model_folders(tmp_path, tiny_llama):
     with pytest.raises(InputError, match="no such model folder"):
         resolve_base_model(str(tmp_path / "none"))
     broken = tmp_path / "broken"
@@ -49,7 +49,7 @@ def test_unusable_model_folders(tmp_path, tiny_llama):
         resolve_base_model(str(broken))
 
 
-def test_spare_weights_beside_the_models_change_nothing(tiny_llama, tmp_path):
+def test_load_base_model_ignores_spare_weights(tiny_llama, tmp_path):
     folder = shutil.copytree(tiny_llama, tmp_path / "spare")
     save_file({name: torch.zeros_like(tensor) for name, tensor in load_file(folder / "model.safetensors").items()},
               folder / "x.safetensors", metadata={"format": "pt"})
@@ -59,7 +59,7 @@ def test_spare_weights_beside_the_models_change_nothing(tiny_llama, tmp_path):
 
 
 @pytest.mark.parametrize("bits", [{"load_in_8bit": True}, {"load_in_8bit": False, "load_in_4bit": True}])
-def test_tied_embeddings_and_no_pad_token_in_8_and_4_bit(tiny_llama, tmp_path, bits):
+def test_load_quantised_with_tied_embeddings_and_no_pad_token(tiny_llama, tmp_path, bits):
     """The output layer stays what the input embedding is; padding takes a token that the tokenizer has."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 

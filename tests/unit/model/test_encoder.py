@@ -58,7 +58,7 @@ def check_position(encoder, tokenizer):
         assert tokenizer.decode(whole.ids[whole.answer_start : -1]) == sample.output
 
 
-def test_markers_inside_a_title_do_not_move_the_answer(smollm2):
+def test_answer_position_with_markers_in_a_title(smollm2):
     sample = Sample("Like?", 'User Preference: "A ### Response:\nNo."\nUser Unpreference: \nWhether the user will like '
                     'the target movie "B"?', "Yes.")
     encoder = Encoder(smollm2)
@@ -66,7 +66,7 @@ def test_markers_inside_a_title_do_not_move_the_answer(smollm2):
     assert whole.ids[whole.answer_start] == encoder.answer_token_ids().yes and whole.answer_start == len(whole.ids) - 3
 
 
-def test_tokenizer_without_single_token_answers_is_refused(tmp_path):
+def test_answer_token_ids_refuse_multi_token_answers(tmp_path):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -78,7 +78,7 @@ def test_tokenizer_without_single_token_answers_is_refused(tmp_path):
         Encoder(tokenizer).answer_token_ids()
 
 
-def test_over_the_cutoff_titles_go_from_the_front_of_the_longer_list(smollm2):
+def test_encode_truncated_drops_oldest_titles_of_the_longer_list(smollm2):
     encoder = Encoder(smollm2)
     sample = rows()[0]
     full = encoder.encode(sample)
@@ -92,7 +92,7 @@ def test_over_the_cutoff_titles_go_from_the_front_of_the_longer_list(smollm2):
     assert encoder.truncation_counts == {"samples that lost titles": 1, "titles dropped": 1}
 
 
-def test_no_cutoff_loses_the_answer_or_the_target(smollm2):
+def test_encode_truncated_keeps_answer_and_target(smollm2):
     generator = random.Random(0)
     for sample in rows(8):
         encoder = Encoder(smollm2)
@@ -107,7 +107,7 @@ def test_no_cutoff_loses_the_answer_or_the_target(smollm2):
             encoder.encode_truncated(sample, smallest - 1, "record 3")
 
 
-def test_free_form_loses_the_tail_of_its_input(smollm2):
+def test_encode_truncated_cuts_the_tail_of_free_text(smollm2):
     encoder = Encoder(smollm2)
     sample = Sample("Summarise.", "word " * 300, "A list of words.")
     fitted = encoder.encode_truncated(sample, 128)

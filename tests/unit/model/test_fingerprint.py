@@ -3,7 +3,7 @@ import shutil
 from tlrec.model.fingerprint import _EDGE_BYTES, base_model_fingerprint
 
 
-def test_the_tokenizer_and_every_weight_make_a_base_model_what_it_is(tiny_llama, tmp_path, monkeypatch):
+def test_fingerprint_depends_on_tokenizer_config_and_weights(tiny_llama, tmp_path, monkeypatch):
     other = tmp_path / "other-llama"
     shutil.copytree(tiny_llama, other)
     (other / "README.md").write_text("Notes do not count.")

@@ -2,7 +2,7 @@ from tlrec.model import lm_head
 from tlrec.model.base import load_base_model
 
 
-def test_a_tuned_or_hooked_output_layer_is_not_plain(tiny_llama):
+def test_is_plain_linear_false_for_a_trained_or_hooked_lm_head(tiny_llama):
     model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
     assert not lm_head.is_plain_linear(model)  # its weights are not frozen yet
     model.requires_grad_(False)

@@ -28,7 +28,7 @@ def adapter(tiny_llama, tmp_path):
     return tmp_path / "adapter"
 
 
-def test_what_adapter_config_says_of_the_computation_is_part_of_an_adapter(tiny_llama, adapter):
+def test_settings_hash_depends_on_settings_that_change_logits(tiny_llama, adapter):
     said = json.loads((adapter / "adapter_config.json").read_text())
 
     def settings(**changes):
@@ -47,20 +47,20 @@ def test_target_modules_by_architecture(tmp_path, kind, names):
     assert resolve_target_modules(tmp_path, ["lm_head"]) == ["lm_head"]
 
 
-def test_target_modules_of_an_unknown_architecture_must_be_named(tmp_path):
+def test_target_modules_refuse_an_unknown_architecture(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "abacus"}))
     with pytest.raises(InputError, match="knows no layers for model_type 'abacus'; name some as"):
         resolve_target_modules(tmp_path, ["auto"])
 
 
-def test_adapters_that_are_not_plain_lora_do_not_start_a_tuning(tiny_llama, adapter):
+def test_check_same_lora_refuses_rslora(tiny_llama, adapter):
     settings = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(settings | {"use_rslora": True}))
     with pytest.raises(InputError, match="has use_rslora"):
         check_same_lora(adapter, read_adapter_config(adapter), 8, 16, ["q_proj", "v_proj"])
 
 
-def test_auto_on_an_unknown_architecture_names_the_models_own_layers(tmp_path):
+def test_target_modules_suggest_layers_of_the_model(tmp_path):
     block = {"self_attn.qkv_proj": (6, 2), "self_attn.o_proj": (2, 2), "mlp.gate_up_proj": (8, 2),
              "mlp.down_proj": (2, 4), "input_layernorm": (2,)}
     weights = {f"model.layers.0.{name}.weight": torch.zeros(shape, dtype=torch.bfloat16)

@@ -26,10 +26,10 @@ def test_clean_template_lacks_only_the_stray_text():
     assert clean == WITH_INPUT.replace("  # noqa: E501", "")
 
 
-def test_braces_in_titles_are_text():
+def test_format_prompt_keeps_braces():
     assert "{0} {input}" in prompts.format_prompt(Sample("Do.", "{0} {input}", "Yes."))
 
 
-def test_unknown_template():
+def test_check_template_refuses_an_unknown_name():
     with pytest.raises(InputError, match="alpaca-published"):
         prompts.check_template("vicuna")

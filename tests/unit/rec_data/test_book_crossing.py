@@ -110,7 +110,7 @@ def test_drop_implicit_leaves_out_ratings_of_zero(home, tmp_path):
     assert record["dropped"]["implicit ratings (0)"] == 4 and "ratings of 0 left out" in record["rules"][0]
 
 
-def test_the_seed_changes_only_the_split(home, tmp_path):
+def test_book_crossing_seed_changes_only_the_split(home, tmp_path):
     raw_dir = put(tmp_path / "raw", RATINGS)
     book_crossing.main(raw_dir)
     first, record = result(home)

@@ -39,7 +39,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_cells_of_splits_and_sources(home):
+def test_within_and_between_count_rows_and_leakage(home):
     target, source = dataset_report.Dataset("rec_data/movie/"), dataset_report.Dataset("instruction_data/other")
     train, test = (dataset_report.within(target, split, None, 512) for split in ("train", "test"))
     assert train == {

@@ -109,7 +109,7 @@ def test_fetch_refuses_wrong_content_by_its_id(server, target):
 
 
 @pytest.mark.parametrize(("status", "requests"), [("404", 1), ("403", 1), ("503", download.MAX_ATTEMPTS)])
-def test_fetch_failure_names_the_file_and_three_remedies(server, target, status, requests):
+def test_fetch_failure_names_file_and_remedies(server, target, status, requests):
     server.behaviour += [status] * requests
     with pytest.raises(InputError) as error:
         published.fetch(NAME, None, server.base)
@@ -155,7 +155,7 @@ def test_two_concurrent_downloads_send_one_request(server, target):
 
 
 @pytest.mark.parametrize("new", ["http://raw.githubusercontent.com/file", "https://example.org/file"])
-def test_redirects_stay_on_https_and_known_hosts(new):
+def test_safe_redirects_refuse_http_and_unknown_hosts(new):
     handler = download.SafeRedirects()
     request = download.urllib.request.Request("https://raw.githubusercontent.com/file")
     with pytest.raises(download.urllib.error.URLError, match="not followed"):
@@ -221,7 +221,7 @@ def run(*words: str, **variables: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True, timeout=60)
 
 
-def test_the_command_without_network_or_mirror(tmp_path):
+def test_published_without_network_or_mirror_is_refused(tmp_path):
     dead = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     base = f"http://127.0.0.1:{dead.server_port}"
     threading.Thread(target=dead.serve_forever, args=(0.01,), daemon=True).start()  # answers every request with 501
@@ -233,14 +233,14 @@ def test_the_command_without_network_or_mirror(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_the_command_refuses_unknown_flags_and_names(tmp_path):
+def test_published_refuses_unknown_flags_and_names(tmp_path):
     finished = run(NAME, "--miror", "x", TLREC_HOME=str(tmp_path))
     assert finished.returncode == 2 and "did you mean --mirror?" in finished.stderr
     finished = run("movie", TLREC_HOME=str(tmp_path))
     assert finished.returncode == 2 and "not a published file" in finished.stderr
 
 
-def test_the_catalogue_has_ids_commits_and_remedies():
+def test_catalogue_has_ids_commits_and_remedies():
     assert json.loads((paths.ROOT / "rec_data" / "published_files.json").read_text())["files"].keys() == {
         *published.CATALOGUE
     }

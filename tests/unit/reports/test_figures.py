@@ -8,7 +8,7 @@ from tlrec.errors import InputError
 from tlrec.reports import figures
 
 
-def test_the_strip_names_whom_it_leaves_out_and_shows_means_over_seeds(report_runs, tmp_path):
+def test_draw_notes_systems_without_user_aucs_and_averages_seeds(report_runs, tmp_path):
     old = record("Caser", 0, 16)
     del old["metrics"]["auc_by_user"]
     drawn, notes = figures.draw([*report_runs, old], tmp_path)
@@ -21,7 +21,7 @@ def test_the_strip_names_whom_it_leaves_out_and_shows_means_over_seeds(report_ru
     assert len(runs) == 3 and axis.texts[labels.index("GRU4Rec, 64 rows")].get_text() == f"{np.mean(runs):.3f}"
 
 
-def test_no_room_for_a_figure_leaves_the_earlier_one(report_runs, tmp_path):
+def test_draw_without_disk_space_keeps_the_earlier_figure(report_runs, tmp_path):
     limit, runs = resource.getrlimit(resource.RLIMIT_FSIZE), report_runs[1:7]
     figures.draw(runs, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

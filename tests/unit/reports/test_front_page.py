@@ -1,7 +1,7 @@
 from tlrec.reports import front_page, records
 
 
-def test_the_front_page_shows_ours_beside_the_published(report_runs):
+def test_front_page_render_shows_ours_beside_the_published(report_runs):
     rows = front_page_rows(front_page.render([*records.cells(report_runs), *records.published_cells()]))
     assert rows[0] == ["system", "zero-shot", "16", "64", "256", "8,000", "UAUC"] and len(rows) <= 13
     by_system = {row[0]: row[1:] for row in rows}

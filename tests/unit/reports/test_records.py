@@ -7,14 +7,14 @@ from tlrec.errors import InputError
 from tlrec.reports import records
 
 
-def test_systems_are_named_by_their_chain_without_the_shots(report_runs):
+def test_cells_name_systems_by_chain_without_shots(report_runs):
     names = {(cell.system, cell.shots): cell for cell in records.cells(report_runs) if cell.group == "language models"}
     chain = "smollm2-135m + netflix (512 rows)"
     assert set(names) == {("smollm2-135m", 0), (chain, 0), (chain, 16), ("smollm2-135m + book (64 rows)", 0)}
     assert names[chain, 0].seeds == 2
 
 
-def test_runs_that_cannot_be_averaged_are_left_out_with_a_note(report_runs):
+def test_on_full_split_notes_the_runs_it_leaves_out(report_runs):
     sampled = record("GRU4Rec", 7, 16)
     sampled["test_data"]["sampled_with_seed"] = 0
     valid, twin = record("GRU4Rec", 8, 16, path="valid"), record("SASRec", 0, 8000, time="2027-01-01")
@@ -28,7 +28,7 @@ def test_runs_that_cannot_be_averaged_are_left_out_with_a_note(report_runs):
         records.on_full_split([*report_runs, other], "test")
 
 
-def test_lines_that_are_no_record_are_named(report_runs, tmp_path):
+def test_read_runs_refuses_lines_that_are_no_record(report_runs, tmp_path):
     path = tmp_path / "runs.jsonl"
     lacking = {name: value for name, value in report_runs[0].items() if name != "metrics"}
     for line, message in ((None, "line 2 is not a record"), ([1], "line 2 is not a record"),
@@ -53,7 +53,7 @@ def test_lines_that_are_no_record_are_named(report_runs, tmp_path):
     {"predictions": 1}, {"request": None}, {"arguments": None}, {"versions": None}, {"adapter": "x"},
     {"adapter": {"path": "x", "data": 1}},
 ], ids=str)
-def test_an_invalid_record_is_named_in_one_line(report_runs, tmp_path, change):
+def test_read_runs_refuses_invalid_fields(report_runs, tmp_path, change):
     path = tmp_path / "runs.jsonl"
     path.write_text(json.dumps(report_runs[0]) + "\n" + json.dumps(report_runs[0] | change) + "\n")
     field, value = list(change.items())[-1]

@@ -8,7 +8,7 @@ import pytest
 from tlrec.reports import records, table1, tables
 
 
-def test_table_1_averages_over_seeds_and_stands_beside_the_published(report_runs):
+def test_table1_averages_seeds_beside_the_published(report_runs):
     texts = table1.render([*records.cells(report_runs), *records.published_cells()])
     rows = list(csv.DictReader(io.StringIO(texts["csv"])))
     (gru,) = [row for row in rows if (row["system"], row["shots"]) == ("GRU4Rec", "16")]
@@ -29,7 +29,7 @@ def test_table_1_averages_over_seeds_and_stands_beside_the_published(report_runs
     assert "| Caser " in book and "published" in book
 
 
-def test_the_best_of_a_column_is_bold_and_what_was_not_run_is_blank(report_runs):
+def test_table1_grid_marks_the_best_and_leaves_missing_cells_blank(report_runs):
     cells = {(cell.system, cell.shots): cell.auc for cell in records.cells(report_runs) if cell.domain == "movie"}
     rows, _ = table1.grid([cell for cell in records.cells(report_runs) if cell.domain == "movie"])
     for column, shots in ((2, 0), (3, 16)):

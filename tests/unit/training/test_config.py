@@ -12,7 +12,7 @@ def flags(small_data, tiny_llama, tmp_path):
             "val_data_path": str(small_data / "rec_data/movie/valid.json"), "output_dir": str(tmp_path / "out")}
 
 
-def test_device_settings_by_device_and_quantisation(flags):
+def test_on_device_settings_by_device_and_quantisation(flags):
     config = rec_tuning.Config(**flags)
     cuda, cpu = config.on_device("cuda"), config.on_device("cpu")
     assert (cuda.load_in_8bit, cuda.gradient_checkpointing, cuda.micro_batch, cuda.accumulation_steps) == (
