@@ -14,6 +14,7 @@ import pytest
 
 from tlrec import cli, paths
 from tlrec.data import preference_text, views
+from tlrec.errors import InputError
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -100,7 +101,16 @@ def command(*words, home: Path, code: int = 0, shell: bool = False, **variables)
 def run(words: list[str]) -> None:
     """What `python SCRIPT WORDS` does, in this process."""
     module = importlib.import_module(words[0])
-    cli.run(getattr(module, "main", None) or module.table, words[1:], words[0])
+    cli.run(getattr(module, "main", None) or module.COMMANDS["table"], words[1:], words[0])
+
+
+def refused(name: str, call, *arguments, **named) -> str:
+    """The message of the InputError that the call raises: one line that holds the name of a file, flag or record."""
+    with pytest.raises(InputError) as error:
+        call(*arguments, **named)
+    message = str(error.value)
+    assert name in message and "\n" not in message, message
+    return message
 
 
 def manifest(**changes) -> str:
@@ -125,11 +135,11 @@ def logits(model):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(small_data, tiny_llama, tmp_path_factory):
-    """(adapter folder, seconds from the first sample on) of a run that nothing disturbs."""
+def uninterrupted_run(small_data, tiny_llama, tmp_path_factory):
+    """(adapter folder, seconds from the first sample on) of a run without interruption."""
     from tuning_runs import Tuning, words
 
-    output = tmp_path_factory.mktemp("undisturbed") / "adapter"
+    output = tmp_path_factory.mktemp("uninterrupted") / "adapter"
     run = Tuning(words(small_data, tiny_llama, output), output.parent / "log")
     run.wait_for("samples for tuning")
     began = time.time()

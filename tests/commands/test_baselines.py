@@ -98,25 +98,6 @@ def test_grid_searches_an_unrecorded_weight_decay_once(home):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["--system", "GRU5Rec"], "'GRU5Rec' is unknown; choose from GRU, Caser, SASRec, DROS, GRU-BERT, DROS-BERT"),
-    (["--shots", "8"], "missing --system"),
-    (["--system", "GRU", "--shots", "25"], "--shots 25: "),
-    (["--system", "GRU", "--shots", "few"], "--shots takes whole numbers or all, not 'few'"),
-    (["--system", "GRU", "--seed", "-1"], "--seed takes whole numbers"),
-    (["--system", "GRU", "--seed", "0,4294967296"], "--seed 4294967296: give a whole number from 0 to 4294967295"),
-    (["--system", ","], "--system names none; choose from GRU"),
-    (["--system", "GRU", "--target", "music"], "rec_data/music/train.json: no such file"),
-    (["--system", "GRU", "--dropout", "1"], "--dropout must lie in [0, 1)"),
-    (["--system", "GRU", "--patience", "0"], "--patience 0: must be at least 1"),
-    (["--system", "GRU", "--weight_decy", "1"], "did you mean --weight_decay"),
-    (["--system", "GRU-BERT", "--text_encoder", "/nowhere", "--shots", "8"], "/nowhere: not a BERT model folder"),
-])
-def test_grid_refuses_invalid_arguments(home, words, message):
-    out = train(home, *words, code=2)
-    assert message in out.splitlines()[-1] and out.splitlines()[-1].startswith("error: ") and "Traceback" not in out
-
-
-@pytest.mark.parametrize(("words", "message"), [
     (["0", "0", "music"], "choose from: movie book"), (["0", "one", "movie"], "not a whole number"),
     (["0", "0"], "bash ./shell/baselines.sh GPU SEED TARGET"),
     (["cpu", "0", "movie", "--alhpa", "1"], "did you mean --alpha"),

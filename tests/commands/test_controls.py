@@ -1,6 +1,5 @@
 """baselines.controls as a command, and its published figures."""
 
-import json
 import shutil
 
 import numpy as np
@@ -10,7 +9,6 @@ from conftest import command
 from baselines import controls
 from tlrec import paths
 from tlrec.data import samples
-from tlrec.errors import InputError
 from tlrec.evaluation import metrics, run_log
 
 ARGUMENTS = ["-m", "baselines.controls", "--train_data_path", "rec_data/movie/train.json", "--test_data_path",
@@ -34,21 +32,6 @@ def test_controls_record_every_method_once(small_data, tmp_path):
     assert predictions[0] == "row,user_id,label,score" and len(predictions) == 17
     text = command(*words, "--sample", "16", "--seed", "1", "--skip_recorded", home=tmp_path)
     assert text.count("already recorded") == 4
-
-
-def test_wrong_input_is_one_line(small_data, tmp_path):
-    train = small_data / "rec_data/movie/train.json"
-    with pytest.raises(InputError, match="--methods names none"):
-        controls.main(str(train), str(train), methods=[])
-    with pytest.raises(InputError, match="--seed -1"):
-        controls.main(str(train), str(train), seed=-1)
-    text = command("-m", "baselines.controls", "--train_data_path", train, "--test_data_path", train, "--methods",
-                   "item-mean,magic", home=tmp_path, code=2)
-    assert "'magic' is unknown; choose from item-mean" in text and text.count("\n") == 1
-    one = tmp_path / "one.json"
-    one.write_text(json.dumps([row for row in json.loads(train.read_text()) if row["output"] == "No."]))
-    text = command("-m", "baselines.controls", "--train_data_path", one, "--test_data_path", one, home=tmp_path, code=2)
-    assert "hold one answer only" in text and text.count("\n") == 1 and not (tmp_path / "results").exists()
 
 
 def test_controls_give_the_published_figures(tmp_path):

@@ -1,9 +1,6 @@
 """Both dataset implementations give the same bytes, and the benchmark writes its table."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +8,6 @@ from conftest import command
 from teacher_server import source
 
 from benchmarks import datasets, generate
-from tlrec import paths
 
 
 @pytest.mark.parametrize("kind", datasets.MODULES)
@@ -33,11 +29,8 @@ def test_generated_raw_files_depend_on_the_seed(tmp_path, kind):
 
 
 def test_datasets_command_writes_its_record_and_table(tmp_path):
-    environment = os.environ | {"TLREC_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "benchmarks.datasets", "--kinds", "netflix", "--sizes", "12000",
-               "--reference_sizes", "0", "--files", "4", "--name", "tiny"]
-    finished = subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
+    command("-m", "benchmarks.datasets", "--kinds", "netflix", "--sizes", "12000", "--reference_sizes", "0",
+            "--files", "4", "--name", "tiny", home=tmp_path)
     record = json.loads(Path(tmp_path, "results/reference/datasets/tiny.json").read_text())
     assert record["measurements"][0]["files"] == 4 and record["command"].endswith("--name tiny") and record["commit"]
     assert "| netflix | 12,000 |" in Path(tmp_path, "results/reference/datasets/tiny.md").read_text()

@@ -1,24 +1,16 @@
 """The speed benchmarks at tiny size: their implementations must agree, whatever the time."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import command
 
-from tlrec import paths
-
 pytestmark = pytest.mark.long
 
 
 def measured(tmp_path: Path, module: str, *words) -> dict:
-    environment = os.environ | {"TLREC_HOME": str(tmp_path)}
-    finished = subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *map(str, words)], cwd=paths.ROOT,
-                              env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr[-2000:]
+    command("-m", f"benchmarks.{module}", *words, home=tmp_path)
     return json.loads((tmp_path / "results/reference/speed" / f"{module}.json").read_text())
 
 

@@ -44,7 +44,7 @@ def test_two_hundred_samples_with_faults_equal_a_faultless_run(home, record_prop
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.long)])
 def test_killed_at_random_moments(home, kills, record_property):
-    calm_run, killed_run = f"undisturbed{kills}", f"killed{kills}"
+    calm_run, killed_run = f"uninterrupted{kills}", f"killed{kills}"
     with teacher() as calm:
         generate(home, calm, "--max_samples", "120", out=calm_run)
     samples = json.loads(result(home, calm_run))
@@ -129,12 +129,12 @@ def test_generate_cot_data_parses_flags_like_the_scripts(home):
     given = {"home": home, "shell": True, "SOURCE": "movielens", "OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
     wrapper = "shell/generate_cot_data.sh"
     assert "third prompt" in command(wrapper, "--dry-run", "True", "--max_samples", "2", **given)
-    for words, said in [(["--dry_run", "False"], "OPENAI_API_KEY is not set"),
+    for words, message in [(["--dry_run", "False"], "OPENAI_API_KEY is not set"),
                         (["--teacher", "api"], "OPENAI_API_KEY is not set"),
                         (["--teacher=rules", "--stages", "9"], "--stages 9"),
                         (["--teacher", "rules", "--source", "imdb"], "choose from: netflix")]:
         text = command(wrapper, *words, code=2, **given)
-        assert said in text and "Python:" not in text  # before anything else
+        assert message in text and "Python:" not in text  # before anything else
     place = home / "elsewhere"
     text = command(wrapper, "--teacher", "rules", "--output_dir", place, "--output_path", place / "s.json", **given)
     assert (place / "three_stages.json").exists() and (place / "s.json").exists()

@@ -13,11 +13,11 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from conftest import refused
 from filelock import FileLock
 
 from tlrec import files, paths
 from tlrec.data import views
-from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 
 
@@ -101,21 +101,17 @@ def test_no_space_keeps_existing_files(home, record_property):
     run_log.append_record({"value": 1})
     before = run_log.runs_file().read_bytes()
     with full_disk(len(before) + 40):
-        with pytest.raises(InputError, match="runs.jsonl: the record cannot be saved .*earlier ones are intact"):
-            run_log.append_record({"value": 2})
+        refused("runs.jsonl", run_log.append_record, {"value": 2})
         assert run_log.runs_file().read_bytes() == before
-        with pytest.raises(InputError, match=r"predictions/.*\.csv: cannot be written"):
-            run_log.append_record({"value": 3}, {"p_yes": [0.125] * 2000})
+        refused(".csv", run_log.append_record, {"value": 3}, {"p_yes": [0.125] * 2000})
         assert run_log.runs_file().read_bytes() == before and not list((home / "results" / "predictions").iterdir())
         files.write_atomically(home / "test.json", "old")
-        with pytest.raises(InputError, match=r"test\.json: cannot be written .*the old file is unchanged"):
-            files.write_atomically(home / "test.json", "new" * 10_000)
+        refused("test.json", files.write_atomically, home / "test.json", "new" * 10_000)
         assert (home / "test.json").read_text() == "old"
         made = [("user", "items", "text")] * 3000
         pairs = (({"instruction": text, "input": text, "output": "Yes."}, [user, [items], [1], "1", 1, ""])
                  for user, items, text in made)
-        with pytest.raises(InputError, match="cannot be written"):
-            views.write_pairs(home, "test", pairs)
+        refused("test", views.write_pairs, home, "test", pairs)
     assert (home / "test.json").read_text() == "old" and sorted(p.name for p in home.iterdir()) == ["results",
                                                                                                  "test.json"]
     record_property("figure", "4 writes refused for want of room (record, predictions, text, data): every earlier byte "

@@ -18,7 +18,7 @@ def test_score_halves_a_batch_that_fills_the_real_memory(tiny_llama, tmp_path, r
     for path in tiny_llama.glob("*token*"):
         shutil.copy(path, tmp_path)
     wide.save_pretrained(tmp_path)
-    said = subprocess.run([sys.executable, "-c", f"""
+    finished = subprocess.run([sys.executable, "-c", f"""
 import json, resource
 from pathlib import Path
 from tlrec.model import scoring
@@ -36,8 +36,8 @@ resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + int(1.2
 found = scoring.score(model, Encoder(tokenizer), samples, batch_size=16)
 print(json.dumps([calls, abs(found.p_yes - plain.p_yes).max()]))
 """], capture_output=True, text=True, cwd=paths.ROOT)
-    assert said.returncode == 0, said.stderr
-    calls, difference = json.loads(said.stdout.splitlines()[-1])
+    assert finished.returncode == 0, finished.stderr
+    calls, difference = json.loads(finished.stdout.splitlines()[-1])
     assert calls[0] == 16 and calls[1] == 8 and difference < 1e-5 and sum(calls) > 16 + 8
     record_property("figure", f"a process that had no more memory took batches of {min(calls)} instead of 16 rows; "
                               f"largest difference {difference:.1e}")

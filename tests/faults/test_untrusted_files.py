@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import refused
 from gguf import GGUFWriter
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
@@ -66,11 +67,6 @@ def attach(base: Path, folder: Path):
     return attach_adapter(model, lora_config(found), found)
 
 
-def refused(message: str, call, *arguments) -> None:
-    with pytest.raises(InputError, match=message):
-        call(*arguments)
-
-
 @pytest.mark.parametrize("form", ["torch", "plain pickle", "old torch", "not tensors"])
 def test_attach_refuses_a_pickle_as_adapter(tiny_llama, adapter, mark, form):
     weights = adapter / "adapter_model.bin"
@@ -84,7 +80,7 @@ def test_attach_refuses_a_pickle_as_adapter(tiny_llama, adapter, mark, form):
         torch.save({**tensors, "more": Evil(mark)}, weights, _use_new_zipfile_serialization=False)
     else:
         torch.save({**tensors, "more": "text"}, weights)
-    refused("adapter_model.bin: (not readable as adapter weights|holds other things)", attach, tiny_llama, adapter)
+    refused("adapter_model.bin: ", attach, tiny_llama, adapter)
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00001.bin"])
@@ -94,14 +90,7 @@ def test_load_base_model_refuses_a_pickle(model_folder, mark, name):
     if "of" in name:
         shards = {"weight_map": {"model.norm.weight": name}, "metadata": {}}
         (model_folder / "pytorch_model.bin.index.json").write_text(json.dumps(shards))
-    refused(
-        "cannot be loaded as a causal language model",
-        load_base_model,
-        resolve_base_model(str(model_folder)),
-        False,
-        "float32",
-        "cpu",
-    )
+    refused(model_folder.name, load_base_model, resolve_base_model(str(model_folder)), False, "float32", "cpu")
 
 
 @pytest.mark.parametrize(("file", "kind"), [("config.json", "AutoModelForCausalLM"), ("config.json", "AutoConfig"),
@@ -114,10 +103,10 @@ def test_resolve_refuses_a_model_folder_with_code(model_folder, mark, monkeypatc
     changed = {**content, "auto_map": {kind: value}}
     changed |= {"model_type": model_type} if file == "config.json" else {}
     (model_folder / file).write_text(json.dumps(changed))
-    refused(rf"{file}: wants code of the folder's own to run \(auto_map\)", resolve_base_model, str(model_folder))
+    refused(f"{file}: ", resolve_base_model, str(model_folder))
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))  # even where the loader would ask
     try:
-        load_base_model(model_folder, False, "float32", "cpu")  # were it not for the look at the folder
+        load_base_model(model_folder, False, "float32", "cpu")  # without the check of the folder
     except InputError:
         assert model_type == "stranger" or kind == "AutoTokenizer"
 
@@ -129,11 +118,9 @@ def test_random_llama_refuses_a_tokenizer_folder_with_code(model_folder, mark, m
         {**content, "auto_map": {"AutoTokenizer": ["stranger.Tok", None]}, "tokenizer_class": "Tok"}))
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
     monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
-    refused(r"tokenizer_config.json: wants code of the folder's own to run \(auto_map\)",
-            random_llama.prepare_random, str(model_folder), 0, 1)
+    refused("tokenizer_config.json: ", random_llama.prepare_random, str(model_folder), 0, 1)
     (model_folder / "tokens.gguf").write_bytes(b"GGUF")
-    refused("tokens.gguf: not readable as a tokenizer", random_llama.prepare_random,
-            str(model_folder / "tokens.gguf"), 0, 1)
+    refused("tokens.gguf: ", random_llama.prepare_random, str(model_folder / "tokens.gguf"), 0, 1)
 
 
 def test_lock_output_dir_refuses_a_symlink(tmp_path):
@@ -147,7 +134,7 @@ def test_lock_output_dir_refuses_a_symlink(tmp_path):
 def test_resolve_refuses_weights_outside_the_model_folder(model_folder, mark):
     torch.save({"more": Evil(mark)}, model_folder.parent / "evil.bin")
     (model_folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../evil.bin"}}))
-    refused("names weights outside its folder", resolve_base_model, str(model_folder))
+    refused(model_folder.name, resolve_base_model, str(model_folder))
 
 
 @pytest.mark.parametrize("setting", [{"megatron_config": {"a": 1}, "megatron_core": "stranger"},
@@ -156,10 +143,9 @@ def test_resolve_refuses_weights_outside_the_model_folder(model_folder, mark):
 def test_attach_refuses_adapter_settings_beyond_lora(tiny_llama, adapter, mark, monkeypatch, setting):
     (adapter / "stranger.py").write_text(f"import os\nos.mkdir({str(mark)!r})\n")
     monkeypatch.syspath_prepend(adapter)
-    place = adapter / "adapter_config.json"
-    place.write_text(json.dumps({**json.loads(place.read_text()), **setting}))
-    with pytest.raises(InputError, match="adapter_config.json: |LoRA cannot be attached"):
-        attach(tiny_llama, adapter)
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **setting}))
+    refused("adapter_config.json", attach, tiny_llama, adapter)
 
 
 def lying_headers(original: bytes) -> dict[str, bytes]:
@@ -189,23 +175,20 @@ def lying_headers(original: bytes) -> dict[str, bytes]:
 def test_attach_refuses_an_invalid_safetensors_header(tiny_llama, adapter, mark, lie):
     path = adapter / "adapter_model.safetensors"
     path.write_bytes(lying_headers(path.read_bytes())[lie])
-    refused("adapter_model.safetensors: not (a valid safetensors file|readable)", attach, tiny_llama, adapter)
+    refused("adapter_model.safetensors: ", attach, tiny_llama, adapter)
 
 
 @pytest.mark.parametrize("member", ["../u.data", "../../tmp/u.data", "/u.data", "a/../../u.data", "..\\u.data"])
 def test_raw_files_refuse_an_archive_member_outside_its_folder(tmp_path, mark, member):
     (tmp_path / "inside").mkdir()
-    place = tmp_path / "inside" / "raw.zip"
-    with zipfile.ZipFile(place, "w") as archive:
+    path = tmp_path / "inside" / "raw.zip"
+    with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("u.data", "1\t2\t3\t4\n")
         archive.writestr(member, "1\t2\t3\t4\n")
     before = sorted(tmp_path.rglob("*"))
 
-    def read():
-        with RawFiles(place).open("u.data") as file:
-            file.read()
-
-    refused("points outside the archive; not used", read)
+    with pytest.raises(InputError, match="raw.zip"), RawFiles(path).open("u.data") as file:
+        file.read()
     assert sorted(tmp_path.rglob("*")) == before and not Path("/u.data").exists()
 
 
@@ -228,7 +211,7 @@ def test_convert_refuses_a_gguf_with_a_forged_length(tmp_path, mark, what):
     writer.close()
     original = path.read_bytes()
     path.write_bytes(original[:-64] if what == "cut" else forged(original, what))
-    refused("model.gguf: not readable as a GGUF model", convert, tmp_path, "model.gguf", tmp_path / "made")
+    refused("model.gguf: ", convert, tmp_path, "model.gguf", tmp_path / "made")
     assert not (tmp_path / "made").exists()
 
 

@@ -1,7 +1,7 @@
 import pytest
+from conftest import refused
 
 from tlrec import distributed
-from tlrec.errors import InputError
 
 
 @pytest.mark.parametrize("items", [1, 2, 3, 6, 7])
@@ -26,5 +26,4 @@ def test_single_process_needs_no_group(monkeypatch):
 
 def test_rank_refuses_a_value_that_is_not_a_number(monkeypatch):
     monkeypatch.setenv("RANK", "first")
-    with pytest.raises(InputError, match="environment variable RANK=first is not a number; unset it"):
-        distributed.rank()
+    refused("RANK=first", distributed.rank)

@@ -1,9 +1,8 @@
 import os
 
-import pytest
+from conftest import refused
 
 from tlrec import paths
-from tlrec.errors import InputError
 
 
 def test_environment_variables_set_the_folders(tmp_path, monkeypatch):
@@ -24,10 +23,8 @@ def test_relative_to_home_of_nested_values(tmp_path, monkeypatch):
 
 def test_check_writable_refuses_a_folder_below_a_file(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file/new/folder: not writable .*/file: not a folder"):
-        paths.check_writable(tmp_path / "file" / "new" / "folder")
-    with pytest.raises(InputError, match="file/new: not writable .Not a directory"):
-        paths.writable_directory(tmp_path / "file" / "new")
+    refused("file/new/folder", paths.check_writable, tmp_path / "file" / "new" / "folder")
+    refused("file/new", paths.writable_directory, tmp_path / "file" / "new")
     paths.check_writable(tmp_path / "new" / "folder")
     assert os.listdir(tmp_path) == ["file"]
     folder = paths.writable_directory(tmp_path / "new" / "folder")

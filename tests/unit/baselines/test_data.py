@@ -1,11 +1,9 @@
 """The id view of a split as arrays, its titles, and its errors."""
 
-import pytest
-from conftest import make_rows
+from conftest import make_rows, refused
 
 from baselines import data
 from tlrec.data import preference_text, views
-from tlrec.errors import InputError
 
 
 def split_of(tmp_path, count=12, seed=0):
@@ -47,13 +45,8 @@ def test_titles_of_books_name_the_author(tmp_path):
 def test_read_refuses_a_missing_or_broken_id_view(tmp_path):
     view = split_of(tmp_path).with_suffix(".csv")
     text = view.read_text()
-    for broken, message in {
-        text.replace('"[', '"', 1): "row 0: .* is not a list", text.replace("]", ", 2]", 2): "row 0 has",
-        text.replace("history_movie_id", "items"): "no column history_movie_id",
-    }.items():
+    for broken in (text.replace('"[', '"', 1), text.replace("]", ", 2]", 2), text.replace("history_movie_id", "items")):
         view.write_text(broken)
-        with pytest.raises(InputError, match=f"train.csv: {message}"):
-            data.read(tmp_path / "train.json")
+        refused("train.csv", data.read, tmp_path / "train.json")
     view.unlink()
-    with pytest.raises(InputError, match="train.csv: no such file; baselines read item ids"):
-        data.read(tmp_path / "train.json")
+    refused("train.csv", data.read, tmp_path / "train.json")

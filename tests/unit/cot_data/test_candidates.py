@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from conftest import refused
 
 from benchmarks.candidates import generate_histories, plain
 from cot_data import candidates
 from tlrec import paths
-from tlrec.errors import InputError
 
 NETFLIX = paths.home_dir() / "instruction_data" / "netflix" / "train.json"
 
@@ -52,8 +52,6 @@ def test_liked_samples_refuse_rows_without_answer_or_target(tmp_path):
     path.write_text(json.dumps(rows))
     assert candidates.liked_samples(path) == [candidates.Liked(1, "movie", ["A (1990)", "B", "C"], "D")]
     path.write_text(json.dumps(rows[:1]))
-    with pytest.raises(InputError, match="no sample has the answer 'Yes.'"):
-        candidates.liked_samples(path)
+    refused("train.json", candidates.liked_samples, path)
     path.write_text(json.dumps([{"instruction": "i", "input": "Add 1 and 2.", "output": "Yes."}]))
-    with pytest.raises(InputError, match="record 0 names no target"):
-        candidates.liked_samples(path)
+    refused("train.json: record 0", candidates.liked_samples, path)

@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from conftest import refused
 from teacher_server import FAULTS, KEY, answer, completion, teacher
 
 from cot_data.client import BudgetExceeded, Pricing, RequestSettings, TeacherClient
@@ -102,8 +103,7 @@ def test_ledger_cuts_off_an_incomplete_last_line(tmp_path):
         path.write_bytes(complete + complete[:40])
         assert ask(server, path) == [answer(PROMPT)] and path.read_bytes() == complete and server.requests == 1
     path.write_bytes(complete + b"{}\n")
-    with pytest.raises(InputError, match="line 2 is not a valid answer"):
-        Ledger(path)
+    refused("a.jsonl: line 2", Ledger, path)
 
 
 def test_answer_accepts_a_reply_with_unusual_fields(tmp_path):

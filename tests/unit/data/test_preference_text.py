@@ -66,13 +66,8 @@ def test_parse_and_render_reproduce_book_excerpts(tmp_path, name, titles):
     assert there_and_back(EXCERPTS / name, tmp_path) == titles
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=needs(name))
-        for name in ("rec_data/book/valid.json", "instruction_data/amazon-book/valid.json")
-    ],
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in (
+    "rec_data/book/valid.json", "instruction_data/amazon-book/valid.json")])
 def test_parse_and_render_reproduce_the_published_books(tmp_path, name):
     assert there_and_back(MIRROR / name, tmp_path) == 10  # no entry is split in two
 

@@ -41,8 +41,5 @@ def test_sliding_windows_of_eleven_rows_is_one():
 
 def test_split_slices_are_80_10_10_percent():
     assert windows.split_slices(10_000) == {
-        "train": slice(0, 8000),
-        "valid": slice(8000, 9000),
-        "test": slice(9000, 10_000),
-    }
+        "train": slice(0, 8000), "valid": slice(8000, 9000), "test": slice(9000, 10_000)}
     assert windows.split_slices(24_268)["valid"] == slice(19_414, 21_841)  # 2,427 rows, as published for book

@@ -1,7 +1,7 @@
 
 import pytest
+from conftest import refused
 
-from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 
 
@@ -29,8 +29,7 @@ def test_read_records_refuses_a_broken_line(home):
     run_log.append_record({"value": 1})
     with open(run_log.runs_file(), "a") as file:
         file.write('{"torn\n')
-    with pytest.raises(InputError, match="line 2 is not a record in JSON"):
-        run_log.read_records()
+    refused("runs.jsonl: line 2", run_log.read_records)
 
 
 def test_append_record_refuses_nan():
@@ -63,8 +62,7 @@ def test_read_records_refuses_deep_and_nan_lines(tmp_path, monkeypatch, line):
     path = tmp_path / "results" / "runs.jsonl"
     path.parent.mkdir()
     path.write_text(line + "\n{}\n")
-    with pytest.raises(InputError, match="line 1 is not a record in JSON"):
-        run_log.read_records(path)
+    refused("runs.jsonl: line 1", run_log.read_records, path)
     path.write_text(line)
     run_log.append_record({"kind": "tuning"})
     assert len(run_log.read_records(path)) == 1 and path.with_name("runs.jsonl.torn").read_text() == line + "\n"

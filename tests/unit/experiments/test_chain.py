@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from conftest import refused
 
-from tlrec.errors import InputError
 from tlrec.experiments import chain
 from tlrec.experiments.preparation import BaseModel
 
@@ -92,5 +92,4 @@ def test_own_flags_keep_the_users_validation_data(home):
 @pytest.mark.parametrize("text", ["[]", "{}", '{"arguments": 1}', "{"])
 def test_read_arguments_refuses_a_manifest_without_arguments(home, text):
     (home / "tlrec.json").write_text(text)
-    with pytest.raises(InputError, match="tlrec.json"):
-        chain.read_arguments(home)
+    refused("tlrec.json", chain.read_arguments, home)

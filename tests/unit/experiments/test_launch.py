@@ -7,9 +7,9 @@ import sys
 import time
 
 import pytest
+from conftest import refused
 
 from tlrec import paths
-from tlrec.errors import InputError
 from tlrec.experiments import launch
 
 
@@ -72,8 +72,7 @@ def test_visible_devices(gpu, devices):
 
 @pytest.mark.parametrize("gpu", ["", "one", "0,", "0 1", "-1", "cpu,0", "gpu\n"])
 def test_visible_devices_refuses_other_words(gpu):
-    with pytest.raises(InputError, match="is unknown; give a CUDA device number"):
-        launch.visible_devices(gpu)
+    refused(repr(gpu), launch.visible_devices, gpu)
 
 
 @pytest.mark.parametrize(("value", "count"), [("", 1), ("1", 1), ("2", 2)])
@@ -84,8 +83,7 @@ def test_processes_reads_PROCESSES(monkeypatch, value, count):
 
 def test_processes_refuses_other_words(monkeypatch):
     monkeypatch.setenv("PROCESSES", "two")
-    with pytest.raises(InputError, match="PROCESSES 'two'"):
-        launch.processes()
+    refused("PROCESSES", launch.processes)
 
 
 def test_processes_default_to_the_number_of_devices(monkeypatch, tmp_path):

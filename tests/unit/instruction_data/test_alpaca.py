@@ -1,11 +1,11 @@
 import json
 
 import pytest
+from conftest import refused
 
 from instruction_data import alpaca
 from tlrec import files
 from tlrec.data import samples
-from tlrec.errors import InputError
 
 GOOD = {"instruction": "Say é.", "input": "", "output": "é", "text": "left out"}
 
@@ -31,22 +31,14 @@ def test_alpaca_keeps_records_with_an_output(home, tmp_path, capsys):
     assert record["sources"]["alpaca.json"]["sha256"] == files.sha256(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{}", "a dict, not a list"),
-        ("", "not valid JSON"),
-        (json.dumps([GOOD])[:-9], "not valid JSON"),
-        (json.dumps([GOOD, {"instruction": "x", "output": "y"}]), "record 1 has no 'input'"),
-        (json.dumps([GOOD | {"output": ""}]), "0 samples"),
-    ],
-)
-def test_bad_files_are_refused_and_nothing_is_written(home, tmp_path, content, message):
+@pytest.mark.parametrize("content", [
+    "{}", "", json.dumps([GOOD])[:-9], json.dumps([GOOD, {"instruction": "x", "output": "y"}]),
+    json.dumps([GOOD | {"output": ""}])])
+def test_alpaca_refuses_bad_files_and_writes_nothing(home, tmp_path, content):
     path = tmp_path / "alpaca.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=message) as error:
-        alpaca.main(str(path))
-    assert "alpaca.json" in str(error.value) and not list(home.rglob("*.json"))
+    refused("alpaca.json", alpaca.main, str(path))
+    assert not list(home.rglob("*.json"))
 
 
 def test_alpaca_without_network_is_refused(home, monkeypatch):
@@ -56,8 +48,7 @@ def test_alpaca_without_network_is_refused(home, monkeypatch):
         raise ConnectionError("no route\nto the hub")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    with pytest.raises(InputError, match=r"yahma/alpaca-cleaned: .* \(no route to the hub\).*--raw_file"):
-        alpaca.main()
+    refused("yahma/alpaca-cleaned", alpaca.main)
 
 
 def test_alpaca_downloads_the_same_records(home, tmp_path, monkeypatch):

@@ -4,11 +4,10 @@ import shutil
 
 import pytest
 import torch
-from conftest import logits, manifest
+from conftest import logits, manifest, refused
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from tlrec.errors import InputError
 from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.base import load_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
@@ -53,42 +52,6 @@ def test_old_bin_adapter_loads_as_weights_only(tiny_llama, adapter):
     assert torch.equal(logits(attached(tiny_llama, adapter)), expected)
 
 
-class Evil:
-    def __reduce__(self):
-        return (open, ("evil-ran", "w"))
-
-
-def test_attach_adapter_does_not_run_pickled_code(tiny_llama, adapter, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (adapter / "adapter_model.safetensors").unlink()
-    torch.save({"weights": Evil()}, adapter / "adapter_model.bin")
-    with pytest.raises(InputError, match="not readable as adapter weights"):
-        attached(tiny_llama, adapter)
-    assert not (tmp_path / "evil-ran").exists()
-
-
-def test_inspect_adapter_refuses_missing_empty_and_broken_files(tiny_llama, adapter, tmp_path):
-    with pytest.raises(InputError, match="no such adapter"):
-        inspect_adapter(tmp_path / "none", tiny_llama)
-    save_file({}, adapter / "adapter_model.safetensors")
-    with pytest.raises(InputError, match="an empty adapter"):
-        inspect_adapter(adapter, tiny_llama)
-    (adapter / "adapter_model.safetensors").write_bytes((2**40).to_bytes(8, "little") + b"{}")
-    with pytest.raises(InputError, match="not a valid safetensors file"):
-        inspect_adapter(adapter, tiny_llama)
-    (adapter / "adapter_model.safetensors").unlink()
-    with pytest.raises(InputError, match="never saved"):
-        inspect_adapter(adapter, tiny_llama)
-
-
-def test_attach_adapter_refuses_nan_weights(tiny_llama, adapter):
-    weights = load_file(adapter / "adapter_model.safetensors")
-    next(iter(weights.values()))[0, 0] = float("nan")
-    save_file(weights, adapter / "adapter_model.safetensors")
-    with pytest.raises(InputError, match="NaN or infinity"):
-        attached(tiny_llama, adapter)
-
-
 def test_check_same_lora_refuses_other_rank_alpha_or_targets(tiny_llama, adapter):
     config = read_adapter_config(adapter)
     check_same_lora(adapter, config, 8, 16, ["v_proj", "q_proj"])
@@ -97,24 +60,20 @@ def test_check_same_lora_refuses_other_rank_alpha_or_targets(tiny_llama, adapter
         (8, 32, ["q_proj", "v_proj"], "--lora_alpha"),
         (8, 16, ["q_proj"], "--lora_target_modules"),
     ):
-        with pytest.raises(InputError, match=flag):
-            check_same_lora(adapter, config, rank, alpha, targets)
-    with pytest.raises(InputError) as refused:
-        check_same_lora(adapter, config, 16, 32, ["q_proj", "k_proj", "v_proj", "o_proj"])
-    assert str(refused.value).endswith("give --lora_r 8 --lora_alpha 16 --lora_target_modules '[q_proj,v_proj]'")
-    with pytest.raises(InputError, match="the base model needs 4x"):
-        attached(tiny_llama, adapter, r=4)
+        refused(flag, check_same_lora, adapter, config, rank, alpha, targets)
+    refused("--lora_r 8 --lora_alpha 16 --lora_target_modules '[q_proj,v_proj]'", check_same_lora, adapter, config, 16,
+            32, ["q_proj", "k_proj", "v_proj", "o_proj"])
+    refused("adapter", attached, tiny_llama, adapter, r=4)
 
 
 def test_inspect_adapter_accepts_a_one_part_fingerprint(tiny_llama, adapter, tmp_path):
     first = base_model_fingerprint(tiny_llama).partition("-")[0]
-    for said, fits in ((first, True), (first[::-1], False), (f"{first}-{first}", False)):
-        (adapter / MANIFEST_FILE).write_text(manifest(base_model={"name": "tiny", "fingerprint": said}))
+    for fingerprint, fits in ((first, True), (first[::-1], False), (f"{first}-{first}", False)):
+        (adapter / MANIFEST_FILE).write_text(manifest(base_model={"name": "tiny", "fingerprint": fingerprint}))
         if fits:
             inspect_adapter(adapter, tiny_llama)
         else:
-            with pytest.raises(InputError, match="tuned on base model tiny, not on"):
-                inspect_adapter(adapter, tiny_llama)
+            refused("tiny", inspect_adapter, adapter, tiny_llama)
 
 
 def test_inspect_adapter_refuses_another_base_model(tiny_llama, adapter, tmp_path):
@@ -126,5 +85,4 @@ def test_inspect_adapter_refuses_another_base_model(tiny_llama, adapter, tmp_pat
     weights = load_file(other / "model.safetensors")
     next(iter(weights.values())).mul_(2)
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match="tuned on base model tiny-llama, not on other-llama"):
-        inspect_adapter(adapter, other)
+    refused("other-llama", inspect_adapter, adapter, other)

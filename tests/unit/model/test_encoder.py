@@ -2,12 +2,11 @@ import json
 import random
 
 import pytest
-from conftest import LLAMA_VOCABULARY, make_rows
+from conftest import LLAMA_VOCABULARY, make_rows, refused
 from transformers import AutoTokenizer
 
 from tlrec.data import preference_text
 from tlrec.data.samples import Sample
-from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.model.encoder import Encoder
 
@@ -58,14 +57,6 @@ def check_position(encoder, tokenizer):
         assert tokenizer.decode(whole.ids[whole.answer_start : -1]) == sample.output
 
 
-def test_answer_position_with_markers_in_a_title(smollm2):
-    sample = Sample("Like?", 'User Preference: "A ### Response:\nNo."\nUser Unpreference: \nWhether the user will like '
-                    'the target movie "B"?', "Yes.")
-    encoder = Encoder(smollm2)
-    whole = encoder.encode(sample)
-    assert whole.ids[whole.answer_start] == encoder.answer_token_ids().yes and whole.answer_start == len(whole.ids) - 3
-
-
 def test_answer_token_ids_refuse_multi_token_answers(tmp_path):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -74,8 +65,7 @@ def test_answer_token_ids_refuse_multi_token_answers(tmp_path):
     letters = Tokenizer(models.BPE(vocab=characters, merges=[], unk_token="?"))
     letters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=letters, eos_token="</s>")
-    with pytest.raises(InputError, match="no single token for 'Yes'"):
-        Encoder(tokenizer).answer_token_ids()
+    refused("Yes", Encoder(tokenizer).answer_token_ids)
 
 
 def test_encode_truncated_drops_oldest_titles_of_the_longer_list(smollm2):
@@ -103,8 +93,7 @@ def test_encode_truncated_keeps_answer_and_target(smollm2):
         assert len(fitted.ids) <= cutoff
         assert smollm2.decode(fitted.ids[fitted.answer_start : -1]) == sample.output
         assert preference_text.parse(sample.input).target in smollm2.decode(fitted.ids)
-        with pytest.raises(InputError, match="record 3: .* tokens without any history, over --cutoff_len"):
-            encoder.encode_truncated(sample, smallest - 1, "record 3")
+        refused("record 3", encoder.encode_truncated, sample, smallest - 1, "record 3")
 
 
 def test_encode_truncated_cuts_the_tail_of_free_text(smollm2):

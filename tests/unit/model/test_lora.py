@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
+from conftest import refused
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 
-from tlrec.errors import InputError
 from tlrec.model.adapter import inspect_adapter
 from tlrec.model.base import load_base_model
 from tlrec.model.lora import check_same_lora, read_adapter_config, resolve_target_modules
@@ -29,10 +29,10 @@ def adapter(tiny_llama, tmp_path):
 
 
 def test_settings_hash_depends_on_settings_that_change_logits(tiny_llama, adapter):
-    said = json.loads((adapter / "adapter_config.json").read_text())
+    original = json.loads((adapter / "adapter_config.json").read_text())
 
     def settings(**changes):
-        (adapter / "adapter_config.json").write_text(json.dumps(said | changes))
+        (adapter / "adapter_config.json").write_text(json.dumps(original | changes))
         return inspect_adapter(adapter, tiny_llama).config.settings_hash()
 
     assert settings() == settings(base_model_name_or_path="moved", target_modules=["v_proj", "q_proj"], new=None)
@@ -49,15 +49,13 @@ def test_target_modules_by_architecture(tmp_path, kind, names):
 
 def test_target_modules_refuse_an_unknown_architecture(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "abacus"}))
-    with pytest.raises(InputError, match="knows no layers for model_type 'abacus'; name some as"):
-        resolve_target_modules(tmp_path, ["auto"])
+    refused("abacus", resolve_target_modules, tmp_path, ["auto"])
 
 
 def test_check_same_lora_refuses_rslora(tiny_llama, adapter):
     settings = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(settings | {"use_rslora": True}))
-    with pytest.raises(InputError, match="has use_rslora"):
-        check_same_lora(adapter, read_adapter_config(adapter), 8, 16, ["q_proj", "v_proj"])
+    refused("use_rslora", check_same_lora, adapter, read_adapter_config(adapter), 8, 16, ["q_proj", "v_proj"])
 
 
 def test_target_modules_suggest_layers_of_the_model(tmp_path):
@@ -67,5 +65,4 @@ def test_target_modules_suggest_layers_of_the_model(tmp_path):
                for name, shape in block.items()}
     save_file(weights | {"model.embed_tokens.weight": torch.zeros(4, 2)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "phi3"}))
-    with pytest.raises(InputError, match="from down_proj, gate_up_proj, o_proj, qkv_proj$"):
-        resolve_target_modules(tmp_path, ["auto"])
+    refused("down_proj, gate_up_proj, o_proj, qkv_proj", resolve_target_modules, tmp_path, ["auto"])

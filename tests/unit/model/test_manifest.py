@@ -1,9 +1,8 @@
 import json
 
 import pytest
-from conftest import manifest
+from conftest import manifest, refused
 
-from tlrec.errors import InputError
 from tlrec.model.manifest import MANIFEST_FILE, read_manifest
 
 
@@ -28,13 +27,11 @@ def test_read_manifest_of_a_foreign_adapter_is_none(tmp_path):
 ])
 def test_read_manifest_refuses_invalid_fields(tmp_path, changes, field):
     (tmp_path / MANIFEST_FILE).write_text(manifest(**changes))
-    with pytest.raises(InputError, match=f"{MANIFEST_FILE}: .*{field}.*tune the adapter again, or remove this file"):
-        read_manifest(tmp_path)
+    assert field in refused(MANIFEST_FILE, read_manifest, tmp_path)
 
 
 def test_read_manifest_refuses_a_missing_field(tmp_path):
     fields = json.loads(manifest())
     del fields["steps"]
     (tmp_path / MANIFEST_FILE).write_text(json.dumps(fields))
-    with pytest.raises(InputError, match="steps is missing"):
-        read_manifest(tmp_path)
+    refused("steps", read_manifest, tmp_path)

@@ -1,7 +1,6 @@
-import pytest
+from conftest import refused
 
 from tlrec.data.samples import Sample
-from tlrec.errors import InputError
 from tlrec.model import prompts
 
 WITH_INPUT = (
@@ -31,5 +30,4 @@ def test_format_prompt_keeps_braces():
 
 
 def test_check_template_refuses_an_unknown_name():
-    with pytest.raises(InputError, match="alpaca-published"):
-        prompts.check_template("vicuna")
+    refused("vicuna", prompts.check_template, "vicuna")

@@ -1,10 +1,9 @@
 import resource
 
 import numpy as np
-import pytest
+from conftest import refused
 from report_records import record
 
-from tlrec.errors import InputError
 from tlrec.reports import figures
 
 
@@ -27,8 +26,7 @@ def test_draw_without_disk_space_keeps_the_earlier_figure(report_runs, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
     try:
-        with pytest.raises(InputError, match=r"auc_against_shots_movie\.png: cannot be written"):
-            figures.draw(runs, tmp_path)
+        refused("auc_against_shots_movie.png", figures.draw, runs, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

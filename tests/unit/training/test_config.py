@@ -1,9 +1,9 @@
 import dataclasses
 
 import pytest
+from conftest import refused
 
 import rec_tuning
-from tlrec.errors import InputError
 
 
 @pytest.fixture
@@ -22,5 +22,4 @@ def test_on_device_settings_by_device_and_quantisation(flags):
     four = dataclasses.replace(config, load_in_4bit=True).on_device("cuda")
     assert (four.load_in_8bit, four.quantized, four.gradient_checkpointing) == (False, True, True)
     assert dataclasses.replace(config, batch_size=12).on_device("cpu").micro_batch == 4
-    with pytest.raises(InputError, match="no CUDA device"):
-        dataclasses.replace(config, use_liger_kernel=True).on_device("cpu")
+    refused("--use_liger_kernel", dataclasses.replace(config, use_liger_kernel=True).on_device, "cpu")

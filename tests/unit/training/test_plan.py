@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import refused
 
 import ins_tuning
 import rec_tuning
@@ -40,8 +41,7 @@ def test_eval_steps_of_0_follow_the_published_rule(flags, tmp_path, shots, steps
     flags["train_data_path"] = str(tmp_path / "train.json")
     assert resolve(rec_tuning.Config(**flags, sample=shots)).eval_steps == steps
     assert resolve(rec_tuning.Config(**flags, sample=shots, eval_steps=7)).eval_steps == 7
-    with pytest.raises(InputError, match="--eval_steps 0"):
-        resolve(ins_tuning.Config(**flags, eval_steps=0))
+    refused("--eval_steps 0", resolve, ins_tuning.Config(**flags, eval_steps=0))
 
 
 def test_resolve_separates_held_out_rows(flags):
