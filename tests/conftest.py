@@ -159,3 +159,30 @@ def runs_file(report_runs, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("record") / "runs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in report_runs))
     return path
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """TLREC_HOME, a folder that does not exist yet, and no mirror."""
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TLREC_MIRROR", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def adapter(tiny_llama, tmp_path) -> Path:
+    """A plain PEFT adapter of tiny_llama whose weights change the logits."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from tlrec.model.base import load_base_model
+
+    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
+    wrapped = get_peft_model(model, LoraConfig(
+        r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+    torch.manual_seed(1)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_()
+    wrapped.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"

@@ -57,7 +57,7 @@ CASES = [  # what is typed, and what the line has to say besides
     ("cot_data.preprocess_data --input_path {bad}/answers.json",
      r"record 0 is not as generate_data writes it \('source': Field required\); make it again"),
     ("report --runs {bad}/record_list.jsonl", "line 2 is not a record in JSON; remove that line"),
-    ("report --runs {bad}/record_without_fields.jsonl", "line 1 is an evaluation without 'time'; remove that line"),
+    ("report --runs {bad}/record_without_fields.jsonl", "line 1: time is missing; remove that line"),
     ("report --runs {bad}/record_latin1.jsonl", "line 1 is not a record in JSON"),
     ("rec_data.movielens --raw_dir {home}/truncated.zip", "truncated.zip: not a valid zip archive"),
     ("rec_data.book_crossing --raw_dir {home}/raw", "BX-Book-Ratings.csv"),

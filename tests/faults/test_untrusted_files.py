@@ -13,7 +13,6 @@ import pytest
 import torch
 from conftest import refused
 from gguf import GGUFWriter
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from base_model import random_llama
@@ -51,14 +50,6 @@ def mark(tmp_path):
 @pytest.fixture
 def model_folder(tiny_llama, tmp_path):
     return shutil.copytree(tiny_llama, tmp_path / "model")
-
-
-@pytest.fixture
-def adapter(tiny_llama, tmp_path):
-    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
-    wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
-    wrapped.save_pretrained(tmp_path / "adapter")
-    return tmp_path / "adapter"
 
 
 def attach(base: Path, folder: Path):

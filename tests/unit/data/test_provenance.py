@@ -23,10 +23,8 @@ def publish(samples, rows, catalogue=None, items=None):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TLREC_MIRROR", raising=False)
-    return tmp_path / "home" / FOLDER
+def folder(home):
+    return home / FOLDER
 
 
 def test_write_dataset_records_counts_and_hashes(folder, capsys):

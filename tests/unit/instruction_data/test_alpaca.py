@@ -10,12 +10,6 @@ from tlrec.data import samples
 GOOD = {"instruction": "Say é.", "input": "", "output": "é", "text": "left out"}
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def test_alpaca_keeps_records_with_an_output(home, tmp_path, capsys):
     path = tmp_path / "alpaca.json"
     path.write_text(json.dumps([GOOD, GOOD | {"output": " "}, GOOD | {"input": " x\n"}]))

@@ -21,13 +21,6 @@ def book(title, authors="['Ann Lee']", date="1999-01-01"):
     return [title, "a description", authors, "", "", "P", date, "", "['Fiction']", ""]
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TLREC_MIRROR", raising=False)
-    return tmp_path / "home"
-
-
 def put(folder, reviews, books, review_header=REVIEW_HEADER, book_header=BOOK_HEADER):
     folder.mkdir(exist_ok=True)
     for name, header, rows in (("Books_rating.csv", review_header, reviews), ("books_data.csv", book_header, books)):

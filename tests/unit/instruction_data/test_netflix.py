@@ -24,13 +24,6 @@ TITLES = """1,2003,Dinosaur Planet
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TLREC_MIRROR", raising=False)
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def raw_dir(tmp_path):
     """Twelve movies; 7 rates them all, 1488844 all but the first, 5 ten of them (too few for a window), 100-105 all."""
     folder = tmp_path / "raw"

@@ -2,10 +2,9 @@
 
 import shutil
 
-import pytest
 import torch
 from conftest import logits, manifest, refused
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
 from tlrec.model.adapter import attach_adapter, inspect_adapter
@@ -15,19 +14,6 @@ from tlrec.model.lora import check_same_lora, read_adapter_config
 from tlrec.model.manifest import MANIFEST_FILE
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
-
-
-@pytest.fixture
-def adapter(tiny_llama, tmp_path):
-    """A plain PEFT adapter with weights that do something."""
-    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
-    wrapped = get_peft_model(model, LoraConfig(**CONFIG))
-    torch.manual_seed(1)
-    for name, parameter in wrapped.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_()
-    wrapped.save_pretrained(tmp_path / "adapter")
-    return tmp_path / "adapter"
 
 
 def attached(tiny_llama, folder, **changes):

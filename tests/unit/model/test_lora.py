@@ -5,27 +5,10 @@ import json
 import pytest
 import torch
 from conftest import refused
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 
 from tlrec.model.adapter import inspect_adapter
-from tlrec.model.base import load_base_model
 from tlrec.model.lora import check_same_lora, read_adapter_config, resolve_target_modules
-
-CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
-
-
-@pytest.fixture
-def adapter(tiny_llama, tmp_path):
-    """A plain PEFT adapter with weights that do something."""
-    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
-    wrapped = get_peft_model(model, LoraConfig(**CONFIG))
-    torch.manual_seed(1)
-    for name, parameter in wrapped.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_()
-    wrapped.save_pretrained(tmp_path / "adapter")
-    return tmp_path / "adapter"
 
 
 def test_settings_hash_depends_on_settings_that_change_logits(tiny_llama, adapter):

@@ -27,13 +27,6 @@ BOOKS = [
 ]
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TLREC_MIRROR", raising=False)
-    return tmp_path / "home"
-
-
 def put(folder, ratings, books=BOOKS):
     folder.mkdir(exist_ok=True)
     lines = [f'"{user}";"{isbn}";"{rating}"' if rating is not None else f'"{user}";"{isbn}"'

@@ -91,7 +91,7 @@ def test_dataset_report_refuses_missing_data(home, monkeypatch):
     refused("rec_data/nothing", dataset_report.Dataset, "rec_data/nothing")
     refused(home.name, dataset_report.length_counter, str(home))
     (home / "tokenizer.json").write_text("{")
-    refused("tokenizer.json", dataset_report.length_counter, str(home))
+    refused(home.name, dataset_report.length_counter, str(home))
     refused("dataset", dataset_report.main)
     (home / "rec_data/movie/test.csv").write_text("user_id\nu\n")
     refused("test.csv", dataset_report.Dataset, "rec_data/movie")

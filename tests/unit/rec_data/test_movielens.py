@@ -12,13 +12,6 @@ from tlrec.data import download, provenance, views, windows
 from tlrec.data.raw_files import RawFiles
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TLREC_MIRROR", raising=False)
-    return tmp_path / "home"
-
-
 def put(folder, users=200, items=120, titles=None):
     folder.mkdir()
     pairs = [(user, item) for item in range(1, items + 1) for user in range(1, users + 1)]
