@@ -21,7 +21,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 
 RESUME, TUNING = "tests/faults/test_resume.py::test_", "tests/faults/test_tuning_faults.py::test_"
-SCORING, RUN_LOG = "tests/unit/model/test_scoring.py::test_", "tests/unit/evaluation/test_run_log.py::test_"
+SCORING, RUN_LOG = "tests/unit/model/test_scoring.py::test_", "tests/faults/test_run_log_faults.py::test_"
 COT = "tests/faults/test_cot_faults.py::test_"
 PROMISES = {  # promise: the beginning of the pytest node ids that prove it
     "Tuning killed at any moment resumes from its last complete checkpoint, bit for bit":
@@ -33,23 +33,23 @@ PROMISES = {  # promise: the beginning of the pytest node ids that prove it
     "The selected checkpoint is kept whatever follows it": TUNING + "the_selected_checkpoint",
     "Another run's checkpoints are set aside, not deleted": RESUME + "another_runs_checkpoints",
     "A run that was killed at its end only selects and saves": RESUME + "a_run_killed_at_its_end",
-    "A full disk while tuning: one line, earlier checkpoints intact": TUNING + "no_room",
+    "A full disk while tuning: one line, earlier checkpoints intact": TUNING + "no_space",
     "A loss that is not finite stops tuning and names step and rows": TUNING + "a_loss",
     "Several processes: one dies, the others end, a restart resumes":
-        "tests/commands/test_multi_process.py::test_when_one_process_dies",
+        "tests/commands/test_multi_process.py::test_a_dead_process",
     "Finished stages are reused, changed ones run again": "tests/faults/test_interrupted_chain.py",
     "A stopped sweep ends its cells, saved, and two sweeps never run one cell twice": "tests/commands/test_sweep.py",
     "Out of memory in scoring halves the batch, with equal scores": SCORING + "out_of_memory",
-    "The same where a CPU's memory is really full": SCORING + "a_batch_that_fills",
+    "The same where a CPU's memory is really full": "tests/faults/test_scoring_memory.py",
     "Out of memory in tuning: one line with the setting to change, and the same command resumes":
         TUNING + "out_of_memory",
     "No line of the run log is torn, lost or doubled": RUN_LOG + "eight_processes",
     "A torn last line of the run log is set aside": RUN_LOG + "a_torn_tail",
     "No space or no permission for run log or data: one line, existing files intact": RUN_LOG + "no_",
     "No paid answer is lost or requested again": COT + "killed",
-    "A stopped wrapper sends a teacher no further request": COT + "a_stopped_wrapper",
+    "A stopped wrapper sends a teacher no further request": COT + "stopped_wrapper",
     "Requests in flight when a quota ends are waited for and kept":
-        "tests/commands/test_cot_generate.py::test_answers_in_flight",
+        "tests/commands/test_cot_generate.py::test_generate_data_keeps_answers_in_flight",
     "A teacher's faults leave the same file": COT + "two_hundred",
     "Bad input is refused in one line": "tests/faults/test_bad_inputs.py",
     "Untrusted files neither run code nor write outside their folder": "tests/faults/test_untrusted_files.py",

@@ -14,6 +14,7 @@ import pytest
 
 from tlrec import cli, paths
 from tlrec.data import preference_text, views
+from tlrec.errors import InputError
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -105,8 +106,16 @@ def command(*words, home: Path, code: int = 0, shell: bool = False, **variables)
 def run(words: list[str]) -> None:
     """What `python SCRIPT WORDS` does, in this process."""
     module = importlib.import_module(words[0])
-    main = module.COMMANDS["table"] if words[0] == "report" else module.main
-    cli.run(main, words[1:], words[0])
+    cli.run(getattr(module, "main", None) or module.COMMANDS["table"], words[1:], words[0])
+
+
+def refused(name: str, call, *arguments, **named) -> str:
+    """The message of the InputError that the call raises: one line that holds the name of a file, flag or record."""
+    with pytest.raises(InputError) as error:
+        call(*arguments, **named)
+    message = str(error.value)
+    assert name in message and "\n" not in message, message
+    return message
 
 
 def manifest(**changes) -> str:
@@ -131,13 +140,54 @@ def logits(model):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(small_data, tiny_llama, tmp_path_factory):
-    """(adapter folder, seconds from the first sample on) of a run that nothing disturbs."""
+def uninterrupted_run(small_data, tiny_llama, tmp_path_factory):
+    """(adapter folder, seconds from the first sample on) of a run without interruption."""
     from tuning_runs import Tuning, words
 
-    output = tmp_path_factory.mktemp("undisturbed") / "adapter"
+    output = tmp_path_factory.mktemp("uninterrupted") / "adapter"
     run = Tuning(words(small_data, tiny_llama, output), output.parent / "log")
     run.wait_for("samples for tuning")
     began = time.time()
     assert run.end() == 0, run.log.read_text()
     return output, time.time() - began
+
+
+@pytest.fixture(scope="session")
+def report_runs() -> list[dict]:
+    from report_records import records
+
+    return records()
+
+
+@pytest.fixture(scope="session")
+def runs_file(report_runs, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("record") / "runs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in report_runs))
+    return path
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """TLREC_HOME, a folder that does not exist yet, and no mirror."""
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TLREC_MIRROR", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def adapter(tiny_llama, tmp_path) -> Path:
+    """A plain PEFT adapter of tiny_llama whose weights change the logits."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from tlrec.model.base import load_base_model
+
+    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
+    wrapped = get_peft_model(model, LoraConfig(
+        r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+    torch.manual_seed(1)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_()
+    wrapped.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"

@@ -55,7 +55,7 @@ def test_grid_of_all_systems_writes_records_like_evaluate(home, tiny_bert):
         (name, shots, seed) for name in SYSTEMS for shots in (8, 24) for seed in (0, 3)}
     test = home / "rec_data/movie/test.json"
     rows = samples.read_samples(test, answers_only=True)
-    labels, users, counts = np.array([r.label for r in rows]), samples.user_ids(test, rows), samples.title_counts(rows)
+    labels, users, counts = np.array([r.label for r in rows]), samples.id_view(test, rows), samples.title_counts(rows)
     for record in records:
         assert (record["kind"], record["experiment"], record["base_model"]) == ("evaluation", "grid", None)
         assert (record["chain"], record["rows_of_chain"], record["method"]) == ([], [], "baseline")
@@ -87,7 +87,7 @@ def test_baselines_wrapper_skips_recorded_cells(home):
     assert "recorded as" in again and again.count("already recorded as") == 4 == again.count("recorded as")
 
 
-def test_a_weight_decay_that_is_not_recorded_is_searched_once(home):
+def test_grid_searches_an_unrecorded_weight_decay_once(home):
     words = ["--system", "Caser", "--target", "book", "--shots", "8", "--use_ratings", "True", *QUICK]
     assert "searching the weight decay" in train(home, *words)
     choice = json.loads((home / "results/weight_decay.json").read_text())["book"]["Caser + ratings"]
@@ -101,30 +101,11 @@ def test_a_weight_decay_that_is_not_recorded_is_searched_once(home):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["--system", "GRU5Rec"], "'GRU5Rec' is unknown; choose from GRU, Caser, SASRec, DROS, GRU-BERT, DROS-BERT"),
-    (["--shots", "8"], "missing --system"),
-    (["--system", "GRU", "--shots", "25"], "--shots 25: "),
-    (["--system", "GRU", "--shots", "few"], "--shots takes whole numbers or all, not 'few'"),
-    (["--system", "GRU", "--seed", "-1"], "--seed takes whole numbers"),
-    (["--system", "GRU", "--seed", "0,4294967296"], "--seed 4294967296: give a whole number from 0 to 4294967295"),
-    (["--system", ","], "--system names none; choose from GRU"),
-    (["--system", "GRU", "--target", "music"], "rec_data/music/train.json: no such file"),
-    (["--system", "GRU", "--dropout", "1"], "--dropout must lie in [0, 1)"),
-    (["--system", "GRU", "--patience", "0"], "--patience 0: must be at least 1"),
-    (["--system", "GRU", "--weight_decy", "1"], "did you mean --weight_decay"),
-    (["--system", "GRU-BERT", "--text_encoder", "/nowhere", "--shots", "8"], "/nowhere: not a BERT model folder"),
-])
-def test_invalid_arguments_are_refused_in_one_line(home, words, message):
-    out = train(home, *words, code=2)
-    assert message in out.splitlines()[-1] and out.splitlines()[-1].startswith("error: ") and "Traceback" not in out
-
-
-@pytest.mark.parametrize(("words", "message"), [
     (["0", "0", "music"], "choose from: movie book"), (["0", "one", "movie"], "not a whole number"),
     (["0", "0"], "bash ./shell/baselines.sh GPU SEED TARGET"),
     (["cpu", "0", "movie", "--alhpa", "1"], "did you mean --alpha"),
 ])
-def test_the_wrapper_refuses_wrong_arguments(home, words, message):
+def test_baselines_wrapper_refuses_invalid_arguments(home, words, message):
     assert message in command("shell/baselines.sh", *words, home=home, shell=True, code=2)
 
 

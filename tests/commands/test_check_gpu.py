@@ -46,7 +46,7 @@ def test_check_gpu_fails_on_wrong_scores_and_a_missing_gpu(tiny_llama, small_dat
     assert outcomes["tiny-llama: two tuning steps"] == "pass" and text.strip().endswith("3 failed")
 
 
-def test_recorded_scores_missing_or_of_other_weights_fail_with_the_cure(tiny_llama, recorded, tmp_path):
+def test_check_gpu_fails_on_missing_or_foreign_scores(tiny_llama, recorded, tmp_path):
     assert check_gpu.recorded_scores(recorded, tiny_llama) == json.loads(recorded.read_text())["p_yes"]
     with pytest.raises(check_gpu.Failed, match="not found; restore it, or make it on a CPU: `python -m benchmarks"):
         check_gpu.recorded_scores(tmp_path / "none.json", tiny_llama)
@@ -56,12 +56,12 @@ def test_recorded_scores_missing_or_of_other_weights_fail_with_the_cure(tiny_lla
         check_gpu.recorded_scores(tmp_path / "other.json", tiny_llama)
 
 
-def test_committed_scores_belong_to_the_embedded_model(embedded):
+def test_committed_scores_have_the_fingerprint_of_the_embedded_model(embedded):
     reference = json.loads(check_gpu.RECORDED.read_text())
     assert reference["fingerprint"] == base_model_fingerprint(embedded) and len(reference["p_yes"]) == check_gpu.ROWS
 
 
-def test_two_processes_check_compares_scores(tiny_llama, small_data, tmp_path, monkeypatch):
+def test_check_gpu_compares_scores_of_two_processes(tiny_llama, small_data, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     rows = samples.read_json_records(small_data / "rec_data/movie/test.json")[: check_gpu.ROWS]
     bench = check_gpu.Bench(tmp_path, rows, load_in_8bit=False)

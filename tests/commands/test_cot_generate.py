@@ -64,7 +64,7 @@ def test_generate_data_stops_at_a_useless_server(home, here, always, message):
     assert server.requests <= 40 and not (home / f"useless{always}/three_stages.json").exists()
 
 
-def test_settings_have_separate_ledgers_and_the_budget_holds(home, here):
+def test_generate_data_keeps_a_ledger_per_setting_and_the_budget(home, here):
     prices = ["--price_in", "10", "--price_out", "100"]
     with teacher() as server:
         text = here(server, *prices, "--max_tokens", "20", "--max_cost", "0.1", out="money")
@@ -75,7 +75,7 @@ def test_settings_have_separate_ledgers_and_the_budget_holds(home, here):
     assert {record["teacher"] for record in json.loads(result(home, "money"))} == {"gpt-4"}
 
 
-def test_dry_run_sends_nothing_and_needs_no_key(home, here):
+def test_generate_data_dry_run_sends_nothing_without_a_key(home, here):
     text = here(None, "--dry_run", "True", "--price_in", "30", "--price_out", "60", "--max_samples", "5",
                     out="dry", key="")
     assert "5 samples, 15 requests" in text and "cost $0." in text and text.rstrip().endswith("Answer:")
@@ -99,20 +99,20 @@ def test_generate_data_refuses_invalid_flags(home, here, flags, message):
     ("HTTPS_PROXY", "socks5://127.0.0.1:1", "is a SOCKS proxy, which needs a further package"),
     ("HTTPS_PROXY", "nonsense://127.0.0.1:1", "the proxy in the environment is not a valid URL"),
 ])
-def test_an_unusable_proxy_is_refused_and_nothing_written(home, here, monkeypatch, variable, proxy, message):
+def test_generate_data_refuses_an_unusable_proxy(home, here, monkeypatch, variable, proxy, message):
     monkeypatch.setenv(variable, proxy)
     text = here(None, code=2, out="proxy")
     assert message in text.splitlines()[-1] and KEY not in text and not (home / "proxy").exists()
 
 
-def test_a_budget_that_is_not_a_number_is_refused(home, here):
+def test_generate_data_refuses_an_invalid_budget(home, here):
     for flags, message in [(["--max_cost", "nan", "--price_in", "1"], "--max_cost takes a number, not 'nan'"),
                         (["--price_out", "inf"], "--price_out takes a number, not 'inf'"),
                         (["--max_cost", "-1", "--price_in", "1"], "--max_cost -1")]:
         assert message in here(None, *flags, code=2)
 
 
-def test_rules_are_deterministic_and_become_tuning_data(home, here):
+def test_preprocess_data_keeps_hits_of_deterministic_rules(home, here):
     first = here(None, "--teacher", "rules", out="rules")
     content = result(home, "rules")
     here(None, "--teacher", "rules", out="rules")
@@ -157,7 +157,7 @@ def test_preprocess_data_counts_long_samples_and_refuses_invalid_records(home, h
         assert message in here(None, *flags, code=2, module=preprocess_data)
 
 
-def test_a_spent_budget_keeps_every_paid_sample(home, here):
+def test_generate_data_keeps_paid_samples_when_the_budget_is_spent(home, here):
     prices = ["--price_in", "10", "--price_out", "100", "--max_tokens", "20"]
     with teacher() as server:
         here(server, *prices, "--max_samples", "9", out="spent")
@@ -172,7 +172,7 @@ def test_a_spent_budget_keeps_every_paid_sample(home, here):
         assert server.requests == 0 and "before any sample is answered" in text and "one request may cost" in text
 
 
-def test_answers_in_flight_outlive_an_empty_quota(home, here):
+def test_generate_data_keeps_answers_in_flight_when_the_quota_ends(home, here):
     """Slow answers that are in flight when the quota ends are paid for, so they are waited for and kept."""
     numbers = itertools.count(1)
 
@@ -189,7 +189,7 @@ def test_answers_in_flight_outlive_an_empty_quota(home, here):
     assert 16 < len(json.loads(result(home, "quota"))) < 60
 
 
-def test_servers_have_separate_ledgers(home, here):
+def test_generate_data_keeps_a_ledger_per_server(home, here):
     with teacher() as server, teacher() as other:
         here(server, "--max_samples", "2", out="servers")
         here(other, "--max_samples", "2", out="servers")
@@ -198,7 +198,7 @@ def test_servers_have_separate_ledgers(home, here):
     assert len(list((home / "servers").glob("answers-gpt-4-*.jsonl"))) == 3
 
 
-def test_rules_do_not_replace_answers_of_a_language_model(home, here):
+def test_rules_refuse_to_replace_answers_of_a_language_model(home, here):
     with teacher() as server:
         here(server, "--max_samples", "6", out="kept")
     before = result(home, "kept")

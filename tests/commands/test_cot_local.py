@@ -45,7 +45,7 @@ def five_answered(home, text):
     return records
 
 
-def test_five_samples_from_a_server_that_the_wrapper_starts_and_stops(home):
+def test_local_teacher_starts_and_stops_its_server(home):
     """Two layers with random weights: their answers are noise, so none is a hit and preprocessing says so."""
     text = command(*FLAGS, "--max_tokens", 8, home=home, shell=True, code=2, SOURCE="movielens", BASE_MODEL="tiny",
                    OPENAI_API_KEY=KEY, OPENAI_BASE_URL="")
@@ -54,7 +54,7 @@ def test_five_samples_from_a_server_that_the_wrapper_starts_and_stops(home):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_wrapper_leaves_no_server(home, how):
+def test_local_teacher_leaves_no_server_when_its_wrapper_is_killed(home, how):
     log = home / "wrapper.log"
     environment = os.environ | {"TLREC_HOME": str(home), "SOURCE": "movielens", "BASE_MODEL": "tiny",
                                 "OPENAI_BASE_URL": ""}
@@ -74,7 +74,7 @@ def test_a_killed_wrapper_leaves_no_server(home, how):
 
 
 @pytest.mark.long
-def test_five_samples_from_the_embedded_model(home):
+def test_local_teacher_with_the_embedded_model(home):
     started = time.monotonic()
     text = command(*FLAGS, "--max_tokens", 128, home=home, shell=True, code=2, SOURCE="movielens", OPENAI_BASE_URL="")
     assert {record["teacher"] for record in five_answered(home, text)} == {"smollm2-135m"}

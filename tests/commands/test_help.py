@@ -16,11 +16,11 @@ def page():
     return finished.stdout
 
 
-def test_docs_commands_is_what_the_help_prints(page):
+def test_docs_commands_equals_the_printed_help(page):
     assert (paths.ROOT / "docs/commands.md").read_text() == page, "run `python report.py commands > docs/commands.md`"
 
 
-def test_every_script_and_wrapper_is_listed(page):
+def test_help_page_lists_every_script_and_wrapper(page):
     wrappers = {f"bash shell/{path.name}" for path in (paths.ROOT / "shell").glob("*.sh")
                 if path.read_text().startswith("#!")}
     scripts = {f"python {name}.py" for name in ("ins_tuning", "rec_tuning", "evaluate", "report")}
@@ -28,7 +28,7 @@ def test_every_script_and_wrapper_is_listed(page):
         re.findall(r"^### (.*)$", page, re.MULTILINE))
 
 
-def test_every_flag_has_a_type_a_default_and_a_text(page):
+def test_help_gives_every_flag_a_type_a_default_and_a_text(page):
     blocks = [block for block in page.split("```") if "\nFlags:\n" in block]
     flags = [flag for block in blocks for flag in re.findall(r"^  --.*\n.*$", block, re.MULTILINE)]
     assert len(flags) > 150
@@ -36,6 +36,6 @@ def test_every_flag_has_a_type_a_default_and_a_text(page):
     assert [flag for flag in flags if not re.fullmatch(form, flag)] == []
 
 
-def test_a_wrapper_shows_its_variables(page):
+def test_help_of_a_wrapper_lists_its_variables(page):
     section = page.partition("### bash shell/few_shot.sh\n")[2].partition("###")[0]
     assert "GPU SEED TARGET" in section and "SHOTS" in section and "CHAIN_FLAGS" in section

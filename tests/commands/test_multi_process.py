@@ -53,7 +53,7 @@ def pair(small_data, tiny_llama, tmp_path_factory):
     return found
 
 
-def test_the_same_curve_adapter_and_subset(pair):
+def test_two_processes_tune_to_the_same_adapter(pair):
     one, two = (home / "adapter" for home in pair)
     assert len(curve(one)) >= 4
     assert np.allclose(curve(one), curve(two), atol=1e-5, rtol=0)
@@ -63,7 +63,7 @@ def test_the_same_curve_adapter_and_subset(pair):
     assert requests[0] == requests[1]  # the few-shot subset is part of it
 
 
-def test_the_same_predictions_and_one_record(pair):
+def test_two_processes_give_the_same_predictions_in_one_record(pair):
     records = [run_log.read_records(home / "results/runs.jsonl") for home in pair]
     assert [len(found) for found in records] == [1, 1]
     aucs = [found[0]["metrics"]["auc"] for found in records]
@@ -95,7 +95,7 @@ cli.run(script.main)
 """
 
 
-def test_what_is_done_is_found_by_the_first_process_for_all(pair, small_data, tiny_llama, tmp_path):
+def test_finished_results_are_looked_up_by_the_main_process_only(pair, small_data, tiny_llama, tmp_path):
     (tmp_path / "lagging.py").write_text(LAGGING)
     home = tmp_path / "home"
     shutil.copytree(pair[1], home, symlinks=True)
@@ -110,7 +110,7 @@ def test_what_is_done_is_found_by_the_first_process_for_all(pair, small_data, ti
     assert "already tuned with these data and settings; reused" in text
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(small_data, tiny_llama, tmp_path):
+def test_tuning_refuses_a_batch_that_does_not_divide_by_processes(small_data, tiny_llama, tmp_path):
     text = command(
         *LAUNCH, "rec_tuning.py", "--base_model", tiny_llama, "--train_data_path",
         small_data / "rec_data/movie/train.json", "--output_dir", tmp_path / "adapter", "--select_by", "none",
@@ -118,7 +118,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_with_the_arithmetic(small_data
     assert "12 cannot be shared by 2 processes with --micro_batch_size 4: it is not a multiple of 8" in text
 
 
-def test_a_folder_that_another_run_has_is_refused_by_all_of_them(small_data, tiny_llama, tmp_path):
+def test_all_processes_refuse_a_locked_output_folder(small_data, tiny_llama, tmp_path):
     (tmp_path / "adapter").mkdir()
     with checkpoints.lock_output_dir(tmp_path / "adapter"):
         (tmp_path / "adapter" / "theirs").touch()
@@ -127,7 +127,7 @@ def test_a_folder_that_another_run_has_is_refused_by_all_of_them(small_data, tin
     assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["theirs"]
 
 
-def test_sharding_takes_no_quantised_weights(small_data, tiny_llama, tmp_path):
+def test_sharding_refuses_quantised_weights(small_data, tiny_llama, tmp_path):
     words = ["--base_model", tiny_llama, "--train_data_path", small_data / "rec_data/movie/train.json", "--output_dir",
              tmp_path / "adapter", "--select_by", "none"]
     for more in ([], ["--load_in_8bit", "True"], ["--load_in_8bit", "False", "--load_in_4bit", "True"]):
@@ -150,7 +150,7 @@ def started(home, model, log, epochs):
     return running, list(map(int, children))
 
 
-def test_a_signal_that_arrives_twice_is_one_wish(small_data, tiny_llama, tmp_path):
+def test_a_repeated_sigint_still_saves_a_checkpoint(small_data, tiny_llama, tmp_path):
     """Ctrl-C goes to the processes, and once more by way of their launcher: the tuning still ends saved."""
     (tmp_path / "rec_data").symlink_to(small_data / "rec_data")
     running, children = started(tmp_path, tiny_llama, tmp_path / "log", epochs=1000)
@@ -164,7 +164,7 @@ def test_a_signal_that_arrives_twice_is_one_wish(small_data, tiny_llama, tmp_pat
     )
 
 
-def test_when_one_process_dies_the_other_ends_and_a_restart_goes_on(pair, small_data, tiny_llama, tmp_path):
+def test_a_dead_process_ends_the_others_and_a_restart_resumes(pair, small_data, tiny_llama, tmp_path):
     """The launcher ends the survivors within a minute; the same command goes on from the last whole checkpoint."""
     for part in ("rec_data", "instruction_data"):
         (tmp_path / part).symlink_to(small_data / part)
@@ -179,7 +179,7 @@ def test_when_one_process_dies_the_other_ends_and_a_restart_goes_on(pair, small_
     assert all(np.allclose(weights[name], others[name], atol=1e-5) for name in weights)
 
 
-def test_a_wrapper_starts_as_many_processes_as_it_is_told(small_data, tiny_llama, tmp_path):
+def test_wrapper_starts_the_number_of_processes_in_PROCESSES(small_data, tiny_llama, tmp_path):
     text = command("shell/alpaca.sh", "cpu", "movie", "--train_data_path", small_data / "rec_data/movie/train.json",
                    "--val_set_size", "0", "--select_by", "none", "--batch_size", "12", "--micro_batch_size", "4",
                    home=tmp_path, shell=True, code=1, BASE_MODEL=str(tiny_llama), PROCESSES="2")

@@ -39,7 +39,7 @@ def rerun(home, record, **options):
 
 
 @pytest.mark.parametrize("method", ["llm", "liked-ratio", "item-mean", "baseline"])
-def test_the_printed_commands_give_the_same_figures(home, method):
+def test_rerun_commands_give_the_same_figures(home, method):
     recorded = run_log.read_records(home / "results/runs.jsonl")
     (before,) = [record for record in recorded if record["method"] == method]
     text = rerun(home, before)
@@ -60,7 +60,7 @@ def test_the_printed_commands_give_the_same_figures(home, method):
     assert tables[0] == tables[1]
 
 
-def test_relative_paths_are_found_from_any_folder(home, monkeypatch):
+def test_rerun_resolves_relative_paths_from_any_folder(home, monkeypatch):
     """A run whose paths were given relative to the folder that it was started in."""
     monkeypatch.chdir(home / "rec_data")
     monkeypatch.setenv("TLREC_HOME", str(home))
@@ -77,7 +77,7 @@ def test_relative_paths_are_found_from_any_folder(home, monkeypatch):
         assert ("--base_model base_model/tiny" in text) == ("--output_dir near" in text) == (record["method"] == "llm")
 
 
-def test_what_changed_is_named(home):
+def test_rerun_refuses_changed_inputs(home):
     record = next(record for record in run_log.read_records(home / "results/runs.jsonl") if record["method"] == "llm")
     (home / "few/adapter_model.safetensors").rename(home / "few/gone")
     assert "adapter" in rerun(home, record, code=2).splitlines()[-1]

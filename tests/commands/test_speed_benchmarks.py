@@ -1,35 +1,27 @@
 """The speed benchmarks at tiny size: their implementations must agree, whatever the time."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import command
 
-from tlrec import paths
-
 pytestmark = pytest.mark.long
 
 
 def measured(tmp_path: Path, module: str, *words) -> dict:
-    environment = os.environ | {"TLREC_HOME": str(tmp_path)}
-    finished = subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *map(str, words)], cwd=paths.ROOT,
-                              env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr[-2000:]
+    command("-m", f"benchmarks.{module}", *words, home=tmp_path)
     return json.loads((tmp_path / "results/reference/speed" / f"{module}.json").read_text())
 
 
-def test_startup_measures_every_command(tiny_llama, small_data, tmp_path):
+def test_startup_benchmark_measures_every_command(tiny_llama, small_data, tmp_path):
     record = measured(tmp_path, "startup", "--base_model", tiny_llama, "--data",
                       small_data / "rec_data/movie/test.json", "--rounds", 1)
     assert [row["limit"] for row in record["measurements"]] == [1] * 8 + [10]
     assert all(row["seconds"] > 0 for row in record["measurements"])
 
 
-def test_eval_samples_selects_among_the_checkpoints(tiny_llama, small_data, tmp_path):
+def test_eval_samples_benchmark_selects_among_checkpoints(tiny_llama, small_data, tmp_path):
     valid = small_data / "rec_data/movie/train.json"
     command("ins_tuning.py", "--base_model", tiny_llama, "--train_data_path",
             small_data / "instruction_data/movielens/train.json", "--output_dir", tmp_path / "tuned", "--select_by",
@@ -46,7 +38,7 @@ def test_eval_samples_selects_among_the_checkpoints(tiny_llama, small_data, tmp_
     assert measured(tmp_path, "eval_samples", *words)["seconds_of_all_rows"] == seconds  # nothing was scored again
 
 
-def test_scoring_of_all_ways_is_equal(tiny_llama, small_data, tmp_path):
+def test_scoring_benchmark_implementations_agree(tiny_llama, small_data, tmp_path):
     record = measured(tmp_path, "scoring", "--base_model", tiny_llama, "--data",
                       small_data / "rec_data/movie/test.json", "--rows", 10, "--batch", 4, "--rounds", 1,
                       "--dtype", "float32")
@@ -56,7 +48,7 @@ def test_scoring_of_all_ways_is_equal(tiny_llama, small_data, tmp_path):
     assert by_way["ours"]["gflops"] > 0 and record["commit"]
 
 
-def test_scoring_resizes_prompts_to_a_length(tiny_llama, small_data, tmp_path):
+def test_scoring_benchmark_resizes_prompts(tiny_llama, small_data, tmp_path):
     record = measured(tmp_path, "scoring", "--base_model", tiny_llama, "--data",
                       small_data / "rec_data/movie/test.json", "--rows", 4, "--lengths", "128,300", "--ways",
                       "ours,plain", "--rounds", 0, "--dtype", "float32")
@@ -64,7 +56,7 @@ def test_scoring_resizes_prompts_to_a_length(tiny_llama, small_data, tmp_path):
     assert "| 4    | 300           | 16    | plain |" in (tmp_path / "results/reference/speed/scoring.md").read_text()
 
 
-def test_training_of_all_ways_has_the_losses_of_the_trainer(tiny_llama, small_data, tmp_path):
+def test_training_benchmark_implementations_agree(tiny_llama, small_data, tmp_path):
     record = measured(tmp_path, "training", "--base_model", tiny_llama, "--data",
                       small_data / "rec_data/movie/train.json", "--steps", 2, "--micro_batch", 4, "--dtype", "float32",
                       "--lora_dropout", 0)

@@ -31,7 +31,7 @@ def start(home, **variables):
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
 
-def test_two_sweeps_share_a_folder_and_run_every_cell_once(home):
+def test_two_concurrent_sweeps_run_every_cell_once(home):
     grid = {"SYSTEMS": "GRU4Rec SASRec", "SHOTS": "8 16"}
     both = [start(home, **grid), start(home, **grid, GPUS="cpu cpu")]
     for sweep in both:
@@ -42,7 +42,7 @@ def test_two_sweeps_share_a_folder_and_run_every_cell_once(home):
     assert len(cells) == 4 and set(cells.values()) == {1}, cells
 
 
-def test_failures_are_listed_and_the_rest_runs(home):
+def test_sweep_lists_failed_cells_and_runs_the_rest(home):
     text = command("shell/sweep.sh", "movie", home=home, shell=True, code=1, GPUS="cpu", SEEDS="0", SHOTS="8 99",
                    SYSTEMS="GRU4Rec", BASELINE_FLAGS=QUICK)
     assert "1 cells finished or recorded before, 1 failed" in text
@@ -51,7 +51,7 @@ def test_failures_are_listed_and_the_rest_runs(home):
     assert len(run_log.read_records(home / "results" / "runs.jsonl")) == 1
 
 
-def test_a_killed_sweep_leaves_no_lock_behind(home):
+def test_killed_sweep_frees_its_locks(home):
     sweep = start(home, SYSTEMS="GRU4Rec")
     lock = home / "results/sweep/movie/GRU4Rec-8-0.lock"
     while not held(lock):
@@ -65,7 +65,7 @@ def test_a_killed_sweep_leaves_no_lock_behind(home):
         time.sleep(0.05)
 
 
-def test_a_stopped_sweep_leaves_nothing_running_and_starts_nothing_more(home):
+def test_stopped_sweep_ends_its_children_and_starts_no_more(home):
     sweep = start(home, SYSTEMS="GRU4Rec SASRec", BASELINE_FLAGS="--max_epochs 100000 --weight_decay 0")
     log = home / "results/sweep/movie/GRU4Rec-8-0.log"
     while not (log.exists() and "+ python -m baselines.grid" in log.read_text()):
@@ -85,7 +85,7 @@ def test_a_stopped_sweep_leaves_nothing_running_and_starts_nothing_more(home):
     [(os.killpg, signal.SIGINT, 130, "GRU4Rec", "items in the training catalogue"),
      (os.kill, signal.SIGTERM, 143, "tallrec", "'eval_auc'")],
     ids=["ctrl-c", "term"])
-def test_a_signal_ends_the_running_cells_and_the_sweep_waits_for_them(home, tiny_llama, send, number, code, system,
+def test_sweep_waits_for_its_cells_at_a_signal(home, tiny_llama, send, number, code, system,
                                                                       reached):
     sweep = start(home, SYSTEMS=system, SHOTS="8 16", GPUS="cpu cpu", BASE_MODEL=str(tiny_llama), ALPACA="skip",
                   BASELINE_FLAGS="--max_epochs 1000000 --patience 1000000 --weight_decay 0",
@@ -106,7 +106,7 @@ def test_a_signal_ends_the_running_cells_and_the_sweep_waits_for_them(home, tiny
         assert system != "tallrec" or "stopped after step" in log.read_text()  # and saved
 
 
-def test_a_grid_that_names_something_twice(home):
+def test_sweep_runs_duplicate_grid_values_once(home):
     text = command("shell/sweep.sh", "movie", home=home, shell=True, GPUS="cpu", SEEDS="0 0", SHOTS="8 all 8",
                    SYSTEMS="GRU4Rec GRU4Rec", BASELINE_FLAGS=QUICK)
     assert "2 cells finished or recorded before, 0 failed" in text

@@ -14,6 +14,10 @@ SCORE = "evaluate --method liked-ratio --test_data_path {bad}/"
 TUNE = "rec_tuning --base_model {tiny} --output_dir {home}/out --select_by none --train_data_path {bad}/"
 INSTRUCT = "ins_tuning --base_model {tiny} --output_dir {home}/out --select_by none --train_data_path {bad}/"
 FIT = "baselines.grid --system GRU --shots all --target "
+GRU = "baselines.grid --system GRU --target {home}/movie "
+CONTROL = "baselines.controls --train_data_path {bad}/good.json --test_data_path {bad}/good.json "
+RAW = ["rec_data.movielens --raw_dir", "rec_data.book_crossing --raw_dir", "instruction_data.netflix --raw_dir",
+       "instruction_data.amazon_book --raw_dir", "instruction_data.alpaca --raw_file"]
 LLM = "evaluate --dtype float32 --test_data_path {bad}/good.json --base_model "
 CASES = [  # what is typed, and what the line has to say besides
     (SCORE + "no_such.json", "no such file; the README says how to make or download"),
@@ -59,6 +63,8 @@ CASES = [  # what is typed, and what the line has to say besides
     ("rec_data.book_crossing --raw_dir {home}/raw", "BX-Book-Ratings.csv"),
     ("instruction_data.netflix --raw_dir {home}/raw", "movie_titles.csv"),
     ("instruction_data.amazon_book --raw_dir {home}/raw", "books_data.csv"),
+    ("rec_data.published --miror x", "did you mean --mirror"),
+    ("rec_data.published movie", "movie is not a published file"),
     ("rec_data.published rec_data/book/train.json --mirror {bad}", "the mirror has no .*; connect and download it"),
     (LLM + "{home}/truncated-model", "model.safetensors: not a valid safetensors file"),
     (LLM + "{home}/wide-tokenizer", r"the tokenizer has \d+ tokens, the model \d+; they do not belong together"),
@@ -68,7 +74,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (LLM + "{home}/lacks-layer --load_in_8bit True", r"lack \d+ of the weights that config.json asks for"),
     (LLM + "{home}/lacks-layer --load_in_4bit True", r"lack \d+ of the weights that config.json asks for"),
     (LLM + "{home}/bert", r"lack \d+ of the weights that config.json asks for, bert"),
-    (LLM + "{home}/said-8bit", "config.json: quantization_config says that the weights are quantised, and they "
+    (LLM + "{home}/declared-8bit", "config.json: quantization_config says that the weights are quantised, and they "
      "are not"),
     (LLM + "{home}/odd-8bit", "config.json: quantization_config is not an object; fetch the model again"),
     (LLM + "{home}/with-adapter", r"with-adapter: holds an adapter \(adapter_config.json\) beside the base model"),
@@ -124,6 +130,37 @@ CASES = [  # what is typed, and what the line has to say besides
     ("base_model.export --base_model {home}/odd-dtype --lora_weights {home}/adapter --output_dir {home}/merged",
      "config.json: unsupported dtype 'float8'; give --dtype"),
     (FIT + "{home}/code --embedding 1000000000", "--embedding 1000000000: must be at least 1 and at most 4096"),
+    ("baselines.grid --system GRU5Rec", "'GRU5Rec' is unknown; choose from GRU, Caser, SASRec, DROS, GRU-BERT, DROS-B"),
+    ("baselines.grid --shots 8", "missing --system"),
+    ("baselines.grid --system ,", "--system names none; choose from GRU"),
+    (GRU + "--shots 25", "--shots 25: "),
+    (GRU + "--shots few", "--shots takes whole numbers or all, not 'few'"),
+    (GRU + "--seed -1", "--seed takes whole numbers"),
+    (GRU + "--seed 0,4294967296", "--seed 4294967296: give a whole number from 0 to 4294967295"),
+    (FIT + "music", "rec_data/music/train.json: no such file"),
+    (GRU + "--dropout 1", r"--dropout must lie in \[0, 1\)"),
+    (GRU + "--patience 0", "--patience 0: must be at least 1"),
+    (GRU + "--weight_decy 1", "did you mean --weight_decay"),
+    ("baselines.grid --target {home}/movie --shots 2 --system GRU-BERT --text_encoder /nowhere",
+     "/nowhere: not a BERT model folder"),
+    (CONTROL + "--methods item-mean,magic", "'magic' is unknown; choose from item-mean"),
+    (CONTROL + "--methods ,", "--methods names none"),
+    (CONTROL + "--seed -1", "--seed -1"),
+    *((f"{script} {{home}}/{folder}", f"{folder}.*") for script in RAW for folder in ("nowhere", "empty")),
+    *((script, f"{script.split()[-1]} needs a value") for script in RAW),
+    ("evaluate --test_data_paht {bad}/good.json", "unknown flag --test_data_paht; did you mean --test_data_path"),
+    ("evaluate --test_data_path {bad}/good.json", "missing --base_model"),
+    ("evaluate --method magic --test_data_path {bad}/good.json", "choose from llm"),
+    (TUNE + "good.json --sample 25", "--sample 25.*has 2 rows"),
+    (TUNE + "good.json --batch_size 10 --micro_batch_size 4", "--batch_size 10 is not a multiple of"),
+    ("ins_tuning --base_model {tiny} --output_dir {home}/out --train_data_path {bad}/good.json",
+     "needs --val_data_path"),
+    ("ins_tuning --base_model {tiny} --output_dir {bad}/good.json/in --select_by none --train_data_path "
+     "{bad}/good.json", "good.json/in: not writable"),
+    (LLM + "{home}/nothing", "nothing: no such model folder"),
+    (LLM + "{tiny} --lora_weights {home}/nothing", "nothing: no such adapter"),
+    (LLM + "{tiny} --lora_weights {home}/never-saved-adapter", "never saved"),
+    (LLM + "{tiny} --lora_weights {home}/empty-adapter", "an empty adapter"),
 ]
 
 REFUSED: list[str] = []  # the cases that passed
@@ -131,18 +168,18 @@ REFUSED: list[str] = []  # the cases that passed
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, tiny_llama):
-    place = tmp_path_factory.mktemp("bad")
-    bad_files.make(place, tiny_llama)
-    return place
+    folder = tmp_path_factory.mktemp("bad")
+    bad_files.make(folder, tiny_llama)
+    return folder
 
 
 def last_error(capsys, words: list[str]) -> str:
     with pytest.raises(SystemExit) as stop:
         run(words)
-    said = capsys.readouterr().err.strip().splitlines()
-    assert stop.value.code == 2, said
-    errors = [line for line in said if line.startswith("error: ")]
-    assert len(errors) == 1 and said[-1] == errors[0] and not any("Traceback" in line for line in said)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert stop.value.code == 2, lines
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert errors == lines[-1:] and not any("Traceback" in line for line in lines)
     return errors[0]
 
 
@@ -155,15 +192,15 @@ def test_bad_input_is_refused_in_one_line(home, tiny_llama, capsys, monkeypatch,
     monkeypatch.setenv("TLREC_HOME", str(home))
     monkeypatch.delenv("TLREC_MIRROR", raising=False)
     before = listed(home) + listed(BAD)
-    places = {"home": home, "bad": BAD, "tiny": tiny_llama}
-    words = [word.replace("{bad}/{home}", "{home}").format(**places) for word in typed.split()]
-    said = last_error(capsys, words)
-    assert re.search(message, said), said
-    assert len(said) < 1000 and listed(home) + listed(BAD) == before
+    folders = {"home": home, "bad": BAD, "tiny": tiny_llama}
+    words = [word.replace("{bad}/{home}", "{home}").format(**folders) for word in typed.split()]
+    error = last_error(capsys, words)
+    assert re.search(message, error), error
+    assert len(error) < 1000 and listed(home) + listed(BAD) == before
     REFUSED.append(typed)
 
 
-def test_every_file_of_the_corpus_is_used(record_property):
+def test_every_file_of_bad_inputs_is_used(record_property):
     typed = " ".join(words for words, _ in CASES)
     unused = [path.name for path in BAD.iterdir() if path.stem not in typed
               and path.name not in ("README.md", "whole.csv", "views_list.csv", "views_list.json")]

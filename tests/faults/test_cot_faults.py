@@ -24,7 +24,7 @@ def home(tmp_path_factory):
     return folder
 
 
-def test_two_hundred_samples_with_every_fault_equal_a_faultless_run(home, record_property):
+def test_two_hundred_samples_with_faults_equal_a_faultless_run(home, record_property):
     with teacher() as calm:
         text = generate(home, calm, "--max_samples", "200", out="calm")
     assert calm.requests == 600 and "200 of 200 samples" in text and 1 < calm.most_at_once <= 16
@@ -44,7 +44,7 @@ def test_two_hundred_samples_with_every_fault_equal_a_faultless_run(home, record
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.long)])
 def test_killed_at_random_moments(home, kills, record_property):
-    calm_run, killed_run = f"undisturbed{kills}", f"killed{kills}"
+    calm_run, killed_run = f"uninterrupted{kills}", f"killed{kills}"
     with teacher() as calm:
         generate(home, calm, "--max_samples", "120", out=calm_run)
     samples = json.loads(result(home, calm_run))
@@ -79,7 +79,7 @@ def test_killed_at_random_moments(home, kills, record_property):
     assert len({record["request"] for record in lines}) == len(lines) == 360
 
 
-def test_as_fast_as_the_server_allows(home):
+def test_generate_data_reaches_the_servers_speed(home):
     """300 requests, 16 at a time, 200 ms each: ideally 3.75 s."""
     taken = []
     for attempt in range(3):  # another process may hold the machine meanwhile
@@ -92,7 +92,7 @@ def test_as_fast_as_the_server_allows(home):
     pytest.fail(f"{taken} s for 300 requests")
 
 
-def test_the_wrapper_asks_makes_tuning_data_and_tells_no_key(home):
+def test_generate_cot_data_writes_tuning_data_and_no_key(home):
     with teacher() as server:
         text = command("shell/generate_cot_data.sh", "--max_samples", "6", home=home, shell=True, SOURCE="movielens",
                        OPENAI_API_KEY=KEY, OPENAI_BASE_URL=server.address, OPENAI_LOG="debug")
@@ -107,7 +107,7 @@ def test_the_wrapper_asks_makes_tuning_data_and_tells_no_key(home):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_wrapper_asks_nothing_more(home, how):
+def test_stopped_wrapper_sends_no_further_request(home, how):
     words = ["bash", "shell/generate_cot_data.sh", "--max_samples", "100", "--concurrency", "4", "--output_dir",
              str(home / f"stopped{how}")]
     with teacher(latency=0.5) as server:
@@ -126,16 +126,16 @@ def test_a_stopped_wrapper_asks_nothing_more(home, how):
         assert server.requests == before < 100
 
 
-def test_the_wrapper_reads_its_flags_as_the_scripts_do(home):
+def test_generate_cot_data_parses_flags_like_the_scripts(home):
     given = {"home": home, "shell": True, "SOURCE": "movielens", "OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
     wrapper = "shell/generate_cot_data.sh"
     assert "third prompt" in command(wrapper, "--dry-run", "True", "--max_samples", "2", **given)
-    for words, said in [(["--dry_run", "False"], "OPENAI_API_KEY is not set"),
+    for words, message in [(["--dry_run", "False"], "OPENAI_API_KEY is not set"),
                         (["--teacher", "api"], "OPENAI_API_KEY is not set"),
                         (["--teacher=rules", "--stages", "9"], "--stages 9"),
                         (["--teacher", "rules", "--source", "imdb"], "choose from: netflix")]:
         text = command(wrapper, *words, code=2, **given)
-        assert said in text and "Python:" not in text  # before anything else
+        assert message in text and "Python:" not in text  # before anything else
     place = home / "elsewhere"
     text = command(wrapper, "--teacher", "rules", "--output_dir", place, "--output_path", place / "s.json", **given)
     assert (place / "three_stages.json").exists() and (place / "s.json").exists()

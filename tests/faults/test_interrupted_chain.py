@@ -71,7 +71,7 @@ def killed_twice(home, tmp_path_factory):
     return command("shell/zero_shot.sh", "cpu", "movie", "movielens", *FLAGS, home=home, shell=True, **CHOICES)
 
 
-def test_killed_between_and_inside_stages_it_goes_on_where_it_was(home, killed_twice, record_property):
+def test_zero_shot_resumes_after_kills_between_and_inside_stages(home, killed_twice, record_property):
     assert f"{adapter(home, COT)}: already tuned with these data and settings; reused" in killed_twice
     assert killed_twice.count("; reused") == 2 and "of this run; resuming from it" in killed_twice
     assert "===== auc: 0." in killed_twice.splitlines()[-1]
@@ -81,7 +81,7 @@ def test_killed_between_and_inside_stages_it_goes_on_where_it_was(home, killed_t
                               "reused, 1 gone on with")
 
 
-def test_a_refused_command_leaves_the_chain_and_its_flags(home, killed_twice):
+def test_refused_zero_shot_leaves_the_chain_unchanged(home, killed_twice):
     before = {path: path.read_bytes() for name in (COT, LAST) for path in adapter(home, name).rglob("*")
               if path.is_file()}
     for more, message in ((["--lora_dropout", "7"], "--lora_dropout 7.0: must be at least 0"),
@@ -95,7 +95,7 @@ def test_a_refused_command_leaves_the_chain_and_its_flags(home, killed_twice):
     assert json.loads(before[adapter(home, LAST) / "tlrec.json"])["arguments"]["select_by"] == "none"
 
 
-def test_signals_to_a_wrapper_end_its_tuning_saved(home, tmp_path, record_property):
+def test_signals_to_a_wrapper_save_a_checkpoint(home, tmp_path, record_property):
     """TERM and -9 to the wrapper alone, Ctrl-C to all of them; the next start goes on from where the last one was."""
     words = ["shell/alpaca.sh", "cpu", "book", *FLAGS[:-6], "--eval_steps", "1", "--select_by", "none", "--num_epochs",
              "60", "--train_data_path", str(home / "instruction_data/movielens/train.json"), "--val_set_size", "0"]
@@ -119,7 +119,7 @@ def test_signals_to_a_wrapper_end_its_tuning_saved(home, tmp_path, record_proper
 
 
 @pytest.mark.long
-def test_a_change_reruns_its_stage_and_the_later_ones(home, killed_twice, record_property):
+def test_few_shot_reruns_changed_stages_and_later_ones(home, killed_twice, record_property):
     def few_shot(*more):
         return command("shell/few_shot.sh", "cpu", "0", "movie", *FLAGS[:-2], "--select_by", "none", *more, home=home,
                        shell=True, **CHOICES)

@@ -15,9 +15,9 @@ from tlrec.training import checkpoints
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
-def test_killed_at_random_moments_to_the_same_bits(undisturbed, small_data, tiny_llama, tmp_path, record_property,
-                                                   kills):
-    expected, seconds = undisturbed
+def test_killed_at_random_moments_resumes_bit_for_bit(uninterrupted_run, small_data, tiny_llama, tmp_path,
+                                                      record_property, kills):
+    expected, seconds = uninterrupted_run
     generator = random.Random(kills)
     output = tmp_path / "adapter"
     done = attempts = 0
@@ -33,11 +33,11 @@ def test_killed_at_random_moments_to_the_same_bits(undisturbed, small_data, tiny
         assert same(expected, output)
     assert resumed  # some of them had a checkpoint to go on from
     record_property("figure", f"{done} kills at random moments, {len(resumed)} continuations; the adapters are equal "
-                              "bit for bit to the undisturbed one")
+                              "bit for bit to the uninterrupted one")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(undisturbed, small_data, tiny_llama, tmp_path, number,
+def test_a_signal_saves_a_checkpoint_and_the_run_resumes(uninterrupted_run, small_data, tiny_llama, tmp_path, number,
                                                               code):
     output = tmp_path / "adapter"
     run = Tuning(words(small_data, tiny_llama, output), tmp_path / "log")
@@ -48,12 +48,12 @@ def test_a_signal_finishes_the_step_saves_and_the_run_goes_on(undisturbed, small
     reached = max(steps_of(output))
     assert reached < 24
     assert killed_until_done(small_data, tiny_llama, output, []) == (0, [reached])
-    assert same(undisturbed[0], output)
+    assert same(uninterrupted_run[0], output)
 
 
 @pytest.mark.parametrize(("apart", "code"), [(0.0, 0), (0.3, -signal.SIGTERM)])
-def test_ctrl_c_that_a_launcher_passes_on_is_one_wish_and_a_second_stops_at_once(apart, code):
-    said = subprocess.run([sys.executable, "-c", f"""
+def test_graceful_stop_ignores_a_forwarded_signal_and_ends_at_a_second(apart, code):
+    finished = subprocess.run([sys.executable, "-c", f"""
 import os, signal, time
 from tlrec.training import graceful_stop
 graceful_stop.SAME_SIGNAL_SECONDS = 0.2
@@ -63,12 +63,12 @@ with graceful_stop.GracefulStop() as stop:
     os.kill(os.getpid(), signal.SIGTERM)
     print(stop.number)
 """], capture_output=True, text=True)
-    assert said.returncode == code and said.stdout == ("" if code else "2\n"), said
+    assert finished.returncode == code and finished.stdout == ("" if code else "2\n"), finished
 
 
-def test_half_written_and_foreign_checkpoints_are_never_loaded(undisturbed, small_data, tiny_llama, tmp_path):
+def test_half_written_and_foreign_checkpoints_are_not_loaded(uninterrupted_run, small_data, tiny_llama, tmp_path):
     output = tmp_path / "adapter"
-    shutil.copytree(undisturbed[0], output)
+    shutil.copytree(uninterrupted_run[0], output)
     (output / "tlrec.json").unlink()
     steps = sorted(steps_of(output))
     assert len(steps) == 3
@@ -77,7 +77,7 @@ def test_half_written_and_foreign_checkpoints_are_never_loaded(undisturbed, smal
         file.truncate(100)
     (unsealed / checkpoints.COMPLETE_FILE).unlink()
     assert killed_until_done(small_data, tiny_llama, output, []) == (0, [steps[0]])
-    assert same(undisturbed[0], output)
+    assert same(uninterrupted_run[0], output)
     text = Path(tmp_path / "log").read_text()
     assert f"{cut}: half-written" in text and f"{unsealed}: half-written" in text
     (output / "tlrec.json").unlink()
@@ -89,9 +89,9 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_refused_command_changes_nothing_of_a_finished_run(undisturbed, small_data, tiny_llama, tmp_path):
+def test_a_refused_command_changes_nothing_of_a_finished_run(uninterrupted_run, small_data, tiny_llama, tmp_path):
     output = tmp_path / "adapter"
-    shutil.copytree(undisturbed[0], output)
+    shutil.copytree(uninterrupted_run[0], output)
     before = content(output)
     run = Tuning(words(small_data, tiny_llama, output, "--lora_target_modules", "[q_pro]"), tmp_path / "log")
     assert run.end() == 2 and "LoRA cannot be attached" in run.log.read_text()
@@ -100,9 +100,9 @@ def test_a_refused_command_changes_nothing_of_a_finished_run(undisturbed, small_
     assert run.end() == 2 and not (tmp_path / "none").exists()
 
 
-def test_another_runs_checkpoints_wait_until_its_command_is_given_again(undisturbed, small_data, tiny_llama, tmp_path):
+def test_another_runs_checkpoints_are_set_aside_and_found_again(uninterrupted_run, small_data, tiny_llama, tmp_path):
     output = tmp_path / "adapter"
-    shutil.copytree(undisturbed[0], output)
+    shutil.copytree(uninterrupted_run[0], output)
     (output / "tlrec.json").unlink()
     others = ("checkpoint-8-mine", "checkpoint-best")
     for name in others:
@@ -118,12 +118,12 @@ def test_another_runs_checkpoints_wait_until_its_command_is_given_again(undistur
     assert all((output / name / "notes.txt").exists() for name in others)
     again = [max(whole)]  # and the number of checkpoints to keep makes no other run
     assert killed_until_done(small_data, tiny_llama, output, [], "--keep_checkpoints", 9) == (0, again)
-    assert same(undisturbed[0], output) and sorted(steps_of(output)) == sorted(whole)
+    assert same(uninterrupted_run[0], output) and sorted(steps_of(output)) == sorted(whole)
     (kept,) = (output / checkpoints.SET_ASIDE_DIR).glob("*/checkpoint-*")
     assert kept.parent != place
 
 
-def test_one_run_at_a_time_tunes_into_a_folder(undisturbed, small_data, tiny_llama, tmp_path):
+def test_one_run_at_a_time_tunes_into_a_folder(uninterrupted_run, small_data, tiny_llama, tmp_path):
     output = tmp_path / "adapter"
     run = Tuning(words(small_data, tiny_llama, output), tmp_path / "log")
     run.wait_for("samples for tuning")
@@ -131,10 +131,10 @@ def test_one_run_at_a_time_tunes_into_a_folder(undisturbed, small_data, tiny_lla
     assert other.end() == 2, other.log.read_text()
     assert f"{output}: another run is tuning into this folder; wait for it or stop it" in other.log.read_text()
     assert run.end() == 0, run.log.read_text()
-    assert same(undisturbed[0], output) and not (output / checkpoints.LOCK_FILE).exists()
+    assert same(uninterrupted_run[0], output) and not (output / checkpoints.LOCK_FILE).exists()
 
 
-def test_a_run_killed_at_its_end_only_chooses_and_saves(undisturbed, small_data, tiny_llama, tmp_path):
+def test_a_run_killed_at_its_end_only_selects_and_saves(uninterrupted_run, small_data, tiny_llama, tmp_path):
     """Early stopping was decided on, or the last step made, but no adapter was written yet."""
     stopped = ["--early_stopping", 1, "--learning_rate", 1.0]
     for more in ([], stopped):

@@ -17,7 +17,7 @@ from tlrec.training.sampler import RowSampler
 from tlrec.training.trainer import RecTrainer
 
 
-def test_a_loss_that_is_not_finite_ends_it_with_the_rows_named(small_data, tiny_llama, tmp_path):
+def test_a_loss_that_is_not_finite_ends_tuning_and_names_the_rows(small_data, tiny_llama, tmp_path):
     """One row holds a word whose embedding is NaN; it comes last in the first epoch."""
     poisoned, tokenizer = tmp_path / "poisoned", AutoTokenizer.from_pretrained(tiny_llama)
     shutil.copytree(tiny_llama, poisoned)
@@ -42,24 +42,25 @@ def test_a_loss_that_is_not_finite_ends_it_with_the_rows_named(small_data, tiny_
     assert steps_of(output) == [2] and not (output / "tlrec.json").exists()
 
 
-def test_the_selected_checkpoint_outlives_later_ones_however_the_folder_is_spelt(small_data, tiny_llama, tmp_path,
+def test_the_selected_checkpoint_is_kept_for_any_spelling_of_the_folder(small_data, tiny_llama, tmp_path,
                                                                                monkeypatch):
     monkeypatch.chdir(tmp_path)
     more = ["--early_stopping", 3, "--keep_checkpoints", 1]
     for output in ("plain", "./dotted", "with//two", f"{tmp_path}//whole/"):
         given = [0.05 if word == 0.01 else word for word in words(small_data, tiny_llama, output, *more)]
         run(["ins_tuning", *map(str, given)])
-    said = {name: json.loads((tmp_path / name / "tlrec.json").read_text()) for name in
+    manifests = {name: json.loads((tmp_path / name / "tlrec.json").read_text()) for name in
             ("plain", "dotted", "with/two", "whole")}
-    assert said["plain"]["selected"]["step"] < said["plain"]["steps"] - 3  # one validation: not the last checkpoint
-    for name, manifest in said.items():
-        assert manifest["selected"] == said["plain"]["selected"]
+    plain = manifests["plain"]
+    assert plain["selected"]["step"] < plain["steps"] - 3  # one validation: not the last checkpoint
+    for name, manifest in manifests.items():
+        assert manifest["selected"] == plain["selected"]
         best = tmp_path / name / f"checkpoint-{manifest['selected']['step']}" / "adapter_model.safetensors"
         assert best.read_bytes() == (tmp_path / name / "adapter_model.safetensors").read_bytes()
-    assert len({manifest["files"]["adapter_model.safetensors"] for manifest in said.values()}) == 1
+    assert len({manifest["files"]["adapter_model.safetensors"] for manifest in manifests.values()}) == 1
 
 
-def test_out_of_memory_names_the_setting_and_the_run_goes_on(undisturbed, small_data, tiny_llama, tmp_path,
+def test_out_of_memory_names_the_setting_and_the_run_resumes(uninterrupted_run, small_data, tiny_llama, tmp_path,
                                                              monkeypatch, capsys):
     output, loss, steps = tmp_path / "adapter", RecTrainer.compute_loss, itertools.count(1)
 
@@ -75,14 +76,14 @@ def test_out_of_memory_names_the_setting_and_the_run_goes_on(undisturbed, small_
     assert stop.value.code == 2 and last.startswith("error: out of memory (CUDA out of memory.")
     assert "lower --micro_batch_size (now 4), or give --gradient_checkpointing True" in last
     assert steps_of(output) == [3]
-    assert killed_until_done(small_data, tiny_llama, output, []) == (0, [3]) and same(undisturbed[0], output)
+    assert killed_until_done(small_data, tiny_llama, output, []) == (0, [3]) and same(uninterrupted_run[0], output)
 
 
-def test_no_room_for_a_checkpoint_keeps_the_earlier_ones(undisturbed, small_data, tiny_llama, tmp_path):
+def test_no_space_for_a_checkpoint_keeps_the_earlier_ones(uninterrupted_run, small_data, tiny_llama, tmp_path):
     """A file system that is full: a small one where it may be mounted, else a limit on the size of files."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    pages = sum(-(-path.stat().st_size // 4096) for path in undisturbed[0].glob("checkpoint-24/*"))
+    pages = sum(-(-path.stat().st_size // 4096) for path in uninterrupted_run[0].glob("checkpoint-24/*"))
     room = f"size={int(2.5 * pages) * 4}k"  # for two checkpoints and a half
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", room, "tmpfs", disk], capture_output=True)
     small = mounted.returncode == 0
@@ -96,7 +97,7 @@ def test_no_room_for_a_checkpoint_keeps_the_earlier_ones(undisturbed, small_data
             assert checkpoints.COMPLETE_FILE in {path.name for path in (output / "checkpoint-6").iterdir()}
             subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
             assert killed_until_done(small_data, tiny_llama, output, []) == (0, [6])
-            assert same(undisturbed[0], output)
+            assert same(uninterrupted_run[0], output)
     finally:
         if small:
             subprocess.run(["umount", disk], check=True)

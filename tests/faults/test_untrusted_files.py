@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import refused
 from gguf import GGUFWriter
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from base_model import random_llama
@@ -52,27 +52,14 @@ def model_folder(tiny_llama, tmp_path):
     return shutil.copytree(tiny_llama, tmp_path / "model")
 
 
-@pytest.fixture
-def adapter(tiny_llama, tmp_path):
-    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
-    wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
-    wrapped.save_pretrained(tmp_path / "adapter")
-    return tmp_path / "adapter"
-
-
 def attach(base: Path, folder: Path):
     found = inspect_adapter(folder, resolve_base_model(str(base)))
     model, _ = load_base_model(base, False, "float32", "cpu")
     return attach_adapter(model, None, found)
 
 
-def refused(message: str, call, *arguments) -> None:
-    with pytest.raises(InputError, match=message):
-        call(*arguments)
-
-
 @pytest.mark.parametrize("form", ["torch", "plain pickle", "old torch", "not tensors"])
-def test_a_pickle_as_adapter(tiny_llama, adapter, mark, form):
+def test_attach_refuses_a_pickle_as_adapter(tiny_llama, adapter, mark, form):
     weights = adapter / "adapter_model.bin"
     tensors = load_file(adapter / "adapter_model.safetensors")
     (adapter / "adapter_model.safetensors").unlink()
@@ -84,59 +71,50 @@ def test_a_pickle_as_adapter(tiny_llama, adapter, mark, form):
         torch.save({**tensors, "more": Evil(mark)}, weights, _use_new_zipfile_serialization=False)
     else:
         torch.save({**tensors, "more": "text"}, weights)
-    refused("adapter_model.bin: (not readable as adapter weights|holds other things)", attach, tiny_llama, adapter)
+    refused("adapter_model.bin: ", attach, tiny_llama, adapter)
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00001.bin"])
-def test_a_pickle_as_base_model(model_folder, mark, name):
+def test_load_base_model_refuses_a_pickle(model_folder, mark, name):
     torch.save({**load_file(model_folder / "model.safetensors"), "more": Evil(mark)}, model_folder / name)
     (model_folder / "model.safetensors").unlink()
     if "of" in name:
         shards = {"weight_map": {"model.norm.weight": name}, "metadata": {}}
         (model_folder / "pytorch_model.bin.index.json").write_text(json.dumps(shards))
-    refused(
-        "cannot be loaded as a causal language model",
-        load_base_model,
-        resolve_base_model(str(model_folder)),
-        False,
-        "float32",
-        "cpu",
-    )
+    refused(model_folder.name, load_base_model, resolve_base_model(str(model_folder)), False, "float32", "cpu")
 
 
 @pytest.mark.parametrize(("file", "kind"), [("config.json", "AutoModelForCausalLM"), ("config.json", "AutoConfig"),
                                             ("tokenizer_config.json", "AutoTokenizer")])
 @pytest.mark.parametrize("model_type", ["llama", "stranger"])
-def test_a_model_folder_with_code_of_its_own(model_folder, mark, monkeypatch, file, kind, model_type):
+def test_resolve_refuses_a_model_folder_with_code(model_folder, mark, monkeypatch, file, kind, model_type):
     (model_folder / "stranger.py").write_text(f"import os\nos.mkdir({str(mark)!r})\nclass Model: pass\n")
     content = json.loads((model_folder / file).read_text())
     value = ["stranger.Model", None] if kind == "AutoTokenizer" else "stranger.Model"
     changed = {**content, "auto_map": {kind: value}}
     changed |= {"model_type": model_type} if file == "config.json" else {}
     (model_folder / file).write_text(json.dumps(changed))
-    refused(rf"{file}: wants code of the folder's own to run \(auto_map\)", resolve_base_model, str(model_folder))
+    refused(f"{file}: ", resolve_base_model, str(model_folder))
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))  # even where the loader would ask
     try:
-        load_base_model(model_folder, False, "float32", "cpu")  # were it not for the look at the folder
+        load_base_model(model_folder, False, "float32", "cpu")  # without the check of the folder
     except InputError:
         assert model_type == "stranger" or kind == "AutoTokenizer"
 
 
-def test_a_tokenizers_folder_with_code_of_its_own(model_folder, mark, monkeypatch, tmp_path):
+def test_random_llama_refuses_a_tokenizer_folder_with_code(model_folder, mark, monkeypatch, tmp_path):
     (model_folder / "stranger.py").write_text(f"import os\nos.mkdir({str(mark)!r})\nclass Tok: pass\n")
     content = json.loads((model_folder / "tokenizer_config.json").read_text())
     (model_folder / "tokenizer_config.json").write_text(json.dumps(
         {**content, "auto_map": {"AutoTokenizer": ["stranger.Tok", None]}, "tokenizer_class": "Tok"}))
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
     monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
-    refused(r"tokenizer_config.json: wants code of the folder's own to run \(auto_map\)",
-            random_llama.prepare_random, str(model_folder), 0, 1)
+    refused("tokenizer_config.json: ", random_llama.prepare_random, str(model_folder), 0, 1)
     (model_folder / "tokens.gguf").write_bytes(b"GGUF")
-    refused("tokens.gguf: not readable as a tokenizer", random_llama.prepare_random,
-            str(model_folder / "tokens.gguf"), 0, 1)
+    refused("tokens.gguf: ", random_llama.prepare_random, str(model_folder / "tokens.gguf"), 0, 1)
 
 
-def test_a_lock_that_leads_elsewhere(tmp_path):
+def test_lock_output_dir_refuses_a_symlink(tmp_path):
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / checkpoints.LOCK_FILE).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError), checkpoints.lock_output_dir(tmp_path / "output"):
@@ -144,22 +122,21 @@ def test_a_lock_that_leads_elsewhere(tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_weights_outside_the_model_folder(model_folder, mark):
+def test_resolve_refuses_weights_outside_the_model_folder(model_folder, mark):
     torch.save({"more": Evil(mark)}, model_folder.parent / "evil.bin")
     (model_folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../evil.bin"}}))
-    refused("names weights outside its folder", resolve_base_model, str(model_folder))
+    refused(model_folder.name, resolve_base_model, str(model_folder))
 
 
 @pytest.mark.parametrize("setting", [{"megatron_config": {"a": 1}, "megatron_core": "stranger"},
                                      {"modules_to_save": ["lm_head"]}, {"init_lora_weights": "pissa", "r": "8"},
                                      {"runtime_config": {"a": 1}}, {"target_modules": [["q_proj"]]}])
-def test_an_adapter_whose_settings_do_more_than_lora(tiny_llama, adapter, mark, monkeypatch, setting):
+def test_attach_refuses_adapter_settings_beyond_lora(tiny_llama, adapter, mark, monkeypatch, setting):
     (adapter / "stranger.py").write_text(f"import os\nos.mkdir({str(mark)!r})\n")
     monkeypatch.syspath_prepend(adapter)
-    place = adapter / "adapter_config.json"
-    place.write_text(json.dumps({**json.loads(place.read_text()), **setting}))
-    with pytest.raises(InputError, match="adapter_config.json: |LoRA cannot be attached"):
-        attach(tiny_llama, adapter)
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **setting}))
+    refused("adapter_config.json", attach, tiny_llama, adapter)
 
 
 def lying_headers(original: bytes) -> dict[str, bytes]:
@@ -186,26 +163,23 @@ def lying_headers(original: bytes) -> dict[str, bytes]:
 @pytest.mark.parametrize("lie", ["longer than the file", "shorter than it is", "tensors beyond the end",
                                  "tensors before the start", "a gap", "not an object", "offsets that are text",
                                  "nested"])
-def test_a_safetensors_header_that_lies(tiny_llama, adapter, mark, lie):
+def test_attach_refuses_an_invalid_safetensors_header(tiny_llama, adapter, mark, lie):
     path = adapter / "adapter_model.safetensors"
     path.write_bytes(lying_headers(path.read_bytes())[lie])
-    refused("adapter_model.safetensors: not (a valid safetensors file|readable)", attach, tiny_llama, adapter)
+    refused("adapter_model.safetensors: ", attach, tiny_llama, adapter)
 
 
 @pytest.mark.parametrize("member", ["../u.data", "../../tmp/u.data", "/u.data", "a/../../u.data", "..\\u.data"])
-def test_an_archive_that_points_outside(tmp_path, mark, member):
+def test_raw_files_refuse_an_archive_member_outside_its_folder(tmp_path, mark, member):
     (tmp_path / "inside").mkdir()
-    place = tmp_path / "inside" / "raw.zip"
-    with zipfile.ZipFile(place, "w") as archive:
+    path = tmp_path / "inside" / "raw.zip"
+    with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("u.data", "1\t2\t3\t4\n")
         archive.writestr(member, "1\t2\t3\t4\n")
     before = sorted(tmp_path.rglob("*"))
 
-    def read():
-        with RawFiles(place).open("u.data") as file:
-            file.read()
-
-    refused("points outside the archive; not used", read)
+    with pytest.raises(InputError, match="raw.zip"), RawFiles(path).open("u.data") as file:
+        file.read()
     assert sorted(tmp_path.rglob("*")) == before and not Path("/u.data").exists()
 
 
@@ -217,7 +191,7 @@ def forged(original: bytes, what: str) -> bytes:
 
 
 @pytest.mark.parametrize("what", ["tensor count", "key count", "key length", "key length, a little", "version", "cut"])
-def test_a_gguf_with_a_forged_length(tmp_path, mark, what):
+def test_convert_refuses_a_gguf_with_a_forged_length(tmp_path, mark, what):
     path = tmp_path / "model.gguf"
     writer = GGUFWriter(path, "llama")
     writer.add_block_count(1)
@@ -228,11 +202,11 @@ def test_a_gguf_with_a_forged_length(tmp_path, mark, what):
     writer.close()
     original = path.read_bytes()
     path.write_bytes(original[:-64] if what == "cut" else forged(original, what))
-    refused("model.gguf: not readable as a GGUF model", convert, tmp_path, "model.gguf", tmp_path / "made")
+    refused("model.gguf: ", convert, tmp_path, "model.gguf", tmp_path / "made")
     assert not (tmp_path / "made").exists()
 
 
-def test_all_of_them_were_refused(request, record_property):
+def test_all_malicious_files_were_refused(request, record_property):
     made = sum("mark" in item.fixturenames for item in request.session.items if item.path == request.path)
     assert len(SURVIVED) == made
     record_property("figure", f"{made} malicious files refused: no code run, nothing written")

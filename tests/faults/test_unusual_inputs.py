@@ -17,7 +17,7 @@ MARKERS = ["### Response:\n", "### Response:\nYes.", "### Input:\n", "### Instru
 
 
 @pytest.mark.parametrize("marker", MARKERS)
-def test_the_templates_markers_in_a_title_do_not_move_the_answer(tiny_llama, marker):
+def test_encode_finds_the_answer_with_template_markers_in_titles(tiny_llama, marker):
     encoder = Encoder(AutoTokenizer.from_pretrained(tiny_llama))
     ids = encoder.answer_token_ids
     plain = read_samples(BAD / "good.json", answers_only=True)
@@ -35,7 +35,7 @@ def test_the_templates_markers_in_a_title_do_not_move_the_answer(tiny_llama, mar
             assert whole.ids[: whole.answer_start] == encoder.encode_prompt(held)
 
 
-def test_a_byte_order_mark_and_empty_histories_are_no_fault(tmp_path, monkeypatch, capsys):
+def test_evaluate_accepts_a_byte_order_mark_and_empty_histories(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     made, rows = make_rows(8, 0)
     made[0] = preference_text.make_sample("movie", [], [], '"D (1993)"?', 1)
@@ -52,7 +52,7 @@ def test_a_byte_order_mark_and_empty_histories_are_no_fault(tmp_path, monkeypatc
     )
 
 
-def test_paths_with_spaces_and_signs_work(tmp_path, tiny_llama, monkeypatch, capsys):
+def test_scripts_accept_paths_with_spaces_and_special_characters(tmp_path, tiny_llama, monkeypatch, capsys):
     name = "my films, Кино ☃ \"b'c$(d); *"
     home = tmp_path / name
     monkeypatch.setenv("TLREC_HOME", str(home))
@@ -72,7 +72,7 @@ def test_paths_with_spaces_and_signs_work(tmp_path, tiny_llama, monkeypatch, cap
     assert name in capsys.readouterr().out
 
 
-def test_a_name_that_is_no_text_does_not_end_a_run(tmp_path, monkeypatch, capsys):
+def test_evaluate_accepts_a_folder_name_that_is_not_utf8(tmp_path, monkeypatch, capsys):
     name = b"caf\xe9".decode("utf-8", "surrogateescape")
     folder = tmp_path / name
     folder.mkdir()

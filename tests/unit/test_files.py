@@ -9,10 +9,10 @@ import threading
 
 import numpy as np
 import pytest
+from conftest import refused
 from safetensors.numpy import save_file
 
 from tlrec import files, paths
-from tlrec.errors import InputError
 
 PROCESSES = multiprocessing.get_context("fork")
 
@@ -24,7 +24,7 @@ def build(folder, created):
         created.put(temporary is not None)
 
 
-def test_of_several_processes_one_builds_the_directory(tmp_path):
+def test_build_directory_in_several_processes_builds_once(tmp_path):
     folder, created = tmp_path / "parent" / "model", PROCESSES.Queue()
     children = [PROCESSES.Process(target=build, args=(folder, created)) for _ in range(4)]
     for child in children:
@@ -35,7 +35,7 @@ def test_of_several_processes_one_builds_the_directory(tmp_path):
     assert (folder / "file").read_text() == "complete" and os.listdir(folder.parent) == ["model"]
 
 
-def test_a_failed_or_killed_build_leaves_nothing(tmp_path):
+def test_build_directory_leaves_nothing_after_failure_or_kill(tmp_path):
     folder = tmp_path / "model"
     with pytest.raises(KeyError), files.build_directory(folder) as temporary:
         (temporary / "file").write_text("half")
@@ -58,7 +58,7 @@ with files.directory_lock(Path(sys.argv[1])):
 """
 
 
-def test_a_directory_lock_is_waited_for_and_freed_when_its_process_is_killed(tmp_path, capsys):
+def test_directory_lock_waits_and_is_freed_by_a_kill(tmp_path, capsys):
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], cwd=paths.ROOT, stdout=subprocess.PIPE)
     try:
         assert holder.stdout.readline() == b"locked\n"
@@ -73,18 +73,17 @@ def test_a_directory_lock_is_waited_for_and_freed_when_its_process_is_killed(tmp
     assert not os.listdir(tmp_path)
 
 
-def test_tensor_names_come_from_the_header(tmp_path):
+def test_safetensors_names_read_the_header(tmp_path):
     path = tmp_path / "model.safetensors"
     save_file({"a": np.zeros(4, np.float32), "b.c": np.ones((2, 2), np.float16)}, path, metadata={"format": "pt"})
     assert sorted(files.safetensors_names(path)) == ["a", "b.c"]
     original = path.read_bytes()
     for damaged in (b"", original[:20], original[:-1], struct.pack("<Q", 2**62) + original[8:]):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match="model.safetensors: not a valid safetensors file"):
-            files.safetensors_names(path)
+        refused("model.safetensors", files.safetensors_names, path)
 
 
-def test_an_atomic_write_that_fails_keeps_the_old_file(tmp_path):
+def test_open_atomically_keeps_the_old_file_on_failure(tmp_path):
     path = tmp_path / "file"
     files.write_atomically(path, "old")
     with pytest.raises(KeyError), files.open_atomically(path) as file:
@@ -93,15 +92,12 @@ def test_an_atomic_write_that_fails_keeps_the_old_file(tmp_path):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
 
 
-def test_read_json_names_the_file_and_what_is_wrong(tmp_path):
+def test_read_json_refuses_missing_invalid_and_special_files(tmp_path):
     path = tmp_path / "a.json"
-    with pytest.raises(InputError, match="a.json: no such file; make it first"):
-        files.read_json(path, "make it first")
+    refused("a.json", files.read_json, path, "make it first")
     path.write_text('{"a": ')
-    with pytest.raises(InputError, match="a.json: not readable as JSON"):
-        files.read_json(path, "")
+    refused("a.json", files.read_json, path, "")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="pipe: not a regular file"):
-        files.read_json(tmp_path / "pipe", "")
+    refused("pipe", files.read_json, tmp_path / "pipe", "")
     path.write_text('{"a": [1]}')
     assert files.read_json(path, "") == {"a": [1]}

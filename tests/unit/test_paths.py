@@ -1,12 +1,11 @@
 import os
 
-import pytest
+from conftest import refused
 
 from tlrec import paths
-from tlrec.errors import InputError
 
 
-def test_variables_of_the_environment_set_the_folders(tmp_path, monkeypatch):
+def test_environment_variables_set_the_folders(tmp_path, monkeypatch):
     for name in ("TLREC_HOME", "TLREC_MIRROR", "TLREC_CACHE"):
         monkeypatch.setenv(name, str(tmp_path / name))
     assert (paths.home_dir(), paths.mirror_dir(), paths.cache_dir()) == tuple(
@@ -16,18 +15,16 @@ def test_variables_of_the_environment_set_the_folders(tmp_path, monkeypatch):
     assert paths.home_dir() == paths.ROOT and paths.mirror_dir() is None and paths.cache_dir().name == "tlrec"
 
 
-def test_paths_under_home_are_recorded_relative_to_it(tmp_path, monkeypatch):
+def test_relative_to_home_of_nested_values(tmp_path, monkeypatch):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     values = {"a": [f"{tmp_path}/data/train.json", ("/elsewhere/x", 3)], "b": f"{tmp_path}-other/y"}
     assert paths.relative_to_home(values) == {"a": ["data/train.json", ["/elsewhere/x", 3]], "b": f"{tmp_path}-other/y"}
 
 
-def test_a_folder_below_a_file_is_refused(tmp_path):
+def test_check_writable_refuses_a_folder_below_a_file(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file/new/folder: not writable .*/file: not a folder"):
-        paths.check_writable(tmp_path / "file" / "new" / "folder")
-    with pytest.raises(InputError, match="file/new: not writable .Not a directory"):
-        paths.writable_directory(tmp_path / "file" / "new")
+    refused("file/new/folder", paths.check_writable, tmp_path / "file" / "new" / "folder")
+    refused("file/new", paths.writable_directory, tmp_path / "file" / "new")
     paths.check_writable(tmp_path / "new" / "folder")
     assert os.listdir(tmp_path) == ["file"]
     folder = paths.writable_directory(tmp_path / "new" / "folder")

@@ -4,13 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from conftest import command
-from teacher_server import source
+from conftest import refused
 
 from benchmarks.candidates import generate_histories, plain
 from cot_data import candidates
 from tlrec import paths
-from tlrec.errors import InputError
 
 NETFLIX = paths.home_dir() / "instruction_data" / "netflix" / "train.json"
 
@@ -47,26 +45,13 @@ def test_candidate_sets_of_netflix():
     assert round(inside / 300, 2) == 0.84
 
 
-def test_liked_samples_need_an_answer_and_a_target(tmp_path):
+def test_liked_samples_refuse_rows_without_answer_or_target(tmp_path):
     path = tmp_path / "train.json"
     text = 'User Preference: "A (1990)", "B"\nUser Unpreference: "C"\nWhether the user will like the target movie "D"?'
     rows = [{"instruction": "i", "input": text, "output": answer} for answer in ("No.", "Yes.")]
     path.write_text(json.dumps(rows))
     assert candidates.liked_samples(path) == [candidates.Liked(1, "movie", ["A (1990)", "B", "C"], "D")]
     path.write_text(json.dumps(rows[:1]))
-    with pytest.raises(InputError, match="no sample has the answer 'Yes.'"):
-        candidates.liked_samples(path)
+    refused("train.json", candidates.liked_samples, path)
     path.write_text(json.dumps([{"instruction": "i", "input": "Add 1 and 2.", "output": "Yes."}]))
-    with pytest.raises(InputError, match="record 0 names no target"):
-        candidates.liked_samples(path)
-
-
-def test_candidates_benchmark_writes_its_record(tmp_path):
-    path = source(tmp_path, 60)
-    command("-m", "benchmarks.candidates", "--source", path, "--made_up_histories", "80", "--repeats", "1",
-            home=tmp_path)
-    record = json.loads((tmp_path / "results/reference/cot/candidates.json").read_text())
-    ours, dense, at_size = record["measurements"]
-    assert ours["sha256"] == dense["sha256"] and (ours["histories"], at_size["histories"]) == (48, 80)
-    assert record["commit"] and record["seed"] == 0 and ours["cpu_seconds"] > 0
-    assert "| movielens/train.json" in (tmp_path / "results/reference/cot/candidates.md").read_text()
+    refused("train.json: record 0", candidates.liked_samples, path)

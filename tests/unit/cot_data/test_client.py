@@ -2,20 +2,16 @@
 
 import asyncio
 import json
-import resource
-import subprocess
-import sys
 import time
 
 import pytest
+from conftest import refused
 from teacher_server import FAULTS, KEY, answer, completion, teacher
 
 from cot_data.client import BudgetExceeded, Pricing, RequestSettings, TeacherClient
 from cot_data.ledger import Ledger
-from cot_data.records import LedgerLine
 from cot_data.responses import SampleFailed
-from cot_data.server import connect, key_and_address
-from tlrec import paths
+from cot_data.server import connect
 from tlrec.errors import InputError
 
 PROMPT = 'Candidate movies: "A", "B"\nWatched movies: "C"\nStep 1. What matters?\nAnswer:'
@@ -39,40 +35,6 @@ def ask(server, path, pricing=PRICES, tries=3, prompts=(PROMPT,), timeout=0.8):
             ledger.close()
 
     return asyncio.run(run())
-
-
-def test_append_on_a_full_disk_writes_no_part_of_a_line(tmp_path):
-    """An incomplete write is undone, so that the next answer is a line of its own."""
-    ledger, soft = Ledger(tmp_path / "answers.jsonl"), resource.getrlimit(resource.RLIMIT_FSIZE)
-    one, two, three = (LedgerLine(**LINE | {"answer": letter * 800, "request": letter}) for letter in "abc")
-    try:
-        asyncio.run(ledger.append(one))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1100, soft[1]))
-        with pytest.raises(InputError, match="answers.jsonl: File too large"):
-            asyncio.run(ledger.append(two))
-        resource.setrlimit(resource.RLIMIT_FSIZE, soft)
-        asyncio.run(ledger.append(three))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, soft)
-        ledger.close()
-    assert records(ledger.path) == [one.model_dump(), three.model_dump()]
-    ledger = Ledger(ledger.path)
-    assert ledger.get("a") and ledger.get("c") and not ledger.get("b")
-    ledger.close()
-
-
-@pytest.mark.parametrize(("line", "field"), [
-    (json.dumps(LINE | {"cost": float("nan")}), "cost is"), (json.dumps(LINE | {"cost": -100}), "cost is"),
-    (json.dumps(LINE | {"cost": 10**9}), "cost is"), (json.dumps(LINE | {"cost": 10**400}), "cost is"),
-    (json.dumps(LINE | {"answer": 1}), "answer is"), ("{}", "request is missing"), ("[" * 5000, "JSON"),
-])
-def test_an_invalid_ledger_line_is_named(tmp_path, line, field):
-    """Above all one that would make --max_cost count wrongly."""
-    (tmp_path / "answers.jsonl").write_text(json.dumps(LINE) + "\n" + line + "\n")
-    for _ in range(2):  # a refusal frees the lock
-        with pytest.raises(InputError, match="answers.jsonl: line 2: .*; remove that line") as error:
-            Ledger(tmp_path / "answers.jsonl")
-        assert field in str(error.value)
 
 
 def records(path):
@@ -121,7 +83,7 @@ def test_answer_fails_where_nobody_listens(tmp_path):
         ask(server, tmp_path / "a.jsonl", tries=2)
 
 
-def test_the_budget_is_never_exceeded(tmp_path):
+def test_answer_stops_at_the_budget(tmp_path):
     limit = Pricing(10, 100, limit=0.005)
     with teacher() as server:
         with pytest.raises(BudgetExceeded):
@@ -133,7 +95,7 @@ def test_the_budget_is_never_exceeded(tmp_path):
         assert server.requests == 2
 
 
-def test_an_incomplete_last_line_is_cut_off_and_an_invalid_one_named(tmp_path):
+def test_ledger_cuts_off_an_incomplete_last_line(tmp_path):
     path = tmp_path / "a.jsonl"
     with teacher() as server:
         ask(server, path)
@@ -141,29 +103,10 @@ def test_an_incomplete_last_line_is_cut_off_and_an_invalid_one_named(tmp_path):
         path.write_bytes(complete + complete[:40])
         assert ask(server, path) == [answer(PROMPT)] and path.read_bytes() == complete and server.requests == 1
     path.write_bytes(complete + b"{}\n")
-    with pytest.raises(InputError, match="line 2: request is missing; remove that line"):
-        Ledger(path)
+    refused("a.jsonl: line 2", Ledger, path)
 
 
-def test_a_ledger_has_one_writer_until_it_closes_or_its_process_dies(tmp_path):
-    path = tmp_path / "a.jsonl"
-    first = Ledger(path)
-    with pytest.raises(InputError, match="another run is writing its answers"):
-        Ledger(path)
-    first.close()
-    code = (f"import pathlib, time; from cot_data.ledger import Ledger; ledger = Ledger(pathlib.Path({str(path)!r})); "
-            "print('open', flush=True); time.sleep(60)")
-    other = subprocess.Popen([sys.executable, "-c", code],
-                             cwd=paths.ROOT, stdout=subprocess.PIPE)
-    assert other.stdout.readline() == b"open\n"
-    with pytest.raises(InputError, match="another run is writing its answers"):
-        Ledger(path)
-    other.kill()
-    other.wait()
-    Ledger(path).close()
-
-
-def test_a_reply_with_unusual_fields_is_still_kept(tmp_path):
+def test_answer_accepts_a_reply_with_unusual_fields(tmp_path):
     """Half a surrogate pair as the model's name, and counts that are not numbers, are valid JSON."""
     with teacher() as server:
         reply = completion(answer(PROMPT)) | {"model": "\ud800", "usage": {"prompt_tokens": True}}
@@ -171,20 +114,3 @@ def test_a_reply_with_unusual_fields_is_still_kept(tmp_path):
         assert ask(server, tmp_path / "a.jsonl") == [answer(PROMPT)]
     (line,) = records(tmp_path / "a.jsonl")
     assert line["served_by"] == "?" and line["tokens_estimated"] and line["cost"] > 0
-
-
-def test_key_and_address_come_from_the_environment(monkeypatch):
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(InputError, match="OPENAI_API_KEY is not set"):
-        key_and_address(local=False)
-    with pytest.raises(InputError, match="OPENAI_BASE_URL is not set"):
-        key_and_address(local=True)
-    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\nX-Other: 1")
-    with pytest.raises(InputError, match="contains invalid characters") as caught:
-        key_and_address(local=False)
-    assert KEY not in str(caught.value)
-    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
-    assert key_and_address(local=False) == (KEY, "http://localhost:1/v1")
-    assert key_and_address(local=True)[0] == "none"  # the user's key stays at home

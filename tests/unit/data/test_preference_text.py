@@ -1,71 +1,16 @@
 import ast
 import csv
 import json
-import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import write_split
 from published_files import EXCERPTS, MIRROR, needs
 
 from tlrec import files
-from tlrec.data import preference_text, views, windows
+from tlrec.data import preference_text, views
 
 NETFLIX = "instruction_data/netflix/"
-
-
-def row_by_row(users: list, times: list) -> list[list[int]]:
-    """Windows the slow way."""
-    taken: dict = {}
-    for number, user in enumerate(users):
-        taken.setdefault(user, []).append(number)
-    spans = []
-    for numbers in taken.values():
-        numbers.sort(key=lambda number: str(times[number]))
-        spans += [numbers[end - 10 : end + 1] for end in range(10, len(numbers))]
-    return spans
-
-
-@pytest.mark.parametrize("last", [None, 1, 7, 50, 10_000])
-@pytest.mark.parametrize("seed", range(5))
-def test_windows_are_those_of_the_row_by_row_way(seed, last):
-    generator = random.Random(seed)
-    users = [generator.choice("abcdefg") for _ in range(200)]
-    times = [generator.choice([9, 10, 100, 1000, 99]) for _ in range(200)]  # as text: 10 < 100 < 1000 < 9 < 99
-    expected = row_by_row(users, times)
-    found = windows.sliding_windows(np.array(users, dtype=object), np.array(times), last)
-    assert found.tolist() == (expected if last is None else expected[-last:])
-
-
-@pytest.mark.parametrize("count", [0, 1, 10])
-def test_no_window_without_eleven_interactions(count):
-    assert windows.sliding_windows(np.zeros(count), np.arange(count)).shape == (0, 11)
-    assert windows.sliding_windows(np.zeros(count), np.arange(count), 5).shape == (0, 11)
-
-
-def test_exactly_eleven_interactions_make_one_window():
-    assert windows.sliding_windows(np.zeros(11), np.arange(10, 21)).tolist() == [list(range(11))]
-
-
-@pytest.mark.parametrize("samples", [[], [{"instruction": 'é"\\', "input": "\n\t\u2028\x07😀", "output": ""}] * 2])
-def test_json_is_what_the_json_module_writes(tmp_path, samples):
-    write_split(tmp_path, "train", samples, None)
-    assert (tmp_path / "train.json").read_text() == json.dumps(samples, indent=4)
-    assert (tmp_path / "train.csv").exists() == (not samples)  # rows without ids have no CSV
-
-
-def test_an_interrupted_write_leaves_the_old_files(tmp_path):
-    write_split(tmp_path, "train", [{"a": "old"}], [["u", [], [], "i", 1, ""]])
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    def pairs():
-        yield {"a": "new"}, ["u", [], [], "i", 1, ""]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        views.write_pairs(tmp_path, "train", pairs())
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def render_netflix(train: Path, mapping: Path, out: Path) -> None:
@@ -118,18 +63,13 @@ def there_and_back(path: Path, out: Path) -> int:
 
 
 @pytest.mark.parametrize(("name", "titles"), [("book_valid.json", 4), ("amazon_valid.json", 10)])
-def test_excerpts_of_books_there_and_back(tmp_path, name, titles):
+def test_parse_and_render_reproduce_book_excerpts(tmp_path, name, titles):
     assert there_and_back(EXCERPTS / name, tmp_path) == titles
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=needs(name))
-        for name in ("rec_data/book/valid.json", "instruction_data/amazon-book/valid.json")
-    ],
-)
-def test_published_books_there_and_back(tmp_path, name):
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in (
+    "rec_data/book/valid.json", "instruction_data/amazon-book/valid.json")])
+def test_parse_and_render_reproduce_the_published_books(tmp_path, name):
     assert there_and_back(MIRROR / name, tmp_path) == 10  # no entry is split in two
 
 
@@ -141,14 +81,5 @@ def test_book_entries_keep_commas_and_quotation_marks():
     assert preference_text.book_parts(entry) == ('Alone, "Part" Two', "Li Wei, Jr.")
 
 
-def test_text_of_another_form_has_no_history():
+def test_parse_returns_none_for_free_text():
     assert preference_text.parse("Tell me a story.") is None
-
-
-def test_cut():
-    assert windows.split_slices(10_000) == {
-        "train": slice(0, 8000),
-        "valid": slice(8000, 9000),
-        "test": slice(9000, 10_000),
-    }
-    assert windows.split_slices(24_268)["valid"] == slice(19_414, 21_841)  # 2,427 rows, as published for book

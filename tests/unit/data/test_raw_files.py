@@ -1,18 +1,15 @@
-import os
 import random
-import subprocess
-import sys
 import zipfile
 
 import pytest
+from conftest import refused
 
-from tlrec import paths
 from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
 from tlrec.files import sha256
 
 
-def test_folder_and_archive_give_the_same_bytes_and_their_hashes(tmp_path):
+def test_raw_files_of_folder_and_archive_give_equal_bytes(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"x;y\n" * 1000)
     archive = tmp_path / "all.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as members:
@@ -24,19 +21,18 @@ def test_folder_and_archive_give_the_same_bytes_and_their_hashes(tmp_path):
         assert raw_files.sources() == {source.name: {"sha256": sha256(source), "bytes": source.stat().st_size}}
 
 
-def test_what_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="no such folder or archive"):
-        RawFiles(tmp_path / "nowhere")
+def test_raw_files_refuse_missing_and_empty_files(tmp_path):
+    refused("nowhere", RawFiles, tmp_path / "nowhere")
     (tmp_path / "b.csv").write_bytes(b"")
     raw_files = RawFiles(tmp_path)
-    with pytest.raises(InputError, match=r"a.csv: no such file; the folder holds b.csv"), raw_files.open("a.csv"):
+    with pytest.raises(InputError, match="a.csv: "), raw_files.open("a.csv"):
         pass
-    with pytest.raises(InputError, match="b.csv: empty"), raw_files.open("b.csv"):
+    with pytest.raises(InputError, match="b.csv: "), raw_files.open("b.csv"):
         pass
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no zip", "empty member", "other member"])
-def test_damaged_archives(tmp_path, damage):
+def test_raw_files_refuse_damaged_archives(tmp_path, damage):
     archive = tmp_path / "all.zip"
     name = "b.csv" if damage == "other member" else "a.csv"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as members:
@@ -55,7 +51,7 @@ def test_damaged_archives(tmp_path, damage):
 
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_damage_inside_a_compressed_member_and_a_password(tmp_path, kind):
+def test_raw_files_refuse_damaged_members_and_encryption(tmp_path, kind):
     archive = tmp_path / "all.zip"
     with zipfile.ZipFile(archive, "w", kind) as members:
         members.writestr("a.csv", random.Random(0).randbytes(20_000))
@@ -64,13 +60,13 @@ def test_damage_inside_a_compressed_member_and_a_password(tmp_path, kind):
     for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         locked[whole.index(header) + flags] |= 1
     damaged = whole[:3000] + bytes(200) + whole[3200:]
-    for content, message in ((locked, "a.csv is encrypted; unpack the archive"), (damaged, "not a valid zip archive")):
+    for content in (locked, damaged):
         archive.write_bytes(content)
-        with pytest.raises(InputError, match=f"all.zip: {message}"), RawFiles(archive).open("a.csv") as file:
+        with pytest.raises(InputError, match="all.zip: "), RawFiles(archive).open("a.csv") as file:
             file.read()
 
 
-def test_only_the_archives_own_faults_are_called_damage(tmp_path):
+def test_raw_files_do_not_mask_the_readers_errors(tmp_path):
     archive = tmp_path / "all.zip"
     with zipfile.ZipFile(archive, "w") as members:
         members.writestr("a.csv", "caf\xe9".encode("latin-1"))
@@ -78,26 +74,5 @@ def test_only_the_archives_own_faults_are_called_damage(tmp_path):
     with pytest.raises(UnicodeDecodeError), RawFiles(archive).open("a.csv") as file:
         file.read().decode()  # the reader's fault, who says so himself
     archive.write_bytes(archive.read_bytes().replace("b\u00fc.csv".encode(), b"b\xff\xff.csv"))
-    with pytest.raises(InputError, match="all.zip: not a valid zip archive"), RawFiles(archive).open("a.csv"):
+    with pytest.raises(InputError, match="all.zip: "), RawFiles(archive).open("a.csv"):
         pass
-
-
-@pytest.mark.parametrize(
-    ("module", "flag"),
-    [
-        ("rec_data.movielens", "--raw_dir"),
-        ("rec_data.book_crossing", "--raw_dir"),
-        ("instruction_data.netflix", "--raw_dir"),
-        ("instruction_data.amazon_book", "--raw_dir"),
-        ("instruction_data.alpaca", "--raw_file"),
-    ],
-)
-def test_the_commands_refuse_in_one_line_and_write_nothing(tmp_path, module, flag):
-    environment = os.environ | {"TLREC_HOME": str(tmp_path / "home")}
-    (tmp_path / "raw").mkdir()
-    for given, said in ((tmp_path / "nowhere", "no such"), (tmp_path / "raw", "folder"), (None, "needs a value")):
-        command = [sys.executable, "-m", module, flag, *([str(given)] if given else [])]
-        finished = subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True)
-        assert finished.returncode == 2 and finished.stdout == "", finished.stderr
-        assert len(finished.stderr.splitlines()) == 1 and said in finished.stderr
-    assert not (tmp_path / "home").exists()

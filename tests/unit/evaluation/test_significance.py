@@ -77,7 +77,7 @@ def test_bootstrap_and_delong_agree_on_independent_rows():
     assert checked >= 2
 
 
-def test_undefined_and_equal_systems():
+def test_comparisons_of_one_class_are_none_and_of_equal_systems_zero():
     labels, first, second, users = made(60, 0)
     assert significance.delong_auc(np.ones(60, int), first, second) is None
     assert significance.bootstrap_auc(np.ones(60, int), first, second) is None
@@ -91,14 +91,14 @@ def test_undefined_and_equal_systems():
         assert found[:4] == (0, 0, 0, 1)
 
 
-def test_order_of_systems_turns_the_sign():
+def test_swapping_systems_flips_the_sign():
     labels, first, second, users = made(120, 1)
     for function in (significance.bootstrap_auc, significance.bootstrap_uauc, significance.delong_uauc):
         one, other = function(labels, first, second, users), function(labels, second, first, users)
         assert (one.value, one.low) == pytest.approx((-other.value, -other.high)) and one.p == other.p
 
 
-def test_intervals_cover_the_truth_when_users_differ():
+def test_intervals_cover_the_truth_with_user_effects():
     """Labels and both scores share an effect of the user, and the systems are alike but for noise: the true difference
     is 0. Of 200 intervals 95% should hold it: 190, with a standard deviation of 3; a percentile interval from 30 users
     holds it a little less often. In the other simulation the true difference is known: AUC 0.7602 - 0.5."""
@@ -124,7 +124,7 @@ def test_intervals_cover_the_truth_when_users_differ():
     assert all(176 <= count <= 199 for count in hits.values()), hits
 
 
-def test_rows_alone_promise_too_much_when_users_differ():
+def test_bootstrap_over_users_is_wider_with_user_effects():
     generator = np.random.default_rng(1)
     users = np.repeat(np.arange(16), 40)
     effect = np.repeat(generator.normal(size=16), 40)

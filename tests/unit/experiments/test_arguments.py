@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from conftest import refused
 
 from tlrec import paths
 from tlrec.errors import InputError
@@ -12,7 +13,7 @@ from tlrec.experiments.__main__ import COMMANDS, usage_error
 WRAPPERS = {path.stem for path in (paths.ROOT / "shell").glob("*.sh")} - {"setup", "test"}
 
 
-def test_every_wrapper_has_its_command():
+def test_every_wrapper_calls_its_command():
     assert WRAPPERS == set(COMMANDS)
     for name in WRAPPERS:
         last = (paths.ROOT / f"shell/{name}.sh").read_text().splitlines()[-1]
@@ -28,7 +29,7 @@ def test_help_goes_to_stdout_and_lists_the_variables(name):
         assert f"  {variable} " in finished.stdout
 
 
-def test_shell_stays_small():
+def test_shell_has_at_most_250_lines():
     assert sum(len(path.read_text().splitlines()) for path in (paths.ROOT / "shell").iterdir()) <= 250
 
 
@@ -39,37 +40,34 @@ def test_shell_stays_small():
     ("quickstart", ["now"], "quickstart.sh takes no arguments before its flags; 1 given"),
     ("generate_cot_data", ["--teacher", "rules"], ""),
 ])
-def test_the_number_of_words_is_checked(name, words, error):
+def test_usage_error_for_a_wrong_number_of_arguments(name, words, error):
     assert usage_error(name, words) == error
 
 
-def test_zero_shot_takes_its_own_flags_first():
+def test_read_zero_shot_flags_splits_own_flags():
     words = ("--select_on", "none", "--sample=12", "--seed", "3")
     assert chain_commands.read_zero_shot_flags(words) == ("none", {"sample": "12", "seed": "3"})
     for word in ("few", "0", "-2"):
-        with pytest.raises(InputError, match="give a number of rows"):
-            chain_commands.read_zero_shot_flags(("--sample", word))
+        refused("--sample", chain_commands.read_zero_shot_flags, ("--sample", word))
 
 
-def test_flags_that_the_wrapper_sets_are_refused_with_the_cure():
-    with pytest.raises(InputError, match="--base_model is set by this wrapper; set BASE_MODEL instead"):
-        arguments.user_flags({"base_model": "x"}, ["evaluate"], ["base_model"])
+def test_user_flags_refuse_flags_set_by_the_wrapper():
+    refused("BASE_MODEL", arguments.user_flags, {"base_model": "x"}, ["evaluate"], ["base_model"])
 
 
 @pytest.mark.parametrize(("check", "good", "bad"), [
     (arguments.check_seeds, ["0", "4294967295"], [[], ["x"], ["-1"], ["4294967296"], ["12345678901"]]),
     (arguments.check_shots, ["16", "all"], [[], ["0"], ["few"], ["1234567890"], ["-1"]]),
 ])
-def test_seeds_and_shot_counts(check, good, bad):
+def test_check_seeds_and_check_shots(check, good, bad):
     check(good)
     for values in bad:
         with pytest.raises(InputError):
             check(values)
 
 
-def test_an_empty_shots_is_refused_and_an_unset_one_takes_the_default(monkeypatch):
+def test_shot_counts_refuse_empty_and_default_when_unset(monkeypatch):
     monkeypatch.setenv("SHOTS", " ")
-    with pytest.raises(InputError, match="SHOTS names no shot count"):
-        arguments.shot_counts()
+    refused("SHOTS", arguments.shot_counts)
     monkeypatch.delenv("SHOTS")
     assert arguments.shot_counts("16 all") == ["16", "all"]

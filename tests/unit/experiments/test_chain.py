@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from conftest import refused
 
-from tlrec.errors import InputError
 from tlrec.experiments import chain
 from tlrec.experiments.preparation import BaseModel
 
@@ -25,7 +25,7 @@ def write_manifest(stage, **arguments):
     (stage.adapter / "tlrec.json").write_text(json.dumps({"arguments": arguments}))
 
 
-def test_stages_of_the_whole_chain(home):
+def test_stages_of_the_full_chain(home):
     alpaca, cot_data = home / "instruction_model/llama-7b/movie/alpaca", home / "cot_data/stage123.json"
     cot, source = chain.Chain(BASE, "movie", "netflix", alpaca, cot_data).stages("target")
     assert (cot.start, cot.adapter.name, source.start, source.adapter.name) == (
@@ -43,7 +43,7 @@ def test_chain_without_alpaca_and_chain_of_thought_is_one_stage(home):
     assert stage.defaults == {"select_by": "none", "sample": -1}
 
 
-def test_data_made_by_rules_names_its_stage(home):
+def test_stage_of_rules_data_is_named_rules(home):
     (home / "cot_data/stage123_about.json").write_text('{"teacher": "rules (no language model)"}')
     cot, _ = chain.Chain(BASE, "movie", "netflix", None, home / "cot_data/stage123.json").stages("source")
     assert cot.adapter.name == "stage123_rules"
@@ -59,7 +59,7 @@ def test_few_shot_stage_names_seed_and_shots(home):
     assert stage.adapter.parent.name == start.name and stage.defaults["sample"] == "16"
 
 
-def test_flags_of_a_chain_come_from_its_manifests(home):
+def test_read_chain_flags_from_manifests(home):
     cot, source = chain.Chain(BASE, "movie", "netflix", None, home / "cot_data/stage123.json").stages("target")
     common = {"base_model": "llama-7b", "output_dir": "x", "lora_target_modules": ["q_proj", "v_proj"],
               "val_data_path": "rec_data/movie/valid.json", "select_by": "auc", "seed": 7, "num_epochs": 3.0}
@@ -71,7 +71,7 @@ def test_flags_of_a_chain_come_from_its_manifests(home):
     assert flags == [{"seed": 7, "cutoff_len": 512}, {"seed": 8, "sample": 100, "lora_r": 16}]
 
 
-def test_no_manifest_means_no_flags(home):
+def test_read_chain_flags_without_manifest(home):
     stages = chain.Chain(BASE, "movie", "netflix", None, None).stages("target")
     assert chain.read_chain_flags(stages, SCRIPT_DEFAULTS) == [{}] and chain.read_arguments(stages[0].adapter) is None
 
@@ -79,18 +79,17 @@ def test_no_manifest_means_no_flags(home):
 @pytest.mark.parametrize(("valid", "select_on"), [
     (None, "none"), ("rec_data/movie/valid.json", "target"), ("instruction_data/netflix/valid.json", "source"),
     ("my_rows.json", "target")])
-def test_select_on_is_read_from_the_validation_data(home, valid, select_on):
+def test_read_select_on_from_the_validation_data(home, valid, select_on):
     assert chain.read_select_on({"val_data_path": valid}, "netflix") == select_on
 
 
-def test_validation_rows_of_the_user_stay_a_flag(home):
+def test_own_flags_keep_the_users_validation_data(home):
     (stage,) = chain.Chain(BASE, "movie", "netflix", None, None).stages("target")
     flags = chain.own_flags(stage, {"val_data_path": "my_rows.json"}, SCRIPT_DEFAULTS)
     assert flags == {"val_data_path": str(home / "my_rows.json")}
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"arguments": 1}', "{"])
-def test_a_manifest_without_arguments_is_refused(home, text):
+def test_read_arguments_refuses_a_manifest_without_arguments(home, text):
     (home / "tlrec.json").write_text(text)
-    with pytest.raises(InputError, match="tlrec.json"):
-        chain.read_arguments(home)
+    refused("tlrec.json", chain.read_arguments, home)

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from conftest import refused
 
 from tlrec import paths
 from tlrec.errors import InputError
@@ -59,7 +60,7 @@ def test_run_exits_with_the_code_of_a_child_that_fails(capsys):
     assert capsys.readouterr().out == "+ python -m tlrec.experiments zero_shot cpu\n"
 
 
-def test_scripts_tell_their_flags_and_defaults():
+def test_script_flags_and_defaults():
     flags = launch.script_flags("ins_tuning", "baselines.grid")
     assert flags["ins_tuning"]["lora_target_modules"] == ["q_proj", "v_proj"]
     assert flags["ins_tuning"]["base_model"] is None and flags["baselines.grid"]["target"] == "movie"
@@ -72,23 +73,22 @@ def test_visible_devices(gpu, devices):
 
 @pytest.mark.parametrize("gpu", ["", "one", "0,", "0 1", "-1", "cpu,0", "gpu\n"])
 def test_visible_devices_refuses_other_words(gpu):
-    with pytest.raises(InputError, match="is unknown; give a CUDA device number"):
+    with pytest.raises(InputError, match="GPU"):
         launch.visible_devices(gpu)
 
 
 @pytest.mark.parametrize(("value", "count"), [("", 1), ("1", 1), ("2", 2)])
-def test_processes_are_counted(monkeypatch, value, count):
+def test_processes_reads_PROCESSES(monkeypatch, value, count):
     monkeypatch.setenv("PROCESSES", value)
     assert launch.processes() == count
 
 
 def test_processes_refuses_other_words(monkeypatch):
     monkeypatch.setenv("PROCESSES", "two")
-    with pytest.raises(InputError, match="PROCESSES 'two'"):
-        launch.processes()
+    refused("PROCESSES", launch.processes)
 
 
-def test_one_process_per_cuda_device_unless_processes_says_otherwise(monkeypatch, tmp_path):
+def test_processes_default_to_the_number_of_devices(monkeypatch, tmp_path):
     (tmp_path / "nvidia-smi").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     for given, count in (("", 2), ("3", 3)):

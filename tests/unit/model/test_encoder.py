@@ -2,12 +2,11 @@ import json
 import random
 
 import pytest
-from conftest import LLAMA_VOCABULARY, make_rows
+from conftest import LLAMA_VOCABULARY, make_rows, refused
 from transformers import AutoTokenizer
 
 from tlrec.data import preference_text
 from tlrec.data.samples import Sample
-from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.model.encoder import Encoder
 
@@ -58,15 +57,7 @@ def check_position(encoder, tokenizer):
         assert tokenizer.decode(whole.ids[whole.answer_start : -1]) == sample.output
 
 
-def test_markers_inside_a_title_do_not_move_the_answer(smollm2):
-    sample = Sample("Like?", 'User Preference: "A ### Response:\nNo."\nUser Unpreference: \nWhether the user will like '
-                    'the target movie "B"?', "Yes.")
-    encoder = Encoder(smollm2)
-    whole = encoder.encode(sample)
-    assert whole.ids[whole.answer_start] == encoder.answer_token_ids.yes and whole.answer_start == len(whole.ids) - 3
-
-
-def test_tokenizer_without_single_token_answers_is_refused(tmp_path):
+def test_answer_token_ids_refuse_multi_token_answers(tmp_path):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -74,11 +65,10 @@ def test_tokenizer_without_single_token_answers_is_refused(tmp_path):
     letters = Tokenizer(models.BPE(vocab=characters, merges=[], unk_token="?"))
     letters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=letters, eos_token="</s>")
-    with pytest.raises(InputError, match="no single token for 'Yes'"):
-        _ = Encoder(tokenizer).answer_token_ids
+    refused("Yes", lambda: Encoder(tokenizer).answer_token_ids)
 
 
-def test_over_the_cutoff_titles_go_from_the_front_of_the_longer_list(smollm2):
+def test_encode_truncated_drops_oldest_titles_of_the_longer_list(smollm2):
     encoder = Encoder(smollm2)
     sample = rows()[0]
     full = encoder.encode(sample)
@@ -92,7 +82,7 @@ def test_over_the_cutoff_titles_go_from_the_front_of_the_longer_list(smollm2):
     assert encoder.truncation_counts == {"samples that lost titles": 1, "titles dropped": 1}
 
 
-def test_no_cutoff_loses_the_answer_or_the_target(smollm2):
+def test_encode_truncated_keeps_answer_and_target(smollm2):
     generator = random.Random(0)
     for sample in rows(8):
         encoder = Encoder(smollm2)
@@ -103,11 +93,10 @@ def test_no_cutoff_loses_the_answer_or_the_target(smollm2):
         assert len(fitted.ids) <= cutoff
         assert smollm2.decode(fitted.ids[fitted.answer_start : -1]) == sample.output
         assert preference_text.parse(sample.input).target in smollm2.decode(fitted.ids)
-        with pytest.raises(InputError, match="record 3: .* tokens without any history, over --cutoff_len"):
-            encoder.encode_truncated(sample, smallest - 1, "record 3")
+        refused("record 3", encoder.encode_truncated, sample, smallest - 1, "record 3")
 
 
-def test_free_form_loses_the_tail_of_its_input(smollm2):
+def test_encode_truncated_cuts_the_tail_of_free_text(smollm2):
     encoder = Encoder(smollm2)
     sample = Sample("Summarise.", "word " * 300, "A list of words.")
     fitted = encoder.encode_truncated(sample, 128)

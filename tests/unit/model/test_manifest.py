@@ -1,20 +1,19 @@
 import json
 
 import pytest
-from conftest import manifest
+from conftest import manifest, refused
 
-from tlrec.errors import InputError
 from tlrec.model.manifest import MANIFEST_FILE, read_manifest
 
 
-def test_a_manifest_is_read_as_it_was_written(tmp_path):
+def test_read_manifest_equals_the_written_one(tmp_path):
     (tmp_path / MANIFEST_FILE).write_text(manifest())
     first = read_manifest(tmp_path)
     first.write(tmp_path)
     assert read_manifest(tmp_path) == first and json.loads((tmp_path / MANIFEST_FILE).read_text())["seconds"] == 1.5
 
 
-def test_an_adapter_from_elsewhere_has_no_manifest(tmp_path):
+def test_read_manifest_of_a_foreign_adapter_is_none(tmp_path):
     assert read_manifest(tmp_path) is None
 
 
@@ -26,15 +25,13 @@ def test_an_adapter_from_elsewhere_has_no_manifest(tmp_path):
     ({"seconds": 1e9}, "seconds"), ({"seconds": True}, "seconds"), ({"seconds_before": float("inf")}, "seconds_before"),
     ({"request": {"a": [float("nan")]}}, "request"), ({"unknown": 1}, "unknown"),
 ])
-def test_a_manifest_that_tuning_did_not_write_is_refused(tmp_path, changes, field):
+def test_read_manifest_refuses_invalid_fields(tmp_path, changes, field):
     (tmp_path / MANIFEST_FILE).write_text(manifest(**changes))
-    with pytest.raises(InputError, match=f"{MANIFEST_FILE}: .*{field}.*tune the adapter again, or remove this file"):
-        read_manifest(tmp_path)
+    assert field in refused(MANIFEST_FILE, read_manifest, tmp_path)
 
 
-def test_a_missing_field_is_named(tmp_path):
+def test_read_manifest_refuses_a_missing_field(tmp_path):
     fields = json.loads(manifest())
     del fields["steps"]
     (tmp_path / MANIFEST_FILE).write_text(json.dumps(fields))
-    with pytest.raises(InputError, match="steps is missing"):
-        read_manifest(tmp_path)
+    refused("steps", read_manifest, tmp_path)

@@ -1,7 +1,6 @@
-import pytest
+from conftest import refused
 
 from tlrec.data.samples import Sample
-from tlrec.errors import InputError
 from tlrec.model import prompts
 
 WITH_INPUT = (
@@ -26,10 +25,9 @@ def test_clean_template_lacks_only_the_stray_text():
     assert clean == WITH_INPUT.replace("  # noqa: E501", "")
 
 
-def test_braces_in_titles_are_text():
+def test_format_prompt_keeps_braces():
     assert "{0} {input}" in prompts.format_prompt(Sample("Do.", "{0} {input}", "Yes."))
 
 
-def test_unknown_template():
-    with pytest.raises(InputError, match="alpaca-published"):
-        prompts.check_template("vicuna")
+def test_check_template_refuses_an_unknown_name():
+    refused("vicuna", prompts.check_template, "vicuna")

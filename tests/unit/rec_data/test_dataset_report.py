@@ -1,14 +1,12 @@
-import os
 import subprocess
 import sys
 
 import pytest
-from conftest import write_split
+from conftest import command, refused, write_split
 
 from rec_data import dataset_report
 from tlrec import paths
 from tlrec.data import preference_text, views
-from tlrec.errors import InputError
 
 
 def rows(*numbers, liked=1, user="u", order=1):
@@ -40,18 +38,12 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_cells_of_splits_and_sources(home):
+def test_within_and_between_count_rows_and_leakage(home):
     target, source = dataset_report.Dataset("rec_data/movie/"), dataset_report.Dataset("instruction_data/other")
     train, test = (dataset_report.within(target, split, None, 512) for split in ("train", "test"))
     assert train == {
-        "rows": "4",
-        "share of Yes": "1.000",
-        "titles per prompt (mean, min-max)": "3.0, 3-3",
-        "users": "3",
-        "items (distinct entries)": "8",
-        "duplicates within the split": "1",
-        "rows that other splits have as well": "1",
-    }
+        "rows": "4", "share of Yes": "1.000", "titles per prompt (mean, min-max)": "3.0, 3-3", "users": "3",
+        "items (distinct entries)": "8", "duplicates within the split": "1", "rows that other splits have as well": "1"}
     assert test["share of Yes"] == "0.000" and test["rows that other splits have as well"] == "1"
     assert dataset_report.within(source, "test", None, 512)["users"] == "-"
     assert dataset_report.between(source, target) == {
@@ -78,48 +70,28 @@ def make_tokenizer(folder):
 
 def test_dataset_report_prints_its_table(home):
     make_tokenizer(home / "model")
-    command = [
-        sys.executable,
-        "-m",
-        "rec_data.dataset_report",
-        "rec_data/movie",
-        "instruction_data/other",
-        "--tokenizer",
-        str(home / "model"),
-        "--cutoff_len",
-        "63",
-    ]
-    finished = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, env=dict(os.environ))
-    assert finished.returncode == 0, finished.stderr
-    lines = finished.stdout.splitlines()
+    lines = command("-m", "rec_data.dataset_report", "rec_data/movie", "instruction_data/other", "--tokenizer",
+                    home / "model", "--cutoff_len", "63", home=home).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert rows[0][1:] == ["rec_data/movie/train", "rec_data/movie/valid", "rec_data/movie/test",
                            "instruction_data/other/train", "instruction_data/other/test",
                            "instruction_data/other (all)"]
     cells = {row[0]: row[1] for row in rows[2:]}
-    words = (
-        len(dataset_report.prompts.format_prompt(dataset_report.Dataset("rec_data/movie").splits["train"][0]).split())
-        + 2
-    )
+    first = dataset_report.Dataset("rec_data/movie").splits["train"][0]
+    words = len(dataset_report.prompts.format_prompt(first).split()) + 2
     assert cells["tokens (median, 95%, most)"] == f"{words}, {words}, {words}"
     assert cells["samples over 63 tokens"] == ("4" if words > 63 else "0")
-    code = (
-        "import sys, rec_data.dataset_report, rec_data.published, rec_data.book_crossing, instruction_data.netflix, "
-        "instruction_data.amazon_book, instruction_data.alpaca; sys.exit('torch' in sys.modules)"
-    )
+    code = ("import sys, rec_data.dataset_report, rec_data.published, rec_data.book_crossing, "
+            "instruction_data.netflix, instruction_data.amazon_book, instruction_data.alpaca; "
+            "sys.exit('torch' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT).returncode == 0
 
 
 def test_dataset_report_refuses_missing_data(home, monkeypatch):
-    with pytest.raises(InputError, match="no train.json, valid.json or test.json"):
-        dataset_report.Dataset("rec_data/nothing")
-    with pytest.raises(InputError, match="no tokenizer.json or tokenizer.model"):
-        dataset_report.length_counter(str(home))
+    refused("rec_data/nothing", dataset_report.Dataset, "rec_data/nothing")
+    refused(home.name, dataset_report.length_counter, str(home))
     (home / "tokenizer.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
-        dataset_report.length_counter(str(home))
-    with pytest.raises(InputError, match="name a dataset first"):
-        dataset_report.main()
-    (home / "rec_data/movie/test.csv").write_text("user_id,rating\nu,1\n")
-    with pytest.raises(InputError, match="1 rows beside 3 samples"):
-        dataset_report.Dataset("rec_data/movie")
+    refused(home.name, dataset_report.length_counter, str(home))
+    refused("dataset", dataset_report.main)
+    (home / "rec_data/movie/test.csv").write_text("user_id\nu\n")
+    refused("test.csv", dataset_report.Dataset, "rec_data/movie")

@@ -4,7 +4,6 @@ from peft import LoraConfig
 from torch.nn import functional
 from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
-from tlrec.model import lm_head, prefix_cache
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base import load_base_model
 from tlrec.model.encoder import IGNORE_INDEX
@@ -56,7 +55,7 @@ def tuned(model):
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("shared", [True, False])
-def test_loss_and_gradients_are_those_of_plain_logits(tiny_llama, monkeypatch, fused, shared):
+def test_label_loss_and_gradients_equal_plain_logits(tiny_llama, monkeypatch, fused, shared):
     monkeypatch.setattr(loss, "CHUNK_LOGITS", 7 * 49_152)  # several chunks, the last one incomplete
     model = tuned(load_base_model(tiny_llama, False, "float32", "cpu")[0])
     assert LossOptions.of(model) == LossOptions(fused=True, prefix=True)
@@ -70,7 +69,7 @@ def test_loss_and_gradients_are_those_of_plain_logits(tiny_llama, monkeypatch, f
         torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-3)
 
 
-def test_the_gradient_follows_a_scaled_loss():
+def test_linear_cross_entropy_gradient_scales_with_the_loss():
     """As under a GradScaler, and for each label's own weight."""
     torch.manual_seed(0)
     hidden, weight, targets = torch.randn(9, 8, requires_grad=True), torch.randn(30, 8), torch.randint(0, 30, (9,))
@@ -81,7 +80,7 @@ def test_the_gradient_follows_a_scaled_loss():
     torch.testing.assert_close(found, hidden.grad, atol=1e-3, rtol=1e-4)  # values reach a thousand
 
 
-def test_a_batch_without_labels_has_loss_zero_and_gradients(tiny_llama):
+def test_label_loss_without_labels_is_zero(tiny_llama):
     model = tuned(load_base_model(tiny_llama, False, "float32", "cpu")[0])
     inputs, labels = batch()
     total = label_loss(model, model, inputs, torch.full_like(labels, IGNORE_INDEX), LossOptions.of(model))
@@ -93,7 +92,7 @@ def test_a_batch_without_labels_has_loss_zero_and_gradients(tiny_llama):
     (Gemma2ForCausalLM, Gemma2Config(**SIZES, head_dim=8, final_logit_softcapping=5.0, sliding_window=16)),
     (GraniteForCausalLM, GraniteConfig(**SIZES, logits_scaling=7.0)),
 ])
-def test_models_that_change_their_logits_keep_them(kind, config):
+def test_label_loss_of_models_with_changed_logits(kind, config):
     """Neither the fused loss nor, with sliding windows, a prefix; the plain ways give the model's own loss."""
     torch.manual_seed(0)
     model = tuned(kind(config))
@@ -104,23 +103,7 @@ def test_models_that_change_their_logits_keep_them(kind, config):
     assert ours.item() == pytest.approx(plainly(model, inputs, labels).item(), abs=1e-3)
 
 
-def test_a_tuned_or_hooked_output_layer_is_not_plain(tiny_llama):
-    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
-    assert not lm_head.is_plain_linear(model)  # its weights are not frozen yet
-    model.requires_grad_(False)
-    assert lm_head.is_plain_linear(model)
-    model.lm_head.forward = model.lm_head.forward
-    assert not lm_head.is_plain_linear(model)
-
-
-def test_checkpointing_takes_no_prefix(tiny_llama):
+def test_loss_options_with_gradient_checkpointing_have_no_prefix(tiny_llama):
     model = tuned(load_base_model(tiny_llama, False, "float32", "cpu")[0])
     model.gradient_checkpointing_enable()
     assert LossOptions.of(model) == LossOptions(fused=True, prefix=False)
-
-
-def test_what_rows_share():
-    assert prefix_cache.shared_length([list(range(30)), [*range(20), 0]]) == 20
-    assert prefix_cache.shared_length([list(range(20)), list(range(20))]) == 19  # a token of each is left
-    assert prefix_cache.shared_length([list(range(15)) + [1], list(range(15)) + [2]]) == 0
-    assert prefix_cache.shared_length([list(range(30))]) == 0

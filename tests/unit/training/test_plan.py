@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import refused
 
 import ins_tuning
 import rec_tuning
@@ -21,7 +22,7 @@ def flags(small_data, tiny_llama, tmp_path):
             "val_data_path": str(small_data / "rec_data/movie/valid.json"), "output_dir": str(tmp_path / "out")}
 
 
-def test_shots_are_the_published_subset_and_no_file_is_read_again(flags):
+def test_resolve_selects_the_published_few_shot_subset(flags):
     from datasets import load_dataset
 
     plan = resolve(rec_tuning.Config(**flags, sample=16, seed=3))
@@ -40,18 +41,17 @@ def test_eval_steps_of_0_follow_the_published_rule(flags, tmp_path, shots, steps
     flags["train_data_path"] = str(tmp_path / "train.json")
     assert resolve(rec_tuning.Config(**flags, sample=shots)).eval_steps == steps
     assert resolve(rec_tuning.Config(**flags, sample=shots, eval_steps=7)).eval_steps == 7
-    with pytest.raises(InputError, match="--eval_steps 0"):
-        resolve(ins_tuning.Config(**flags, eval_steps=0))
+    refused("--eval_steps 0", resolve, ins_tuning.Config(**flags, eval_steps=0))
 
 
-def test_held_out_rows_are_not_tuned_on(flags):
+def test_resolve_separates_held_out_rows(flags):
     plan = resolve(ins_tuning.Config(**flags | {"val_data_path": None}, val_set_size=6, sample=10))
     assert len(plan.train) == 10 and len(plan.valid) == 6 and plan.shots is None
     assert not {sample.input for sample in plan.valid} & {sample.input for sample in plan.train}
     assert plan.data.valid.path == plan.data.train.path and plan.data.valid.rows == 6
 
 
-def test_the_request_is_of_what_determines_the_weights(flags, tmp_path, small_data):
+def test_request_depends_on_settings_that_determine_the_weights(flags, tmp_path, small_data):
     request = resolve(ins_tuning.Config(**flags)).request
     copy = tmp_path / "copy" / "train.json"
     copy.parent.mkdir()
@@ -66,7 +66,7 @@ def test_the_request_is_of_what_determines_the_weights(flags, tmp_path, small_da
     assert resolve(rec_tuning.Config(**flags)).request != request
 
 
-def test_the_recorded_flags_give_the_same_plan_again(flags, monkeypatch, tmp_path):
+def test_recorded_flags_resolve_to_the_same_plan(flags, monkeypatch, tmp_path):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     plan = resolve(ins_tuning.Config(**flags, lora_target_modules=["auto"], sample=5))
     line = cli.command_line("ins_tuning.py", ins_tuning.main, paths.relative_to_home(plan.arguments))
@@ -81,12 +81,12 @@ def test_the_recorded_flags_give_the_same_plan_again(flags, monkeypatch, tmp_pat
     {"output_dir": ""}, {"base_model": ""}, {"resume_from_checkpoint": "no-adapter"}, {"prompt_template": "none"},
     {"lora_r": 0}, {"report_to": "paper"},
 ])
-def test_what_cannot_be_tuned_is_refused(flags, changes):
+def test_resolve_refuses_invalid_settings(flags, changes):
     with pytest.raises(InputError):
         resolve(rec_tuning.Config(**flags | changes))
 
 
-def test_refusals_need_no_torch(flags):
+def test_refusals_do_not_import_torch(flags):
     words = [word for name, value in flags.items() for word in (f"--{name}", value)]
     code = ("import sys, rec_tuning\nfrom tlrec import cli\n"
             "try: cli.run(rec_tuning.main)\nfinally: print('torch' in sys.modules)")
@@ -95,23 +95,9 @@ def test_refusals_need_no_torch(flags):
     assert finished.returncode == 2 and "--sample 99" in finished.stderr and finished.stdout == "False\n"
 
 
-def test_a_stage_is_named_after_its_data(tmp_path, monkeypatch):
+def test_stage_name_of_data_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert stage_name(Path("rec_data/movie/train.json")) == "movie" and stage_name(Path("train.json")) == tmp_path.name
     assert stage_name(tmp_path / "stage123.json") == "stage123"
     (tmp_path / "stage123_about.json").write_text('{"teacher": "rules, no model"}')
     assert stage_name(tmp_path / "stage123.json") == "stage123_rules"
-
-
-def test_device_settings_by_device_and_quantisation(flags):
-    config = rec_tuning.Config(**flags)
-    cuda, cpu = config.on_device("cuda"), config.on_device("cpu")
-    assert (cuda.load_in_8bit, cuda.gradient_checkpointing, cuda.micro_batch, cuda.accumulation_steps) == (
-        True, True, 32, 4)
-    assert (cpu.load_in_8bit, cpu.gradient_checkpointing, cpu.micro_batch, cpu.accumulation_steps) == (
-        False, False, 8, 16)
-    four = dataclasses.replace(config, load_in_4bit=True).on_device("cuda")
-    assert (four.load_in_8bit, four.quantized, four.gradient_checkpointing) == (False, True, True)
-    assert dataclasses.replace(config, batch_size=12).on_device("cpu").micro_batch == 4
-    with pytest.raises(InputError, match="no CUDA device"):
-        dataclasses.replace(config, use_liger_kernel=True).on_device("cpu")

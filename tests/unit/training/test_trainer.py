@@ -33,7 +33,7 @@ def made(tiny_llama, tmp_path, train_on_inputs):
 
 
 @pytest.mark.parametrize("train_on_inputs", [True, False])
-def test_loss_and_gradients_equal_the_model_own_loss(tiny_llama, tmp_path, train_on_inputs):
+def test_compute_loss_equals_the_models_own_loss(tiny_llama, tmp_path, train_on_inputs):
     """transformers' loss over all positions, row by row without padding, weighted by the labels of each row."""
     trainer, batch = made(tiny_llama, tmp_path, train_on_inputs)
     loss = trainer.compute_loss(trainer.model, {name: tensor.clone() for name, tensor in batch.items()})
@@ -54,13 +54,13 @@ def test_loss_and_gradients_equal_the_model_own_loss(tiny_llama, tmp_path, train
     assert any(gradient.abs().max() > 0 for gradient in gradients.values())
 
 
-def test_answer_only_loss_sees_nothing_but_the_answer(tiny_llama, tmp_path):
+def test_answer_only_labels_hold_the_answer_only(tiny_llama, tmp_path):
     trainer, batch = made(tiny_llama, tmp_path, train_on_inputs=False)
     kept = [trainer.encoder.tokenizer.decode(row[row != IGNORE_INDEX]) for row in batch["labels"]]
     assert set(kept) <= {"Yes.<|im_end|>", "No.<|im_end|>"} and len(set(kept)) == 2
 
 
-def test_accumulated_micro_batches_weigh_every_label_alike(tiny_llama, tmp_path):
+def test_accumulated_micro_batches_weigh_labels_equally(tiny_llama, tmp_path):
     trainer, batch = made(tiny_llama, tmp_path, train_on_inputs=True)
     whole = trainer.compute_loss(trainer.model, {name: tensor.clone() for name, tensor in batch.items()})
     labels = (batch["labels"][:, 1:] != IGNORE_INDEX).sum()

@@ -58,7 +58,7 @@ def test_chain_from_alpaca_to_cross_domain_evaluation(home):
     assert "reused" in again and "already recorded" in again
 
 
-def test_few_shot_runs_a_missing_chain_first_with_cot_where_there_is_data(home):
+def test_few_shot_tunes_the_missing_chain_first(home):
     cot = home / "cot_data"
     cot.mkdir()
     shutil.copy(home / "instruction_data/movielens/train.json", cot / "stage123.json")
@@ -74,7 +74,7 @@ def test_few_shot_runs_a_missing_chain_first_with_cot_where_there_is_data(home):
     shutil.rmtree(cot)
 
 
-def test_chain_of_thought_data_without_a_language_model(tmp_path):
+def test_generate_cot_data_without_a_language_model(tmp_path):
     (tmp_path / "instruction_data/movielens").mkdir(parents=True)
     write_split(tmp_path / "instruction_data/movielens", "test", *make_rows(1, 0))
     write_split(tmp_path / "instruction_data/movielens", "train", *make_rows(300, 1))
@@ -87,7 +87,7 @@ def test_chain_of_thought_data_without_a_language_model(tmp_path):
     assert "OPENAI_API_KEY is not set" in text
 
 
-def test_rules_stand_in_where_there_is_no_cot_data_and_each_stage_is_scored(home):
+def test_zero_shot_uses_rules_without_cot_data(home):
     """Two samples of chain-of-thought data, twelve of the source: --sample counts for both, as far as they go."""
     options = {"home": home, "ALPACA": "skip", "COT_SAMPLES": "8", "TLREC_MIRROR": str(home / "no-mirror")}
     words = ["zero_shot", "cpu", "movie", "movielens", *TINY, "--select_on", "none", "--sample", "12"]
@@ -109,7 +109,7 @@ def test_rules_stand_in_where_there_is_no_cot_data_and_each_stage_is_scored(home
     shutil.rmtree(home / "cot_data")
 
 
-def test_tallrec_has_no_tlrec_stage(home):
+def test_instruct_7b_has_no_source_stage(home):
     text = wrapper("instruct_7B", "cpu", "2", *TINY, home=home, SHOTS="8", ALPACA="skip")
     assert "--select_by auc" in text and "--num_epochs 200" not in text  # the user's flag replaced the default
     chain = "alpaca" if (home / "instruction_model/llama-7b/movie/alpaca").exists() else "untuned"
@@ -141,7 +141,7 @@ def test_wrong_arguments(home, words, message):
     assert message in wrapper(*words, home=home, code=2)
 
 
-def test_missing_source_data_is_named_with_its_cures(home):
+def test_zero_shot_refuses_missing_source_data(home):
     text = wrapper("zero_shot", "0", "movie", "netflix", *TINY, home=home, code=2, ALPACA="skip",
                    TLREC_MIRROR=str(home / "no-mirror"))
     last = text.splitlines()[-1]
@@ -150,7 +150,7 @@ def test_missing_source_data_is_named_with_its_cures(home):
         assert cure in last
 
 
-def test_the_lock_holds_what_the_requirements_pin_with_hashes():
+def test_requirements_lock_holds_the_pinned_requirements_with_hashes():
     pinned = {line.split("#")[0].strip() for line in (paths.ROOT / "requirements.txt").read_text().splitlines()}
     lines = (paths.ROOT / "requirements.lock").read_text().replace("\\\n    --hash", " --hash").splitlines()
     locked = {line.split()[0]: line.count("--hash=sha256:") for line in lines if not line.startswith("#")}

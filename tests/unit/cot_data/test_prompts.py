@@ -22,7 +22,7 @@ def test_prompt_ends_in_a_line_for_the_answer():
     )
 
 
-def test_cot_examples_reverse_the_history_and_shuffle_candidates_by_seed_and_sample():
+def test_cot_examples_reverse_history_and_shuffle_candidates():
     history = [f"H{number}" for number in range(10)]
     liked = [Liked(number, "movie", history[:9] + [f"C{number}"], "C0") for number in range(12)]
     again, other = list(prompts.cot_examples(liked, 0)), list(prompts.cot_examples(liked, 1))

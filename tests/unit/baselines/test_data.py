@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
-import pytest
-from conftest import make_rows, write_split
+from conftest import make_rows, refused, write_split
 
 from baselines import data
 from tlrec.data import preference_text, views
-from tlrec.errors import InputError
 
 
 def split_of(tmp_path, count=12, seed=0):
@@ -32,13 +30,13 @@ def test_catalogue_encodes_a_split(tmp_path):
     assert data.unknown_counts(encoded) == {"targets": 1, "history_items": 1}
 
 
-def test_titles_are_in_the_order_of_items(tmp_path):
+def test_titles_follow_the_order_of_items(tmp_path):
     split = data.read(split_of(tmp_path))
     items = data.catalogue(split)
     assert data.titles(split, items) == [f"No Film {item} ({1950 + int(item)})" for item in items]
 
 
-def test_titles_of_books_have_their_author(tmp_path):
+def test_titles_of_books_name_the_author(tmp_path):
     entries = [preference_text.book_entry(f"Book, {n}", f"Ann {n}") for n in range(4)]
     history = preference_text.History(entries[:2], entries[2:3], "book", f'"{entries[3]}"?')
     row = {"instruction": "i", "input": preference_text.render(history), "output": "Yes."}
@@ -47,16 +45,11 @@ def test_titles_of_books_have_their_author(tmp_path):
     assert data.titles(split, data.catalogue(split)) == [f"Book, {n} written by Ann {n}" for n in range(4)]
 
 
-def test_a_missing_or_broken_id_view_is_named(tmp_path):
+def test_read_refuses_a_missing_or_broken_id_view(tmp_path):
     view = split_of(tmp_path).with_suffix(".csv")
     text = view.read_text()
-    for broken, message in {
-        text.replace('"[', '"', 1): "row 0: .* is not a list", text.replace("]", ", 2]", 2): "row 0 has",
-        text.replace("history_movie_id", "items"): "no column history_movie_id",
-    }.items():
+    for broken in (text.replace('"[', '"', 1), text.replace("]", ", 2]", 2), text.replace("history_movie_id", "items")):
         view.write_text(broken)
-        with pytest.raises(InputError, match=f"train.csv: {message}"):
-            data.read(tmp_path / "train.json")
+        refused("train.csv", data.read, tmp_path / "train.json")
     view.unlink()
-    with pytest.raises(InputError, match="train.csv: no such file; baselines read item ids"):
-        data.read(tmp_path / "train.json")
+    refused("train.csv", data.read, tmp_path / "train.json")

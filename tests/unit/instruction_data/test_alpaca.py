@@ -1,19 +1,13 @@
 import json
 
 import pytest
+from conftest import refused
 
 from instruction_data import alpaca
 from tlrec import files
 from tlrec.data import samples
-from tlrec.errors import InputError
 
 GOOD = {"instruction": "Say é.", "input": "", "output": "é", "text": "left out"}
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TLREC_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 def test_alpaca_keeps_records_with_an_output(home, tmp_path, capsys):
@@ -31,33 +25,24 @@ def test_alpaca_keeps_records_with_an_output(home, tmp_path, capsys):
     assert record["sources"]["alpaca.json"]["sha256"] == files.sha256(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{}", "not a list"),
-        ("", "not readable as JSON"),
-        (json.dumps([GOOD])[:-9], "not readable as JSON"),
-        (json.dumps([GOOD, {"instruction": "x", "output": "y"}]), "record 1: input is missing"),
-        (json.dumps([GOOD | {"output": ""}]), "0 samples"),
-    ],
-)
-def test_bad_files_are_refused_and_nothing_is_written(home, tmp_path, content, message):
+@pytest.mark.parametrize("content", [
+    "{}", "", json.dumps([GOOD])[:-9], json.dumps([GOOD, {"instruction": "x", "output": "y"}]),
+    json.dumps([GOOD | {"output": ""}])])
+def test_alpaca_refuses_bad_files_and_writes_nothing(home, tmp_path, content):
     path = tmp_path / "alpaca.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=message) as error:
-        alpaca.main(str(path))
-    assert "alpaca.json" in str(error.value) and not list(home.rglob("*.json"))
+    refused("alpaca.json", alpaca.main, str(path))
+    assert not list(home.rglob("*.json"))
 
 
-def test_alpaca_without_network_names_the_remedy(home, monkeypatch):
+def test_alpaca_without_network_is_refused(home, monkeypatch):
     import datasets
 
     def unreachable(*_, **__):
         raise ConnectionError("no route\nto the hub")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    with pytest.raises(InputError, match=r"yahma/alpaca-cleaned: .* \(no route to the hub\).*--raw_file"):
-        alpaca.main()
+    refused("yahma/alpaca-cleaned", alpaca.main)
 
 
 def test_alpaca_downloads_the_same_records(home, tmp_path, monkeypatch):

@@ -1,19 +1,17 @@
 """Both dataset implementations give the same bytes, and the benchmark writes its table."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from conftest import command
+from teacher_server import source
 
 from benchmarks import datasets, generate
-from tlrec import paths
 
 
 @pytest.mark.parametrize("kind", datasets.MODULES)
-def test_compare_asserts_equal_bytes(tmp_path, kind, monkeypatch):
+def test_datasets_compare_gives_equal_bytes(tmp_path, kind, monkeypatch):
     """At twelve thousand ratings, with every awkward case of the generator; the command asserts it at any size."""
     monkeypatch.delenv("TLREC_MIRROR", raising=False)
     getattr(generate, kind)(tmp_path / "raw", 12_000, seed=3)
@@ -31,11 +29,19 @@ def test_generated_raw_files_depend_on_the_seed(tmp_path, kind):
 
 
 def test_datasets_command_writes_its_record_and_table(tmp_path):
-    environment = os.environ | {"TLREC_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "benchmarks.datasets", "--kinds", "netflix", "--sizes", "12000",
-               "--reference_sizes", "0", "--files", "4", "--name", "tiny"]
-    finished = subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
+    command("-m", "benchmarks.datasets", "--kinds", "netflix", "--sizes", "12000", "--reference_sizes", "0",
+            "--files", "4", "--name", "tiny", home=tmp_path)
     record = json.loads(Path(tmp_path, "results/reference/datasets/tiny.json").read_text())
     assert record["measurements"][0]["files"] == 4 and record["command"].endswith("--name tiny") and record["commit"]
     assert "| netflix | 12,000  |" in Path(tmp_path, "results/reference/datasets/tiny.md").read_text()
+
+
+def test_candidates_benchmark_writes_its_record(tmp_path):
+    path = source(tmp_path, 60)
+    command("-m", "benchmarks.candidates", "--source", path, "--made_up_histories", "80", "--repeats", "1",
+            home=tmp_path)
+    record = json.loads((tmp_path / "results/reference/cot/candidates.json").read_text())
+    ours, dense, at_size = record["measurements"]
+    assert ours["sha256"] == dense["sha256"] and (ours["histories"], at_size["histories"]) == (48, 80)
+    assert record["commit"] and record["seed"] == 0 and ours["cpu_seconds"] > 0
+    assert "| movielens/train.json" in (tmp_path / "results/reference/cot/candidates.md").read_text()

@@ -36,21 +36,21 @@ def tokenizer(tiny_llama):
 
 @EXAMPLES
 @given(TEXT | HISTORY.map(preference_text.render))
-def test_what_parses_renders_to_the_same_text(text):
+def test_render_inverts_parse(text):
     parsed = preference_text.parse(text)
     assert parsed is None or preference_text.render(parsed) == text
 
 
 @EXAMPLES
 @given(st.lists(PLAIN_TITLE, max_size=10), st.lists(PLAIN_TITLE, max_size=10), PLAIN_TITLE)
-def test_titles_without_quotation_marks_come_back_as_they_were(liked, disliked, target):
+def test_parse_inverts_render_of_plain_titles(liked, disliked, target):
     history = preference_text.History(liked, disliked, "movie", f"{target}?")
     assert preference_text.parse(preference_text.render(history)) == history
 
 
 @EXAMPLES
 @given(HISTORY, ANSWER, st.integers(90, 400))
-def test_the_answer_is_always_there_whatever_is_cut(tokenizer, history, answer, cutoff):
+def test_encode_truncated_always_keeps_the_answer(tokenizer, history, answer, cutoff):
     encoder = Encoder(tokenizer)
     sample = Sample(preference_text.instruction(history.noun), preference_text.render(history), answer)
     try:
@@ -66,7 +66,7 @@ def test_the_answer_is_always_there_whatever_is_cut(tokenizer, history, answer, 
 
 @EXAMPLES
 @given(TEXT, TEXT, TEXT.filter(str.strip), st.integers(60, 200))
-def test_free_text_keeps_its_answer_too(tokenizer, instruction, text, answer, cutoff):
+def test_encode_truncated_keeps_the_answer_of_free_text(tokenizer, instruction, text, answer, cutoff):
     encoder = Encoder(tokenizer)
     assume(preference_text.parse(text) is None)
     try:
@@ -83,7 +83,7 @@ def test_free_text_keeps_its_answer_too(tokenizer, instruction, text, answer, cu
 
 @EXAMPLES
 @given(ROWS)
-def test_figures_agree_with_scikit_learn_and_stay_in_their_bounds(rows):
+def test_evaluate_agrees_with_scikit_learn(rows):
     labels, scores, users = (np.array(column) for column in zip(*rows, strict=True))
     labels = labels.astype(int)
     found = metrics.evaluate(labels, scores, users.astype(str))
@@ -109,7 +109,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers(-2**60, 2**60) | st.
 
 @EXAMPLES
 @given(st.lists(st.tuples(JSON, st.binary(max_size=30)), min_size=1, max_size=4))
-def test_every_record_comes_back_whatever_crashes_leave_between(tmp_path_factory, written):
+def test_read_records_survives_torn_lines(tmp_path_factory, written):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TLREC_HOME", str(tmp_path_factory.mktemp("record")))
         for value, torn in written:
@@ -122,7 +122,7 @@ def test_every_record_comes_back_whatever_crashes_leave_between(tmp_path_factory
 
 @EXAMPLES
 @given(st.lists(st.tuples(HISTORY, st.booleans()), min_size=1, max_size=5))
-def test_what_is_written_is_what_is_read(tmp_path_factory, made):
+def test_read_samples_inverts_write_split(tmp_path_factory, made):
     folder = tmp_path_factory.mktemp("data")
     samples = [
         Sample(preference_text.instruction(history.noun), preference_text.render(history), "Yes." if liked else "No.")

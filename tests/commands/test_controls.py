@@ -1,0 +1,45 @@
+"""baselines.controls as a command, and its published figures."""
+
+import shutil
+
+import numpy as np
+import pytest
+from conftest import command
+
+from baselines import controls
+from tlrec import paths
+from tlrec.data import samples
+from tlrec.evaluation import metrics, run_log
+
+ARGUMENTS = ["-m", "baselines.controls", "--train_data_path", "rec_data/movie/train.json", "--test_data_path",
+             "rec_data/movie/test.json"]
+
+
+def test_controls_record_every_method_once(small_data, tmp_path):
+    shutil.copytree(small_data, tmp_path, dirs_exist_ok=True)
+    words = [str(tmp_path / word) if word.startswith("rec_data/") else word for word in ARGUMENTS]
+    command(*words, "--sample", "16", "--seed", "1", home=tmp_path)
+    records = run_log.read_records(tmp_path / "results" / "runs.jsonl")
+    assert [(r["method"], r["shots"], r["seed"]) for r in records] == [(m, 16, 1) for m in controls.METHODS]
+    picked = samples.shuffled_rows(24, 1, 16)
+    train = [samples.read_samples(tmp_path / "rec_data/movie/train.json", True)[i] for i in picked]
+    test = samples.read_samples(tmp_path / "rec_data/movie/test.json", True)
+    films, wanted = (np.array([controls._entry("", 0, row) for row in rows]) for rows in (train, test))
+    means = controls.item_mean(films, np.array([row.label for row in train]), wanted)  # title and id name the same
+    assert records[0]["metrics"]["auc"] == metrics.auc(np.array([r.label for r in test]), means)
+    assert [r["metrics"]["calibration_bins"] is not None for r in records] == [True, False, True, False]
+    predictions = (tmp_path / "results" / records[0]["predictions"]).read_text().splitlines()
+    assert predictions[0] == "row,user_id,label,score" and len(predictions) == 17
+    text = command(*words, "--sample", "16", "--seed", "1", "--skip_recorded", home=tmp_path)
+    assert text.count("already recorded") == 4
+
+
+def test_controls_give_the_published_figures(tmp_path):
+    """results/reference/published_results.json: item-mean of 8,000 rows 67.15, plain sum 76.10."""
+    words = [str(paths.home_dir() / word) if word.startswith("rec_data/") else word for word in ARGUMENTS]
+    command(*words, "--methods", "item-mean,liked-ratio+item-mean", home=tmp_path)
+    found = {r["method"]: r["metrics"] for r in run_log.read_records(tmp_path / "results" / "runs.jsonl")}
+    assert found["item-mean"]["auc"] == pytest.approx(0.6715, abs=5e-5)
+    assert found["item-mean"]["stratified_auc"] == pytest.approx(0.639, abs=5e-4)
+    assert found["item-mean"]["stratified_pairs"] == 21_965
+    assert found["liked-ratio+item-mean"]["auc"] == pytest.approx(0.7610, abs=5e-5)

@@ -1,0 +1,26 @@
+import json
+
+import pytest
+from conftest import write_split
+
+from tlrec.data import views
+
+
+@pytest.mark.parametrize("samples", [[], [{"instruction": 'é"\\', "input": "\n\t\u2028\x07😀", "output": ""}] * 2])
+def test_write_split_equals_json_dumps(tmp_path, samples):
+    write_split(tmp_path, "train", samples, None)
+    assert (tmp_path / "train.json").read_text() == json.dumps(samples, indent=4)
+    assert (tmp_path / "train.csv").exists() == (not samples)  # rows without ids have no CSV
+
+
+def test_interrupted_write_pairs_keeps_the_old_files(tmp_path):
+    write_split(tmp_path, "train", [{"a": "old"}], [["u", [], [], "i", 1, ""]])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def pairs():
+        yield {"a": "new"}, ["u", [], [], "i", 1, ""]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        views.write_pairs(tmp_path, "train", pairs())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

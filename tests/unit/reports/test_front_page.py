@@ -1,0 +1,18 @@
+from tlrec.reports import front_page, records
+
+
+def test_front_page_render_shows_ours_beside_the_published(report_runs):
+    rows = front_page_rows(front_page.render([*records.cells(report_runs), *records.published_cells()]))
+    assert rows[0] == ["system", "zero-shot", "16", "64", "256", "8,000", "UAUC"] and len(rows) <= 13
+    by_system = {row[0]: row[1:] for row in rows}
+    cells = {(cell.system, cell.shots): cell for cell in records.cells(report_runs) if cell.domain == "movie"}
+    gru = cells["GRU4Rec", 16]
+    assert by_system["GRU"][1] == f"{100 * gru.auc:.2f} (49.07)"
+    assert by_system["GRU"][-1] == f"{100 * cells['GRU4Rec', 64].uauc:.2f}"
+    assert by_system["GRU"][3] == "(52.89)" and by_system["TALLRec, LLaMA-7B"][:3] == ["", "(67.24)", "(67.48)"]
+    model = by_system["ours: smollm2-135m + netflix (512 rows)"]
+    assert model[1].endswith("†") and not model[0].endswith("†")  # two seeds zero-shot, one at 16 shots
+
+
+def front_page_rows(text):
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
