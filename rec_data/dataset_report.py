@@ -46,8 +46,7 @@ class Dataset:
         }
 
     def titles(self) -> set[str]:
-        histories = [history for part in self.histories.values() for history in part if history]
-        return {entry for history in histories for entry in [*history.liked, *history.disliked, history.target_entry()]}
+        return {entry for part in self.histories.values() for history in part if history for entry in history.entries()}
 
     def all_users(self) -> set[str] | None:
         known = [part for part in self.users.values() if part is not None]
@@ -79,10 +78,10 @@ def within(dataset: Dataset, split: str, count: Callable[[str], int] | None, cut
     """Cells of one split."""
     samples = dataset.splits[split]
     parsed = [history for history in dataset.histories[split] if history]
-    titles = [len(history.liked) + len(history.disliked) for history in parsed]
+    titles = [len(history.entries()) - 1 for history in parsed]
     texts = [(sample.instruction, sample.input) for sample in samples]
     users = dataset.users[split]
-    entries = {entry for h in parsed for entry in [*h.liked, *h.disliked, h.target_entry()]}
+    entries = {entry for history in parsed for entry in history.entries()}
     elsewhere = Counter(
         (sample.instruction, sample.input)
         for other, part in dataset.splits.items() if other != split for sample in part
