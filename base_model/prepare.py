@@ -27,7 +27,7 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def prepare_smollm2() -> Path:
-    """Make base_model/smollm2-135m, the embedded default, unless it exists; returns the folder."""
+    """Make base_model/smollm2-135m, the embedded default."""
     folder = paths.home_dir() / "base_model" / NAME
     if random_llama.already_made(folder):
         return folder

@@ -11,6 +11,7 @@ so they are measured once, on the whole sequence, and are compared with both of 
 
 import json
 import sys
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -29,8 +30,38 @@ COLUMNS = {
 }
 
 
-def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dtype: str, lora_dropout: float,
-           learning_rate: float, warmup_steps: int, auc_rows: int, auc_data: str, seed: int) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """What every way is measured with.
+
+    Args:
+        base_model: model folder, or its name under base_model/
+        data: instruction JSON
+        steps: measured micro-batches; the median counts
+        micro_batch: rows of each
+        dtype: auto (bfloat16 where the processor has it), bfloat16 (weights and autocast) or float32
+        lora_dropout: 0 makes the losses of the ways comparable
+        learning_rate: peak learning rate; every micro-batch is an optimiser step
+        warmup_steps: steps over which it rises
+        auc_rows: rows for an AUC after tuning, drawn with seed 0; 0 is none
+        auc_data: where they come from
+        seed: of the rows drawn and of the adapter
+    """
+
+    base_model: str = "smollm2-135m"
+    data: str = "rec_data/movie/train.json"
+    steps: int = 7
+    micro_batch: int = 8
+    dtype: str = "auto"
+    lora_dropout: float = 0.05
+    learning_rate: float = 1e-4
+    warmup_steps: int = 20
+    auc_rows: int = 0
+    auc_data: str = "rec_data/movie/test.json"
+    seed: int = 0
+
+
+def worker(way: str, settings: Settings) -> None:
     import tempfile
 
     import torch
@@ -49,21 +80,22 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
     logging.set_verbosity_error()
     ours = way.startswith("ours")
     cuda = torch.cuda.is_available()
-    transformers.set_seed(seed)
-    base = resolve_base_model(base_model)
-    model, tokenizer = load_base_model(base, False, dtype, "cuda" if cuda else "cpu")
+    transformers.set_seed(settings.seed)
+    base = resolve_base_model(settings.base_model)
+    model, tokenizer = load_base_model(base, False, settings.dtype, "cuda" if cuda else "cpu")
     encoder = Encoder(tokenizer)
-    config = Config(base_model=base_model, train_data_path=data, output_dir="",
+    config = Config(base_model=settings.base_model, train_data_path=settings.data, output_dir="",
                     train_on_inputs=way != "ours, answer only")
-    available = samples.read_samples(data, answers_only=True)
-    picked = [available[row] for row in samples.shuffled_rows(len(available), seed, rows)]
+    available = samples.read_samples(settings.data, answers_only=True)
+    rows = samples.shuffled_rows(len(available), settings.seed, (settings.steps + 1) * settings.micro_batch)
+    picked = [available[row] for row in rows]
     features = [training_features(encoder, sample, config, "a row") | ({"row": number} if ours else {})
                 for number, sample in enumerate(picked)]
     if way == "published":
         model.enable_input_require_grads()
     model.config.use_cache = False
     model = attach_adapter(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], bias="none",
-                                            lora_dropout=lora_dropout, task_type="CAUSAL_LM"), None)
+                                            lora_dropout=settings.lora_dropout, task_type="CAUSAL_LM"), None)
 
     class InTurn(transformers.TrainerCallback):
         """One optimiser step per turn."""
@@ -85,10 +117,11 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
             return self.sampler
 
     arguments = transformers.TrainingArguments(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=micro_batch, learning_rate=learning_rate,
-        warmup_steps=warmup_steps, num_train_epochs=1, save_strategy="no", report_to="none", use_cpu=not cuda,
-        logging_steps=1, seed=seed, bf16=dtype == "bfloat16", activation_checkpointing=way == "published",
-        disable_tqdm=True, remove_unused_columns=False, dataloader_pin_memory=cuda, optim="adamw_torch",
+        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=settings.micro_batch,
+        learning_rate=settings.learning_rate, warmup_steps=settings.warmup_steps, num_train_epochs=1,
+        save_strategy="no", report_to="none", use_cpu=not cuda, logging_steps=1, seed=settings.seed,
+        bf16=settings.dtype == "bfloat16", activation_checkpointing=way == "published", disable_tqdm=True,
+        remove_unused_columns=False, dataloader_pin_memory=cuda, optim="adamw_torch",
     )
     trainer = InOrder(
         model=model, args=arguments, train_dataset=features, callbacks=[InTurn()],
@@ -97,59 +130,32 @@ def worker(way: str, base_model: str, data: str, rows: int, micro_batch: int, dt
         **({"validation": [], "encoder": encoder, "features": None} if ours else {}),
     )
     trainer.train()
-    if auc_rows:
-        tested = samples.read_samples(auc_data, answers_only=True)
-        tested = [tested[row] for row in samples.shuffled_rows(len(tested), 0, auc_rows)]
+    if settings.auc_rows:
+        tested = samples.read_samples(settings.auc_data, answers_only=True)
+        tested = [tested[row] for row in samples.shuffled_rows(len(tested), 0, settings.auc_rows)]
         p_yes = scoring.score(model, encoder, tested).p_yes
         harness.send({"auc": metrics.auc(np.array([sample.label for sample in tested]), p_yes)})
 
 
-def main(
-    base_model: str = "smollm2-135m",
-    data: str = "rec_data/movie/train.json",
-    steps: int = 7,
-    micro_batch: int = 8,
-    dtype: str = "auto",
-    lora_dropout: float = 0.05,
-    learning_rate: float = 1e-4,
-    warmup_steps: int = 20,
-    auc_rows: int = 0,
-    auc_data: str = "rec_data/movie/test.json",
-    seed: int = 0,
-    name: str = "training",
-) -> None:
+def main(settings: Settings, name: str = "training") -> None:
     """Measure tuning.
 
     Args:
-        base_model: model folder, or its name under base_model/
-        data: instruction JSON
-        steps: measured micro-batches; the median counts
-        micro_batch: rows of each
-        dtype: auto (bfloat16 where the processor has it), bfloat16 (weights and autocast) or float32
-        lora_dropout: 0 makes the losses of the ways comparable
-        learning_rate: peak learning rate; every micro-batch is an optimiser step
-        warmup_steps: steps over which it rises
-        auc_rows: rows for an AUC after tuning, drawn with seed 0; 0 is none
-        auc_data: where they come from
-        seed: of the rows drawn and of the adapter
         name: of the results
     """
-    dtype = harness.checked_dtype(dtype)
-    cli.check_at_least(1, steps=steps, micro_batch=micro_batch)
-    cli.check_at_least(0, auc_rows=auc_rows)
-    resolve_base_model(base_model)
-    samples.read_samples(data, answers_only=True)
-    settings = {"base_model": base_model, "data": data, "rows": (steps + 1) * micro_batch, "micro_batch": micro_batch,
-                "dtype": dtype, "lora_dropout": lora_dropout, "learning_rate": learning_rate,
-                "warmup_steps": warmup_steps, "auc_rows": auc_rows, "auc_data": auc_data, "seed": seed}
-    calls = {way: f"training.worker({way!r}, **{settings!r})" for way in WAYS}
-    results, ceiling = harness.take_turns(calls, dtype, steps)
+    settings = replace(settings, dtype=harness.checked_dtype(settings.dtype))
+    cli.check_at_least(1, steps=settings.steps, micro_batch=settings.micro_batch)
+    cli.check_at_least(0, auc_rows=settings.auc_rows)
+    resolve_base_model(settings.base_model)
+    samples.read_samples(settings.data, answers_only=True)
+    calls = {way: f"training.worker({way!r}, training.{settings!r})" for way in WAYS}
+    results, ceiling = harness.take_turns(calls, settings.dtype, settings.steps)
     measured = []
     for way, result in results.items():
         comparable = way == "ours, whole sequence"
         losses = zip(result["losses"], results["without checkpointing"]["losses"], strict=True)
         measured.append({
-            "way": way, "seconds_a_sample": round(result["seconds"] / micro_batch, 4),
+            "way": way, "seconds_a_sample": round(result["seconds"] / settings.micro_batch, 4),
             "of_published": round(results["published"]["seconds"] / result["seconds"], 2),
             "of_without_checkpointing": round(results["without checkpointing"]["seconds"] / result["seconds"], 2),
             "gflops": result["gflops"], "of_ceiling": result["of_ceiling"], "peak_gib": result["peak"],
@@ -158,10 +164,10 @@ def main(
             "auc": result.get("auc"),
         })
         print(json.dumps(measured[-1]), flush=True)
-    note = (f"{dtype}, micro-batch {micro_batch}, LoRA dropout {lora_dropout}, seed {seed}, median of {steps} "
-            f"micro-batches after the first; ceiling (GFLOP/s of torch.mm, 2,048 x 2,048, measured in "
-            f"turns): {ceiling:.0f}.")
-    harness.write("speed", name, "training", harness.table(COLUMNS, measured), measured, note, **settings,
+    note = (f"{settings.dtype}, micro-batch {settings.micro_batch}, LoRA dropout {settings.lora_dropout}, seed "
+            f"{settings.seed}, median of {settings.steps} micro-batches after the first; ceiling (GFLOP/s of torch.mm, "
+            f"2,048 x 2,048, measured in turns): {ceiling:.0f}.")
+    harness.write("speed", name, "training", harness.table(COLUMNS, measured), measured, note, **asdict(settings),
                   ceiling_gflops=ceiling)
 
 

@@ -35,11 +35,17 @@ class RequestSettings:
 
 @dataclass(frozen=True)
 class Pricing:
-    """Dollars per million tokens, read and written, and the budget in dollars; None is unlimited."""
+    """What requests cost.
 
+    Args:
+        max_cost: budget in dollars for this file of answers, earlier runs included; needs the prices
+        price_in: dollars for a million tokens read
+        price_out: dollars for a million tokens written
+    """
+
+    max_cost: float | None = None
     price_in: float = 0.0
     price_out: float = 0.0
-    limit: float | None = None
 
     def cost(self, tokens_in: int, tokens_out: int) -> float:
         return (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
@@ -48,6 +54,16 @@ class Pricing:
 def estimated_tokens(text: str) -> int:
     """An upper estimate of the number of tokens: three bytes per token."""
     return math.ceil(len(text.encode()) / 3) + 8
+
+
+def token_counts(reply: dict, prompt: str, answer: str | None) -> tuple[int, int, bool]:
+    """Tokens read and written, and whether the server reported them; a reply without answer and usage is free."""
+    usage = reply.get("usage")
+    if isinstance(usage, dict):
+        read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if type(read) is type(written) is int and 0 <= read < 10**9 and 0 <= written < 10**9:
+            return read, written, True
+    return (0, 0, False) if answer is None else (estimated_tokens(prompt), estimated_tokens(answer), False)
 
 
 class TeacherClient:
@@ -106,37 +122,30 @@ class TeacherClient:
     async def _request_within_budget(self, sample: int, step: int, prompt: str) -> str:
         """One attempt, its reply appended to the ledger; requests in flight count with the most they may cost."""
         most = self._pricing.cost(estimated_tokens(prompt), self._settings.max_tokens)
-        limit = self._pricing.limit
+        limit = self._pricing.max_cost
         if limit is not None and self.ledger.cost + self._reserved + most > limit:
             raise BudgetExceeded
         self._reserved += most
         start = time.monotonic()
+
+        async def record(answer: str | None, reply: dict) -> None:
+            read, written, reported = token_counts(reply, prompt, answer)
+            await self.ledger.append(LedgerLine(
+                request=self._request_id(sample, step, prompt), sample=sample, step=step, model=self._settings.model,
+                answer=answer, served_by=str(reply.get("model")).encode(errors="replace").decode(), prompt_tokens=read,
+                completion_tokens=written, tokens_estimated=not reported, cost=self._pricing.cost(read, written),
+                seconds=round(time.monotonic() - start, 3)))
+
         try:
             answer, reply = await self._request(prompt)
-            await self.ledger.append(self._ledger_line(sample, step, prompt, answer, reply, start))
+            await record(answer, reply)
             return answer
         except RetryableError as failure:
             if failure.reply is not None:
-                await self.ledger.append(self._ledger_line(sample, step, prompt, None, failure.reply, start))
+                await record(None, failure.reply)
             raise
         finally:
             self._reserved -= most
-
-    def _ledger_line(self, sample: int, step: int, prompt: str, answer: str | None, reply: dict, start: float
-                     ) -> LedgerLine:
-        usage = reply.get("usage")
-        counts: list = [usage.get(f"{kind}_tokens") if isinstance(usage, dict) else None
-                        for kind in ("prompt", "completion")]
-        reported = all(type(count) is int and 0 <= count < 10**9 for count in counts)
-        if not reported:  # a reply without answer and usage is taken as free
-            counts = [0, 0] if answer is None else [estimated_tokens(prompt), estimated_tokens(answer)]
-        read, written = counts
-        return LedgerLine(
-            request=self._request_id(sample, step, prompt), sample=sample, step=step, model=self._settings.model,
-            answer=answer, served_by=str(reply.get("model")).encode(errors="replace").decode(), prompt_tokens=read,
-            completion_tokens=written, tokens_estimated=not reported, cost=self._pricing.cost(read, written),
-            seconds=round(time.monotonic() - start, 3),
-        )
 
     async def _request(self, prompt: str) -> tuple[str, dict]:
         """Send one request: the answer and the parsed reply. Raises RetryableError, SampleFailed or InputError."""

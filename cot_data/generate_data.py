@@ -75,9 +75,7 @@ def main(
     top_p: float = 1.0,
     seed: int = 0,
     max_samples: int = -1,
-    max_cost: float | None = None,
-    price_in: float = 0.0,
-    price_out: float = 0.0,
+    pricing: Pricing = Pricing(),  # noqa: B008
     dry_run: bool = False,
     concurrency: int = 8,
     tries: int = 6,
@@ -96,9 +94,6 @@ def main(
         top_p: of the teacher
         seed: of the order of the candidates
         max_samples: number of samples to ask about, from the first on; -1 is all
-        max_cost: budget in dollars for this file of answers, earlier runs included; needs the prices
-        price_in: dollars for a million tokens read
-        price_out: dollars for a million tokens written
         dry_run: print an example prompt and the maximum cost, and send nothing
         concurrency: concurrent requests
         tries: attempts per request before its sample fails
@@ -114,11 +109,11 @@ def main(
     model = model or "gpt-4"
     key, address = key_and_address(local) if teacher != "rules" and not dry_run else ("", None)
     cli.check_at_least(1, concurrency=concurrency, tries=tries, max_tokens=max_tokens)
-    cli.check_at_least(0, temperature=temperature, top_p=top_p, max_cost=max_cost or 0, price_in=price_in,
-                       price_out=price_out, timeout=timeout, pause=pause)
+    cli.check_at_least(0, temperature=temperature, top_p=top_p, max_cost=pricing.max_cost or 0,
+                       price_in=pricing.price_in, price_out=pricing.price_out, timeout=timeout, pause=pause)
     if timeout == 0 or max_samples < -1 or max_samples == 0:
         raise InputError("--timeout must be above 0, and --max_samples above 0 or -1")
-    if max_cost is not None and not (price_in or price_out):
+    if pricing.max_cost is not None and not (pricing.price_in or pricing.price_out):
         raise InputError("--max_cost needs --price_in and --price_out, in dollars for a million tokens")
     path, name = source_file(source)
     liked = candidates.liked_samples(path)
@@ -127,7 +122,6 @@ def main(
     if not examples:
         raise InputError(f"{path}: no target is among its sample's candidates; give more samples")
     print(f"{path}: {len(liked):,} liked samples; asked about: {len(examples):,} with the target among the candidates")
-    pricing = Pricing(price_in, price_out, max_cost)
     if dry_run:
         print(estimate(examples, pricing, max_tokens) if teacher != "rules" else
               f"{len(examples):,} samples, no requests")
@@ -165,12 +159,12 @@ def report_missing(run: Run, first: CotExample, pricing: Pricing, max_tokens: in
     ledger, spent = run.client.ledger, f"${run.client.ledger.cost:.4f} spent"
     if run.budget_exceeded and not run.answers:
         most = pricing.cost(estimated_tokens(prompts.prompt(first, [])), max_tokens)
-        raise InputError(f"--max_cost {pricing.limit:g} is reached before any sample is answered: {spent}, and one "
+        raise InputError(f"--max_cost {pricing.max_cost:g} is reached before any sample is answered: {spent}, and one "
                          f"request may cost ${most:.4f}; raise it")
     if not run.answers:
         raise InputError(f"no sample was answered; see the messages above, and {ledger.path}")
     if run.budget_exceeded:
-        print(f"--max_cost {pricing.limit:g} is reached: {spent}; raise it and start again to continue")
+        print(f"--max_cost {pricing.max_cost:g} is reached: {spent}; raise it and start again to continue")
     if run.failed:
         print(f"{len(run.failed):,} samples failed; start again to ask about them once more")
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tlrec import cli, paths
 from tlrec.data import preference_text, provenance
-from tlrec.data.samples import Sample, read_samples, user_ids
+from tlrec.data.samples import Sample, id_view, read_samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.reports.tables import markdown
@@ -40,14 +40,12 @@ class Dataset:
             split: [preference_text.parse(sample.input) for sample in samples] for split, samples in self.splits.items()
         }
         anonymous = (provenance.read_dataset_record(files[0].parent) or {}).get("made_by") == "rec_data.published"
-        self.users = {
-            split: None if anonymous else user_ids(files[0].with_name(f"{split}.json"), samples)
-            for split, samples in self.splits.items()
-        }
+        views = {split: None if anonymous else id_view(files[0].with_name(f"{split}.json"), samples)
+                 for split, samples in self.splits.items()}
+        self.users = {split: None if view is None else view["user_id"].to_numpy() for split, view in views.items()}
 
     def titles(self) -> set[str]:
-        histories = [history for part in self.histories.values() for history in part if history]
-        return {entry for history in histories for entry in [*history.liked, *history.disliked, history.target_entry()]}
+        return {entry for part in self.histories.values() for history in part if history for entry in history.entries()}
 
     def all_users(self) -> set[str] | None:
         known = [part for part in self.users.values() if part is not None]
@@ -79,10 +77,10 @@ def within(dataset: Dataset, split: str, count: Callable[[str], int] | None, cut
     """Cells of one split."""
     samples = dataset.splits[split]
     parsed = [history for history in dataset.histories[split] if history]
-    titles = [len(history.liked) + len(history.disliked) for history in parsed]
+    titles = [len(history.entries()) - 1 for history in parsed]
     texts = [(sample.instruction, sample.input) for sample in samples]
     users = dataset.users[split]
-    entries = {entry for h in parsed for entry in [*h.liked, *h.disliked, h.target_entry()]}
+    entries = {entry for history in parsed for entry in history.entries()}
     elsewhere = Counter(
         (sample.instruction, sample.input)
         for other, part in dataset.splits.items() if other != split for sample in part

@@ -29,6 +29,10 @@ class History(NamedTuple):
         outer = self.noun == "book" and entry.startswith('""') and entry.endswith('"')
         return entry[1:-1] if outer else entry
 
+    def entries(self) -> list[str]:
+        """The titles, liked before disliked, and the target."""
+        return [*self.liked, *self.disliked, self.target_entry()]
+
 
 def instruction(noun: str) -> str:
     return (

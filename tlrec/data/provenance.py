@@ -35,7 +35,7 @@ class Split:
                 self.users.add(row[0])
                 self.items.update(row[1], (row[3],))
             elif history := preference_text.parse(sample["input"]):
-                self.items.update(history.liked, history.disliked, (history.target_entry(),))
+                self.items.update(history.entries())
             yield sample, row
 
 

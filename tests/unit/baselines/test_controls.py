@@ -64,4 +64,4 @@ def test_entry_of_a_book_target_equals_its_history_entry():
     assert preference_text.parse(row.input).target_entry() == book
     film = '""Great Performances" Cats (1998)"'  # the title's own quotation marks
     row = samples.Sample("i", preference_text.render(preference_text.History([], [film], "movie", f"{film}?")), "No.")
-    assert controls._entry("movie.json", 0, row) == film
+    assert preference_text.parse(row.input).target_entry() == film

@@ -84,7 +84,7 @@ def test_answer_fails_where_nobody_listens(tmp_path):
 
 
 def test_answer_stops_at_the_budget(tmp_path):
-    limit = Pricing(10, 100, limit=0.005)
+    limit = Pricing(0.005, 10, 100)
     with teacher() as server:
         with pytest.raises(BudgetExceeded):
             ask(server, tmp_path / "a.jsonl", limit, prompts=[f"{PROMPT} {n}" for n in range(9)])

@@ -39,9 +39,9 @@ def test_append_writes_no_partial_line_on_a_full_disk(tmp_path):
 
 
 @pytest.mark.parametrize(("line", "field"), [
-    (json.dumps(LINE | {"cost": float("nan")}), "'cost'"), (json.dumps(LINE | {"cost": -100}), "'cost'"),
-    (json.dumps(LINE | {"cost": 10**9}), "'cost'"), (json.dumps(LINE | {"cost": 10**400}), "'cost'"),
-    (json.dumps(LINE | {"answer": 1}), "'answer'"), ("{}", "'request': Field required"), ("[" * 5000, "JSON"),
+    (json.dumps(LINE | {"cost": float("nan")}), "cost is"), (json.dumps(LINE | {"cost": -100}), "cost is"),
+    (json.dumps(LINE | {"cost": 10**9}), "cost is"), (json.dumps(LINE | {"cost": 10**400}), "cost is"),
+    (json.dumps(LINE | {"answer": 1}), "answer is"), ("{}", "request is missing"), ("[" * 5000, "JSON"),
 ])
 def test_ledger_refuses_an_invalid_line(tmp_path, line, field):
     """Above all one that would make --max_cost count wrongly."""
