@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from tlrec import cli, paths
 from tlrec.training.config import TuningConfig
-from tlrec.training.plan import resolve
 from tlrec.training.tune import tune
+from tlrec.training.tuning_plan import resolve
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,18 +13,18 @@
 """
 
 from tlrec import cli
-from tlrec.reports import commands
+from tlrec.reports import report_commands
 
 COMMANDS = {
-    "table": commands.table,
-    "table1": commands.table_1,
-    "summary": commands.summary,
-    "compare": commands.compare_runs,
-    "figures": commands.draw_figures,
-    "chain": commands.draw_chain,
-    "rerun": commands.rerun_commands,
-    "readme": commands.fill_pages,
-    "commands": commands.print_help_page,
+    "table": report_commands.table,
+    "table1": report_commands.table_1,
+    "summary": report_commands.summary,
+    "compare": report_commands.compare_runs,
+    "figures": report_commands.draw_figures,
+    "chain": report_commands.draw_chain,
+    "rerun": report_commands.rerun_commands,
+    "readme": report_commands.fill_pages,
+    "commands": report_commands.print_help_page,
 }
 
 if __name__ == "__main__":

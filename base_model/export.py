@@ -11,7 +11,7 @@ from tlrec import cli, files, paths
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter
-from tlrec.model.base import load_base_model, resolve_base_model
+from tlrec.model.base_model import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")

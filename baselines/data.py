@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tlrec.data import preference_text, views, windows
+from tlrec.data import preference_text, split_files, windows
 from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import SplitData, read_split
 
@@ -53,7 +53,7 @@ def read(path: Path) -> Split:
     split, view = read_split(path), path.with_suffix(".csv")
     if split.id_view is None:
         raise InputError(f"{view}: no such file; baselines read item ids, and {path.name} has titles only")
-    for column in views.ID_COLUMNS[1:4]:
+    for column in split_files.ID_COLUMNS[1:4]:
         if column not in split.id_view:
             raise InputError(f"{view}: no column {column}; make the data again")
     items, likes = ([_words(view, row, text, kind) for row, text in enumerate(split.id_view[column])]

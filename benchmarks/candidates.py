@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import harness
-from cot_data import candidates
+from cot_data import candidate_sets
 from tlrec import cli, paths
 from tlrec.evaluation import run_log
 
@@ -63,10 +63,10 @@ def worker(way: str, source: str, count: int, seed: int) -> None:
     if count:
         rows = generate_histories(count, seed=seed)
     else:
-        rows = [sample.history for sample in candidates.liked_samples(source)]
+        rows = [sample.history for sample in candidate_sets.liked_samples(source)]
     start, cpu_start = time.perf_counter(), time.process_time()
     digest = hashlib.sha256()
-    for titles in candidates.candidate_sets(rows) if way == "ours" else plain(rows):
+    for titles in candidate_sets.candidate_sets(rows) if way == "ours" else plain(rows):
         digest.update(json.dumps(titles).encode())
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     harness.send({"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3),
@@ -88,7 +88,7 @@ def main(
         seed: of the made-up histories
     """
     path = str(paths.home_dir() / source)
-    count = len(candidates.liked_samples(path))
+    count = len(candidate_sets.liked_samples(path))
     runs: dict[str, list[dict]] = {"ours": [], "plain": []}
     for _ in range(repeats):
         for way in runs:

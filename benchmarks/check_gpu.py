@@ -26,9 +26,9 @@ from tlrec import cli, paths
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
-from tlrec.model.base import resolve_base_model
+from tlrec.model.adapter_manifest import MANIFEST_FILE
+from tlrec.model.base_model import resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, matches_fingerprint
-from tlrec.model.manifest import MANIFEST_FILE
 from tlrec.reports.tables import markdown
 
 ROWS = 16  # the first of movie/test

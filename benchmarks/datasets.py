@@ -40,7 +40,7 @@ def worker(way: str, kind: str, raw_dir: str, out: str, files: int) -> None:
     if way == "ours":
         build = partial(importlib.import_module(module).main, raw_dir, **({"all_files": True} if files > 1 else {}))
     else:
-        build = partial(getattr(importlib.import_module("benchmarks.reference"), kind), Path(raw_dir),
+        build = partial(getattr(importlib.import_module("benchmarks.rowwise_reference"), kind), Path(raw_dir),
                         Path(out) / folder, **({"files": files} if files > 1 else {}))
     start = time.perf_counter()
     build()
@@ -92,7 +92,7 @@ def main(
         name: of the results
         work_dir: folder for the raw files (default: the system's temporary folder)
     """
-    from benchmarks import generate
+    from benchmarks import generate_raw_files
 
     unknown = set(kinds) - set(MODULES)
     if unknown:
@@ -103,7 +103,7 @@ def main(
             with tempfile.TemporaryDirectory(dir=work_dir) as folder:
                 raw_dir = Path(folder) / "raw"
                 options = {"files": files} if kind == "netflix" else {}
-                getattr(generate, kind)(raw_dir, size, seed, **options)
+                getattr(generate_raw_files, kind)(raw_dir, size, seed, **options)
                 with_reference = str(size) in reference_sizes
                 measurements += compare(kind, raw_dir, size, options.get("files", 1), with_reference, repeats)
                 print(json.dumps(measurements[-1]), flush=True)

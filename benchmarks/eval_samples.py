@@ -19,8 +19,8 @@ from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics
 from tlrec.model.adapter import attach_adapter, inspect_adapter
-from tlrec.model.base import load_base_model, resolve_base_model, select_device
-from tlrec.model.manifest import MANIFEST_FILE
+from tlrec.model.adapter_manifest import MANIFEST_FILE
+from tlrec.model.base_model import load_base_model, resolve_base_model, select_device
 from tlrec.training import checkpoints
 
 SCORES = "validation_scores.json"
@@ -39,7 +39,7 @@ def scores(folder: Path, base: Path, rows: list[samples.Sample], digest: str) ->
             return np.array(cached["p_yes"]), cached["seconds"]
 
     from tlrec.model import scoring
-    from tlrec.model.encoder import Encoder
+    from tlrec.model.tokenization import Encoder
 
     model, tokenizer = load_base_model(base, False, "auto", select_device())
     adapter = inspect_adapter(folder, base)

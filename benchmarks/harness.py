@@ -80,7 +80,7 @@ def checked_dtype(name: str) -> str:
     """--dtype with `auto` resolved as the scripts do: bfloat16 where the processor has it. InputError for others."""
     if name not in ("auto", "bfloat16", "float32"):
         raise InputError(f"--dtype {name!r} is unknown; choose auto, bfloat16 or float32")
-    from tlrec.model.base import resolve_dtype
+    from tlrec.model.base_model import resolve_dtype
 
     return str(resolve_dtype(name, "cpu")).removeprefix("torch.")
 

@@ -25,11 +25,11 @@ from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 from tlrec.model.adapter import WEIGHT_FILES, attach_adapter, inspect_adapter
-from tlrec.model.base import load_base_model, resolve_base_model, select_device
+from tlrec.model.base_model import load_base_model, resolve_base_model, select_device
 from tlrec.training import checkpoints
-from tlrec.training.build import build_trainer
-from tlrec.training.plan import resolve
+from tlrec.training.build_trainer import build_trainer
 from tlrec.training.tune import save_adapter
+from tlrec.training.tuning_plan import resolve
 
 PROMPTS = 4
 TOLERANCE = 1e-4  # of P(Yes)
@@ -87,7 +87,7 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
     select_device()
 
     from tlrec.model import scoring
-    from tlrec.model.encoder import Encoder
+    from tlrec.model.tokenization import Encoder
 
     model, tokenizer = load_base_model(base, True, "float32", "cpu")
     laps.end("load in 8-bit, in another process")

@@ -18,7 +18,7 @@ from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics
 from tlrec.model.adapter import attach_adapter, inspect_adapter
-from tlrec.model.base import load_base_model, max_positions, resolve_base_model
+from tlrec.model.base_model import load_base_model, max_positions, resolve_base_model
 
 WAYS = ("ours", "plain", "published")
 BEGIN, END = 78, 16  # tokens that every resized prompt keeps
@@ -37,7 +37,7 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
     from transformers.utils import logging
 
     from tlrec.model import scoring
-    from tlrec.model.encoder import Encoder
+    from tlrec.model.tokenization import Encoder
 
     class ResizedEncoder(Encoder):
         """Prompts of exactly `length` tokens: the middle repeated or cut, beginning and end kept."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import harness
 from tlrec import cli, paths
-from tlrec.model.base import resolve_base_model
+from tlrec.model.base_model import resolve_base_model
 
 
 def main(base_model: str = "smollm2-135m", data: str = "rec_data/movie/test.json", rounds: int = 5) -> None:

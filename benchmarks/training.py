@@ -19,7 +19,7 @@ from benchmarks import harness
 from tlrec import cli
 from tlrec.data import samples
 from tlrec.model.adapter import attach_adapter
-from tlrec.model.base import load_base_model, resolve_base_model
+from tlrec.model.base_model import load_base_model, resolve_base_model
 
 WAYS = ("published", "without checkpointing", "ours, whole sequence", "ours, answer only")
 COLUMNS = {
@@ -73,8 +73,8 @@ def worker(way: str, settings: Settings) -> None:
     from rec_tuning import Config
     from tlrec.evaluation import metrics
     from tlrec.model import scoring
-    from tlrec.model.encoder import Encoder
-    from tlrec.training.build import training_features
+    from tlrec.model.tokenization import Encoder
+    from tlrec.training.build_trainer import training_features
     from tlrec.training.trainer import RecTrainer
 
     logging.set_verbosity_error()

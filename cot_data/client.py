@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 from cot_data.ledger import Ledger
-from cot_data.records import LedgerLine
 from cot_data.responses import RetryableError, SampleFailed, error_from_status, parse_completion
+from cot_data.schemas import LedgerLine
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -15,14 +15,15 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from cot_data import candidates, prompts
+from cot_data import candidate_sets, prompts
 from cot_data.client import Pricing, RequestSettings, TeacherClient, estimated_tokens
-from cot_data.cooccurrence import CooccurrenceTeacher
+from cot_data.cooccurrence_teacher import CooccurrenceTeacher
+from cot_data.hits import hits
 from cot_data.ledger import Ledger
 from cot_data.prompts import CotExample
-from cot_data.records import STEPS, CotAnswers
-from cot_data.run import Run
-from cot_data.server import connect, key_and_address, server_name
+from cot_data.schemas import STEPS, CotAnswers
+from cot_data.teacher_run import Run
+from cot_data.teacher_server import connect, key_and_address, server_name
 from tlrec import cli, paths
 from tlrec.data.samples import read_json_records
 from tlrec.errors import InputError
@@ -56,7 +57,7 @@ def write(path: Path, examples: list[CotExample], answers: dict[int, list[str]],
     records = []
     for example in examples:
         if given := answers.get(example.sample):
-            hit, hit_in_text = prompts.hits(given[-1], example)
+            hit, hit_in_text = hits(given[-1], example)
             texts = [prompts.prompt(example, given[:step]) for step in range(STEPS)]
             records.append(CotAnswers(teacher=teacher, source=source, **example._asdict(), prompts=texts, answers=given,
                                       hit=hit, hit_in_text=hit_in_text))
@@ -116,7 +117,7 @@ def main(
     if pricing.max_cost is not None and not (pricing.price_in or pricing.price_out):
         raise InputError("--max_cost needs --price_in and --price_out, in dollars for a million tokens")
     path, name = source_file(source)
-    liked = candidates.liked_samples(path)
+    liked = candidate_sets.liked_samples(path)
     count = None if max_samples == -1 else min(max_samples, len(liked))
     examples = list(islice(prompts.cot_examples(liked, seed), count))
     if not examples:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cot_data.records import LedgerLine
+from cot_data.schemas import LedgerLine
 from tlrec import files, paths
 from tlrec.errors import InputError
 

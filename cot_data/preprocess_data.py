@@ -14,7 +14,7 @@ import numpy as np
 
 from cot_data import prompts
 from cot_data.generate_data import RESULT
-from cot_data.records import CotAnswers, CotDataset
+from cot_data.schemas import CotAnswers, CotDataset
 from rec_data.dataset_report import length_counter
 from tlrec import cli, paths
 from tlrec.data.samples import Sample, parse_sample, read_json_records

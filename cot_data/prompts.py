@@ -1,4 +1,4 @@
-"""Prompts of the three steps, and when an answer counts as a hit.
+"""Prompts of the three steps.
 
 The order of the steps, what each asks for and the settings are TLRec's; the wording is our own.
 """
@@ -6,16 +6,14 @@ The order of the steps, what each asks for and the settings are TLRec's; the wor
 import hashlib
 import json
 import random
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cot_data.candidates import Liked, candidate_sets
+from cot_data.candidate_sets import Liked, candidate_sets
 from tlrec.errors import InputError
 
 HISTORY_TITLES = 10  # history titles in a prompt
-RECOMMENDATIONS = 10  # recommendations that step 3 asks for; further ones do not count
 RULES = "rules (no language model)"  # the teacher's name in data made by it
 _VERB = {"movie": "watched", "book": "read"}
 NOUNS = set(_VERB)
@@ -33,9 +31,6 @@ _INSTRUCTIONS = (
     "From the candidate {noun}s, the {noun}s the user has {verb}, what matters to the user and the {noun}s that show "
     "it, recommend ten candidate {noun}s, each beside the {verb} {noun} that it resembles.",
 )
-_NUMBER = re.compile(r"^\W*(?:no\.?\s*)?\d+\s*[.):\-]\W*?(?=[\w\"'(\[*])")
-_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
-_MARKS = str.maketrans(dict.fromkeys(_DASHES, "-") | {"“": '"', "”": '"', "’": "'"})
 
 
 class CotExample(NamedTuple):
@@ -85,40 +80,6 @@ def check_replaceable(path: Path, teachers: set[str], flag: str) -> None:
     if teachers - {RULES}:
         raise InputError(f"{path}: holds answers by {', '.join(sorted(teachers))}, which rules would replace; give "
                          f"another {flag}, or move the file away")
-
-
-def recommended(answer: str, candidates: Sequence[str]) -> list[str]:
-    """The candidates that the third answer recommends, in its order: exact titles at the end of its lines.
-
-    A line is `watched - candidate`, or a candidate alone; the number, quotation marks, brackets, a final point and
-    capital letters do not count. Where several candidates end a line, the longest counts; of those that differ in
-    such marks alone the one that matches exactly, else all. The first ten count.
-    """
-    by_plain: dict[str, list[str]] = {}
-    for title in candidates:
-        by_plain.setdefault(_plain(title), []).append(title)
-    recommendations = []
-    for line in answer.splitlines():
-        text = _plain(_NUMBER.sub("", line))
-        ends = [title for title in by_plain if title and (text == title or _ends_with(text, title))]
-        if ends:
-            alike = by_plain[max(ends, key=len)]
-            recommendations += [title for title in alike if title in line] or alike
-    return list(dict.fromkeys(recommendations))[:RECOMMENDATIONS]
-
-
-def hits(answer: str, example: CotExample) -> tuple[bool, bool]:
-    """Whether the target is recommended: by its exact title, and by the published rule (anywhere in the text)."""
-    return example.target in recommended(answer, example.candidates), example.target in answer
-
-
-def _ends_with(text: str, title: str) -> bool:
-    return text.endswith(title) and re.search(r"\s-\s\W*$", text[: -len(title)]) is not None
-
-
-def _plain(text: str) -> str:
-    text = " ".join(text.translate(_MARKS).casefold().split())
-    return text.replace('"', "").strip("*`[]' ").rstrip(".,;").strip("*`[]' ")
 
 
 def _quoted(titles: Sequence[str]) -> str:

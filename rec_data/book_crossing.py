@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from rec_data import published
 from tlrec import cli, paths
-from tlrec.data import preference_text, provenance, views, windows
+from tlrec.data import preference_text, provenance, split_files, windows
 from tlrec.data.raw_files import MISSING_VALUES, RawFiles, parse_ratings, read_csv
 from tlrec.errors import InputError
 
@@ -96,7 +96,7 @@ def build(
             *likes_before, like = likes[end - count : end][chosen].tolist()
             yield (
                 preference_text.make_sample("book", history, likes_before, f'"{target}"?', like),
-                views.id_row(names[user], history, likes_before, target, like, ""),
+                split_files.id_row(names[user], history, likes_before, target, like, ""),
             )
 
     cut = windows.split_slices(len(selected)).items()

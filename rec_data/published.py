@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tlrec import cli, files, paths
-from tlrec.data import download, preference_text, provenance, views
+from tlrec.data import download, preference_text, provenance, split_files
 from tlrec.data.samples import read_samples
 from tlrec.errors import InputError
 
@@ -151,8 +151,8 @@ def complete(folder: str) -> None:
         rows: list = [None] * len(samples)
         if folder == "rec_data/book":
             parsed = (preference_text.parse(sample.input) for sample in samples)
-            rows = views.id_rows_from_text(parsed, [sample.label for sample in samples], path.stem)
-            files.write_csv(path.with_suffix(".csv"), [views.ID_COLUMNS, *rows])
+            rows = split_files.id_rows_from_text(parsed, [sample.label for sample in samples], path.stem)
+            files.write_csv(path.with_suffix(".csv"), [split_files.ID_COLUMNS, *rows])
         split = provenance.Split(len(samples), zip(map(asdict, samples), rows, strict=True))
         splits[path.stem] = split
         deque(split, maxlen=0)  # iterating counts labels and users

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tlrec import cli, paths
-from tlrec.data import preference_text, views
+from tlrec.data import preference_text, split_files
 from tlrec.errors import InputError
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -54,7 +54,7 @@ def tiny_llama(embedded, tmp_path_factory) -> Path:
 
 def write_split(folder: Path, name: str, samples: list[dict[str, str]], rows: list[list] | None) -> None:
     """Both views of one split; rows: id rows, None for samples without users and items."""
-    views.write_pairs(folder, name, zip(samples, rows or [None] * len(samples), strict=True))
+    split_files.write_pairs(folder, name, zip(samples, rows or [None] * len(samples), strict=True))
 
 
 def make_rows(count: int, seed: int) -> tuple[list[dict], list[list]]:
@@ -68,7 +68,7 @@ def make_rows(count: int, seed: int) -> tuple[list[dict], list[list]]:
         samples.append(
             preference_text.make_sample("movie", entries[:10], list(likes[:10]), entries[10] + "?", likes[10])
         )
-        rows.append(views.id_row(f"u{number % 4}", items[:10], likes[:10], items[10], likes[10], str(number)))
+        rows.append(split_files.id_row(f"u{number % 4}", items[:10], likes[:10], items[10], likes[10], str(number)))
     return samples, rows
 
 
@@ -180,7 +180,7 @@ def adapter(tiny_llama, tmp_path) -> Path:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from tlrec.model.base import load_base_model
+    from tlrec.model.base_model import load_base_model
 
     model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
     wrapped = get_peft_model(model, LoraConfig(

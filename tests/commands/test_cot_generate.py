@@ -8,8 +8,8 @@ import pytest
 from cot_runs import FAST, answers, result
 from teacher_server import KEY, source, teacher
 
-from cot_data import candidates, generate_data, preprocess_data, prompts
-from cot_data.records import CotAnswers
+from cot_data import candidate_sets, generate_data, preprocess_data, prompts
+from cot_data.schemas import CotAnswers
 from tlrec import cli
 
 
@@ -42,7 +42,7 @@ def here(home, monkeypatch, capsys):
 
 
 def test_generate_data_continues_after_a_failed_sample(home, here):
-    liked = candidates.liked_samples(home / "instruction_data/movielens/train.json")
+    liked = candidate_sets.liked_samples(home / "instruction_data/movielens/train.json")
     examples = list(prompts.cot_examples(liked, 0))[:12]
     bad = prompts.prompt(examples[3], [])
     with teacher() as server:

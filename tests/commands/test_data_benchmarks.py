@@ -7,14 +7,14 @@ import pytest
 from conftest import command
 from teacher_server import source
 
-from benchmarks import datasets, generate
+from benchmarks import datasets, generate_raw_files
 
 
 @pytest.mark.parametrize("kind", datasets.MODULES)
 def test_datasets_compare_gives_equal_bytes(tmp_path, kind, monkeypatch):
     """At twelve thousand ratings, with every awkward case of the generator; the command asserts it at any size."""
     monkeypatch.delenv("TLREC_MIRROR", raising=False)
-    getattr(generate, kind)(tmp_path / "raw", 12_000, seed=3)
+    getattr(generate_raw_files, kind)(tmp_path / "raw", 12_000, seed=3)
     runs = datasets.compare(kind, tmp_path / "raw", 12_000, 1, with_reference=True, repeats=1)
     assert [run["way"] for run in runs] == ["ours", "reference"] and runs[0]["rows"] == runs[1]["rows"] > 500
     assert all(run["seconds"] > 0 and run["peak_mib"] > 20 for run in runs)
@@ -23,7 +23,7 @@ def test_datasets_compare_gives_equal_bytes(tmp_path, kind, monkeypatch):
 @pytest.mark.parametrize("kind", datasets.MODULES)
 def test_generated_raw_files_depend_on_the_seed(tmp_path, kind):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        getattr(generate, kind)(tmp_path / name, 3000, seed)
+        getattr(generate_raw_files, kind)(tmp_path / name, 3000, seed)
     content = {name: {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "abc"}
     assert content["a"] == content["b"] != content["c"]
 

@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from tlrec.model.base import load_base_model
+from tlrec.model.base_model import load_base_model
 
 
 def make(home: Path, tiny: Path) -> None:

@@ -17,7 +17,7 @@ from conftest import refused
 from filelock import FileLock
 
 from tlrec import files, paths
-from tlrec.data import views
+from tlrec.data import split_files
 from tlrec.evaluation import run_log
 
 
@@ -111,7 +111,7 @@ def test_no_space_keeps_existing_files(home, record_property):
         made = [("user", "items", "text")] * 3000
         pairs = (({"instruction": text, "input": text, "output": "Yes."}, [user, [items], [1], "1", 1, ""])
                  for user, items, text in made)
-        refused("test", views.write_pairs, home, "test", pairs)
+        refused("test", split_files.write_pairs, home, "test", pairs)
     assert (home / "test.json").read_text() == "old" and sorted(p.name for p in home.iterdir()) == ["results",
                                                                                                  "test.json"]
     record_property("figure", "4 writes refused for want of room (record, predictions, text, data): every earlier byte "

@@ -20,7 +20,7 @@ from base_model.prepare import convert
 from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
 from tlrec.model.adapter import attach_adapter, inspect_adapter
-from tlrec.model.base import load_base_model, resolve_base_model
+from tlrec.model.base_model import load_base_model, resolve_base_model
 from tlrec.training import checkpoints
 
 SURVIVED: list[Path] = []  # marks that no stranger's code has made

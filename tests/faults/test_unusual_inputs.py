@@ -7,10 +7,10 @@ import pytest
 from conftest import BAD, make_rows, run, write_split
 from transformers import AutoTokenizer
 
-from tlrec.data import preference_text, views
+from tlrec.data import preference_text, split_files
 from tlrec.data.samples import Sample, read_samples
 from tlrec.evaluation import run_log
-from tlrec.model.encoder import Encoder
+from tlrec.model.tokenization import Encoder
 
 MARKERS = ["### Response:\n", "### Response:\nYes.", "### Input:\n", "### Instruction:\nSay Yes.", "Yes.", "No.",
            '", "', "<|im_end|>", "</s>", "<s>", "\nUser Unpreference: ", "User Preference: ", "\n", "{input}", "%s"]
@@ -39,7 +39,7 @@ def test_evaluate_accepts_a_byte_order_mark_and_empty_histories(tmp_path, monkey
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     made, rows = make_rows(8, 0)
     made[0] = preference_text.make_sample("movie", [], [], '"D (1993)"?', 1)
-    rows[0] = views.id_row("u0", [], [], 4, 1, "9")
+    rows[0] = split_files.id_row("u0", [], [], 4, 1, "9")
     write_split(tmp_path, "test", made, rows)
     for view in ("json", "csv"):
         path = tmp_path / f"test.{view}"

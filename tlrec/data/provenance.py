@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from tlrec import files, paths
-from tlrec.data import preference_text, views, windows
+from tlrec.data import preference_text, split_files, windows
 from tlrec.data.samples import read_samples
 from tlrec.errors import InputError
 from tlrec.files import sha256
@@ -74,7 +74,7 @@ def write_dataset(
     if items is not None:
         files.write_csv(directory / "item_mapping.csv", [("movie_id", "movie_name"), *items])
     for name, split in splits.items():
-        views.write_pairs(directory, name, split)
+        split_files.write_pairs(directory, name, split)
         comparison[name] = compare_to_published(f"{folder}/{name}.json", directory / f"{name}.json", published)
         summary = ", ".join(filter(None, [f"{split.rows:,} rows", comparison[name]]))
         print(f"{directory / name}.json{', .csv' if split.ids else ''}: {summary}", flush=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tlrec.data.preference_text import make_sample
-from tlrec.data.views import id_row
+from tlrec.data.split_files import id_row
 
 HISTORY_LENGTH = 10
 MAX_SPLIT_ROWS = 10_000  # the published splits keep the last 10,000 of all windows

@@ -10,7 +10,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
-from tlrec.model.base import check_quantization, recorded_name, resolve_base_model
+from tlrec.model.base_model import check_quantization, recorded_name, resolve_base_model
 
 CHOICES = {"method": ("llm", "liked-ratio"), "dtype": ("auto", "bfloat16", "float16", "float32")}
 

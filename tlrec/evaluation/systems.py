@@ -6,11 +6,11 @@ from typing import Any
 from tlrec.data import samples
 from tlrec.evaluation.config import EvaluationPlan
 from tlrec.evaluation.evaluate import Scores, SplitData, System
-from tlrec.evaluation.record import chain_name
+from tlrec.evaluation.record_schema import chain_name
 from tlrec.files import sha256
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, attach_adapter
-from tlrec.model.base import load_base_model, select_device
+from tlrec.model.base_model import load_base_model, select_device
 from tlrec.model.fingerprint import base_model_fingerprint
 
 
@@ -50,7 +50,7 @@ def _language_model_scores(plan: EvaluationPlan, base: Path, data: SplitData) ->
               f"{config.prompt_template}")
     device = select_device()
     from tlrec.model import scoring
-    from tlrec.model.encoder import Encoder
+    from tlrec.model.tokenization import Encoder
 
     model, tokenizer = load_base_model(base, config.load_in_8bit, config.dtype, device, config.load_in_4bit)
     if adapter:

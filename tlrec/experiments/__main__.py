@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from tlrec import cli, paths
 from tlrec.experiments import launch
-from tlrec.experiments.chain_commands import alpaca, few_shot, instruct_7b, zero_shot
-from tlrec.experiments.commands import baselines, check_gpu, evaluate, quickstart
-from tlrec.experiments.cot_generation import generate_cot_data
+from tlrec.experiments.chain_wrappers import alpaca, few_shot, instruct_7b, zero_shot
+from tlrec.experiments.generate_cot_data import generate_cot_data
+from tlrec.experiments.other_wrappers import baselines, check_gpu, evaluate, quickstart
 from tlrec.experiments.sweep import sweep
 
 COMMANDS: dict[str, Callable] = {

@@ -11,7 +11,7 @@ from tlrec import files, paths
 from tlrec.cli import flag_words
 from tlrec.errors import InputError
 from tlrec.experiments.launch import run
-from tlrec.experiments.preparation import BaseModel, source_file, target_file
+from tlrec.experiments.prepare_inputs import BaseModel, source_file, target_file
 
 SELECT_ON = ("target", "source", "none")  # whose validation rows choose the checkpoint of the zero-shot stages
 ALPACA_DEFAULTS = {"val_set_size": 2000, "select_by": "loss", "eval_steps": 200, "micro_batch_size": 4,
@@ -47,7 +47,7 @@ class Chain:
 
     def stages(self, select_on: str) -> list[Stage]:
         """Chain-of-thought tuning (where there is data for it), then instruction tuning on the source domain."""
-        from tlrec.training.plan import stage_name
+        from tlrec.training.tuning_plan import stage_name
 
         valid = target_file(self.target, "valid") if select_on == "target" else source_file(self.source, "valid")
         selection = {"select_by": "none"} if select_on == "none" else {"val_data_path": str(valid)}

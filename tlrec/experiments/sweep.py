@@ -26,10 +26,10 @@ from tlrec.experiments.arguments import (
     check_shots,
     variable,
 )
-from tlrec.experiments.chain_commands import few_shot, instruct_7b
-from tlrec.experiments.commands import baselines
+from tlrec.experiments.chain_wrappers import few_shot, instruct_7b
 from tlrec.experiments.launch import heading, note
-from tlrec.experiments.preparation import prepare_base_model, prepare_target
+from tlrec.experiments.other_wrappers import baselines
+from tlrec.experiments.prepare_inputs import prepare_base_model, prepare_target
 
 LANGUAGE_MODELS = ("tlrec", "tallrec")
 BASELINES = ("GRU4Rec", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")

@@ -6,9 +6,9 @@ from pathlib import Path
 from tlrec import paths
 from tlrec.errors import InputError, first_line
 from tlrec.files import safetensors_names
+from tlrec.model.adapter_config import CONFIG_FILE, AdapterConfig, read_adapter_config
+from tlrec.model.adapter_manifest import Manifest, read_manifest
 from tlrec.model.fingerprint import matches_fingerprint
-from tlrec.model.lora import CONFIG_FILE, AdapterConfig, read_adapter_config
-from tlrec.model.manifest import Manifest, read_manifest
 
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 

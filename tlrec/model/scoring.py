@@ -10,9 +10,9 @@ from tlrec import distributed
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError, is_out_of_memory
 from tlrec.model import lm_head, prefix_cache
-from tlrec.model.base import max_positions
-from tlrec.model.encoder import AnswerTokenIds, Encoder
+from tlrec.model.base_model import max_positions
 from tlrec.model.prefix_cache import PrefixCache
+from tlrec.model.tokenization import AnswerTokenIds, Encoder
 
 
 class Scores(NamedTuple):

@@ -13,7 +13,7 @@ import pandas as pd
 from tlrec import files, paths
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
-from tlrec.evaluation.record import EvaluationRecord, chain_name
+from tlrec.evaluation.record_schema import EvaluationRecord, chain_name
 
 CONTROLS = ("liked-ratio", "popularity", "item-mean", "liked-ratio+item-mean", "logistic")
 BASELINES = ("GRU", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")  # the order of the published table

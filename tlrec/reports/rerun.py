@@ -8,9 +8,9 @@ from typing import Any
 from tlrec import files, paths
 from tlrec.errors import InputError
 from tlrec.model.adapter import weights_file
-from tlrec.model.base import resolve_base_model
+from tlrec.model.adapter_manifest import MANIFEST_FILE
+from tlrec.model.base_model import resolve_base_model
 from tlrec.model.fingerprint import matches_fingerprint
-from tlrec.model.manifest import MANIFEST_FILE
 
 
 def command_lines(record: dict[str, Any]) -> list[str]:

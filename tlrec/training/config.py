@@ -8,7 +8,7 @@ from tlrec import distributed, flags
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
-from tlrec.model.base import check_quantization
+from tlrec.model.base_model import check_quantization
 
 CHOICES = {
     "select_by": ("auc", "loss", "none"),

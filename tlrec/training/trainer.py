@@ -17,7 +17,7 @@ from tlrec.errors import InputError, first_line, is_out_of_memory
 from tlrec.evaluation import metrics
 from tlrec.model import scoring
 from tlrec.model.adapter import WEIGHT_FILES
-from tlrec.model.encoder import IGNORE_INDEX, Encoder
+from tlrec.model.tokenization import IGNORE_INDEX, Encoder
 from tlrec.training import checkpoints
 from tlrec.training.graceful_stop import GracefulStop
 from tlrec.training.loss import LossOptions, label_loss

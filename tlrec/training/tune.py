@@ -9,11 +9,11 @@ from tlrec import distributed, files
 from tlrec.errors import InputError, first_line
 from tlrec.evaluation import run_log
 from tlrec.model.adapter import WEIGHT_FILES
-from tlrec.model.lora import CONFIG_FILE
-from tlrec.model.manifest import MANIFEST_FILE, BaseModelId, Manifest, Selection, read_manifest
+from tlrec.model.adapter_config import CONFIG_FILE
+from tlrec.model.adapter_manifest import MANIFEST_FILE, BaseModelId, Manifest, Selection, read_manifest
 from tlrec.training import checkpoints
-from tlrec.training.build import build_trainer
-from tlrec.training.plan import TuningPlan
+from tlrec.training.build_trainer import build_trainer
+from tlrec.training.tuning_plan import TuningPlan
 
 ADAPTER_FILES = ("README.md", CONFIG_FILE, WEIGHT_FILES[0])
 

@@ -11,7 +11,7 @@ from teacher_server import FAULTS, KEY, answer, completion, teacher
 from cot_data.client import BudgetExceeded, Pricing, RequestSettings, TeacherClient
 from cot_data.ledger import Ledger
 from cot_data.responses import SampleFailed
-from cot_data.server import connect
+from cot_data.teacher_server import connect
 from tlrec.errors import InputError
 
 PROMPT = 'Candidate movies: "A", "B"\nWatched movies: "C"\nStep 1. What matters?\nAnswer:'

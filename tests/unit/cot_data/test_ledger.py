@@ -10,7 +10,7 @@ import pytest
 from conftest import refused
 
 from cot_data.ledger import Ledger
-from cot_data.records import LedgerLine
+from cot_data.schemas import LedgerLine
 from tlrec import paths
 from tlrec.errors import InputError
 

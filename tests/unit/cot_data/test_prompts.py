@@ -2,8 +2,8 @@
 
 import pytest
 
-from cot_data import prompts
-from cot_data.candidates import Liked
+from cot_data import hits, prompts
+from cot_data.candidate_sets import Liked
 
 FILMS = ["It", "Heat (1995)", "Alien - The Cut", "The Cut", 'Say "No"', "Dr. No."]
 
@@ -50,7 +50,7 @@ def test_cot_examples_reverse_history_and_shuffle_candidates():
     ("", []),
 ])
 def test_recommended_finds_exact_titles(line, recommended):
-    assert prompts.recommended(line, FILMS) == recommended
+    assert hits.recommended(line, FILMS) == recommended
 
 
 @pytest.mark.parametrize(("line", "recommended"), [
@@ -58,15 +58,15 @@ def test_recommended_finds_exact_titles(line, recommended):
     ("1. 'Jaws' - 'It',", ["It"]), ("1. Jaws \u2212 It;", ["It"]),
 ])
 def test_recommended_prefers_the_exact_spelling(line, recommended):
-    assert prompts.recommended(line, ["It", "IT.", "Up"]) == recommended
+    assert hits.recommended(line, ["It", "IT.", "Up"]) == recommended
 
 
 def test_recommended_takes_the_first_ten():
     films = [f"Film {number}" for number in range(19)]
     answer = "\n".join(f"{number}. Jaws - {title}" for number, title in enumerate(films, 1))
-    assert prompts.recommended(answer, films) == films[:10]
+    assert hits.recommended(answer, films) == films[:10]
 
 
 def test_hits_by_exact_title_and_anywhere_in_the_text():
-    assert prompts.hits("1. Jaws - Spirit\n2. It is fun", example()) == (False, True)
-    assert prompts.hits("1. Jaws - The Cut\n2. Up - It", example()) == (True, True)
+    assert hits.hits("1. Jaws - Spirit\n2. It is fun", example()) == (False, True)
+    assert hits.hits("1. Jaws - The Cut\n2. Up - It", example()) == (True, True)

@@ -8,7 +8,7 @@ from conftest import write_split
 from published_files import EXCERPTS, MIRROR, needs
 
 from tlrec import files
-from tlrec.data import preference_text, views
+from tlrec.data import preference_text, split_files
 
 NETFLIX = "instruction_data/netflix/"
 
@@ -22,7 +22,7 @@ def render_netflix(train: Path, mapping: Path, out: Path) -> None:
         item, like = row["movie_id"], int(row["rating"])
         entries = [f'"{titles[item]}"' for item in items]
         samples.append(preference_text.make_sample("movie", entries, likes, f'"{titles[item]}"?', like))
-        rows.append(views.id_row(row["user_id"], items, likes, item, like, row["timestamp"]))
+        rows.append(split_files.id_row(row["user_id"], items, likes, item, like, row["timestamp"]))
     write_split(out, "train", samples, rows)
     files.write_csv(out / "item_mapping.csv", [("movie_id", "movie_name"), *titles.items()])
 

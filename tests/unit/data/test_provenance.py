@@ -4,7 +4,7 @@ import pytest
 from conftest import refused, write_split
 
 from tlrec import files
-from tlrec.data import preference_text, provenance, views
+from tlrec.data import preference_text, provenance, split_files
 
 FOLDER = "rec_data/x"
 
@@ -12,7 +12,7 @@ FOLDER = "rec_data/x"
 def made(count, liked=1):
     entries = ['"A (1990)"', '"B (1991)"']
     samples = [preference_text.make_sample("movie", entries, [1, 0], f'"T{n} (2000)"?', liked) for n in range(count)]
-    rows = [views.id_row(f"u{n % 3}", [1, 2], [1, 0], 10 + n, liked, "0") for n in range(count)]
+    rows = [split_files.id_row(f"u{n % 3}", [1, 2], [1, 0], 10 + n, liked, "0") for n in range(count)]
     return samples, rows
 
 

@@ -7,7 +7,7 @@ from conftest import refused
 
 from tlrec import paths
 from tlrec.errors import InputError
-from tlrec.experiments import arguments, chain_commands
+from tlrec.experiments import arguments, chain_wrappers
 from tlrec.experiments.__main__ import COMMANDS, usage_error
 
 WRAPPERS = {path.stem for path in (paths.ROOT / "shell").glob("*.sh")} - {"setup", "test"}
@@ -46,9 +46,9 @@ def test_usage_error_for_a_wrong_number_of_arguments(name, words, error):
 
 def test_read_zero_shot_flags_splits_own_flags():
     words = ("--select_on", "none", "--sample=12", "--seed", "3")
-    assert chain_commands.read_zero_shot_flags(words) == ("none", {"sample": "12", "seed": "3"})
+    assert chain_wrappers.read_zero_shot_flags(words) == ("none", {"sample": "12", "seed": "3"})
     for word in ("few", "0", "-2"):
-        refused("--sample", chain_commands.read_zero_shot_flags, ("--sample", word))
+        refused("--sample", chain_wrappers.read_zero_shot_flags, ("--sample", word))
 
 
 def test_user_flags_refuse_flags_set_by_the_wrapper():

@@ -6,7 +6,7 @@ import pytest
 from conftest import refused
 
 from tlrec.experiments import chain
-from tlrec.experiments.preparation import BaseModel
+from tlrec.experiments.prepare_inputs import BaseModel
 
 BASE = BaseModel("/models/llama-7b", "llama-7b")
 SCRIPT_DEFAULTS = {"sample": -1, "seed": 42, "cutoff_len": 512, "micro_batch_size": 0, "select_by": "auc",

@@ -8,10 +8,10 @@ from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
 from tlrec.model.adapter import attach_adapter, inspect_adapter
-from tlrec.model.base import load_base_model
+from tlrec.model.adapter_config import check_same_lora, read_adapter_config
+from tlrec.model.adapter_manifest import MANIFEST_FILE
+from tlrec.model.base_model import load_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
-from tlrec.model.lora import check_same_lora, read_adapter_config
-from tlrec.model.manifest import MANIFEST_FILE
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tlrec.data.samples import Sample
 from tlrec.model import prompts
-from tlrec.model.encoder import Encoder
+from tlrec.model.tokenization import Encoder
 
 ROWS = [Sample(**sample) for sample in make_rows(12, 5)[0]]
 GPT4_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"

@@ -1,5 +1,5 @@
 from tlrec.model import lm_head
-from tlrec.model.base import load_base_model
+from tlrec.model.base_model import load_base_model
 
 
 def test_is_plain_linear_false_for_a_trained_or_hooked_lm_head(tiny_llama):

@@ -8,8 +8,8 @@ from transformers import MistralConfig, MistralForCausalLM, Phi3Config, Phi3ForC
 from tlrec.data.samples import Sample
 from tlrec.model import prefix_cache, scoring
 from tlrec.model.adapter import attach_adapter
-from tlrec.model.base import load_base_model
-from tlrec.model.encoder import Encoder
+from tlrec.model.base_model import load_base_model
+from tlrec.model.tokenization import Encoder
 
 
 @pytest.fixture(scope="module")

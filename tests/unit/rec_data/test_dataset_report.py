@@ -6,7 +6,7 @@ from conftest import command, refused, write_split
 
 from rec_data import dataset_report
 from tlrec import paths
-from tlrec.data import preference_text, views
+from tlrec.data import preference_text, split_files
 
 
 def rows(*numbers, liked=1, user="u", order=1):
@@ -15,7 +15,7 @@ def rows(*numbers, liked=1, user="u", order=1):
     for number in numbers:
         entries = [f'"Film {number + step}"' for step in range(3)][::order]
         samples.append(preference_text.make_sample("movie", entries, [1, 0, 1], f'"Target {number}"?', liked))
-        ids.append(views.id_row(f"{user}{number}", "abc", [1, 0, 1], "t", liked, ""))
+        ids.append(split_files.id_row(f"{user}{number}", "abc", [1, 0, 1], "t", liked, ""))
     return samples, ids
 
 

@@ -13,7 +13,7 @@ from files_server import CONTENT, NAME, SAMPLES, Server
 
 from rec_data import published
 from tlrec import files, paths
-from tlrec.data import download, provenance, views
+from tlrec.data import download, provenance, split_files
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_complete_writes_the_id_view_and_record_of_the_book(server, target):
     published.complete("rec_data/book")
     assert file_names(target) == ["dataset.json", "valid.csv", "valid.json"]
     header, first, *_ = target.with_suffix(".csv").read_text().splitlines()
-    assert header == ",".join(views.ID_COLUMNS)
+    assert header == ",".join(split_files.ID_COLUMNS)
     assert first.startswith('valid-0,"[\'""A, B"" written by X\', \'""C"" written by É\']","[1, 0]","""T0""')
     record = provenance.read_dataset_record(target.parent)
     assert (record["rows"], record["users"], record["share_yes"]) == (400, 400, 0.5)

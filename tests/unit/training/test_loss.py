@@ -5,8 +5,8 @@ from torch.nn import functional
 from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
 from tlrec.model.adapter import attach_adapter
-from tlrec.model.base import load_base_model
-from tlrec.model.encoder import IGNORE_INDEX
+from tlrec.model.base_model import load_base_model
+from tlrec.model.tokenization import IGNORE_INDEX
 from tlrec.training import loss
 from tlrec.training.loss import LinearCrossEntropy, LossOptions, label_loss
 

@@ -7,9 +7,9 @@ from peft import LoraConfig
 from rec_tuning import Config
 from tlrec.data.samples import Sample
 from tlrec.model.adapter import attach_adapter
-from tlrec.model.base import load_base_model
-from tlrec.model.encoder import IGNORE_INDEX, Encoder
-from tlrec.training.build import training_features
+from tlrec.model.base_model import load_base_model
+from tlrec.model.tokenization import IGNORE_INDEX, Encoder
+from tlrec.training.build_trainer import training_features
 from tlrec.training.trainer import RecTrainer
 
 CONFIG = {"r": 4, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from tlrec.model.adapter import attach_adapter
-from tlrec.model.base import load_base_model, resolve_base_model
+from tlrec.model.base_model import load_base_model, resolve_base_model
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 

@@ -13,10 +13,10 @@ from tlrec.data.samples import Sample
 from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
-from tlrec.model.base import recorded_name, resolve_base_model
+from tlrec.model.adapter_config import check_same_lora, resolve_target_modules
+from tlrec.model.adapter_manifest import DataFile, TuningData
+from tlrec.model.base_model import recorded_name, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
-from tlrec.model.lora import check_same_lora, resolve_target_modules
-from tlrec.model.manifest import DataFile, TuningData
 from tlrec.training.config import InstructionTuningConfig, TuningConfig
 
 PATH_FLAGS = ("train_data_path", "output_dir", "val_data_path", "resume_from_checkpoint")

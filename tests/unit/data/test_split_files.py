@@ -3,7 +3,7 @@ import json
 import pytest
 from conftest import write_split
 
-from tlrec.data import views
+from tlrec.data import split_files
 
 
 @pytest.mark.parametrize("samples", [[], [{"instruction": 'é"\\', "input": "\n\t\u2028\x07😀", "output": ""}] * 2])
@@ -22,5 +22,5 @@ def test_interrupted_write_pairs_keeps_the_old_files(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        views.write_pairs(tmp_path, "train", pairs())
+        split_files.write_pairs(tmp_path, "train", pairs())
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from cot_data.candidates import title_matrix
+from cot_data.candidate_sets import title_matrix
 from cot_data.prompts import CotExample
 
 EXAMPLES, RECOMMENDATIONS = 5, 10

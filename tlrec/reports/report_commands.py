@@ -7,7 +7,17 @@ from pathlib import Path
 
 from tlrec import files, paths
 from tlrec.errors import InputError
-from tlrec.reports import chain, compare, front_page, generated_blocks, help_page, records, rerun, table1, tables
+from tlrec.reports import (
+    chain_diagram,
+    commands_page,
+    compare,
+    generated_blocks,
+    readme_table,
+    records,
+    rerun,
+    table1,
+    tables,
+)
 
 REFERENCE = str(paths.ROOT / "results" / "reference" / "*" / "runs.jsonl")
 
@@ -83,7 +93,7 @@ def summary(runs: list[str] | None = None) -> None:
     """
     latest = records.latest_per_request(records.read_runs(runs or [REFERENCE]))
     chosen, _ = records.on_full_split([record for record in latest if record["test_domain"] == "movie"], "test")
-    print(front_page.render([*records.cells(chosen), *records.published_cells()]))
+    print(readme_table.render([*records.cells(chosen), *records.published_cells()]))
 
 
 def compare_runs(run_a: str, run_b: str, runs: list[str] | None = None) -> None:
@@ -119,7 +129,7 @@ def draw_chain(output: str = "docs/chain.svg") -> None:
     Args:
         output: the file to write
     """
-    _write(Path(output), chain.svg())
+    _write(Path(output), chain_diagram.svg())
     print(output)
 
 
@@ -152,7 +162,7 @@ def fill_pages(path: str | None = None) -> None:
 
 def print_help_page() -> None:
     """Print docs/commands.md: the help of every script, module command and wrapper."""
-    print(help_page.page(), end="")
+    print(commands_page.page(), end="")
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,10 +4,10 @@ from tlrec import distributed
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError
 from tlrec.model.adapter import attach_adapter
-from tlrec.model.base import load_base_model, max_positions, select_device
-from tlrec.model.encoder import IGNORE_INDEX, Encoder
+from tlrec.model.base_model import load_base_model, max_positions, select_device
+from tlrec.model.tokenization import IGNORE_INDEX, Encoder
 from tlrec.training.config import TuningConfig
-from tlrec.training.plan import TuningPlan
+from tlrec.training.tuning_plan import TuningPlan
 
 
 def build_trainer(plan: TuningPlan):

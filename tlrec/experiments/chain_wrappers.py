@@ -31,7 +31,7 @@ from tlrec.experiments.chain import (
     tune,
 )
 from tlrec.experiments.launch import begin, heading, note, run, script_flags
-from tlrec.experiments.preparation import (
+from tlrec.experiments.prepare_inputs import (
     BaseModel,
     alpaca_adapter,
     prepare_base_model,

@@ -13,7 +13,7 @@ import ins_tuning
 import rec_tuning
 from tlrec import cli, paths
 from tlrec.errors import InputError
-from tlrec.training.plan import resolve, stage_name
+from tlrec.training.tuning_plan import resolve, stage_name
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-from tlrec.reports import front_page, records
+from tlrec.reports import readme_table, records
 
 
 def test_front_page_render_shows_ours_beside_the_published(report_runs):
-    rows = front_page_rows(front_page.render([*records.cells(report_runs), *records.published_cells()]))
+    rows = front_page_rows(readme_table.render([*records.cells(report_runs), *records.published_cells()]))
     assert rows[0] == ["system", "zero-shot", "16", "64", "256", "8,000", "UAUC"] and len(rows) <= 13
     by_system = {row[0]: row[1:] for row in rows}
     cells = {(cell.system, cell.shots): cell for cell in records.cells(report_runs) if cell.domain == "movie"}

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from cot_data import prompts
 from cot_data.client import BudgetExceeded, TeacherClient
+from cot_data.hits import hits
 from cot_data.prompts import CotExample
-from cot_data.records import STEPS
 from cot_data.responses import SampleFailed
+from cot_data.schemas import STEPS
 from tlrec.errors import InputError
 
 PROGRESS_SECONDS = 10  # between two lines of progress
@@ -63,7 +64,7 @@ class Run:
                 raise
             else:
                 self._failed_in_a_row = 0
-                self.hits += prompts.hits(answers[-1], example)[0]
+                self.hits += hits(answers[-1], example)[0]
                 self.answers[example.sample] = answers
             if self.client.stopping.is_set():
                 return

@@ -9,7 +9,7 @@ from tlrec.errors import InputError
 from tlrec.experiments.arguments import TARGETS, check_choice, shot_counts, user_flags, variable
 from tlrec.experiments.chain import STAGE_FLAGS, score
 from tlrec.experiments.launch import begin, heading, note, run
-from tlrec.experiments.preparation import (
+from tlrec.experiments.prepare_inputs import (
     EMBEDDED,
     BaseModel,
     make_cot_by_rules,

@@ -3,7 +3,7 @@ import json
 import pytest
 from conftest import manifest, refused
 
-from tlrec.model.manifest import MANIFEST_FILE, read_manifest
+from tlrec.model.adapter_manifest import MANIFEST_FILE, read_manifest
 
 
 def test_read_manifest_equals_the_written_one(tmp_path):
