@@ -8,7 +8,7 @@
 from tlrec import cli, paths
 from tlrec.evaluation.config import EvaluationConfig, resolve
 from tlrec.evaluation.evaluate import evaluate_system
-from tlrec.evaluation.systems import planned_system
+from tlrec.evaluation.language_model_system import planned_system
 
 
 def main(config: EvaluationConfig) -> None:

@@ -29,7 +29,7 @@ from tlrec.evaluation import run_log
 from tlrec.model.adapter_manifest import MANIFEST_FILE
 from tlrec.model.base_model import resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, matches_fingerprint
-from tlrec.reports.tables import markdown
+from tlrec.reports.text_tables import markdown
 
 ROWS = 16  # the first of movie/test
 LLAMA = "llama-7b"

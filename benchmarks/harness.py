@@ -17,7 +17,7 @@ from pathlib import Path
 from tlrec import files, paths
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
-from tlrec.reports.tables import markdown
+from tlrec.reports.text_tables import markdown
 
 
 class Turns:

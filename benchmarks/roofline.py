@@ -10,7 +10,7 @@ prompt prefix counts once per pass, as in tlrec.model.scoring and tlrec.training
 from typing import NamedTuple
 
 from tlrec import cli
-from tlrec.reports.tables import markdown
+from tlrec.reports.text_tables import markdown
 
 WIDTH, FEED_FORWARD, LAYERS, VOCABULARY = 4096, 11_008, 32, 32_000  # LLaMA-7B
 LAYER_WEIGHTS = LAYERS * (4 * WIDTH**2 + 3 * WIDTH * FEED_FORWARD)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rec_data import published
 from tlrec import cli
-from tlrec.data import provenance
+from tlrec.data import dataset_record
 from tlrec.data.samples import parse_sample, read_json_records
 from tlrec.errors import InputError
 from tlrec.files import sha256
@@ -57,8 +57,8 @@ def main(raw_file: str | None = None) -> None:
         samples, empty = build(path)
         source = {raw_file and path.name or HUB_NAME: {"sha256": sha256(path), "bytes": path.stat().st_size}}
     dropped = {"records without an output": empty}
-    splits = {"train": provenance.Split(len(samples), ((sample, None) for sample in samples))}
-    provenance.write_dataset(FOLDER, splits, "instruction_data.alpaca", source, RULES, dropped, published.CATALOGUE)
+    splits = {"train": dataset_record.Split(len(samples), ((sample, None) for sample in samples))}
+    dataset_record.write_dataset(FOLDER, splits, "instruction_data.alpaca", source, RULES, dropped, published.CATALOGUE)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pyarrow.csv as pa_csv
 
 from rec_data import published
 from tlrec import cli
-from tlrec.data import preference_text, provenance, windows
+from tlrec.data import dataset_record, preference_text, windows
 from tlrec.data.raw_files import MISSING_VALUES, RawFiles
 from tlrec.errors import InputError
 
@@ -115,8 +115,8 @@ def main(raw_dir: str) -> None:
         np.array([item_names[code] for code in items[used]], dtype=object), likes[used], times[used].astype(str),
         entries.__getitem__,
     )
-    splits = provenance.split_samples(samples, rows)
-    provenance.write_dataset(FOLDER, splits, "instruction_data.amazon_book", raw_files.sources(), RULES, dropped,
+    splits = dataset_record.split_samples(samples, rows)
+    dataset_record.write_dataset(FOLDER, splits, "instruction_data.amazon_book", raw_files.sources(), RULES, dropped,
                              published.CATALOGUE, entries.items())
 
 

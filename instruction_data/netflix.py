@@ -15,7 +15,7 @@ import numpy as np
 from instruction_data.netflix_ratings import read_ratings
 from rec_data import published
 from tlrec import cli
-from tlrec.data import provenance, windows
+from tlrec.data import dataset_record, windows
 from tlrec.data.raw_files import MISSING_VALUES, RawFiles
 from tlrec.errors import InputError
 
@@ -76,9 +76,9 @@ def main(raw_dir: str, all_files: bool = False) -> None:
     samples, rows = windows.samples_from_windows(
         spans, "movie", ratings.users, ratings.movies, ratings.likes, days, lambda movie: f'"{titles[movie]}"'
     )
-    splits = provenance.split_samples(samples, rows)
+    splits = dataset_record.split_samples(samples, rows)
     items = [(str(movie), title) for movie, title in titles.items()]
-    provenance.write_dataset(
+    dataset_record.write_dataset(
         FOLDER, splits, "instruction_data.netflix", raw_files.sources(), RULES, {}, published.CATALOGUE, items
     )
 

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from rec_data import published
 from tlrec import cli, paths
-from tlrec.data import preference_text, provenance, split_files, windows
+from tlrec.data import dataset_record, preference_text, split_files, windows
 from tlrec.data.raw_files import MISSING_VALUES, RawFiles, parse_ratings, read_csv
 from tlrec.errors import InputError
 
@@ -55,7 +55,7 @@ def read_table(raw_files: RawFiles, name: str, columns: list[str]) -> tuple[pd.D
 
 def build(
     ratings: pd.DataFrame, books: pd.DataFrame, seed: int, drop_implicit: bool
-) -> tuple[dict[str, provenance.Split], dict[str, int]]:
+) -> tuple[dict[str, dataset_record.Split], dict[str, int]]:
     """Splits, whose rows are generated while they are written, and the numbers of dropped rows by reason."""
     truncated = ratings.isna().any(axis=1)
     dropped = {"ratings cut short": int(truncated.sum())}
@@ -100,7 +100,7 @@ def build(
             )
 
     cut = windows.split_slices(len(selected)).items()
-    return {name: provenance.Split(len(selected[part]), pairs(part)) for name, part in cut}, dropped
+    return {name: dataset_record.Split(len(selected[part]), pairs(part)) for name, part in cut}, dropped
 
 
 def main(
@@ -126,7 +126,7 @@ def main(
     broken = {"broken lines of BX-Book-Ratings.csv": broken_ratings, "broken lines of BX-Books.csv": broken_books}
     implicit = "ratings of 0 left out" if drop_implicit else "implicit ratings of 0 kept as dislikes"
     rules = [rule.replace("{implicit}", implicit).replace("{seed}", str(seed)) for rule in RULES]
-    provenance.write_dataset(
+    dataset_record.write_dataset(
         output_dir, splits, "rec_data.book_crossing", raw_files.sources(), rules, broken | dropped, published.CATALOGUE
     )
     print(f"this split is shuffled with seed {seed}; the authors' was not seeded and cannot be reproduced")

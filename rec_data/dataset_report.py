@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from tlrec import cli, paths
-from tlrec.data import preference_text, provenance
+from tlrec.data import dataset_record, preference_text
 from tlrec.data.samples import Sample, id_view, read_samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
-from tlrec.reports.tables import markdown
+from tlrec.reports.text_tables import markdown
 
 SPLITS = ("train", "valid", "test")
 
@@ -39,7 +39,7 @@ class Dataset:
         self.histories = {
             split: [preference_text.parse(sample.input) for sample in samples] for split, samples in self.splits.items()
         }
-        anonymous = (provenance.read_dataset_record(files[0].parent) or {}).get("made_by") == "rec_data.published"
+        anonymous = (dataset_record.read_dataset_record(files[0].parent) or {}).get("made_by") == "rec_data.published"
         views = {split: None if anonymous else id_view(files[0].with_name(f"{split}.json"), samples)
                  for split, samples in self.splits.items()}
         self.users = {split: None if view is None else view["user_id"].to_numpy() for split, view in views.items()}

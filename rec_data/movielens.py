@@ -20,7 +20,7 @@ import pandas as pd
 
 from rec_data import published
 from tlrec import cli, files, paths
-from tlrec.data import download, provenance, windows
+from tlrec.data import dataset_record, download, windows
 from tlrec.data.raw_files import RawFiles, parse_ratings, read_csv
 from tlrec.errors import InputError
 from tlrec.files import sha256
@@ -118,7 +118,7 @@ def build(interactions: pd.DataFrame, titles: dict[str, str]) -> dict[str, tuple
 def reason_to_keep(folder: str) -> str:
     """Why a folder is not built: it is complete as its dataset.json lists it, or the user's own; else empty."""
     path = paths.home_dir() / folder
-    record = provenance.read_dataset_record(path)
+    record = dataset_record.read_dataset_record(path)
     names = [f"{split}.json" for split in windows.split_slices(0)]
     tables = [f"{split}.csv" for split in windows.split_slices(0)]
     if any((path / name).is_file() for name in tables) or record and record["made_by"] != "rec_data.published":
@@ -169,9 +169,9 @@ def main(raw_dir: str | None = None, folder: str | None = None) -> None:
         if not raw_dir:
             check_replaceable(folder, samples)
     for folder, (samples, rows) in datasets.items():
-        splits = provenance.split_samples(samples, rows)
+        splits = dataset_record.split_samples(samples, rows)
         rules = [*RULES, SOURCE_RULE] if folder == "instruction_data/movielens" else RULES
-        provenance.write_dataset(
+        dataset_record.write_dataset(
             folder, splits, "rec_data.movielens", sources, rules, {}, published.CATALOGUE, titles.items()
         )
 

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tlrec import cli, files, paths
-from tlrec.data import download, preference_text, provenance, split_files
+from tlrec.data import dataset_record, download, preference_text, split_files
 from tlrec.data.samples import read_samples
 from tlrec.errors import InputError
 
@@ -90,7 +90,7 @@ def _is_own_data(path: Path) -> bool:
 
     InputError where its folder holds other splits that the user built.
     """
-    record = provenance.read_dataset_record(path.parent)
+    record = dataset_record.read_dataset_record(path.parent)
     split = record["splits"].get(path.stem) if record else None
     if record is None or record["made_by"] == "rec_data.published":
         try:
@@ -137,7 +137,7 @@ def complete(folder: str) -> None:
     """Write what the authors' files lack: the book's id views, and dataset.json."""
     home = paths.home_dir()
     names = [name for name in CATALOGUE if str(Path(name).parent) == folder and identical(name, home / name)]
-    record = provenance.read_dataset_record(home / folder)
+    record = dataset_record.read_dataset_record(home / folder)
     if folder == "cot_data" or not names or (record and record["made_by"] != "rec_data.published"):
         return
     if record and {Path(name).stem: CATALOGUE[name]["blob"] for name in names} == {
@@ -153,12 +153,12 @@ def complete(folder: str) -> None:
             parsed = (preference_text.parse(sample.input) for sample in samples)
             rows = split_files.id_rows_from_text(parsed, [sample.label for sample in samples], path.stem)
             files.write_csv(path.with_suffix(".csv"), [split_files.ID_COLUMNS, *rows])
-        split = provenance.Split(len(samples), zip(map(asdict, samples), rows, strict=True))
+        split = dataset_record.Split(len(samples), zip(map(asdict, samples), rows, strict=True))
         splits[path.stem] = split
         deque(split, maxlen=0)  # iterating counts labels and users
     sources = {name: {"address": url(name), "git_blob": CATALOGUE[name]["blob"]} for name in names}
-    comparison = {Path(name).stem: provenance.compare_to_published(name, home / name, CATALOGUE) for name in names}
-    provenance.write_dataset_record(
+    comparison = {Path(name).stem: dataset_record.compare_to_published(name, home / name, CATALOGUE) for name in names}
+    dataset_record.write_dataset_record(
         folder, splits, "rec_data.published", sources, ["as published"], {}, comparison
     )
 

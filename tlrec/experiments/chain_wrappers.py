@@ -6,16 +6,6 @@ from pathlib import Path
 
 from tlrec import cli, paths
 from tlrec.errors import InputError
-from tlrec.experiments.arguments import (
-    DEFAULT_SOURCES,
-    SOURCES,
-    TARGETS,
-    check_choice,
-    check_seeds,
-    shot_counts,
-    user_flags,
-    variable,
-)
 from tlrec.experiments.chain import (
     ALPACA_DEFAULTS,
     SELECT_ON,
@@ -30,14 +20,24 @@ from tlrec.experiments.chain import (
     score,
     tune,
 )
+from tlrec.experiments.cot_stage_data import prepare_cot
 from tlrec.experiments.launch import begin, heading, note, run, script_flags
 from tlrec.experiments.prepare_inputs import (
     BaseModel,
     alpaca_adapter,
     prepare_base_model,
-    prepare_cot,
     prepare_source,
     prepare_target,
+)
+from tlrec.experiments.wrapper_arguments import (
+    DEFAULT_SOURCES,
+    SOURCES,
+    TARGETS,
+    check_choice,
+    check_seeds,
+    shot_counts,
+    user_flags,
+    variable,
 )
 
 Flags = dict[str, object]

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from tlrec import cli, paths
 from tlrec.errors import InputError
-from tlrec.experiments.arguments import SOURCES, check_choice, user_flags, variable
 from tlrec.experiments.launch import exit_if_stopped, heading, note, run, start, stop
 from tlrec.experiments.prepare_inputs import EMBEDDED, BaseModel, prepare_base_model, prepare_source
+from tlrec.experiments.wrapper_arguments import SOURCES, check_choice, user_flags, variable
 
 TEACHERS = ("api", "local", "rules")
 SCRIPTS = ["cot_data.generate_data", "cot_data.preprocess_data"]

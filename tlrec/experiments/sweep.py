@@ -17,7 +17,10 @@ from filelock import FileLock, Timeout
 from tlrec import paths
 from tlrec.errors import InputError
 from tlrec.experiments import launch
-from tlrec.experiments.arguments import (
+from tlrec.experiments.chain_wrappers import few_shot, instruct_7b
+from tlrec.experiments.launch import heading, note
+from tlrec.experiments.prepare_inputs import prepare_base_model, prepare_target
+from tlrec.experiments.wrapper_arguments import (
     DEFAULT_SHOTS,
     DEFAULT_SOURCES,
     TARGETS,
@@ -26,10 +29,7 @@ from tlrec.experiments.arguments import (
     check_shots,
     variable,
 )
-from tlrec.experiments.chain_wrappers import few_shot, instruct_7b
-from tlrec.experiments.launch import heading, note
-from tlrec.experiments.other_wrappers import baselines
-from tlrec.experiments.prepare_inputs import prepare_base_model, prepare_target
+from tlrec.experiments.wrappers import baselines
 
 LANGUAGE_MODELS = ("tlrec", "tallrec")
 BASELINES = ("GRU4Rec", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from tlrec import distributed
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError, is_out_of_memory
-from tlrec.model import lm_head, prefix_cache
+from tlrec.model import lm_head_hooks, prefix_cache
 from tlrec.model.base_model import max_positions
 from tlrec.model.prefix_cache import PrefixCache
 from tlrec.model.tokenization import AnswerTokenIds, Encoder
@@ -101,7 +101,7 @@ def _compute_prefix(model, prompts: list[list[int]]) -> PrefixCache | None:
         return None
     cache = PrefixCache(config=model.config)
     ids = torch.tensor([prompts[0][:length]], device=model.get_input_embeddings().weight.device)
-    with lm_head.logits_at(model, torch.zeros(0, dtype=torch.long, device=ids.device)):
+    with lm_head_hooks.logits_at(model, torch.zeros(0, dtype=torch.long, device=ids.device)):
         model(input_ids=ids, past_key_values=cache, use_cache=True)
     cache.frozen = True
     return cache
@@ -118,7 +118,7 @@ def _last_logits(model, prompts: list[list[int]], ids: AnswerTokenIds, prefix: P
     width = int(lengths.max())
     batch = torch.tensor([prompt[cached:] + [0] * (width + cached - len(prompt)) for prompt in prompts], device=device)
     last = torch.arange(len(prompts), device=device) * width + lengths - 1
-    with lm_head.logits_at(model, last):
+    with lm_head_hooks.logits_at(model, last):
         output = model(input_ids=batch, past_key_values=prefix, use_cache=prefix is not None)
     logits = output.logits[0].float()
     return torch.stack([logits[:, ids.yes], logits[:, ids.no], logits.logsumexp(dim=-1)], dim=1).double().cpu().numpy()

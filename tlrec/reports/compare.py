@@ -9,7 +9,7 @@ from tlrec.errors import InputError, first_line
 from tlrec.evaluation import metrics, significance
 from tlrec.evaluation.metrics import format_figure
 from tlrec.evaluation.significance import Difference
-from tlrec.reports import records, tables
+from tlrec.reports import records, text_tables
 
 SCORES = ("p_yes", "score")  # the column of a predictions file that holds the score
 
@@ -62,8 +62,8 @@ def compare(first: dict, second: dict) -> str:
                         format_figure(metrics.auc(labels, score)), uauc])
     rows = [["A − B in", "test", "difference", "95% interval", "p", "from"]]
     rows += [_row(figure, *test) for figure, by_kind in tests.items() for test in by_kind]
-    return "\n\n".join([f"{len(labels):,} rows of {first['test_data']['path']}", tables.markdown(systems),
-                        tables.markdown(rows), _reading(users)])
+    return "\n\n".join([f"{len(labels):,} rows of {first['test_data']['path']}", text_tables.markdown(systems),
+                        text_tables.markdown(rows), _reading(users)])
 
 
 def _row(figure: str, test: str, difference: Difference | None, units: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The front page's table: movie, one row a system, ours beside the published."""
 
 from tlrec.evaluation.metrics import format_figure
-from tlrec.reports import records, tables
+from tlrec.reports import records, text_tables
 from tlrec.reports.records import Cell
 
 CONTROLS = ("liked-ratio", "liked-ratio+item-mean")
@@ -31,7 +31,7 @@ def render(cells: list[Cell]) -> str:
     rows = [header, *(row for row in rows if any(row[1:]))]
     few_seeds = any("†" in figure for row in rows for figure in row)
     note = " † of one seed, whereas the row's zero-shot figure is a mean." if few_seeds else ""
-    return f"{tables.markdown(rows)}\n\n{LEGEND}{note}"
+    return f"{text_tables.markdown(rows)}\n\n{LEGEND}{note}"
 
 
 def _figures(ours: dict[int, Cell], published: dict[int, Cell], columns: list[int]) -> list[str]:

@@ -16,7 +16,7 @@ from tlrec.reports import (
     records,
     rerun,
     table1,
-    tables,
+    text_tables,
 )
 
 REFERENCE = str(paths.ROOT / "results" / "reference" / "*" / "runs.jsonl")
@@ -59,13 +59,13 @@ def table(
         ids: also print the run ids, which compare takes
     """
     latest = records.latest_per_request(records.read_runs(runs), experiment)
-    rows = tables.evaluations(latest)
+    rows = text_tables.evaluations(latest)
     if ids:
         names = ["run", *(record["run_id"] for record in latest)]
         rows = [[*row, name] for row, name in zip(rows, names, strict=True)]
-    print(tables.markdown(rows))
+    print(text_tables.markdown(rows))
     if published:
-        print("\nPublished, LLaMA-7B, AUC x 100:\n\n" + tables.markdown(tables.published()))
+        print("\nPublished, LLaMA-7B, AUC x 100:\n\n" + text_tables.markdown(text_tables.published()))
     if output:
         _write(Path(output), json.dumps([records.short(record) for record in latest], indent=2) + "\n")
         print(f"written to {output}")

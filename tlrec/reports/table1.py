@@ -6,7 +6,7 @@ from dataclasses import astuple, fields
 from functools import partial
 
 from tlrec.evaluation.metrics import format_figure, format_interval
-from tlrec.reports import records, tables
+from tlrec.reports import records, text_tables
 from tlrec.reports.records import Cell
 
 HEADER = ["system", "figures"]
@@ -25,8 +25,8 @@ def render(cells: list[Cell]) -> dict[str, str]:
     markdown, latex = [], []
 
     def add(heading: str, caption: str, rows: list[list[str]], rules: set[int], note: str) -> None:
-        markdown.extend([heading, tables.markdown(rows), note])
-        latex.append(tables.latex(rows, f"{caption} {note}", rules))
+        markdown.extend([heading, text_tables.markdown(rows), note])
+        latex.append(text_tables.latex(rows, f"{caption} {note}", rules))
 
     for domain in domains:
         inside = [cell for cell in cells if cell.domain == domain]
@@ -36,7 +36,7 @@ def render(cells: list[Cell]) -> dict[str, str]:
     lines = [[round(value, 6) if isinstance(value, float) else value for value in astuple(cell)]
              for cell in ordered(cells)]
     return {"md": "\n\n".join(markdown) + "\n", "tex": "\n\n".join(latex) + "\n",
-            "csv": tables.comma_separated([[field.name for field in fields(Cell)], *lines])}
+            "csv": text_tables.comma_separated([[field.name for field in fields(Cell)], *lines])}
 
 
 def grid(cells: list[Cell]) -> tuple[list[list[str]], set[int]]:

@@ -9,7 +9,7 @@ from peft.helpers import disable_input_dtype_casting
 from torch import Tensor
 from torch.nn import functional
 
-from tlrec.model import lm_head, prefix_cache
+from tlrec.model import lm_head_hooks, prefix_cache
 from tlrec.model.tokenization import IGNORE_INDEX
 
 CHUNK_LOGITS = 1 << 23  # of one chunk: 32 MiB in fp32, about the size of a CPU's cache
@@ -62,7 +62,8 @@ class LossOptions:
     @classmethod
     def of(cls, model) -> "LossOptions":
         return cls(
-            lm_head.is_plain_linear(model), prefix_cache.is_supported(model) and not model.is_activation_checkpointing
+            lm_head_hooks.is_plain_linear(model),
+            prefix_cache.is_supported(model) and not model.is_activation_checkpointing,
         )
 
 
@@ -106,7 +107,7 @@ def _part_loss(model, call, ids: Tensor, following: Tensor, fused: bool, cache=N
     positions = (flat != IGNORE_INDEX).nonzero()[:, 0]
     targets = flat[positions]
     inputs = {"input_ids": ids, "past_key_values": cache, "use_cache": cache is not None}
-    with lm_head.logits_at(model, positions):
+    with lm_head_hooks.logits_at(model, positions):
         if not fused:
             return functional.cross_entropy(call(**inputs).logits[0].float(), targets, reduction="none")
         weight = model.get_output_embeddings().weight
@@ -116,7 +117,7 @@ def _part_loss(model, call, ids: Tensor, following: Tensor, fused: bool, cache=N
             dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
             return LinearCrossEntropy.apply(hidden[0].to(dtype), weight.to(dtype), targets)
 
-        with lm_head.replace_forward(model, losses):
+        with lm_head_hooks.replace_forward(model, losses):
             return call(**inputs).logits
 
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import refused
 
 from rec_data import book_crossing
-from tlrec.data import provenance
+from tlrec.data import dataset_record
 
 BOOK_HEADER = '"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"Image-URL-S";"Image-URL-M"'
 BOOK_HEADER += ';"Image-URL-L"'
@@ -112,7 +112,7 @@ def test_book_crossing_seed_changes_only_the_split(home, tmp_path):
 def test_book_crossing_does_not_replace_published_files(home, tmp_path, monkeypatch):
     raw_dir = put(tmp_path / "raw", RATINGS)
     book_crossing.main(raw_dir, output_dir="rec_data/book")
-    record = provenance.read_dataset_record(home / "rec_data" / "book")
+    record = dataset_record.read_dataset_record(home / "rec_data" / "book")
     assert "differs from the published file" in record["splits"]["train"]["comparison"]
     monkeypatch.setattr(book_crossing.published, "identical", lambda name, path: path.name == "test.json")
     refused("book/test.json", book_crossing.main, raw_dir, output_dir="rec_data/book")

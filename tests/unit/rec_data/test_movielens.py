@@ -8,7 +8,7 @@ from conftest import refused, write_split
 
 from rec_data import movielens, published
 from tlrec import files
-from tlrec.data import download, provenance, windows
+from tlrec.data import dataset_record, download, windows
 from tlrec.data.raw_files import RawFiles
 
 
@@ -25,7 +25,7 @@ def put(folder, users=200, items=120, titles=None):
 def test_movielens_builds_two_domains_without_a_common_user(home, tmp_path, capsys):
     movielens.main(str(put(tmp_path / "raw")))
     target, source = (
-        provenance.read_dataset_record(home / name) for name in ("rec_data/movie", "instruction_data/movielens")
+        dataset_record.read_dataset_record(home / name) for name in ("rec_data/movie", "instruction_data/movielens")
     )
     assert (target["rows"], source["rows"]) == (10_000, 10_000)
     assert set(target["sources"]) == {"u.data", "u.item"} and len(source["rules"]) == len(target["rules"]) + 1

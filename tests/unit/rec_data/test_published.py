@@ -13,7 +13,7 @@ from files_server import CONTENT, NAME, SAMPLES, Server
 
 from rec_data import published
 from tlrec import files, paths
-from tlrec.data import download, provenance, split_files
+from tlrec.data import dataset_record, download, split_files
 
 
 @pytest.fixture
@@ -170,13 +170,13 @@ def test_complete_writes_the_id_view_and_record_of_the_book(server, target):
     header, first, *_ = target.with_suffix(".csv").read_text().splitlines()
     assert header == ",".join(split_files.ID_COLUMNS)
     assert first.startswith('valid-0,"[\'""A, B"" written by X\', \'""C"" written by É\']","[1, 0]","""T0""')
-    record = provenance.read_dataset_record(target.parent)
+    record = dataset_record.read_dataset_record(target.parent)
     assert (record["rows"], record["users"], record["share_yes"]) == (400, 400, 0.5)
 
 
 def test_fetch_keeps_data_built_from_raw_files(server, target):
-    splits = {name: provenance.Split(10, ((sample, None) for sample in SAMPLES[:10])) for name in ("valid", "test")}
-    provenance.write_dataset("rec_data/book", splits, "rec_data.book_crossing", {}, [], {}, published.CATALOGUE)
+    splits = {name: dataset_record.Split(10, ((sample, None) for sample in SAMPLES[:10])) for name in ("valid", "test")}
+    dataset_record.write_dataset("rec_data/book", splits, "rec_data.book_crossing", {}, [], {}, published.CATALOGUE)
     before = target.read_bytes()
     assert "kept" in published.fetch(NAME, None, server.base)
     assert target.read_bytes() == before and server.seen == []

@@ -5,7 +5,7 @@ import statistics
 import numpy as np
 import pytest
 
-from tlrec.reports import records, table1, tables
+from tlrec.reports import records, table1, text_tables
 
 
 def test_table1_averages_seeds_beside_the_published(report_runs):
@@ -43,5 +43,5 @@ def test_table1_grid_marks_the_best_and_leaves_missing_cells_blank(report_runs):
     ours = {row[0] for row in both if row[3].startswith("*") and row[1] == "ours"}  # the best of each, not of both
     assert len(ours) == 1 and [row[0] for row in both if row[3].startswith("*") and row[1] == "published"] == [
         "TLRec (latest block)"]
-    assert tables.markdown([["a"], ["*1"]]).endswith("| **1** |")
-    assert r"\textbf{1\%}" in tables.latex([["a", "b"], ["", "*1%"]], "c")
+    assert text_tables.markdown([["a"], ["*1"]]).endswith("| **1** |")
+    assert r"\textbf{1\%}" in text_tables.latex([["a", "b"], ["", "*1%"]], "c")

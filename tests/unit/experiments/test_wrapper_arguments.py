@@ -7,7 +7,7 @@ from conftest import refused
 
 from tlrec import paths
 from tlrec.errors import InputError
-from tlrec.experiments import arguments, chain_wrappers
+from tlrec.experiments import chain_wrappers, wrapper_arguments
 from tlrec.experiments.__main__ import COMMANDS, usage_error
 
 WRAPPERS = {path.stem for path in (paths.ROOT / "shell").glob("*.sh")} - {"setup", "test"}
@@ -52,12 +52,12 @@ def test_read_zero_shot_flags_splits_own_flags():
 
 
 def test_user_flags_refuse_flags_set_by_the_wrapper():
-    refused("BASE_MODEL", arguments.user_flags, {"base_model": "x"}, ["evaluate"], ["base_model"])
+    refused("BASE_MODEL", wrapper_arguments.user_flags, {"base_model": "x"}, ["evaluate"], ["base_model"])
 
 
 @pytest.mark.parametrize(("check", "good", "bad"), [
-    (arguments.check_seeds, ["0", "4294967295"], [[], ["x"], ["-1"], ["4294967296"], ["12345678901"]]),
-    (arguments.check_shots, ["16", "all"], [[], ["0"], ["few"], ["1234567890"], ["-1"]]),
+    (wrapper_arguments.check_seeds, ["0", "4294967295"], [[], ["x"], ["-1"], ["4294967296"], ["12345678901"]]),
+    (wrapper_arguments.check_shots, ["16", "all"], [[], ["0"], ["few"], ["1234567890"], ["-1"]]),
 ])
 def test_check_seeds_and_check_shots(check, good, bad):
     check(good)
@@ -68,6 +68,6 @@ def test_check_seeds_and_check_shots(check, good, bad):
 
 def test_shot_counts_refuse_empty_and_default_when_unset(monkeypatch):
     monkeypatch.setenv("SHOTS", " ")
-    refused("SHOTS", arguments.shot_counts)
+    refused("SHOTS", wrapper_arguments.shot_counts)
     monkeypatch.delenv("SHOTS")
-    assert arguments.shot_counts("16 all") == ["16", "all"]
+    assert wrapper_arguments.shot_counts("16 all") == ["16", "all"]

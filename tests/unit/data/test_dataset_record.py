@@ -4,7 +4,7 @@ import pytest
 from conftest import refused, write_split
 
 from tlrec import files
-from tlrec.data import preference_text, provenance, split_files
+from tlrec.data import dataset_record, preference_text, split_files
 
 FOLDER = "rec_data/x"
 
@@ -17,9 +17,11 @@ def made(count, liked=1):
 
 
 def publish(samples, rows, catalogue=None, items=None):
-    splits = provenance.split_samples(samples, rows)
+    splits = dataset_record.split_samples(samples, rows)
     sources = {"a.csv": {"sha256": "0", "bytes": 1}}
-    provenance.write_dataset(FOLDER, splits, "rec_data.x", sources, ["a rule"], {"broken": 2}, catalogue or {}, items)
+    dataset_record.write_dataset(
+        FOLDER, splits, "rec_data.x", sources, ["a rule"], {"broken": 2}, catalogue or {}, items
+    )
 
 
 @pytest.fixture
@@ -74,6 +76,6 @@ def test_interrupted_write_dataset_leaves_no_record(folder):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        provenance.write_dataset(FOLDER, {"train": provenance.Split(2, breaks())}, "x", {}, [], {}, {})
-    assert provenance.read_dataset_record(folder) is None and not list(folder.glob("*.partial"))
+        dataset_record.write_dataset(FOLDER, {"train": dataset_record.Split(2, breaks())}, "x", {}, [], {}, {})
+    assert dataset_record.read_dataset_record(folder) is None and not list(folder.glob("*.partial"))
     assert len(json.loads((folder / "train.json").read_text())) == 16  # the old one
