@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tlrec import flags
+from tlrec import signature_flags
 from tlrec.errors import InputError
 
 
@@ -72,4 +72,4 @@ class BaselineConfig:
 
     def check(self) -> None:
         """InputError for a value out of range."""
-        flags.check_bounds(self, BOUNDS)
+        signature_flags.check_bounds(self, BOUNDS)

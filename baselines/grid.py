@@ -12,7 +12,7 @@ from pathlib import Path
 
 from baselines import data, title_embeddings, weight_decay_search
 from baselines.config import SYSTEMS, BaselineConfig, system_names
-from tlrec import cli, flags, paths
+from tlrec import cli, paths, signature_flags
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import Scores, System, evaluate_system
@@ -58,7 +58,7 @@ def main(
     """
     names = system_names(system)
     settings.check()
-    flags.check_bounds(grid, {"threads": (1, 1024), "weight_decay": (0, 1e3)})
+    signature_flags.check_bounds(grid, {"threads": (1, 1024), "weight_decay": (0, 1e3)})
     seeds = [_whole_number("--seed", word) for word in seed or ["0"]]
     for number in seeds:
         samples.check_seed(number)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from tlrec import distributed
 from tlrec.errors import InputError
-from tlrec.flags import (
+from tlrec.signature_flags import (
     call_arguments,
     description,
     flags,

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tlrec import flags
+from tlrec import signature_flags
 from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.model import prompts
@@ -68,8 +68,8 @@ def resolve(config: EvaluationConfig) -> EvaluationPlan:
     """Everything that can be refused without loading a model; InputError says what and how to mend it."""
     prompts.check_template(config.prompt_template)
     check_quantization(config.load_in_8bit, config.load_in_4bit)
-    flags.check_choices(config, CHOICES)
-    flags.check_bounds(config, {"scoring_batch_size": (1, 1e6)})
+    signature_flags.check_choices(config, CHOICES)
+    signature_flags.check_bounds(config, {"scoring_batch_size": (1, 1e6)})
     if config.method == "llm" and not config.base_model:
         raise InputError("missing --base_model; only --method liked-ratio works without one")
     if config.method != "llm" and config.lora_weights:

@@ -7,11 +7,7 @@ from tlrec import cli, paths
 from tlrec.errors import InputError
 from tlrec.experiments.chain import STAGE_FLAGS, score
 from tlrec.experiments.launch import begin, heading, run
-from tlrec.experiments.prepare_inputs import (
-    EMBEDDED,
-    BaseModel,
-    prepare_target,
-)
+from tlrec.experiments.prepare_inputs import EMBEDDED, BaseModel, prepare_target
 from tlrec.experiments.wrapper_arguments import TARGETS, check_choice, shot_counts, user_flags, variable
 
 

@@ -4,7 +4,7 @@ import importlib.util
 import math
 from dataclasses import dataclass, field
 
-from tlrec import distributed, flags
+from tlrec import distributed, signature_flags
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
@@ -103,8 +103,8 @@ class TuningConfig:
     def check(self) -> None:
         """InputError for a value that no data, model or device makes right."""
         prompts.check_template(self.prompt_template)
-        flags.check_choices(self, CHOICES)
-        flags.check_bounds(self, BOUNDS)
+        signature_flags.check_choices(self, CHOICES)
+        signature_flags.check_bounds(self, BOUNDS)
         if self.max_steps == 0:
             raise InputError("--max_steps 0: must be positive, or -1 for as many as the epochs make")
         samples.check_seed(self.seed)
