@@ -57,7 +57,7 @@ def test_grid_of_all_systems_writes_records_like_evaluate(home, tiny_bert):
     rows = samples.read_samples(test, answers_only=True)
     labels, users, counts = np.array([r.label for r in rows]), samples.id_view(test, rows), samples.title_counts(rows)
     for record in records:
-        assert (record["kind"], record["experiment"], record["base_model"]) == ("evaluation", "grid", None)
+        assert (record["experiment"], record["base_model"]) == ("grid", None)
         assert (record["chain"], record["rows_of_chain"], record["method"]) == ([], [], "baseline")
         assert (record["train_domain"], record["test_domain"]) == ("movie", "movie")
         assert record["test_data"] == {"path": "rec_data/movie/test.json", "sha256": files.sha256(test), "rows": 16,

@@ -20,7 +20,7 @@ RAW = ["rec_data.movielens --raw_dir", "rec_data.book_crossing --raw_dir", "inst
        "instruction_data.amazon_book --raw_dir", "instruction_data.alpaca --raw_file"]
 LLM = "evaluate --dtype float32 --test_data_path {bad}/good.json --base_model "
 CASES = [  # what is typed, and what the line has to say besides
-    (SCORE + "no_such.json", "no such file; the README says how to make or download"),
+    (SCORE + "no_such.json", "no such file; docs/data.md says how to make or download"),
     (SCORE + "truncated.json", r"truncated.json: not readable as JSON \(.*line \d+ column \d+.*\); make or download "
      "it again"),
     (INSTRUCT + "empty_file.json", "empty_file.json: not readable as JSON"),
@@ -55,7 +55,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (FIT + "{home}/code", r"valid.csv: row 1: .__import__\('os'\).abort\(\). is not a list of ids or ratings"),
     (FIT + "{home}/short", "train.csv: 1 rows beside 2 samples"),
     ("cot_data.preprocess_data --input_path {bad}/answers.json",
-     r"record 0 is not as generate_data writes it \('source': Field required\); make it again"),
+     "record 0: source is missing; make it again"),
     ("report --runs {bad}/record_list.jsonl", "line 2 is not a record in JSON; remove that line"),
     ("report --runs {bad}/record_without_fields.jsonl", "line 1: time is missing; remove that line"),
     ("report --runs {bad}/record_latin1.jsonl", "line 1 is not a record in JSON"),
@@ -89,7 +89,7 @@ CASES = [  # what is typed, and what the line has to say besides
      "{bad}/good.json", "no-yes: is the base model's folder; give the adapter its own"),
     ("rec_tuning --base_model {tiny} --output_dir {home} --select_by none --train_data_path {bad}/good.json "
      "--resume_from_checkpoint {home}/adapter", "holds the starting adapter .*; give the new one its own folder"),
-    (TUNE + "good.json --use_liger_kernel", "--use_liger_kernel needs .*; pip install liger-kernel"),
+    (TUNE + "good.json --use_liger_kernel", "--use_liger_kernel: the package is not installed; pip install liger-kernel"),
     (INSTRUCT + "good.json --seed -1", "--seed -1: give a whole number from 0"),
     (INSTRUCT + "good.json --learning_rate nan", "--learning_rate takes a number, not 'nan'"),
     (INSTRUCT + "good.json --learning_rate -1", "--learning_rate -1.0: must be at least 1e-12 and at most 1000"),
@@ -97,7 +97,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (INSTRUCT + "good.json --lora_dropout 1", "--lora_dropout 1.0: must be at least 0 and at most 0.99"),
     (INSTRUCT + "good.json --lora_r 100000000", "--lora_r 100000000: .* at most 4096"),
     (INSTRUCT + "good.json --keep_checkpoints 0", "--keep_checkpoints 0: must be at least 1"),
-    (INSTRUCT + "good.json --report_to nonsense", "--report_to 'nonsense' is unknown; choose none, tensorboard"),
+    (INSTRUCT + "good.json --report_to nonsense", "--report_to 'nonsense' is unknown; choose from none, tensorboard"),
     (INSTRUCT + "good.json --report_to clearml", "the package is not installed; pip install clearml"),
     (INSTRUCT + "good.json --val_data_path {bad}/good.json --val_set_size 1", "exclude each other; give one"),
     (LLM + "{tiny} --lora_weights {home}/alpha-adapter", "adapter_config.json: lora_alpha is 'nan': "),
@@ -138,7 +138,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (GRU + "--seed -1", "--seed takes whole numbers"),
     (GRU + "--seed 0,4294967296", "--seed 4294967296: give a whole number from 0 to 4294967295"),
     (FIT + "music", "rec_data/music/train.json: no such file"),
-    (GRU + "--dropout 1", r"--dropout must lie in \[0, 1\)"),
+    (GRU + "--dropout 1", "--dropout 1.0: must be at least 0 and at most 0.99"),
     (GRU + "--patience 0", "--patience 0: must be at least 1"),
     (GRU + "--weight_decy 1", "did you mean --weight_decay"),
     ("baselines.grid --target {home}/movie --shots 2 --system GRU-BERT --text_encoder /nowhere",
@@ -152,7 +152,7 @@ CASES = [  # what is typed, and what the line has to say besides
     ("evaluate --test_data_path {bad}/good.json", "missing --base_model"),
     ("evaluate --method magic --test_data_path {bad}/good.json", "choose from llm"),
     (TUNE + "good.json --sample 25", "--sample 25.*has 2 rows"),
-    (TUNE + "good.json --batch_size 10 --micro_batch_size 4", "--batch_size 10 is not a multiple of"),
+    (TUNE + "good.json --batch_size 10 --micro_batch_size 4", "--batch_size 10 cannot be shared by 1 processes"),
     ("ins_tuning --base_model {tiny} --output_dir {home}/out --train_data_path {bad}/good.json",
      "needs --val_data_path"),
     ("ins_tuning --base_model {tiny} --output_dir {bad}/good.json/in --select_by none --train_data_path "
