@@ -24,7 +24,8 @@ def test_controls_record_every_method_once(small_data, tmp_path):
     picked = samples.shuffled_rows(24, 1, 16)
     train = [samples.read_samples(tmp_path / "rec_data/movie/train.json", True)[i] for i in picked]
     test = samples.read_samples(tmp_path / "rec_data/movie/test.json", True)
-    films, wanted = (np.array([preference_text.parse(row.input).target_entry() for row in rows]) for rows in (train, test))
+    films, wanted = (np.array([preference_text.parse(row.input).target_entry() for row in rows])
+                     for rows in (train, test))
     means = controls.item_mean(films, np.array([row.label for row in train]), wanted)  # title and id name the same
     assert records[0]["metrics"]["auc"] == metrics.auc(np.array([r.label for r in test]), means)
     assert [r["metrics"]["calibration_bins"] is not None for r in records] == [True, False, True, False]

@@ -89,7 +89,7 @@ CASES = [  # what is typed, and what the line has to say besides
      "{bad}/good.json", "no-yes: is the base model's folder; give the adapter its own"),
     ("rec_tuning --base_model {tiny} --output_dir {home} --select_by none --train_data_path {bad}/good.json "
      "--resume_from_checkpoint {home}/adapter", "holds the starting adapter .*; give the new one its own folder"),
-    (TUNE + "good.json --use_liger_kernel", "--use_liger_kernel: the package is not installed; pip install liger-kernel"),
+    (TUNE + "good.json --use_liger_kernel", "the package is not installed; pip install liger-kernel"),
     (INSTRUCT + "good.json --seed -1", "--seed -1: give a whole number from 0"),
     (INSTRUCT + "good.json --learning_rate nan", "--learning_rate takes a number, not 'nan'"),
     (INSTRUCT + "good.json --learning_rate -1", "--learning_rate -1.0: must be at least 1e-12 and at most 1000"),
