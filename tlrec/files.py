@@ -31,16 +31,30 @@ def git_blob_id(path: str | Path) -> str:
         return hashlib.file_digest(file, lambda: head).hexdigest()
 
 
-def read_json(path: Path, need: str) -> Any:
-    """The content of a JSON file, unchecked. InputError where it is missing (ending in `need`) or not valid JSON."""
+def read_bytes(path: Path, need: str) -> bytes:
+    """The content of a regular file. InputError where it is missing (ending in `need`) or cannot be read."""
     if path.exists() and not path.is_file():  # reading a pipe may never end
         raise InputError(f"{path}: not a regular file (a folder, a pipe or a device); name a file")
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {need}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); make or download it again") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def parse_json(content: bytes, path: Path, cure: str = "make or download it again") -> Any:
+    """JSON of a file whose bytes were read, unchecked. InputError, ending in `cure`, where it is not valid."""
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); {cure}") from None
+
+
+def read_json(path: Path, need: str, cure: str = "make or download it again") -> Any:
+    """The content of a JSON file, unchecked. InputError where it is missing (ending in `need`) or broken (in `cure`).
+    """
+    return parse_json(read_bytes(path, need), path, cure)
 
 
 @functools.cache

@@ -21,9 +21,9 @@ RAW = ["rec_data.movielens --raw_dir", "rec_data.book_crossing --raw_dir", "inst
 LLM = "evaluate --dtype float32 --test_data_path {bad}/good.json --base_model "
 CASES = [  # what is typed, and what the line has to say besides
     (SCORE + "no_such.json", "no such file; docs/data.md says how to make or download"),
-    (SCORE + "truncated.json", r"truncated.json: not readable as JSON \(.*line \d+ column \d+.*\); make or download "
+    (SCORE + "truncated.json", r"truncated.json: not valid JSON \(.*line \d+ column \d+.*\); make or download "
      "it again"),
-    (INSTRUCT + "empty_file.json", "empty_file.json: not readable as JSON"),
+    (INSTRUCT + "empty_file.json", "empty_file.json: not valid JSON"),
     (TUNE + "empty_list.json", "empty_list.json: not a list of records, or an empty one"),
     (SCORE + "object.json", "object.json: not a list of records"),
     ("cot_data.generate_data --teacher rules --source {bad}/list_of_text.json", "record 1: Input should be a dict"),
@@ -31,10 +31,10 @@ CASES = [  # what is typed, and what the line has to say besides
     (TUNE + "null.json", "record 1: input is 'None': Input should be a valid string"),
     (SCORE + "nan.json", "record 1: input is 'nan': Input should be a valid string"),
     ("instruction_data.alpaca --raw_file {bad}/number.json", "record 0: output is .*: Input should be a valid string"),
-    (SCORE + "huge_number.json", "huge_number.json: not readable as JSON .*make or download it again"),
+    (SCORE + "huge_number.json", "huge_number.json: not valid JSON .*make or download it again"),
     (INSTRUCT + "deep.json", "recursion depth"),
-    (SCORE + "latin1.json", r"latin1.json: not readable as JSON \('utf-8' codec can't decode byte"),
-    (TUNE + "utf16.json", "utf16.json: not readable as JSON .'utf-8' codec can't decode byte 0xff in position 0"),
+    (SCORE + "latin1.json", r"latin1.json: not valid JSON \('utf-8' codec can't decode byte"),
+    (TUNE + "utf16.json", "utf16.json: not valid JSON .'utf-8' codec can't decode byte 0xff in position 0"),
     (SCORE + "surrogate.json", "record 1: input is .*unable to parse raw data as a unicode string"),
     (TUNE + "no_full_stop.json", "record 1: output 'Yes' is neither 'Yes.' nor 'No.'"),
     (INSTRUCT + "blank_output.json", "record 1: output is empty"),

@@ -1,25 +1,28 @@
 """Samples: read and validate instruction JSON, draw the few-shot subset, and read the id view beside the file."""
 
+import hashlib
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as validated_dataclass
 
 from tlrec.data import preference_text
 from tlrec.errors import InputError, first_line
-from tlrec.files import read_json, validate
+from tlrec.files import parse_json, read_bytes, read_json, validate
 
 if TYPE_CHECKING:
     import pandas as pd
 
+NEEDED_DATA = "docs/data.md says how to make or download each data file"
 # at most more than any context window holds; tokenizing megabytes takes minutes
 Text = Annotated[str, Field(strict=True, max_length=200_000)]
 
 
-@dataclass(frozen=True)
+@validated_dataclass(frozen=True)
 class Sample:
     instruction: Text
     input: Text
@@ -31,19 +34,37 @@ class Sample:
         return int(self.output == "Yes.")
 
 
-def read_samples(path: str | Path, answers_only: bool) -> list[Sample]:
-    """Read instruction JSON: a list of records with `instruction`, `input` and `output`.
+@dataclass(frozen=True)
+class SampleFile:
+    """The samples of a file, and the hash of the very bytes they were read from."""
+
+    rows: list[Sample]
+    sha256: str
+
+
+def read_sample_file(path: str | Path, answers_only: bool) -> SampleFile:
+    """Read instruction JSON once: a list of records with `instruction`, `input` and `output`.
 
     answers_only: every output must be `Yes.` or `No.` (validation, test and rec-tuning data); otherwise any non-empty
     output is valid, and the input may be empty. Raises InputError naming the file and the record, counted from 0.
     """
-    records = read_json_records(path)
-    return [parse_sample(path, number, record, answers_only) for number, record in enumerate(records)]
+    content = read_bytes(Path(path), NEEDED_DATA)
+    records = _json_list(parse_json(content, Path(path)), path)
+    rows = [parse_sample(path, number, record, answers_only) for number, record in enumerate(records)]
+    return SampleFile(rows, hashlib.sha256(content).hexdigest())
+
+
+def read_samples(path: str | Path, answers_only: bool) -> list[Sample]:
+    """The samples of read_sample_file(), for a reader who needs no hash."""
+    return read_sample_file(path, answers_only).rows
 
 
 def read_json_records(path: str | Path) -> list[object]:
     """The records of a JSON list, unchecked. InputError where the file is not a JSON list, or an empty one."""
-    records = read_json(Path(path), "docs/data.md says how to make or download each data file")
+    return _json_list(read_json(Path(path), NEEDED_DATA), path)
+
+
+def _json_list(records: object, path: str | Path) -> list[object]:
     if not isinstance(records, list) or not records:
         raise InputError(f"{path}: not a list of records, or an empty one; make or download it again")
     return records

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tlrec import distributed, files, paths
+from tlrec import distributed, paths
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics, run_log
@@ -76,7 +76,8 @@ def read_split(path: str | Path, test_rows: int = -1, needs_titles: bool = False
     needs_titles: refuse prompts without lists of titles, which a language model can score.
     """
     path = Path(path)
-    rows = samples.read_samples(path, answers_only=True)
+    file = samples.read_sample_file(path, answers_only=True)
+    rows = file.rows
     view = samples.id_view(path, rows)
     if test_rows != -1 and not 0 < test_rows <= len(rows):
         raise InputError(f"--test_rows {test_rows}: {path} has {len(rows)} rows; give 1 to {len(rows)}, or -1")
@@ -92,7 +93,7 @@ def read_split(path: str | Path, test_rows: int = -1, needs_titles: bool = False
             raise
         title_counts = None
     labels = np.array([row.label for row in rows])
-    return SplitData(path, files.sha256(path), rows, row_numbers, labels,
+    return SplitData(path, file.sha256, rows, row_numbers, labels,
                      None if view is None else view.iloc[row_numbers], title_counts, seed)
 
 

@@ -77,4 +77,5 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST_FILE
     if not path.exists():
         return None
-    return validate(Manifest, read_json(path, ""), path, "tune the adapter again, or remove this file")
+    cure = "tune the adapter again, or remove this file"
+    return validate(Manifest, read_json(path, "", cure), path, cure)
