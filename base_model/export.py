@@ -60,7 +60,7 @@ def merge(base: Path, adapter: Adapter, output: Path, dtype: str) -> None:
         "base_model": {"name": base.name, "fingerprint": base_model_fingerprint(base)},
         "adapter": {
             "path": paths.relative_to_home(str(adapter.folder.resolve())),
-            "sha256": files.sha256(adapter.weights),
+            "sha256": adapter.sha256,
             "chain": adapter.chain,
             "rows_of_chain": adapter.rows_of_chain,
             "prompt_template": adapter.manifest.arguments["prompt_template"] if adapter.manifest else None,

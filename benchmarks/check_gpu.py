@@ -28,7 +28,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 from tlrec.model.adapter_manifest import MANIFEST_FILE
 from tlrec.model.base_model import resolve_base_model
-from tlrec.model.fingerprint import base_model_fingerprint, matches_fingerprint
+from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.reports.text_tables import markdown
 
 ROWS = 16  # the first of movie/test
@@ -211,7 +211,7 @@ def recorded_scores(recorded: Path, base: Path) -> list[float] | None:
     if not recorded.is_file():
         raise Failed(f"{recorded} not found; {cure}")
     reference = json.loads(recorded.read_text())
-    if matches_fingerprint(reference["fingerprint"], base):
+    if reference["fingerprint"] == base_model_fingerprint(base):
         return reference["p_yes"]
     if reference["base_model"] == base.name:
         raise Failed(f"{recorded} belongs to other weights of {base.name}; prepare the model again, or {cure}")

@@ -97,5 +97,6 @@ def test_rerun_refuses_changed_inputs(home):
     start.write_bytes(content[:-1] + b"\0")
     assert f"starting adapter {home / 'source'}: differs from the recorded one" in rerun(home, record, code=2)
     start.write_bytes(content)
-    (home / "base_model/tiny/config.json").write_text((home / "base_model/tiny/config.json").read_text() + " ")
+    config = home / "base_model/tiny/config.json"
+    config.write_text(config.read_text().replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 0.001'))
     assert "base model" in rerun(home, record, code=2)

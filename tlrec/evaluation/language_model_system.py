@@ -7,11 +7,10 @@ from tlrec.data import samples
 from tlrec.evaluation.config import EvaluationPlan
 from tlrec.evaluation.evaluate import Scores, SplitData, System
 from tlrec.evaluation.record_schema import chain_name
-from tlrec.files import sha256
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, attach_adapter
 from tlrec.model.base_model import load_base_model, select_device
-from tlrec.model.fingerprint import base_model_fingerprint
+from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
 
 
 def planned_system(plan: EvaluationPlan, command: str) -> System:
@@ -19,9 +18,10 @@ def planned_system(plan: EvaluationPlan, command: str) -> System:
     config, base, adapter = plan.config, plan.base, plan.adapter
     if base is None:
         return System("liked-ratio", "liked-ratio", {}, _liked_ratio, [command], config.recorded())
+    fingerprint = base_model_fingerprint(base)
     request = {
-        "base_model": base_model_fingerprint(base),
-        "adapter_sha256": sha256(adapter.weights) if adapter else None,
+        "base_model": fingerprint,
+        "adapter_sha256": adapter.sha256 if adapter else None,
         **({"adapter_settings_sha256": adapter.config.settings_hash()} if adapter else {}),
         "load_in_8bit": config.load_in_8bit,
         **({"load_in_4bit": True} if config.load_in_4bit else {}),
@@ -32,7 +32,7 @@ def planned_system(plan: EvaluationPlan, command: str) -> System:
     prompts.check_chat_template(base, config.prompt_template)
     commands = [*(adapter.commands if adapter else []), command]
     name = chain_name(base.name, adapter.chain, adapter.rows_of_chain) if adapter else f"{base.name}, untuned"
-    return System(name, "llm", request, lambda data: _language_model_scores(plan, base, data), commands,
+    return System(name, "llm", request, lambda data: _language_model_scores(plan, base, fingerprint, data), commands,
                   config.recorded(), {"base_model": base.name} | _adapter_fields(adapter))
 
 
@@ -41,7 +41,7 @@ def _liked_ratio(data: SplitData) -> Scores:
     return Scores({"p_yes": samples.liked_ratio(data.title_counts)})
 
 
-def _language_model_scores(plan: EvaluationPlan, base: Path, data: SplitData) -> Scores:
+def _language_model_scores(plan: EvaluationPlan, base: Path, fingerprint: str, data: SplitData) -> Scores:
     config, adapter = plan.config, plan.adapter
     manifest = adapter.manifest if adapter else None
     tuned_with = manifest.arguments["prompt_template"] if manifest else config.prompt_template
@@ -53,6 +53,7 @@ def _language_model_scores(plan: EvaluationPlan, base: Path, data: SplitData) ->
     from tlrec.model.tokenization import Encoder
 
     model, tokenizer = load_base_model(base, config.load_in_8bit, config.dtype, device, config.load_in_4bit)
+    check_unchanged(base, fingerprint)
     if adapter:
         model = attach_adapter(model, None, adapter)
     encoder = Encoder(tokenizer, config.prompt_template)

@@ -1,24 +1,28 @@
-"""LoRA adapters on disk: validated before torch is imported, then their weights onto a model."""
+"""LoRA adapters on disk: read and validated before torch is imported, then their weights onto a model."""
 
-from dataclasses import dataclass
+import hashlib
+import io
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlrec import paths
 from tlrec.errors import InputError, first_line
-from tlrec.files import safetensors_names
+from tlrec.files import read_bytes
 from tlrec.model.adapter_config import CONFIG_FILE, AdapterConfig, read_adapter_config
-from tlrec.model.adapter_manifest import Manifest, read_manifest
-from tlrec.model.fingerprint import matches_fingerprint
+from tlrec.model.adapter_manifest import MANIFEST_FILE, Manifest, read_manifest
+from tlrec.model.fingerprint import base_model_fingerprint
 
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A validated adapter on disk; `manifest` is None for one that was not tuned here."""
+    """A validated adapter, read once; `manifest` is None for one that was not tuned here."""
 
     folder: Path
     weights: Path
+    content: bytes = field(repr=False)  # of the weights file
+    sha256: str  # of the content
     config: AdapterConfig
     manifest: Manifest | None
 
@@ -57,32 +61,55 @@ def weights_file(folder: Path) -> Path:
 def inspect_adapter(folder: str | Path, base: Path) -> Adapter:
     """Validate an adapter before anything heavy is loaded.
 
-    Raises InputError where it is missing, empty, not LoRA, or was tuned on another base model.
+    Raises InputError where it is missing, empty, not LoRA, was tuned on another base model, or is not the one that its
+    manifest describes.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such adapter; tune it first, or leave the flag out")
     weights = weights_file(folder)
-    config = read_adapter_config(folder)
-    if weights.suffix == ".safetensors" and not safetensors_names(weights):
+    config, config_hash = read_adapter_config(folder)
+    content = read_bytes(weights, "tune the adapter again")
+    digest = hashlib.sha256(content).hexdigest()
+    if weights.suffix == ".safetensors" and not _tensor_names(content, weights):
         raise InputError(f"{weights}: an empty adapter (old PEFT versions saved such files); tune it again")
     manifest = read_manifest(folder)
-    if manifest and not matches_fingerprint(manifest.base_model.fingerprint, base):
+    if manifest:
+        _check_manifest(manifest, folder, base, {CONFIG_FILE: config_hash, weights.name: digest})
+    return Adapter(folder, weights, content, digest, config, manifest)
+
+
+def _check_manifest(manifest: Manifest, folder: Path, base: Path, hashes: dict[str, str]) -> None:
+    """InputError where the manifest is of another base model, or of other files than those with these hashes."""
+    if manifest.base_model.fingerprint != base_model_fingerprint(base):
         raise InputError(f"{folder}: tuned on base model {manifest.base_model.name}, not on {base.name} as it is in "
-                         f"{base} (weights, config.json and tokenizer count)")
-    return Adapter(folder, weights, config, manifest)
+                         f"{base} (weights, config and tokenizer count)")
+    for name, current in hashes.items():
+        if manifest.files.get(name) != current:
+            raise InputError(f"{folder / name}: not the file that {MANIFEST_FILE} describes (its sha256 differs); tune "
+                             f"the adapter again, or remove {MANIFEST_FILE} to use it without its history")
+
+
+def _tensor_names(content: bytes, path: Path) -> list[str]:
+    """InputError where the content is not a safetensors file."""
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        return [name for name, _ in deserialize(content)]
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a valid safetensors file ({error}); tune or download it again") from None
 
 
 def read_adapter_weights(adapter: Adapter) -> dict:
     """An adapter's tensors by name; never runs code from the file. InputError if empty or not finite."""
     import torch
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
         if adapter.weights.suffix == ".safetensors":
-            weights = load_file(adapter.weights)
+            weights = load(adapter.content)
         else:
-            weights = torch.load(adapter.weights, weights_only=True, map_location="cpu")
+            weights = torch.load(io.BytesIO(adapter.content), weights_only=True, map_location="cpu")
     except Exception as error:  # the loaders raise many kinds for a bad file
         raise InputError(f"{adapter.weights}: not readable as adapter weights ({first_line(error)})") from None
     if not isinstance(weights, dict) or not weights or not all(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tlrec.errors import InputError
-from tlrec.files import read_json, validate
+from tlrec.files import parse_json, read_bytes, read_json, validate
 
 CONFIG_FILE = "adapter_config.json"
 AUTO = "auto"
@@ -82,11 +82,16 @@ class AdapterConfig(BaseModel):
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def read_adapter_config(folder: Path) -> AdapterConfig:
-    """The LoRA settings in an adapter folder; InputError names the setting that is wrong or not supported."""
+def read_adapter_config(folder: Path) -> tuple[AdapterConfig, str]:
+    """The LoRA settings in an adapter folder, and the sha256 of their file.
+
+    InputError names the setting that is wrong or not supported.
+    """
     path = folder / CONFIG_FILE
-    payload = read_json(path, "an adapter folder needs one")
-    return validate(AdapterConfig, payload, path, "not usable as a LoRA adapter, tune or fetch it again")
+    content = read_bytes(path, "an adapter folder needs one")
+    payload = parse_json(content, path, "tune or fetch the adapter again")
+    config = validate(AdapterConfig, payload, path, "not usable as a LoRA adapter, tune or fetch it again")
+    return config, hashlib.sha256(content).hexdigest()
 
 
 def check_same_lora(folder: Path, config: AdapterConfig, rank: int, alpha: int, targets: list[str] | str) -> None:

@@ -17,7 +17,7 @@ class _Model(BaseModel):
 
 class BaseModelId(_Model):
     name: str
-    fingerprint: str = Field(description="of config.json, tokenizer and weights: base_model_fingerprint()")
+    fingerprint: str = Field(description="of config, tokenizer and weights: base_model_fingerprint()")
 
 
 class DataFile(_Model):

@@ -10,7 +10,7 @@ from tlrec.errors import InputError
 from tlrec.model.adapter import weights_file
 from tlrec.model.adapter_manifest import MANIFEST_FILE
 from tlrec.model.base_model import resolve_base_model
-from tlrec.model.fingerprint import matches_fingerprint
+from tlrec.model.fingerprint import base_model_fingerprint
 
 
 def command_lines(record: dict[str, Any]) -> list[str]:
@@ -43,7 +43,7 @@ def changed_inputs(record: dict[str, Any]) -> list[str]:
     base = arguments.get("base_model")  # a name under base_model/, or a path
     base = str(paths.home_dir() / base) if base and (paths.home_dir() / base).is_dir() else base
     check("base model", base, fingerprint,
-          lambda _: fingerprint if matches_fingerprint(fingerprint, resolve_base_model(base)) else "")
+          lambda _: base_model_fingerprint(resolve_base_model(base)))
     what, folder, weights = "adapter", arguments.get("lora_weights"), request.get("adapter_sha256")
     adapter, seen = record.get("adapter") or {}, set()
     while folder and folder not in seen:  # a chain that starts from itself would not end

@@ -86,7 +86,7 @@ def resolve(config: TuningConfig) -> TuningPlan:
         "settings": {name: int(value) if isinstance(value, float) and value.is_integer() else value
                      for name, value in settings.items()},  # 3 and 3.0 are one setting
         "base_model": base_model_fingerprint(base),
-        "start": files.sha256(start.weights) if start else None,
+        "start": start.sha256 if start else None,
         "start_settings": start.config.settings_hash() if start else None,
         "train": _content_hash(train),
         "valid": _content_hash(all_valid) if all_valid else None,
