@@ -10,6 +10,7 @@ from typing import Any
 from tlrec import paths
 from tlrec.errors import InputError
 from tlrec.files import read_json, safetensors_names
+from tlrec.model.tokenizer import load_tokenizer
 
 NO_LENGTH_LIMIT = 10**9
 
@@ -24,6 +25,9 @@ def resolve_base_model(base_model: str) -> Path:
     if not folder.is_dir():
         raise InputError(f"{base_model}: no such model folder; `python -m base_model.prepare smollm2-135m` makes the "
                          "embedded one, the README says how to bring LLaMA-7B")
+    if (folder / "params.json").is_file() and not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: LLaMA in Meta's own layout (params.json, consolidated.*.pth); convert it with "
+                         "convert_llama_weights_to_hf.py of transformers, and name the folder that it writes")
     config = read_json(folder / "config.json", "a Hugging Face model folder needs one")
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise InputError(f"{folder / 'config.json'}: names no model_type; is this a Hugging Face model folder?")
@@ -86,7 +90,6 @@ def load_base_model(
         MODEL_FOR_CAUSAL_LM_MAPPING,
         AutoConfig,
         AutoModelForCausalLM,
-        AutoTokenizer,
         BitsAndBytesConfig,
     )
     from transformers.utils import logging as transformers_logging
@@ -102,7 +105,7 @@ def load_base_model(
     placement = {"device_map": {"": device}} if quantization or device == "cuda" and not shard else {}
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base, **safe)
+        tokenizer = load_tokenizer(base)
         options: dict[str, Any] = {"dtype": compute, "output_loading_info": True, **placement, **quantization}
         loaded: Any
         if quantization and device == "cpu" and (files := _weight_files(base)):
@@ -112,6 +115,8 @@ def load_base_model(
             loaded[0].name_or_path = loaded[0].config.name_or_path = str(base)  # adapters record their base model
         else:
             loaded = AutoModelForCausalLM.from_pretrained(base, **safe, **options)
+    except InputError:
+        raise
     except Exception as error:  # the loaders raise many kinds for a bad folder
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{base}: cannot be loaded as a causal language model ({reason})") from None

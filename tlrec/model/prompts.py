@@ -27,6 +27,7 @@ CHAT = "chat"
 # some chat templates insert the date; scores must not depend on it
 _FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
 _ANSWER = "Yes."
+PROBE = Sample("Given the user's preference, answer.", 'User Preference: "Film (1990)"', _ANSWER)
 
 
 def check_template(name: str) -> None:

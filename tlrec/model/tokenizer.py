@@ -1,0 +1,92 @@
+"""The tokenizer of a base model's folder, as its own files define it.
+
+transformers 5 converts a tokenizer.model without the scores of its pieces: the two spaces in the published prompt then
+become other tokens than in SentencePiece. Here the merges follow the scores, and the result is compared with
+SentencePiece itself.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from tlrec.errors import InputError
+from tlrec.files import read_json
+from tlrec.model import prompts
+
+MODEL_FILE = "tokenizer.model"  # SentencePiece
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token")
+# what the text of samples and prompts holds: runs of spaces, newlines, digits, letters that fall back to bytes
+PROBES = (*(prompts.format_prompt(prompts.PROBE, template) for template in prompts.STRAY_TEXT),
+          'User Preference: "Amélie (2001)", "北京 (1990)"\nUser Unpreference: ', "two  spaces   three\n\n 4 \t½")
+
+
+def load_tokenizer(base: Path):
+    """The tokenizer of a model folder. InputError where its files cannot be read as SentencePiece reads them."""
+    from transformers import AutoTokenizer
+
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    if (base / "tokenizer.json").is_file() or not (base / MODEL_FILE).is_file():
+        return AutoTokenizer.from_pretrained(base, **options, **_missing_special_tokens(base, None))
+    pieces = _read_pieces(base / MODEL_FILE)
+    options |= _missing_special_tokens(base, pieces)
+    config = read_json(base / "config.json", "")
+    if config.get("model_type") == "llama":
+        tokenizer = _load_llama(base, pieces, options)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(base, **options)
+    for text in PROBES:
+        if tokenizer(text, add_special_tokens=False).input_ids != pieces.encode(text):
+            raise InputError(f"{base / MODEL_FILE}: transformers splits {text[:40]!r} into other tokens than "
+                             "SentencePiece does; use a folder of this model that has a tokenizer.json")
+    return tokenizer
+
+
+def _read_pieces(path: Path):
+    """A SentencePieceProcessor. InputError where the file is no SentencePiece model."""
+    import sentencepiece
+
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (RuntimeError, OSError) as error:
+        raise InputError(f"{path}: not a SentencePiece model ({' '.join(str(error).split())[:100]}); fetch it again, "
+                         "with `git lfs pull` in a git clone") from None
+
+
+def _missing_special_tokens(base: Path, pieces) -> dict[str, str]:
+    """Special tokens that tokenizer_config.json or special_tokens_map.json give as an empty text, which transformers
+    looks up without end; taken from the SentencePiece model, with a notice."""
+    filled: dict[str, str] = {}
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        settings = read_json(base / name, "") if (base / name).is_file() else {}
+        empty = [token for token in SPECIAL_TOKENS if isinstance(settings, dict) and settings.get(token) == ""]
+        if empty and pieces is None:
+            raise InputError(f"{base / name}: {empty[0]} is empty; write the model's own tokens there (LLaMA: <s>, "
+                             "</s> and <unk> as bos_token, eos_token and unk_token)")
+        ids = {token: getattr(pieces, token.replace("_token", "_id"))() for token in empty}
+        filled |= {token: pieces.id_to_piece(number) for token, number in ids.items()}
+    if filled:
+        print(f"notice: {base}: {', '.join(filled)} empty in its tokenizer files; {', '.join(filled.values())} of "
+              f"{MODEL_FILE} used", flush=True)
+    return filled
+
+
+def _load_llama(base: Path, pieces, options: dict[str, Any]):
+    """LlamaTokenizer with merges in the order of the pieces' scores, and a space before any text.
+
+    Source: SentencePiece's BPE merges the pair whose joined piece has the highest score, leftmost first.
+    """
+    from tokenizers import models, normalizers
+    from transformers import LlamaTokenizer
+    from transformers.tokenization_utils_base import generate_merges
+
+    path = base / "tokenizer_config.json"
+    settings = read_json(path, "") if path.is_file() else {}
+    add_bos = settings.get("add_bos_token", True)  # the default of the class that these folders were written for
+    tokenizer = LlamaTokenizer.from_pretrained(base, **{"add_bos_token": add_bos} | options)
+    scores = {pieces.id_to_piece(number): pieces.get_score(number) for number in range(len(pieces))}
+    vocabulary = {piece: number for number, piece in enumerate(scores)}
+    backend = tokenizer.backend_tokenizer
+    backend.model = models.BPE(vocabulary, generate_merges(vocabulary, scores), fuse_unk=True, byte_fallback=True,
+                               unk_token=pieces.id_to_piece(pieces.unk_id()))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.pre_tokenizer = None
+    return tokenizer
