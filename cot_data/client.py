@@ -10,8 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 from cot_data.ledger import Ledger
-from cot_data.responses import RetryableError, SampleFailed, error_from_status, parse_completion
+from cot_data.prompts import check_usable
+from cot_data.responses import RetryableError, SampleFailed, error_code, error_from_status, parse_completion
 from cot_data.schemas import LedgerLine
+from cot_data.teacher_server import contains_key
+from tlrec.errors import InputError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -89,6 +92,10 @@ class TeacherClient:
         known = self.known(sample, step, prompt)
         if known is not None:
             return known
+        try:
+            check_usable(prompt, "an answer")
+        except InputError:
+            raise SampleFailed("its prompt is too long for a tuning sample") from None
         reason = ""
         for attempt in range(self._tries):
             if self.stopping.is_set():
@@ -98,7 +105,7 @@ class TeacherClient:
             except RetryableError as failure:
                 reason = str(failure)
                 if attempt < self._tries - 1:
-                    backoff = self._pause * 2**attempt * random.uniform(0.75, 1.25)
+                    backoff = self._pause * 2 ** min(attempt, 9) * random.uniform(0.75, 1.25)
                     await self._sleep(max(failure.wait, min(backoff, 60)))
         raise SampleFailed(f"{reason}, {self._tries} tries")
 
@@ -130,10 +137,12 @@ class TeacherClient:
 
         async def record(answer: str | None, reply: dict) -> None:
             read, written, reported = token_counts(reply, prompt, answer)
+            served_by = str(reply.get("model")).encode(errors="replace").decode()[:200]
             await self.ledger.append(LedgerLine(
                 request=self._request_id(sample, step, prompt), sample=sample, step=step, model=self._settings.model,
-                answer=answer, served_by=str(reply.get("model")).encode(errors="replace").decode(), prompt_tokens=read,
-                completion_tokens=written, tokens_estimated=not reported, cost=self._pricing.cost(read, written),
+                answer=answer, served_by="[key]" if contains_key(served_by, self._openai.api_key) else served_by,
+                prompt_tokens=read, completion_tokens=written, tokens_estimated=not reported,
+                cost=self._pricing.cost(read, written),
                 seconds=round(time.monotonic() - start, 3)))
 
         try:
@@ -158,14 +167,28 @@ class TeacherClient:
                 model=settings.model, messages=[{"role": "user", "content": prompt}], temperature=settings.temperature,
                 max_tokens=settings.max_tokens, top_p=settings.top_p, n=1,
             ), self.timeout)
-            return parse_completion(raw.http_response.content.replace(self._openai.api_key.encode(), b"[key]"))
+            answer, reply = parse_completion(raw.http_response.content)
         except (TimeoutError, openai.APITimeoutError):
             raise RetryableError(f"no answer in {self.timeout:g} s") from None
         except openai.APIConnectionError:
             raise RetryableError("the connection failed") from None
         except openai.APIStatusError as error:
-            failure = error.status_code, error.response.headers.get("Retry-After"), error.body
+            code = error_code(error.body)
+            code = "" if contains_key(code, self._openai.api_key) else code
+            failure = error_from_status(error.status_code, error.response.headers.get("Retry-After"), code)
         except (openai.APIError, ValueError):
             raise RetryableError("the reply could not be read") from None
+        else:
+            self._check_answer(prompt, answer, reply)
+            return answer, reply
         # raised outside the except block, so that the server's own message, which may quote the key, is not its context
-        raise error_from_status(*failure)
+        raise failure
+
+    def _check_answer(self, prompt: str, answer: str, reply: dict) -> None:
+        """RetryableError for an answer that must not be stored; it is paid for, and never altered."""
+        try:
+            check_usable(prompt, answer)
+        except InputError:
+            raise RetryableError("the answer is too long for a tuning sample", reply=reply) from None
+        if contains_key(answer, self._openai.api_key):
+            raise RetryableError("the answer contains the API key", reply=reply)

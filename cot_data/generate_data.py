@@ -11,6 +11,7 @@ command resumes an interrupted run; other settings have a file of their own.
 
 import asyncio
 import json
+import os
 import re
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,9 @@ from tlrec.files import write_atomically
 
 TEACHERS = ("api", "local", "rules")
 RESULT = "three_stages.json"
+MAX_PRICE = 100_000  # dollars for a million tokens; with MAX_TOKENS, no cost overflows
+MAX_TOKENS = 1_000_000
+MAX_SECONDS = 86_400
 
 
 def source_file(source: str) -> tuple[Path, str]:
@@ -108,10 +112,17 @@ def main(
     if local and model is None and not dry_run:
         raise InputError("--teacher local needs --model, the name that the local server knows")
     model = model or "gpt-4"
+    if not model.isprintable():
+        raise InputError(f"--model {model!r} contains characters that are not printable text")
     key, address = key_and_address(local) if teacher != "rules" and not dry_run else ("", None)
     cli.check_at_least(1, concurrency=concurrency, tries=tries, max_tokens=max_tokens)
     cli.check_at_least(0, temperature=temperature, top_p=top_p, max_cost=pricing.max_cost or 0,
                        price_in=pricing.price_in, price_out=pricing.price_out, timeout=timeout, pause=pause)
+    for flag, value, most in (("price_in", pricing.price_in, MAX_PRICE), ("price_out", pricing.price_out, MAX_PRICE),
+                              ("max_tokens", max_tokens, MAX_TOKENS), ("timeout", timeout, MAX_SECONDS),
+                              ("pause", pause, MAX_SECONDS)):
+        if value > most:
+            raise InputError(f"--{flag} {value}: must be at most {most}")
     if timeout == 0 or max_samples < -1 or max_samples == 0:
         raise InputError("--timeout must be above 0, and --max_samples above 0 or -1")
     if pricing.max_cost is not None and not (pricing.price_in or pricing.price_out):
@@ -129,6 +140,7 @@ def main(
         print(f"the third prompt of the first sample:\n\n{prompts.prompt(examples[0], ['(answer 1)', '(answer 2)'])}")
         return
     folder = Path(output_dir or paths.home_dir() / "cot_data" / name)
+    name = os.fsencode(name).decode(errors="replace")  # a folder's name need not be UTF-8, a record must
     result = folder / RESULT
     if teacher == "rules":
         if result.exists():
@@ -141,7 +153,7 @@ def main(
         return
     openai = connect(key, address, timeout)
     settings = RequestSettings(model, temperature, max_tokens, top_p, seed, server_name(local, address))
-    slug = re.sub(r"[^\w.-]+", "-", model).strip("-")[-60:]
+    slug = re.sub(r"[^\w.-]+", "-", model, flags=re.ASCII).strip("-")[-60:]
     ledger = Ledger(folder / f"answers-{slug}-{prompts.fingerprint(vars(settings))}.jsonl")
     run = Run(examples, TeacherClient(settings, ledger, pricing, openai, tries, pause), concurrency)
     try:

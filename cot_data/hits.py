@@ -7,6 +7,7 @@ from cot_data.prompts import CotExample
 
 RECOMMENDATIONS = 10  # recommendations that step 3 asks for; further ones do not count
 _NUMBER = re.compile(r"^\W*(?:no\.?\s*)?\d+\s*[.):\-]\W*?(?=[\w\"'(\[*])")
+_UNTIL_LAST_WORD = re.compile(r".*\w", re.DOTALL)
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _MARKS = str.maketrans(dict.fromkeys(_DASHES, "-") | {"“": '"', "”": '"', "’": "'"})
 
@@ -37,7 +38,10 @@ def hits(answer: str, example: CotExample) -> tuple[bool, bool]:
 
 
 def _ends_with(text: str, title: str) -> bool:
-    return text.endswith(title) and re.search(r"\s-\s\W*$", text[: -len(title)]) is not None
+    """Whether the title ends the text after a dash between spaces, with nothing but punctuation in between."""
+    before = text.removesuffix(title)
+    word = _UNTIL_LAST_WORD.match(before)
+    return before != text and re.search(r"\s-\s", before[word.end() if word else 0 :]) is not None
 
 
 def _plain(text: str) -> str:

@@ -1,10 +1,9 @@
 """The replies of a teacher on disk: one line of JSON each, appended and synced when it arrives."""
 
 import asyncio
+import fcntl
 import os
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from cot_data.schemas import LedgerLine
 from tlrec import files, paths
@@ -14,25 +13,21 @@ from tlrec.errors import InputError
 class Ledger:
     """The replies of one teacher with one set of settings, so that no paid answer is lost or requested twice.
 
-    One process at a time writes it. An incomplete last line, of a killed process, is cut off; InputError names any
-    other line that is invalid. cost: dollars spent so far.
+    One process at a time writes it, under a lock on the file itself, which leaves no lock file. An incomplete last
+    line, of a killed process, is cut off; InputError names any other line that is invalid. cost: dollars spent so far.
     """
 
     def __init__(self, path: Path):
         self.path, self.cost = path, 0.0
         self._answers: dict[str, str] = {}
         paths.writable_directory(path.parent)
-        self._lock = FileLock(f"{path}.lock")
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            raise InputError(f"{path}: another run is writing its answers; wait for it, or stop it") from None
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        content = path.read_bytes()
-        complete = content.rfind(b"\n") + 1
-        if complete < len(content):
-            os.ftruncate(self._file, complete)
         try:
+            self._lock()
+            content = files.read_bytes(path, "")
+            complete = content.rfind(b"\n") + 1
+            if complete < len(content):
+                os.ftruncate(self._file, complete)
             for number, line in enumerate(content[:complete].splitlines(), 1):
                 self._remember(files.validate(LedgerLine, line, f"{path}: line {number}", "remove that line"))
         except InputError:
@@ -59,7 +54,16 @@ class Ledger:
 
     def close(self) -> None:
         os.close(self._file)
-        self._lock.release()
+
+    def _lock(self) -> None:
+        """InputError where another process has the lock, or the file system has none: before anything is paid for."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{self.path}: another run is writing its answers; wait for it, or stop it") from None
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be locked ({error.strerror}); give an --output_dir on a file system "
+                             "with locks") from None
 
     def _remember(self, record: LedgerLine) -> None:
         if record.answer is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cot_data.candidate_sets import Liked, candidate_sets
+from tlrec.data.samples import parse_sample
 from tlrec.errors import InputError
 
 HISTORY_TITLES = 10  # history titles in a prompt
@@ -67,6 +68,12 @@ def prompt(example: CotExample, answers: Sequence[str]) -> str:
 def instruction(noun: str, step: int) -> str:
     """The instruction of a tuning sample made from step 1, 2 or 3."""
     return _with_noun(_INSTRUCTIONS[step - 1], noun)
+
+
+def check_usable(prompt: str, answer: str) -> None:
+    """InputError where no tuning sample can hold the answer, or the next step's prompt, which repeats both texts."""
+    text = f"{prompt} {answer}\n{max(_QUESTIONS, key=len)}"
+    parse_sample("answer", 0, {"instruction": "", "input": text, "output": answer.strip()}, answers_only=False)
 
 
 def fingerprint(settings: dict) -> str:

@@ -27,10 +27,14 @@ class RetryableError(Exception):
         self.wait, self.reply = wait, reply
 
 
-def error_from_status(status: int, retry_after: str | None, body: object) -> Exception:
-    """The exception to raise for an HTTP error status: RetryableError, SampleFailed or InputError."""
+def error_code(body: object) -> str:
+    """The code, or else the type, of the parsed body of an error; empty where it has none."""
     details = body.get("error", body) if isinstance(body, dict) else {}
-    code = str(details.get("code") or details.get("type") or "") if isinstance(details, dict) else ""
+    return str(details.get("code") or details.get("type") or "") if isinstance(details, dict) else ""
+
+
+def error_from_status(status: int, retry_after: str | None, code: str) -> Exception:
+    """The exception to raise for an HTTP error status and code: RetryableError, SampleFailed or InputError."""
     if status == 429 and code in QUOTA_CODES:
         return InputError("429: the quota is empty; the run stops, and answers so far are kept")
     if status in FATAL_STATUS:
@@ -38,7 +42,7 @@ def error_from_status(status: int, retry_after: str | None, body: object) -> Exc
     if code == "content_filter":
         return RetryableError("content filter")
     if status in REFUSED_STATUS:
-        shown = f" ({code})" if re.fullmatch("[a-z_]{3,40}", code) else ""  # a word; never a key
+        shown = f" ({code})" if re.fullmatch("[a-z_]{3,40}", code) else ""
         return SampleFailed(f"{status}: the server refuses the request{shown}")
     return RetryableError(f"status {status}", _seconds(retry_after))
 
@@ -69,6 +73,8 @@ def parse_completion(body: bytes) -> tuple[str, dict]:
         if not text or not text.strip():
             raise RetryableError("the answer is empty", reply=reply)
         text.encode()  # a lone surrogate is not text
+        if "\0" in text:
+            raise RetryableError("the answer contains NUL", reply=reply)
     except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
         raise RetryableError("the reply could not be read", reply=reply if isinstance(reply, dict) else None) from None
     return text, reply

@@ -1,5 +1,6 @@
 """A real HTTP server on loopback that plays an OpenAI-compatible teacher, with its faults, and made-up source data."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -17,7 +18,7 @@ from tlrec.data import preference_text
 KEY = "sk-test-Kq7vT2mZx94"
 FAULTS = ("429", "500", "hang", "cut", "empty", "no choices", "filter", "not json", "trickle")
 REFUSALS = {"401": (401, "invalid_api_key"), "404": (404, "model_not_found"), "400": (400, "bad_request"),
-            "quota": (429, "insufficient_quota")}
+            "quota": (429, "insufficient_quota"), "key": (400, "sk_live_abcdefghijkl")}
 
 
 class Teacher(ThreadingHTTPServer):
@@ -30,7 +31,7 @@ class Teacher(ThreadingHTTPServer):
         self.share, self.always, self.latency, self.faults = share, always, latency, faults
         self.seen: dict[str, int] = {}
         self.answered: dict[str, int] = {}
-        self.most_at_once = self._now = 0
+        self.most_at_once = self._now = self.sent = 0
         self.keys: set[str] = set()
         self._lock = threading.Lock()
 
@@ -120,12 +121,23 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b" ")
                 self.wfile.flush()
                 time.sleep(0.1)
+        elif fault.startswith("endless"):
+            self.send_response(int(fault.split()[1]))
+            self.end_headers()  # of no stated length: until the connection is closed
+            try:
+                while True:
+                    self.server.sent += self.connection.send(b" " * 65536)
+            except OSError:
+                pass
+        elif fault == "compressed":
+            content = gzip.compress(b" " * (64 << 20))
+            self.reply(200, content, {"Content-Encoding": "gzip"})
         self.close_connection = True
 
     def reply(self, status: int, body: object, headers: dict | None = None) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+        for name, value in {"Content-Type": "application/json", "x-request-id": f"of {KEY}", **(headers or {})}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import shutil
 import time
 
 import pytest
@@ -106,7 +108,11 @@ def test_generate_data_refuses_an_unusable_proxy(home, here, monkeypatch, variab
 
 
 def test_generate_data_refuses_an_invalid_budget(home, here):
-    for flags, message in [(["--max_cost", "nan", "--price_in", "1"], "--max_cost takes a number, not 'nan'"),
+    for flags, message in [(["--price_in", "1e308"], "--price_in 1e+308: must be at most 100000"),
+                        (["--price_out", "-1"], "--price_out -1"), (["--price_in", "nan"], "--price_in takes a number"),
+                        (["--max_tokens", "9999999"], "must be at most 1000000"), (["--timeout", "1e308"], "at most"),
+                        (["--model", "m\udce9"], "not printable text"), (["--model", "a\0b"], "not printable text"),
+                        (["--max_cost", "nan", "--price_in", "1"], "--max_cost takes a number, not 'nan'"),
                         (["--price_out", "inf"], "--price_out takes a number, not 'inf'"),
                         (["--max_cost", "-1", "--price_in", "1"], "--max_cost -1")]:
         assert message in here(None, *flags, code=2)
@@ -209,3 +215,52 @@ def test_rules_refuse_to_replace_answers_of_a_language_model(home, here):
     here(None, "--teacher", "rules", out="by rules")
     three = home / "by rules/three_stages.json"
     assert "which rules would replace" in here(None, "--input_path", three, *words, code=2, module=preprocess_data)
+
+
+def test_every_answer_of_the_ledger_can_be_tuned_on(home, here):
+    """A teacher whose every third answer is longer than a sample, once: it is paid for, not used, and asked again."""
+    with teacher() as server:
+        usual = server.completion
+
+        def completion(prompt):
+            return usual(prompt) | ({"choices": [{"message": {"content": "x" * 200_001}}]}
+                                    if server.seen[prompt] == 1 and "Step 3." in prompt else {})
+
+        server.completion = completion
+        here(server, "--max_samples", "3", out="overlong")
+        assert server.requests == 12
+    assert len(json.loads(result(home, "overlong"))) == 3
+    here(None, "--input_path", home / "overlong/three_stages.json", "--output_path", home / "overlong/stages.json",
+         "--stages", "1,2,3", module=preprocess_data)
+
+
+def test_the_cost_at_the_highest_prices_is_recorded(home, here):
+    with teacher() as server:
+        usual = server.completion
+        most = {"prompt_tokens": 10**9 - 1, "completion_tokens": 10**9 - 1}
+        server.completion = lambda prompt: usual(prompt) | {"usage": most}
+        here(server, "--max_samples", "1", "--price_in", "100000", "--price_out", "100000", out="dear")
+    assert len(answers(home, "dear")) == 3
+
+
+def test_generate_data_names_a_source_folder_that_is_not_utf8(home, here):
+    folder = home / b"caf\xe9".decode("utf-8", "surrogateescape")
+    folder.mkdir()
+    shutil.copy(home / "instruction_data/movielens/train.json", folder)
+    here(None, "--teacher", "rules", "--source", folder / "train.json", out="names", fast=[])
+    assert {record["source"] for record in json.loads(result(home, "names"))} == {"caf\ufffd"}
+
+
+def test_inputs_that_are_no_files_are_refused_in_one_line(home, here, tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    for name in ("pipe.json", "folder.json", "zero.json", "none.json"):
+        for flags, module in [(["--teacher", "rules", "--source", tmp_path / name], generate_data),
+                              (["--input_path", tmp_path / name], preprocess_data)]:
+            text = here(None, *flags, code=2, module=module, fast=[], out="no files")
+            assert name in text and len(text.splitlines()) == 1
+    here(None, "--teacher", "rules", out="rules")
+    three = home / "rules/three_stages.json"
+    text = here(None, "--input_path", three, "--tokenizer", tmp_path / "pipe.json", code=2, module=preprocess_data)
+    assert "pipe.json" in text.splitlines()[-1]

@@ -97,6 +97,7 @@ def test_generate_cot_data_writes_tuning_data_and_no_key(home):
         text = command("shell/generate_cot_data.sh", "--max_samples", "6", home=home, shell=True, SOURCE="movielens",
                        OPENAI_API_KEY=KEY, OPENAI_BASE_URL=server.address, OPENAI_LOG="debug")
         assert "openai._base_client" in text  # the client at its loudest
+        assert "(a line that contains the API key)" in text  # the server's x-request-id
         assert server.keys == {f"Bearer {KEY}"}
     made = json.loads((home / "cot_data/movielens/three_stages.json").read_text())
     hits = [record["prompts"][2].removesuffix("\nAnswer:") for record in made if record["hit"]]

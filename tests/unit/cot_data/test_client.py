@@ -20,13 +20,13 @@ LINE = {"request": "a", "sample": 0, "step": 1, "model": "m", "answer": "A", "se
         "completion_tokens": 1, "tokens_estimated": False, "cost": 0.0, "seconds": 0.1}
 
 
-def ask(server, path, pricing=PRICES, tries=3, prompts=(PROMPT,), timeout=0.8):
+def ask(server, path, pricing=PRICES, tries=3, prompts=(PROMPT,), timeout=0.8, key=KEY):
     """Answers of a new client on the ledger at `path`; one after another."""
 
     async def run():
         ledger = Ledger(path)
         client = TeacherClient(
-            RequestSettings("m", 0.2, 16, 1.0, 0), ledger, pricing, connect(KEY, server.address, timeout), tries, 0.01
+            RequestSettings("m", 0.2, 16, 1.0, 0), ledger, pricing, connect(key, server.address, timeout), tries, 0.01
         )
         try:
             return [await client.answer(number, 1, prompt) for number, prompt in enumerate(prompts)]
@@ -63,6 +63,90 @@ def test_answer_fails_after_the_last_try(tmp_path, fault):
         with pytest.raises(SampleFailed, match="2 tries"):
             ask(server, tmp_path / "a.jsonl", tries=2, timeout=0.3)
         assert server.requests == 2 and not (tmp_path / "a.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("fault", "reason"), [
+    ("endless 200", "the reply is longer than 4 MiB"), ("endless 500", "the reply is longer than 4 MiB"),
+    ("compressed", "the reply is compressed"),
+])
+def test_answer_limits_the_bytes_of_a_reply(tmp_path, fault, reason):
+    with teacher(always=fault) as server:
+        with pytest.raises(SampleFailed, match=f"{reason}.*, 2 tries"):
+            ask(server, tmp_path / "a.jsonl", tries=2, timeout=30)
+        assert server.requests == 2 and server.sent < 64 << 20 and not (tmp_path / "a.jsonl").read_text()
+
+
+SLASHED = "sk/test/Kq7vT2mZx94/ab"
+ECHOES = {
+    "plain": (KEY, lambda key: key), "in a sentence": (KEY, lambda key: f"greatest{key}, see"),
+    "half": ("sk-test-Kq7vT2mZx94abcdefgh", lambda key: key[:14]),
+    "percent-encoded": (SLASHED, lambda key: "".join(f"%{ord(letter):02X}" for letter in key)),
+    "quoted twice": (KEY, lambda key: json.dumps("".join(f"\\u{ord(letter):04x}" for letter in key))),
+    "slashes escaped": (SLASHED, lambda key: key.replace("/", "\\/")),
+}
+
+
+@pytest.mark.parametrize("field", ["answer", "model"])
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize("form", ECHOES)
+def test_a_key_that_the_server_echoes_reaches_no_ledger(tmp_path, form, escaped, field):
+    """`escaped`: the JSON of the reply spells every character as \\uXXXX, and / as \\/."""
+    key, spell = ECHOES[form]
+    echo = spell(key)
+    with teacher() as server:
+        reply = completion(echo if field == "answer" else answer(PROMPT)) | {"model": echo if field == "model" else "m"}
+        text = json.dumps(reply)
+        if escaped:
+            literal = "".join("\\/" if letter == "/" else f"\\u{ord(letter):04x}" for letter in echo)
+            text = text.replace(json.dumps(echo), f'"{literal}"')
+            assert json.loads(text) == reply
+        server.completion = lambda prompt: text.encode()
+        if field == "model":
+            assert ask(server, tmp_path / "a.jsonl", key=key) == [answer(PROMPT)]
+        else:
+            with pytest.raises(SampleFailed, match="the answer contains the API key, 2 tries"):
+                ask(server, tmp_path / "a.jsonl", key=key, tries=2)
+    lines = records(tmp_path / "a.jsonl")
+    assert all(echo not in json.dumps(line, ensure_ascii=False) and line["cost"] > 0 for line in lines)
+    assert [line["answer"] for line in lines] == ([answer(PROMPT)] if field == "model" else [None, None])
+
+
+@pytest.mark.parametrize("key", ["test", "greatest", "EMPTY"])
+def test_a_placeholder_key_leaves_answers_as_they_are(tmp_path, key):
+    text = f"The greatest test of {key} is EMPTY."
+    with teacher() as server:
+        server.completion = lambda prompt: completion(text)
+        assert ask(server, tmp_path / "a.jsonl", key=key) == [text]
+    assert [line["answer"] for line in records(tmp_path / "a.jsonl")] == [text]
+
+
+def test_an_error_code_that_is_the_key_is_not_shown(tmp_path):
+    with teacher(always="key") as server, pytest.raises(SampleFailed) as caught:
+        ask(server, tmp_path / "a.jsonl", key="sk_live_abcdefghijkl")
+    assert str(caught.value) == "400: the server refuses the request"
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("x" * 200_001, "too long for a tuning sample"), ("x" * 199_950, "too long"), ("A\0B", "contains NUL"),
+    ("\ud800", "could not be read"),
+])
+def test_an_answer_that_no_sample_can_hold_is_a_failed_attempt(tmp_path, text, reason):
+    with teacher() as server:
+        replies = iter([completion(text), completion("B")])
+        server.completion = lambda prompt: next(replies)
+        assert ask(server, tmp_path / "a.jsonl") == ["B"]
+        server.completion = lambda prompt: completion(text)
+        with pytest.raises(SampleFailed, match=reason):
+            ask(server, tmp_path / "b.jsonl", tries=1)
+    assert [line["answer"] for line in records(tmp_path / "a.jsonl")] == [None, "B"]
+    assert all(line["cost"] > 0 for line in records(tmp_path / "b.jsonl"))
+
+
+def test_a_prompt_that_no_sample_can_hold_is_not_sent(tmp_path):
+    with teacher() as server:
+        with pytest.raises(SampleFailed, match="prompt is too long"):
+            ask(server, tmp_path / "a.jsonl", prompts=["x" * 200_000])
+        assert not server.requests
 
 
 @pytest.mark.parametrize(("fault", "error", "message"), [

@@ -1,7 +1,9 @@
 """The ledger of paid answers."""
 
 import asyncio
+import errno
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -68,3 +70,15 @@ def test_ledger_has_one_writer_until_closed_or_killed(tmp_path):
     other.kill()
     other.wait()
     Ledger(path).close()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.jsonl"]  # no lock file is left
+
+
+def test_ledger_refuses_what_is_no_file_or_cannot_be_locked(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    refused("pipe", Ledger, tmp_path / "pipe")
+
+    def no_locks(*words):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    assert "cannot be locked" in refused("a.jsonl", Ledger, tmp_path / "a.jsonl")

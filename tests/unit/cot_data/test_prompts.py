@@ -1,5 +1,7 @@
 """The three prompts, the order of the candidates, and what counts as a hit."""
 
+import time
+
 import pytest
 
 from cot_data import hits, prompts
@@ -65,6 +67,13 @@ def test_recommended_takes_the_first_ten():
     films = [f"Film {number}" for number in range(19)]
     answer = "\n".join(f"{number}. Jaws - {title}" for number, title in enumerate(films, 1))
     assert hits.recommended(answer, films) == films[:10]
+
+
+def test_recommended_is_linear_in_a_line_of_dashes():
+    began = time.monotonic()
+    assert hits.recommended(" -" * 100_000 + "x It", ["It"]) == []
+    assert hits.recommended("Up" + " -" * 100_000 + " It", ["It"]) == ["It"]
+    assert time.monotonic() - began < 2
 
 
 def test_hits_by_exact_title_and_anywhere_in_the_text():
