@@ -13,7 +13,7 @@ import pyarrow.csv as pa_csv
 
 from rec_data import published
 from tlrec import cli
-from tlrec.data import dataset_record, preference_text, windows
+from tlrec.data import dataset_record, preference_text, split_files, windows
 from tlrec.data.raw_files import MISSING_VALUES, RawFiles
 from tlrec.errors import InputError
 
@@ -87,6 +87,8 @@ def main(raw_dir: str) -> None:
     items, item_names = codes(reviews["Id"])
     titles, title_names = codes(reviews["Title"])
     users, user_names = codes(reviews["User_id"])
+    for column, rows, names in (("Id", items, item_names), ("User_id", users, user_names)):
+        split_files.check_id_lengths("Books_rating.csv", column, np.array([*map(len, names), 0])[rows])
     scores = reviews["review/score"].to_numpy()
     times = pc.fill_null(reviews["review/time"], -1).to_numpy()
     incomplete = (items < 0) | (titles < 0) | (users < 0) | np.isnan(scores)

@@ -49,6 +49,8 @@ def read_table(raw_files: RawFiles, name: str, columns: list[str]) -> tuple[pd.D
     if missing:
         there = ", ".join(table.columns)[:80]
         raise InputError(f"{name}: no column {missing[0]!r} among {there}; is it separated by ';'?")
+    for column in [column for column in ("User-ID", "ISBN") if column in columns]:
+        split_files.check_id_lengths(name, column, table[column].str.len().to_numpy())
     broken = sum(len(re.findall("Skipping line", str(warning.message))) for warning in skipped)
     return table[columns], broken
 

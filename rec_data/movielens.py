@@ -20,7 +20,7 @@ import pandas as pd
 
 from rec_data import published
 from tlrec import cli, files, paths
-from tlrec.data import dataset_record, download, windows
+from tlrec.data import dataset_record, download, split_files, windows
 from tlrec.data.raw_files import RawFiles, parse_ratings, read_csv
 from tlrec.errors import InputError
 from tlrec.files import sha256
@@ -61,6 +61,8 @@ def read_recbole(data: IO[bytes], items: IO[bytes]) -> tuple[pd.DataFrame, dict[
 def _table(source: IO[bytes], name: str, **options) -> pd.DataFrame:
     table = read_csv(source, name, header=None, quoting=3, **options)
     check_complete(table.isna(), name)
+    for column in [column for column in ("user", "item", "timestamp") if column in table]:
+        split_files.check_id_lengths(name, column, table[column].str.len().to_numpy())
     return table
 
 

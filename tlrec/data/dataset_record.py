@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tlrec import files, paths
 from tlrec.data import preference_text, split_files, windows
-from tlrec.data.samples import read_samples
+from tlrec.data.samples import parse_sample, read_samples
 from tlrec.errors import InputError
 from tlrec.files import sha256
 
@@ -74,7 +74,7 @@ def write_dataset(
     if items is not None:
         files.write_csv(directory / "item_mapping.csv", [("movie_id", "movie_name"), *items])
     for name, split in splits.items():
-        split_files.write_pairs(directory, name, split)
+        split_files.write_pairs(directory, name, _checked(directory / f"{name}.json", split))
         comparison[name] = compare_to_published(f"{folder}/{name}.json", directory / f"{name}.json", published)
         summary = ", ".join(filter(None, [f"{split.rows:,} rows", comparison[name]]))
         print(f"{directory / name}.json{', .csv' if split.ids else ''}: {summary}", flush=True)
@@ -82,6 +82,13 @@ def write_dataset(
     for reason, count in dropped.items():
         if count:
             print(f"left out: {count:,} {reason}")
+
+
+def _checked(path: Path, split: Split) -> Pairs:
+    """The rows of a split. InputError names the first sample that its readers would refuse, as one of long titles."""
+    for number, (sample, row) in enumerate(split):
+        parse_sample(path, number, sample, answers_only=False)
+        yield sample, row
 
 
 def compare_to_published(name: str, path: Path, published: dict[str, dict]) -> str:

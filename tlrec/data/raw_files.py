@@ -54,21 +54,24 @@ class RawFiles:
 
     def __init__(self, source: str | Path):
         self.source = Path(source)
-        if not self.source.exists():
-            raise InputError(f"{source}: no such folder or archive; give --raw_dir a folder or .zip of raw files")
-        self._opened: dict[Path, None] = {}  # in their order
+        if not self.source.is_dir() and not self.source.is_file():  # reading a pipe may never end
+            problem = "neither a folder nor a regular file" if self.source.exists() else "no such folder or archive"
+            raise InputError(f"{source}: {problem}; give --raw_dir a folder or .zip of raw files")
+        self._opened: dict[Path, tuple[int, ...]] = {}  # in their order
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         """One file, opened in binary mode. InputError where it is missing or empty, or the archive is damaged."""
         if self.source.is_dir():
             path = self.source / name
+            if path.exists() and not path.is_file():
+                raise InputError(f"{path}: not a regular file; download it again")
             if not path.is_file():
                 names = ", ".join(sorted(os.listdir(self.source))[:8]) or "nothing"
                 raise InputError(f"{path}: no such file; the folder holds {names}")
             if not path.stat().st_size:
                 raise InputError(f"{path}: empty; download it again")
-            self._opened[path] = None
+            self._opened[path] = _version(path)
             with open(path, "rb") as file:
                 yield file
             return
@@ -98,12 +101,20 @@ class RawFiles:
             raise InputError(f"{self.source}: no {name} in the archive, it holds {', '.join(archive.namelist()[:8])}")
         if not members[0].file_size:
             raise InputError(f"{self.source}: {name} is empty; download the archive again")
-        self._opened[self.source] = None
+        self._opened[self.source] = _version(self.source)
         return members[0]
 
     def sources(self) -> dict[str, dict]:
-        """{file name: {"sha256", "bytes"}} of what was opened."""
+        """{file name: {"sha256", "bytes"}} of what was opened. InputError where a file was replaced or edited since."""
+        for path, version in self._opened.items():
+            if _version(path) != version:
+                raise InputError(f"{path}: changed while it was read; run the command again")
         return {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in self._opened}
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _check_members(archive: Path, names: list[str]) -> None:

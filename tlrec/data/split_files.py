@@ -4,10 +4,22 @@ from collections.abc import Iterable
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 
+import numpy as np
+
 from tlrec.data.preference_text import History
+from tlrec.errors import InputError
 from tlrec.files import csv_line, open_atomically
 
 ID_COLUMNS = ["user_id", "history_movie_id", "history_rating", "movie_id", "rating", "timestamp"]
+MAX_ID = 1_000  # characters: numpy gives every id of an array the width of the longest
+
+
+def check_id_lengths(path: Path | str, column: str, lengths: np.ndarray) -> None:
+    """InputError for the first id of more than MAX_ID characters. lengths: of the ids of all rows, shape (n,)."""
+    longer = np.flatnonzero(lengths > MAX_ID)
+    if len(longer):
+        raise InputError(f"{path}: {column} of row {longer[0]} has {int(lengths[longer[0]]):,} characters, an id has at "
+                         f"most {MAX_ID:,}; is the file damaged?")
 
 
 def id_row(user: str, items: Iterable, likes: Iterable, item: str, like: int, timestamp: str) -> list:

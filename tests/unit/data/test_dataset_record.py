@@ -79,3 +79,10 @@ def test_interrupted_write_dataset_leaves_no_record(folder):
         dataset_record.write_dataset(FOLDER, {"train": dataset_record.Split(2, breaks())}, "x", {}, [], {}, {})
     assert dataset_record.read_dataset_record(folder) is None and not list(folder.glob("*.partial"))
     assert len(json.loads((folder / "train.json").read_text())) == 16  # the old one
+
+
+def test_write_dataset_refuses_a_sample_that_readers_refuse(folder):
+    samples, rows = made(20)
+    samples[3] = preference_text.make_sample("movie", ['"A"'], [1], '"' + "T" * 200_000 + '"?', 1)
+    refused("train.json: record 3", publish, samples, rows)
+    assert not list(folder.iterdir())

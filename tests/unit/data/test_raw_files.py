@@ -1,3 +1,4 @@
+import os
 import random
 import zipfile
 
@@ -76,3 +77,32 @@ def test_raw_files_do_not_mask_the_readers_errors(tmp_path):
     archive.write_bytes(archive.read_bytes().replace("b\u00fc.csv".encode(), b"b\xff\xff.csv"))
     with pytest.raises(InputError, match="all.zip: "), RawFiles(archive).open("a.csv"):
         pass
+
+
+def test_raw_files_refuse_pipes_devices_and_folders(tmp_path):
+    """Reading a pipe or /dev/zero would never end."""
+    os.mkfifo(tmp_path / "raw.zip")
+    for source in (tmp_path / "raw.zip", "/dev/zero"):
+        assert "neither a folder nor a regular file" in refused(str(source), RawFiles, source)
+    (tmp_path / "a.csv").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "b.csv")
+    (tmp_path / "c.csv").mkdir()
+    for name in ("a.csv", "b.csv", "c.csv"):
+        with pytest.raises(InputError, match=f"{name}: not a regular file"), RawFiles(tmp_path).open(name):
+            pass
+
+
+@pytest.mark.parametrize("change", ["edited", "replaced"])
+def test_sources_refuse_a_file_that_changed_while_it_was_read(tmp_path, change):
+    """The hash in dataset.json is of the bytes that the data was made from."""
+    path = tmp_path / "a.csv"
+    path.write_text("x;y\n")
+    raw_files = RawFiles(tmp_path)
+    with raw_files.open("a.csv") as file:
+        file.read()
+    (tmp_path / "new").write_text("x;z\n")
+    if change == "edited":
+        path.write_text("x;y\nz;z\n")
+    else:
+        (tmp_path / "new").replace(path)
+    refused("a.csv: changed while it was read", raw_files.sources)

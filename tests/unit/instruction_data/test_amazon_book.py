@@ -136,3 +136,12 @@ def test_amazon_book_refuses_bad_files_and_writes_nothing(home, tmp_path, damage
     named = "books_data.csv" if damage in ("book column", "latin-1") else "Books_rating.csv"
     refused(named, amazon_book.main, str(folder))
     assert not list(home.rglob("*.json"))
+
+
+def test_amazon_book_refuses_an_id_of_megabytes(home, tmp_path):
+    for number, column in ((0, "Id"), (3, "User_id")):
+        reviews = many()
+        reviews[7][number] = "B" * 2_000_000
+        where = f"Books_rating.csv: {column} of row 7 has 2,000,000"
+        refused(where, amazon_book.main, put(tmp_path / "raw", reviews, BOOKS))
+    assert not (home / "instruction_data").exists()

@@ -136,3 +136,12 @@ def test_book_crossing_refuses_bad_files_and_writes_nothing(home, tmp_path, name
     path.write_text(change(path.read_bytes().decode("latin-1")), encoding="latin-1", newline="")
     refused(name, book_crossing.main, raw_dir)
     assert not list(home.rglob("*.json"))
+
+
+def test_book_crossing_refuses_an_id_of_megabytes(home, tmp_path):
+    for ratings, books, where in [
+        ([*RATINGS[:5], ("u" * 2_000_000, "0000000001", 8)], BOOKS, "BX-Book-Ratings.csv: User-ID of row 5"),
+        (RATINGS, [*BOOKS[:3], book("9" * 2_000_000, "T")], "BX-Books.csv: ISBN of row 3"),
+    ]:
+        refused(f"{where} has 2,000,000", book_crossing.main, put(tmp_path / "raw", ratings, books))
+    assert not (home / "rec_data").exists()

@@ -103,3 +103,16 @@ def test_movielens_refuses_bad_ratings_and_writes_nothing(home, tmp_path, conten
     (folder / "u.data").write_text(content)
     refused(named, movielens.main, str(folder))
     assert not list(home.rglob("*.json"))
+
+
+@pytest.mark.parametrize("column", [0, 1, 3])
+def test_movielens_refuses_an_id_of_megabytes(home, tmp_path, column):
+    """An id takes its length times the number of rows where it reaches a numpy array of text."""
+    raw = put(tmp_path / "raw")
+    lines = (raw / "u.data").read_text().splitlines()
+    fields = lines[70].split("\t")
+    fields[column] = "7" * 2_000_000
+    lines[70] = "\t".join(fields)
+    (raw / "u.data").write_text("\n".join(lines) + "\n")
+    message = refused(f"u.data: {movielens.RAW_COLUMNS[column]} of row 70 has 2,000,000", movielens.main, str(raw))
+    assert len(message) < 200 and not (home / "rec_data").exists()
