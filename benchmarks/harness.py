@@ -195,7 +195,7 @@ def write(subject: str, name: str, module: str, tables: str, measurements: list[
     record = {
         "command": " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]]),
         "commit": commit,
-        "machine": f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}",
+        "machine": machine(),
         **more,
         "measurements": measurements,
     }
@@ -207,7 +207,9 @@ def write(subject: str, name: str, module: str, tables: str, measurements: list[
     print(f"{tables}\n{source}")
 
 
-def _processor() -> str:
+def machine() -> str:
+    """Cores, processor and Python of this machine."""
     names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
              if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
-    return names[0] if names else platform.machine()
+    processor = names[0] if names else platform.machine()
+    return f"{os.cpu_count()} cores, {processor}, Python {platform.python_version()}"

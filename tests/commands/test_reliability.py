@@ -13,11 +13,11 @@ TESTS = """
 import pytest
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_kept(number, record_property):
-    record_property("count", "files kept")
+def test_counted(number, record_property):
+    record_property("count", "files intact")
 
 def test_figure(record_property):
-    record_property("figure", "3 kills")
+    record_property("figure", "3 kills, 1,002 bad inputs")
 
 @pytest.mark.skip
 def test_skipped():
@@ -29,14 +29,13 @@ def test_failed():
 
 
 def test_every_promise_selects_a_collected_test():
-    modules = sorted({selector.partition("::")[0] for selector in reliability.PROMISES.values()})
-    options = ["--collect-only", "-o", "addopts=-q", "-m", "not long", "-p", "no:cacheprovider"]
-    finished = subprocess.run([sys.executable, "-m", "pytest", *options, *modules], cwd=paths.ROOT,
-                              capture_output=True, text=True)
+    options = ["--collect-only", "-o", "addopts=-q --import-mode importlib", "-m", "not long", "-p", "no:cacheprovider"]
+    finished = subprocess.run([sys.executable, "-m", "pytest", *options], cwd=paths.ROOT, capture_output=True,
+                              text=True)
     nodes = [line for line in finished.stdout.splitlines() if "::" in line]
     assert finished.returncode == 0, finished.stdout[-2000:]
-    assert [selector for selector in reliability.PROMISES.values()
-            if not any(node.startswith(selector) for node in nodes)] == []
+    selectors = [selector for tests in reliability.PROMISES.values() for selector in tests]
+    assert [selector for selector in selectors if not any(reliability.selects(selector, node) for node in nodes)] == []
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +49,35 @@ def report(tmp_path_factory):
     return folder / "report.xml"
 
 
-def test_table_row_counts_figures_of_the_tests_that_ran(report):
-    cases = reliability.read_report(report)
-    row = reliability.table_row("Kept", "tests/test_it.py::test_kept", cases)
-    assert row == "| Kept | `tests/test_it.py::test_kept*` | 2 files kept; 2 tests passed |"
-    assert "3 kills; 1 test passed" in reliability.table_row("Killed", "tests/test_it.py::test_fig", cases)
-    refused("Skipped", reliability.table_row, "Skipped", "tests/test_it.py::test_skipped", cases)
+IT = "tests/test_it.py"
 
 
-def test_read_report_refuses_a_failed_promise_and_another_file(report, tmp_path, monkeypatch):
-    monkeypatch.setitem(reliability.PROMISES, "Failed", "tests/test_it.py::test_failed")
-    refused("tests/test_it.py::test_failed", reliability.read_report, report)
-    refused("none.xml", reliability.read_report, tmp_path / "none.xml")
+def test_table_row_names_tests_and_counts_figures(report):
+    cases, seconds = reliability.read_report(report)
+    assert seconds > 0
+    row = reliability.table_row("Counted", [f"{IT} -k counted"], cases)
+    assert row == f"| Counted | `{IT}`: `test_counted` | 2 files intact; 2 tests passed |"
+    assert "3 kills, 1,002 bad inputs; 1 test passed" in reliability.table_row("Killed", ["-k fig or nothing"], cases)
+
+
+@pytest.mark.parametrize(("selectors", "named"), [
+    (["-k skipped"], "no test ran for `-k skipped`"), ([f"{IT} -k figure", f"{IT} -k none"], "test_it.py -k none`"),
+    ([IT], "test_it.py::test_failed failed"), (["tests/test_it"], "no test ran for `tests/test_it`"),
+])
+def test_promise_without_a_passed_test_or_with_a_failed_one_is_refused(report, selectors, named):
+    refused(named, reliability.table_row, "A promise", selectors, reliability.read_report(report)[0])
+
+
+def test_page_opens_with_its_answer(report, tmp_path, monkeypatch):
+    monkeypatch.setattr(reliability, "PROMISES", {"Counted": [f"{IT} -k counted"], "Killed": ["-k figure"]})
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    (tmp_path / "docs").mkdir()
+    reliability.main(reports=[str(report)], commit="abc")
+    text = (tmp_path / "docs/reliability.md").read_text()
+    opening = "**2 promises hold: 3 tests passed, with 3 kills, 1,002 bad inputs, 0 malicious files. They ran within "
+    assert text.splitlines()[2].startswith(opening) and " cores, " in text and "commit abc." in text
+    assert "Of the other tests of that run 1 failed." in text
+    refused("none.xml", reliability.main, reports=[str(tmp_path / "none.xml")])
+    monkeypatch.setitem(reliability.PROMISES, "New", ["-k not_there"])
+    refused("no test ran for `-k not_there`", reliability.main, reports=[str(report)])
+    assert (tmp_path / "docs/reliability.md").read_text() == text

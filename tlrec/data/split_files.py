@@ -18,8 +18,8 @@ def check_id_lengths(path: Path | str, column: str, lengths: np.ndarray) -> None
     """InputError for the first id of more than MAX_ID characters. lengths: of the ids of all rows, shape (n,)."""
     longer = np.flatnonzero(lengths > MAX_ID)
     if len(longer):
-        raise InputError(f"{path}: {column} of row {longer[0]} has {int(lengths[longer[0]]):,} characters, an id has at "
-                         f"most {MAX_ID:,}; is the file damaged?")
+        raise InputError(f"{path}: {column} of row {longer[0]} has {int(lengths[longer[0]]):,} characters, an id has "
+                         f"at most {MAX_ID:,}; is the file damaged?")
 
 
 def id_row(user: str, items: Iterable, likes: Iterable, item: str, like: int, timestamp: str) -> list:
