@@ -1,6 +1,6 @@
 """Candidate sets: ours beside a plain implementation (dense similarity matrix, sorted in Python), sets asserted equal.
 
-    python -m benchmarks.candidates              netflix' train.json, both ways; 200,000 made-up histories, ours alone
+    python -m benchmarks.candidates              both on netflix' train.json; ours on 200,000 generated histories
 
 Each measurement is a process of its own: wall-clock and CPU seconds from the titles in memory to the last candidate
 set, and peak resident memory. Writes results/reference/cot/candidates.{json,md}.
@@ -8,7 +8,6 @@ set, and peak resident memory. Writes results/reference/cot/candidates.{json,md}
 
 import hashlib
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,12 @@ import numpy as np
 from benchmarks import harness
 from cot_data import candidate_sets
 from tlrec import cli, paths
-from tlrec.evaluation import run_log
 
+REPEATS = 3  # of the runs on the source
 COLUMNS = {
-    "data": "{data}", "histories": "{histories:,}", "way": "{way}", "seconds": "{seconds:.2f}",
-    "CPU seconds": "{cpu_seconds:.2f}", "peak GiB": "{peak_gib:.2f}", "faster": "{faster:.1f}x",
-    "faster by CPU": "{faster_by_cpu:.1f}x",
+    "data": "{data}", "histories": "{histories:,}", "implementation": "{implementation}", "seconds": "{seconds:.2f}",
+    "CPU seconds": "{cpu_seconds:.2f}", "peak GiB": "{peak_gib:.2f}", "faster": "{faster_by_seconds:.1f}x",
+    "faster by CPU": "{faster_by_cpu_seconds:.1f}x",
 }
 
 
@@ -48,7 +47,7 @@ def plain(rows: list[list[str]], count: int = 19, similar: int = 12) -> list[lis
 
 
 def generate_histories(count: int, titles: int = 17_770, users: int = 20, seed: int = 0) -> list[list[str]]:
-    """Sliding windows of ten titles over made-up users; a few titles are far more popular than the rest."""
+    """Sliding windows of ten titles over generated users; a few titles are far more popular than the rest."""
     generator = np.random.default_rng(seed)
     popularity = 1 / np.arange(10, titles + 10)
     rows: list[list[str]] = []
@@ -58,51 +57,36 @@ def generate_histories(count: int, titles: int = 17_770, users: int = 20, seed: 
     return rows[:count]
 
 
-def worker(way: str, source: str, count: int, seed: int) -> None:
-    """Run one way in this process and send its measurements; count: made-up histories, 0 for those of the source."""
-    if count:
-        rows = generate_histories(count, seed=seed)
-    else:
-        rows = [sample.history for sample in candidate_sets.liked_samples(source)]
-    start, cpu_start = time.perf_counter(), time.process_time()
-    digest = hashlib.sha256()
-    for titles in candidate_sets.candidate_sets(rows) if way == "ours" else plain(rows):
-        digest.update(json.dumps(titles).encode())
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    harness.send({"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3),
-                  "peak_gib": run_log.peak_memory_gib()["host"], "sha256": digest.hexdigest()})
+def worker(implementation: str, source: str, generated: int) -> None:
+    """Measure one implementation in this process. generated: number of histories, 0 for those of the source."""
+    rows = (generate_histories(generated) if generated else
+            [sample.history for sample in candidate_sets.liked_samples(source)])
+
+    def work() -> str:
+        digest = hashlib.sha256()
+        for titles in candidate_sets.candidate_sets(rows) if implementation == "ours" else plain(rows):
+            digest.update(json.dumps(titles).encode())
+        return digest.hexdigest()
+
+    harness.timed(work)
 
 
-def main(
-    source: str = "instruction_data/netflix/train.json",
-    made_up_histories: int = 200_000,
-    repeats: int = 3,
-    seed: int = 0,
-) -> None:
+def main(source: str = "instruction_data/netflix/train.json", generated_histories: int = 200_000) -> None:
     """Measure candidate sets.
 
     Args:
         source: a source domain's train.json
-        made_up_histories: how many histories for the measurement at size; 0 leaves it out
-        repeats: runs on the source in turn, ours and plain; the median time and the largest peak count
-        seed: of the made-up histories
+        generated_histories: how many histories for the measurement at size; 0 leaves it out
     """
     path = str(paths.home_dir() / source)
-    count = len(candidate_sets.liked_samples(path))
-    runs: dict[str, list[dict]] = {"ours": [], "plain": []}
-    for _ in range(repeats):
-        for way in runs:
-            runs[way].append(harness.run_once(f"candidates.worker({way!r}, {path!r}, 0, {seed})"))
-    assert len({run["sha256"] for of_way in runs.values() for run in of_way}) == 1, "the two ways give different sets"
-    measurements = [{"data": "/".join(Path(source).parts[-2:]), "histories": count, "way": way, "runs": repeats}
-                    | harness.summary(of_way) for way, of_way in runs.items()]
-    ours, dense = measurements
-    ours |= {"faster": dense["seconds"] / ours["seconds"], "faster_by_cpu": dense["cpu_seconds"] / ours["cpu_seconds"]}
-    if made_up_histories:
-        at_size = harness.run_once(f"candidates.worker('ours', {path!r}, {made_up_histories}, {seed})")
-        measurements.append({"data": "made up", "histories": made_up_histories, "way": "ours", "runs": 1} | at_size)
-    harness.write("cot", "candidates", "candidates", harness.table(COLUMNS, measurements), measurements,
-                  f"Seed {seed}, median of {repeats} on the source.", seed=seed)
+    calls = {name: f"candidates.worker({name!r}, {path!r}, 0)" for name in ("ours", "plain")}
+    data = {"data": "/".join(Path(source).parts[-2:]), "histories": len(candidate_sets.liked_samples(path))}
+    measurements = [data | row for row in harness.compare(calls, REPEATS)]
+    if generated_histories:
+        at_size = harness.compare({"ours": f"candidates.worker('ours', {path!r}, {generated_histories})"})
+        measurements += [{"data": "generated", "histories": generated_histories} | row for row in at_size]
+    harness.write("cot", "candidates", "candidates", COLUMNS, measurements,
+                  f"Seed 0, median of {REPEATS} on the source.")
 
 
 if __name__ == "__main__":

@@ -8,16 +8,15 @@ Each measurement is a process of its own: seconds from opening the raw files to 
 raw files in the page cache; peak resident memory of the process. Writes results/reference/datasets/NAME.{json,md}.
 """
 
+import hashlib
 import importlib
 import json
+import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-from benchmarks import harness
+from benchmarks import generate_raw_files, harness
 from tlrec import cli
 from tlrec.errors import InputError
 
@@ -28,46 +27,40 @@ MODULES = {
 }
 VIEWS = [f"{split}.{view}" for split in ("train", "valid", "test") for view in ("json", "csv")]
 COLUMNS = {
-    "data": "{data}", "ratings": "{ratings:,}", "rows out": "{rows:,}", "way": "{way}", "seconds": "{seconds:.2f}",
-    "ratings/s": "{ratings_per_second:,.0f}", "peak MiB": "{peak_mib:,}", "faster": "{faster:.1f}x",
+    "data": "{data}", "ratings": "{ratings:,}", "rows out": "{rows:,}", "implementation": "{implementation}",
+    "seconds": "{seconds:.2f}", "ratings/s": "{ratings_per_second:,.0f}", "peak MiB": "{peak_mib:,.0f}",
+    "faster": "{faster_by_seconds:.1f}x",
 }
 
 
-def worker(way: str, kind: str, raw_dir: str, out: str, files: int) -> None:
-    """Build one dataset in this process and send its measurements."""
+def worker(implementation: str, kind: str, raw_dir: str, out: str, files: int) -> None:
+    """Build one dataset in this process, and measure it; the hash is of all views."""
     module, folder = MODULES[kind]
-    build: Callable
-    if way == "ours":
-        build = partial(importlib.import_module(module).main, raw_dir, **({"all_files": True} if files > 1 else {}))
-    else:
-        build = partial(getattr(importlib.import_module("benchmarks.rowwise_reference"), kind), Path(raw_dir),
-                        Path(out) / folder, **({"files": files} if files > 1 else {}))
-    start = time.perf_counter()
-    build()
-    seconds = time.perf_counter() - start
-    status = Path("/proc/self/status").read_text()
-    harness.send({"seconds": round(seconds, 3), "peak_mib": round(int(status.split("VmHWM:")[1].split()[0]) / 1024)})
+    os.environ["TLREC_HOME"] = out
+    ours = importlib.import_module(module).main
+    reference = getattr(importlib.import_module("benchmarks.rowwise_reference"), kind)
+
+    def work() -> str:
+        if implementation == "ours":
+            ours(raw_dir, **({"all_files": True} if files > 1 else {}))
+        else:
+            reference(Path(raw_dir), Path(out) / folder, **({"files": files} if files > 1 else {}))
+        return hashlib.sha256(b"\0".join((Path(out) / folder / view).read_bytes() for view in VIEWS)).hexdigest()
+
+    harness.timed(work)
 
 
-def compare(kind: str, raw_dir: Path, ratings: int, files: int, with_reference: bool, repeats: int) -> list[dict]:
-    """Measurements of one raw folder; AssertionError where the two ways give different bytes."""
-    measurements: list[dict] = []
-    outputs = {}
-    for way in ["ours", "reference"] if with_reference else ["ours"]:
-        out = raw_dir.parent / f"out-{way}"
-        call = f"datasets.worker({way!r}, {kind!r}, {str(raw_dir)!r}, {str(out)!r}, {files})"
-        runs = [harness.run_once(call, TLREC_HOME=str(out)) for _ in range(repeats)]
-        median = harness.summary(runs)
-        outputs[way] = {view: (out / MODULES[kind][1] / view).read_bytes() for view in VIEWS}
-        rows = sum(content.count(b'"instruction": ') for content in outputs[way].values())
-        measurements.append({"data": kind, "ratings": ratings, "files": files, "rows": rows, "way": way,
-                             "ratings_per_second": round(ratings / median["seconds"])} | median)
-        shutil.rmtree(out)
-    if with_reference:
-        assert outputs["ours"] == outputs["reference"], f"{kind} at {ratings}: the two ways give different bytes"
-        ours, reference = measurements
-        ours["faster"] = reference["seconds"] / ours["seconds"]
-    return measurements
+def compare(kind: str, raw_dir: Path, ratings: int, files: int, with_reference: bool) -> list[dict]:
+    """Measurements of one raw folder; AssertionError where the two implementations give different bytes."""
+    out = raw_dir.parent / "out"
+    calls = {name: f"datasets.worker({name!r}, {kind!r}, {str(raw_dir)!r}, {str(out / name)!r}, {files})"
+             for name in (["ours", "reference"] if with_reference else ["ours"])}
+    measured = harness.compare(calls)
+    folder = out / "ours" / MODULES[kind][1]
+    rows = sum((folder / view).read_bytes().count(b'"instruction": ') for view in VIEWS)
+    shutil.rmtree(out)
+    return [{"data": kind, "ratings": ratings, "files": files, "rows": rows,
+             "ratings_per_second": round(ratings / row["seconds"])} | row for row in measured]
 
 
 def main(
@@ -75,10 +68,7 @@ def main(
     sizes: list[str] = ["100000", "1000000", "10000000"],  # noqa: B006
     reference_sizes: list[str] = ["100000", "1000000"],  # noqa: B006
     files: int = 1,
-    seed: int = 0,
-    repeats: int = 1,
     name: str = "all",
-    work_dir: str | None = None,
 ) -> None:
     """Measure the dataset modules on generated raw files.
 
@@ -87,28 +77,21 @@ def main(
         sizes: numbers of ratings for ours
         reference_sizes: numbers of ratings for the row-by-row implementation; 0 for none
         files: Netflix' rating files, 1 or 4
-        seed: of the generator
-        repeats: runs of each measurement; the median time and the largest peak count
         name: of the results
-        work_dir: folder for the raw files (default: the system's temporary folder)
     """
-    from benchmarks import generate_raw_files
-
     unknown = set(kinds) - set(MODULES)
     if unknown:
         raise InputError(f"--kinds: {unknown.pop()!r} is unknown; choose from {', '.join(MODULES)}")
     measurements: list[dict] = []
     for kind in kinds:
         for size in harness.whole_numbers("sizes", sizes):
-            with tempfile.TemporaryDirectory(dir=work_dir) as folder:
+            with tempfile.TemporaryDirectory() as folder:
                 raw_dir = Path(folder) / "raw"
                 options = {"files": files} if kind == "netflix" else {}
-                getattr(generate_raw_files, kind)(raw_dir, size, seed, **options)
-                with_reference = str(size) in reference_sizes
-                measurements += compare(kind, raw_dir, size, options.get("files", 1), with_reference, repeats)
+                getattr(generate_raw_files, kind)(raw_dir, size, 0, **options)
+                measurements += compare(kind, raw_dir, size, options.get("files", 1), str(size) in reference_sizes)
                 print(json.dumps(measurements[-1]), flush=True)
-    harness.write("datasets", name, "datasets", harness.table(COLUMNS, measurements), measurements,
-                  f"Seed {seed}, median of {repeats}.", seed=seed, repeats=repeats)
+    harness.write("datasets", name, "datasets", COLUMNS, measurements, "Seed 0, one run each.")
 
 
 if __name__ == "__main__":

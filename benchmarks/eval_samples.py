@@ -90,7 +90,7 @@ def main(
     if len(folders) < 2:
         raise InputError(f"{tuned}: fewer than two checkpoints; tune with --eval_steps and --keep_checkpoints 99")
     valid = samples.stratified_subset(samples.read_samples(data, answers_only=True), rows, 0)
-    if too_many := [count for count in counts if not 1 < int(count) < len(valid)]:
+    if too_many := [count for count in harness.whole_numbers("counts", counts) if not 1 < count < len(valid)]:
         raise InputError(f"--counts {too_many[0]}: {data} has {len(valid)} rows; give fewer")
     digest = f"{files.sha256(data)}, {len(valid)} rows"
     scored = [scores(folder, base, valid, digest) for folder in folders]
@@ -99,15 +99,14 @@ def main(
     full = {checkpoints.step_of(folder): metrics.auc(labels, values)
             for folder, values in zip(folders, p_yes, strict=True)}
     seconds = float(np.median([spent for _, spent in scored]))
-    measured = [draw(valid, p_yes, int(count), draws) for count in counts]
-    everything = {"eval_samples": len(valid), "same_checkpoint": 1, "mean_loss": 0, "largest_loss": 0}
-    table = harness.table(COLUMNS, [row | {"seconds": seconds * row["eval_samples"] / len(valid)}
-                                    for row in [everything, *measured]])
+    all_rows = {"eval_samples": len(valid), "same_checkpoint": 1, "mean_loss": 0, "largest_loss": 0}
+    measured = [row | {"seconds": seconds * row["eval_samples"] / len(valid)}
+                for row in [all_rows, *(draw(valid, p_yes, int(count), draws) for count in counts)]]
     by_step = ", ".join(f"{step}: {value:.4f}" for step, value in full.items())
     note = (f"{len(folders)} checkpoints of {Path(tuned).name}, AUC on all rows by step: {by_step}. {draws} draws each "
             "(seeds from 0); seconds of a part are its share of those of all rows.")
     manifest = files.read_json(Path(tuned) / MANIFEST_FILE, "finish its tuning run")
-    harness.write("speed", name, "eval_samples", table, measured, note, auc_by_step=full,
+    harness.write("speed", name, "eval_samples", COLUMNS, measured, note, auc_by_step=full,
                   seconds_of_all_rows=seconds, tuned_with=manifest["arguments"], data_sha256=files.sha256(data))
 
 

@@ -3,6 +3,7 @@
 Rounds alternate between the processes, so that other load on the machine affects all of them; the median round counts.
 """
 
+import itertools
 import json
 import os
 import platform
@@ -96,15 +97,15 @@ def whole_numbers(flag: str, words: list[str]) -> list[int]:
 class Worker:
     """A process that evaluates `call`, an expression over a module of benchmarks, as `scoring.worker('ours', ...)`.
 
-    variables: further environment variables. first: the first result that it sends.
+    first: the first result that it sends.
     """
 
-    def __init__(self, call: str, **variables: str):
+    def __init__(self, call: str):
         self.errors = tempfile.TemporaryFile("w+")
         self.call = call
         words = [sys.executable, "-c", f"from benchmarks import {call.split('.')[0]}; {call}"]
-        self.process = subprocess.Popen(words, cwd=paths.ROOT, env=os.environ | variables, text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
+        self.process = subprocess.Popen(words, cwd=paths.ROOT, text=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=self.errors)
         assert self.process.stdin and self.process.stdout
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         self.first = self._result()
@@ -133,11 +134,34 @@ class Worker:
         return InputError(f"{self.call}: {problem} ({lines[-1]})")
 
 
-def run_once(call: str, **variables: str) -> dict:
-    """Evaluate `call` in a process of its own, with more environment variables; the result that it sent."""
-    worker = Worker(call, **variables)
-    worker.close()
-    return worker.first
+def compare(calls: dict[str, str], repeats: int = 1) -> list[dict]:
+    """Evaluate each implementation's call `repeats` times in turn, each time in a process of its own.
+
+    Returns a summary() of each, in the first with how many times as fast as the second it is. AssertionError where
+    the results differ in their `sha256`.
+    """
+    runs: dict[str, list[dict]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            worker = Worker(call)
+            worker.close()
+            runs[name].append(worker.first)
+    results = {run["sha256"] for of_call in runs.values() for run in of_call}
+    assert len(results) == 1, f"the implementations {', '.join(calls)} give different results"
+    rows = [{"implementation": name, "runs": repeats} | summary(of_call) for name, of_call in runs.items()]
+    for first, second in itertools.pairwise(rows):
+        first |= {f"faster_by_{unit}": second[unit] / first[unit] for unit in ("seconds", "cpu_seconds")}
+    return rows
+
+
+def timed(work: Callable[[], str]) -> None:
+    """Run `work`, and send wall-clock and CPU seconds, peak resident memory, and the hash that it returns."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    digest = work()
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    peak_kib = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+    send({"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3), "peak_mib": round(peak_kib / 1024),
+          "peak_gib": round(peak_kib / 2**20, 2), "sha256": digest})
 
 
 def summary(runs: list[dict]) -> dict:
@@ -188,10 +212,10 @@ def _cell(template: str, row: dict) -> str:
         return ""
 
 
-def write(subject: str, name: str, module: str, tables: str, measurements: list[dict], note: str, **more: object
-          ) -> None:
-    """Write results/reference/SUBJECT/NAME.json and the table beside it, and print the table."""
-    commit = run_log.git_commit()
+def write(subject: str, name: str, module: str, columns: dict[str, str], measurements: list[dict], note: str,
+          **more: object) -> None:
+    """Write results/reference/SUBJECT/NAME.json and the table() of the measurements beside it, and print the table."""
+    commit, text = run_log.git_commit(), table(columns, measurements)
     record = {
         "command": " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]]),
         "commit": commit,
@@ -203,8 +227,8 @@ def write(subject: str, name: str, module: str, tables: str, measurements: list[
     files.write_atomically(folder / f"{name}.json", json.dumps(record, indent=1) + "\n")
     head, plus, changes = (commit or "unknown").partition("+")
     source = f"`{record['command']}`, commit {head[:12]}{plus}{changes}, {record['machine']}. {note}"
-    files.write_atomically(folder / f"{name}.md", f"{tables}\n{source}\n")
-    print(f"{tables}\n{source}")
+    files.write_atomically(folder / f"{name}.md", f"{text}\n{source}\n")
+    print(f"{text}\n{source}")
 
 
 def machine() -> str:

@@ -107,8 +107,8 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
             + " The step was made by a process that ended before it scored." * part["resumed"])
     laps_of_both = part.pop("laps") + measured["laps"]
     harness.write(
-        "llama7b", name, "llama7b", harness.table({"step": "{step}", "seconds": "{seconds}"}, laps_of_both),
-        laps_of_both, note, base_model=base.name, adapter_bytes=adapter.weights.stat().st_size, peak=peaks,
+        "llama7b", name, "llama7b", {"step": "{step}", "seconds": "{seconds}"}, laps_of_both, note,
+        base_model=base.name, adapter_bytes=adapter.weights.stat().st_size, peak=peaks,
         p_yes={"untuned": untuned.p_yes.tolist(), "tuned": trained, "reloaded": again.p_yes.tolist()},
         largest_difference=difference, **part, versions=run_log.environment()["versions"])
     if difference > TOLERANCE or np.array_equal(untuned.p_yes, again.p_yes):

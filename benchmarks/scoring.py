@@ -1,11 +1,11 @@
-"""Scoring: ours beside the published way (generate 128 tokens, read the first) and a plain loop of forward passes.
+"""Scoring: ours beside the published implementation (generate 128 tokens, read the first) and a plain forward loop.
 
     python -m benchmarks.scoring                                    movie/test, untuned
     python -m benchmarks.scoring --lora_weights ADAPTER --name tuned
     python -m benchmarks.scoring --growth 64,256,1000 --lengths 128,256,512,1024 --batch_sizes 4,16,64 --ways ours
 
-Each way runs in its own process, in turns. All score the same rows, drawn with the seed; the largest difference of
-P(Yes) from the plain loop is a column.
+Each implementation runs in its own process, in turns. All score the same rows, drawn with seed 0; the largest
+difference of P(Yes) from the plain loop is a column.
 """
 
 import json
@@ -20,19 +20,20 @@ from tlrec.evaluation import metrics
 from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, max_positions, resolve_base_model
 
-WAYS = ("ours", "plain", "published")
+IMPLEMENTATIONS = ("ours", "plain", "published")
+SEED = 0  # of the rows drawn
 BEGIN, END = 78, 16  # tokens that every resized prompt keeps
 SHORTEST = BEGIN + END + 1
 COLUMNS = {
-    "rows": "{rows:,}", "prompt tokens": "{prompt_tokens}", "batch": "{batch}", "way": "{way}",
+    "rows": "{rows:,}", "prompt tokens": "{prompt_tokens}", "batch": "{batch}", "implementation": "{implementation}",
     "samples/s": "{samples_per_second:.2f}", "of published": "{of_published:.2f}", "of plain": "{of_plain:.2f}",
     "GFLOP/s": "{gflops:.0f}", "of ceiling": "{of_ceiling:.0%}", "peak GiB": "{peak_gib:.2f}",
     "max. diff. of P(Yes)": "{max_difference:.1e}", "AUC": "{auc:.4f}",
 }
 
 
-def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, length: int, batch: int, dtype: str,
-           seed: int) -> None:
+def worker(implementation: str, base_model: str, lora_weights: str, data: str, rows: int, length: int, batch: int,
+           dtype: str) -> None:
     import torch
     from transformers.utils import logging
 
@@ -56,7 +57,7 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
         model = attach_adapter(model, None, adapter)
     encoder = (ResizedEncoder if length else Encoder)(tokenizer)
     available = samples.read_samples(data, answers_only=True)
-    order = np.random.default_rng(seed).permutation(len(available))
+    order = np.random.default_rng(SEED).permutation(len(available))
     picked = [available[order[number % len(available)]] for number in range(rows)]
     ids = encoder.answer_token_ids
     labels = [sample.label for sample in picked]
@@ -81,11 +82,11 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
             return p_yes(model(**inputs, position_ids=positions, use_cache=False, logits_to_keep=1).logits[:, -1])
 
     def run_round() -> dict:
-        if way == "ours":
+        if implementation == "ours":
             return {"p_yes": scoring.score(model, encoder, picked, batch).p_yes.tolist(), "labels": labels}
         prompts = [encoder.encode_prompt(sample) for sample in picked]
         parts = [prompts[first : first + batch] for first in range(0, len(prompts), batch)]
-        if way == "plain":
+        if implementation == "plain":
             return {"p_yes": np.concatenate([forward(part) for part in parts]).tolist()}
         generated = [generate(part) for part in parts]
         return {"p_yes": np.concatenate([scores for scores, _ in generated]).tolist(),
@@ -94,23 +95,23 @@ def worker(way: str, base_model: str, lora_weights: str, data: str, rows: int, l
     harness.serve(run_round)
 
 
-def compare(settings: dict, ways: list[str], rounds: int) -> tuple[list[dict], float]:
-    calls = {way: f"scoring.worker({way!r}, **{settings!r})" for way in ways}
+def compare(settings: dict, implementations: list[str], rounds: int) -> tuple[list[dict], float]:
+    calls = {name: f"scoring.worker({name!r}, **{settings!r})" for name in implementations}
     results, ceiling = harness.take_turns(calls, settings["dtype"], rounds)
-    speed = {way: settings["rows"] / result["seconds"] for way, result in results.items()}
+    speed = {name: settings["rows"] / result["seconds"] for name, result in results.items()}
     rows = []
-    for way, result in results.items():
+    for name, result in results.items():
         difference: dict[str, float | None] = {}
-        if way != "plain" and "plain" in results:
+        if name != "plain" and "plain" in results:
             largest = np.abs(np.subtract(result["p_yes"], results["plain"]["p_yes"])).max()
             difference = {"max_difference": float(largest)}
         if "ours" in results:
             difference["auc"] = metrics.auc(np.array(results["ours"]["labels"]), np.array(result["p_yes"]))
         rows.append({
-            "way": way, **settings, "prompt_tokens": settings["length"] or "as they are",
-            "samples_per_second": round(speed[way], 3),
-            "of_published": round(speed[way] / speed["published"], 2) if "published" in speed else None,
-            "of_plain": round(speed[way] / speed["plain"], 2) if "plain" in speed else None,
+            "implementation": name, **settings, "prompt_tokens": settings["length"] or "as they are",
+            "samples_per_second": round(speed[name], 3),
+            "of_published": round(speed[name] / speed["published"], 2) if "published" in speed else None,
+            "of_plain": round(speed[name] / speed["plain"], 2) if "plain" in speed else None,
             "gflops": result["gflops"], "of_ceiling": result["of_ceiling"], "peak_gib": result["peak"],
             "new_tokens": result.get("new_tokens"), "seconds": result["all_seconds"], **difference,
         })
@@ -126,11 +127,10 @@ def main(
     growth: list[str] = [],  # noqa: B006
     lengths: list[str] = [],  # noqa: B006
     batch_sizes: list[str] = [],  # noqa: B006
-    ways: list[str] = list(WAYS),  # noqa: B006
+    ways: list[str] = list(IMPLEMENTATIONS),  # noqa: B006
     batch: int = 16,
     dtype: str = "auto",
     rounds: int = 3,
-    seed: int = 0,
     name: str = "scoring",
 ) -> None:
     """Measure scoring.
@@ -143,15 +143,14 @@ def main(
         growth: several numbers of rows
         lengths: prompt lengths in tokens, each prompt repeated or cut to it
         batch_sizes: of the forward passes
-        ways: any of ours, plain, published
+        ways: implementations to measure: any of ours, plain, published
         batch: prompts per forward pass
         dtype: auto (bfloat16 where the processor has it), bfloat16 or float32
-        rounds: rounds of each way; the median counts; 0: one round, in which FLOPs are counted
-        seed: of the rows drawn
+        rounds: rounds of each implementation; the median counts; 0: one round, in which FLOPs are counted
         name: of the results
     """
-    if set(ways) - set(WAYS) or not ways:
-        raise InputError(f"--ways takes {', '.join(WAYS)}")
+    if set(ways) - set(IMPLEMENTATIONS) or not ways:
+        raise InputError(f"--ways takes {', '.join(IMPLEMENTATIONS)}")
     row_counts, prompt_lengths, sizes = (harness.whole_numbers(flag, words) for flag, words in (
         ("growth", growth), ("lengths", lengths), ("batch_sizes", batch_sizes)))
     cli.check_at_least(1, rows=rows, batch=batch)
@@ -165,7 +164,7 @@ def main(
     samples.read_samples(data, answers_only=True)
     dtype = harness.checked_dtype(dtype)
     common = {"base_model": base_model, "lora_weights": lora_weights, "data": data, "rows": rows, "length": 0,
-              "batch": batch, "dtype": dtype, "seed": seed}
+              "batch": batch, "dtype": dtype}
     variations: list[dict] = [{"rows": number} for number in row_counts]
     variations += [{"length": length} for length in prompt_lengths] + [{"batch": size} for size in sizes]
     measured, ceilings = [], []
@@ -174,11 +173,10 @@ def main(
         measured += measurements
         ceilings.append(ceiling)
     new_tokens = {row["new_tokens"] for row in measured if row["new_tokens"]}
-    note = (f"{dtype}, seed {seed}, median of {rounds or 1} rounds, {lora_weights or 'untuned'}; ceiling (GFLOP/s of "
+    note = (f"{dtype}, seed {SEED}, median of {rounds or 1} rounds, {lora_weights or 'untuned'}; ceiling (GFLOP/s of "
             f"torch.mm, 2,048 x 2,048, measured in turns): {ceilings}"
-            + (f"; the published way generated {max(new_tokens):.0f} tokens a batch." if new_tokens else "."))
-    harness.write("speed", name, "scoring", harness.table(COLUMNS, measured), measured, note, seed=seed, rounds=rounds,
-                  ceilings_gflops=ceilings)
+            + (f"; `published` generated {max(new_tokens):.0f} tokens a batch." if new_tokens else "."))
+    harness.write("speed", name, "scoring", COLUMNS, measured, note, seed=SEED, rounds=rounds, ceilings_gflops=ceilings)
 
 
 if __name__ == "__main__":

@@ -47,8 +47,8 @@ def main(base_model: str = "smollm2-135m", data: str = "rec_data/movie/test.json
             seconds = [_seconds(words, environment, 0 if "--help" in words or limit > 1 else 2) for _ in range(rounds)]
             measured.append({"command": name, "seconds": round(statistics.median(seconds), 3), "limit": limit,
                              "all_seconds": [round(value, 3) for value in seconds]})
-    table = harness.table({"command": "{command}", "seconds": "{seconds:.2f}", "limit": "{limit}"}, measured)
-    harness.write("speed", "startup", "startup", table, measured, f"Median of {rounds}.", rounds=rounds)
+    columns = {"command": "{command}", "seconds": "{seconds:.2f}", "limit": "{limit}"}
+    harness.write("speed", "startup", "startup", columns, measured, f"Median of {rounds}.", rounds=rounds)
 
 
 def _seconds(words: list[str], environment: dict, code: int) -> float:

@@ -4,9 +4,9 @@
     python -m benchmarks.training --dtype float32 --lora_dropout 0 --name training_fp32     losses of each step
     python -m benchmarks.training --steps 23 --learning_rate 1e-3 --auc_rows 400 --name training_auc    AUC afterwards
 
-Each way runs in its own process, in turns of one micro-batch, on the same rows in the same order. `published` keeps the
-gradient checkpointing that the k-bit preparation turns on. The references compute all logits whatever the labels are,
-so they are measured once, on the whole sequence, and are compared with both of ours.
+Each implementation runs in its own process, in turns of one micro-batch, on the same rows in the same order.
+`published` keeps the gradient checkpointing that the k-bit preparation turns on. The references compute all logits
+whatever the labels are, so they are measured once, with the loss on all tokens, and are compared with both of ours.
 """
 
 import json
@@ -21,18 +21,21 @@ from tlrec.data import samples
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base_model import load_base_model, resolve_base_model
 
-WAYS = ("published", "without checkpointing", "ours, whole sequence", "ours, answer only")
+ALL_TOKENS, ANSWER = "ours, loss on all tokens", "ours, loss on the answer"
+IMPLEMENTATIONS = ("published", "without checkpointing", ALL_TOKENS, ANSWER)
+AUC_DATA = "rec_data/movie/test.json"
+SEED = 0  # of the rows drawn and of the adapter
 COLUMNS = {
-    "way": "{way}", "seconds a sample": "{seconds_a_sample:.3f}", "times as fast as published": "{of_published:.2f}",
-    "as without checkpointing": "{of_without_checkpointing:.2f}", "GFLOP/s": "{gflops:.0f}",
-    "of ceiling": "{of_ceiling:.0%}", "peak GiB": "{peak_gib:.2f}",
+    "implementation": "{implementation}", "seconds a sample": "{seconds_a_sample:.3f}",
+    "times as fast as published": "{of_published:.2f}", "as without checkpointing": "{of_without_checkpointing:.2f}",
+    "GFLOP/s": "{gflops:.0f}", "of ceiling": "{of_ceiling:.0%}", "peak GiB": "{peak_gib:.2f}",
     "largest difference of a step's loss": "{max_difference:.1e}", "AUC afterwards": "{auc:.4f}",
 }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every way is measured with.
+    """What every implementation is measured with.
 
     Args:
         base_model: model folder, or its name under base_model/
@@ -40,12 +43,10 @@ class Settings:
         steps: measured micro-batches; the median counts
         micro_batch: rows of each
         dtype: auto (bfloat16 where the processor has it), bfloat16 (weights and autocast) or float32
-        lora_dropout: 0 makes the losses of the ways comparable
+        lora_dropout: 0 makes the losses of the implementations comparable
         learning_rate: peak learning rate; every micro-batch is an optimiser step
         warmup_steps: steps over which it rises
         auc_rows: rows for an AUC after tuning, drawn with seed 0; 0 is none
-        auc_data: where they come from
-        seed: of the rows drawn and of the adapter
     """
 
     base_model: str = "smollm2-135m"
@@ -57,11 +58,9 @@ class Settings:
     learning_rate: float = 1e-4
     warmup_steps: int = 20
     auc_rows: int = 0
-    auc_data: str = "rec_data/movie/test.json"
-    seed: int = 0
 
 
-def worker(way: str, settings: Settings) -> None:
+def worker(implementation: str, settings: Settings) -> None:
     import tempfile
 
     import torch
@@ -78,20 +77,20 @@ def worker(way: str, settings: Settings) -> None:
     from tlrec.training.trainer import RecTrainer
 
     logging.set_verbosity_error()
-    ours = way.startswith("ours")
+    ours = implementation.startswith("ours")
     cuda = torch.cuda.is_available()
-    transformers.set_seed(settings.seed)
+    transformers.set_seed(SEED)
     base = resolve_base_model(settings.base_model)
     model, tokenizer = load_base_model(base, False, settings.dtype, "cuda" if cuda else "cpu")
     encoder = Encoder(tokenizer)
     config = Config(base_model=settings.base_model, train_data_path=settings.data, output_dir="",
-                    train_on_inputs=way != "ours, answer only")
+                    train_on_inputs=implementation != ANSWER)
     available = samples.read_samples(settings.data, answers_only=True)
-    rows = samples.shuffled_rows(len(available), settings.seed, (settings.steps + 1) * settings.micro_batch)
+    rows = samples.shuffled_rows(len(available), SEED, (settings.steps + 1) * settings.micro_batch)
     picked = [available[row] for row in rows]
     features = [training_features(encoder, sample, config, "a row") | ({"row": number} if ours else {})
                 for number, sample in enumerate(picked)]
-    if way == "published":
+    if implementation == "published":
         model.enable_input_require_grads()
     model.config.use_cache = False
     model = attach_adapter(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], bias="none",
@@ -119,8 +118,8 @@ def worker(way: str, settings: Settings) -> None:
     arguments = transformers.TrainingArguments(
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=settings.micro_batch,
         learning_rate=settings.learning_rate, warmup_steps=settings.warmup_steps, num_train_epochs=1,
-        save_strategy="no", report_to="none", use_cpu=not cuda, logging_steps=1, seed=settings.seed,
-        bf16=settings.dtype == "bfloat16", activation_checkpointing=way == "published", disable_tqdm=True,
+        save_strategy="no", report_to="none", use_cpu=not cuda, logging_steps=1, seed=SEED,
+        bf16=settings.dtype == "bfloat16", activation_checkpointing=implementation == "published", disable_tqdm=True,
         remove_unused_columns=False, dataloader_pin_memory=cuda, optim="adamw_torch",
     )
     trainer = InOrder(
@@ -131,7 +130,7 @@ def worker(way: str, settings: Settings) -> None:
     )
     trainer.train()
     if settings.auc_rows:
-        tested = samples.read_samples(settings.auc_data, answers_only=True)
+        tested = samples.read_samples(AUC_DATA, answers_only=True)
         tested = [tested[row] for row in samples.shuffled_rows(len(tested), 0, settings.auc_rows)]
         p_yes = scoring.score(model, encoder, tested).p_yes
         harness.send({"auc": metrics.auc(np.array([sample.label for sample in tested]), p_yes)})
@@ -148,14 +147,15 @@ def main(settings: Settings, name: str = "training") -> None:
     cli.check_at_least(0, auc_rows=settings.auc_rows)
     resolve_base_model(settings.base_model)
     samples.read_samples(settings.data, answers_only=True)
-    calls = {way: f"training.worker({way!r}, training.{settings!r})" for way in WAYS}
+    calls = {name: f"training.worker({name!r}, training.{settings!r})" for name in IMPLEMENTATIONS}
     results, ceiling = harness.take_turns(calls, settings.dtype, settings.steps)
     measured = []
-    for way, result in results.items():
-        comparable = way == "ours, whole sequence"
+    for implementation, result in results.items():
+        comparable = implementation == ALL_TOKENS
         losses = zip(result["losses"], results["without checkpointing"]["losses"], strict=True)
         measured.append({
-            "way": way, "seconds_a_sample": round(result["seconds"] / settings.micro_batch, 4),
+            "implementation": implementation,
+            "seconds_a_sample": round(result["seconds"] / settings.micro_batch, 4),
             "of_published": round(results["published"]["seconds"] / result["seconds"], 2),
             "of_without_checkpointing": round(results["without checkpointing"]["seconds"] / result["seconds"], 2),
             "gflops": result["gflops"], "of_ceiling": result["of_ceiling"], "peak_gib": result["peak"],
@@ -165,9 +165,9 @@ def main(settings: Settings, name: str = "training") -> None:
         })
         print(json.dumps(measured[-1]), flush=True)
     note = (f"{settings.dtype}, micro-batch {settings.micro_batch}, LoRA dropout {settings.lora_dropout}, seed "
-            f"{settings.seed}, median of {settings.steps} micro-batches after the first; ceiling (GFLOP/s of torch.mm, "
+            f"{SEED}, median of {settings.steps} micro-batches after the first; ceiling (GFLOP/s of torch.mm, "
             f"2,048 x 2,048, measured in turns): {ceiling:.0f}.")
-    harness.write("speed", name, "training", harness.table(COLUMNS, measured), measured, note, **asdict(settings),
+    harness.write("speed", name, "training", COLUMNS, measured, note, **asdict(settings),
                   ceiling_gflops=ceiling)
 
 

@@ -31,7 +31,8 @@ def test_eval_samples_benchmark_selects_among_checkpoints(tiny_llama, small_data
              "--draws", 20]
     record = measured(tmp_path, "eval_samples", *words)
     assert list(record["auc_by_step"]) == ["1", "2", "3"]
-    few, nearly_all = record["measurements"]
+    all_rows, few, nearly_all = record["measurements"]
+    assert all_rows["mean_loss"] == 0
     assert 0 <= nearly_all["mean_loss"] <= nearly_all["largest_loss"] <= few["largest_loss"] + 1e-9
     assert nearly_all["same_checkpoint"] > 0
     seconds = record["seconds_of_all_rows"]
@@ -42,10 +43,10 @@ def test_scoring_benchmark_implementations_agree(tiny_llama, small_data, tmp_pat
     record = measured(tmp_path, "scoring", "--base_model", tiny_llama, "--data",
                       small_data / "rec_data/movie/test.json", "--rows", 10, "--batch", 4, "--rounds", 1,
                       "--dtype", "float32")
-    by_way = {row["way"]: row for row in record["measurements"]}
-    assert set(by_way) == {"ours", "plain", "published"} and by_way["published"]["new_tokens"] > 1
-    assert by_way["ours"]["max_difference"] < 1e-5 and by_way["published"]["max_difference"] < 1e-5
-    assert by_way["ours"]["gflops"] > 0 and record["commit"]
+    rows = {row["implementation"]: row for row in record["measurements"]}
+    assert set(rows) == {"ours", "plain", "published"} and rows["published"]["new_tokens"] > 1
+    assert rows["ours"]["max_difference"] < 1e-5 and rows["published"]["max_difference"] < 1e-5
+    assert rows["ours"]["gflops"] > 0 and record["commit"]
 
 
 def test_scoring_benchmark_resizes_prompts(tiny_llama, small_data, tmp_path):
@@ -53,14 +54,14 @@ def test_scoring_benchmark_resizes_prompts(tiny_llama, small_data, tmp_path):
                       small_data / "rec_data/movie/test.json", "--rows", 4, "--lengths", "128,300", "--ways",
                       "ours,plain", "--rounds", 0, "--dtype", "float32")
     assert [row["prompt_tokens"] for row in record["measurements"]] == [128, 128, 300, 300]
-    assert "| 4    | 300           | 16    | plain |" in (tmp_path / "results/reference/speed/scoring.md").read_text()
+    assert "| 4    | 300           | 16    | plain " in (tmp_path / "results/reference/speed/scoring.md").read_text()
 
 
 def test_training_benchmark_implementations_agree(tiny_llama, small_data, tmp_path):
     record = measured(tmp_path, "training", "--base_model", tiny_llama, "--data",
                       small_data / "rec_data/movie/train.json", "--steps", 2, "--micro_batch", 4, "--dtype", "float32",
                       "--lora_dropout", 0)
-    losses = {row["way"]: row["losses"] for row in record["measurements"]}
-    for way in ("published", "ours, whole sequence"):
-        assert losses[way] == pytest.approx(losses["without checkpointing"], abs=1e-4)
-    assert losses["ours, answer only"] != losses["ours, whole sequence"]
+    losses = {row["implementation"]: row["losses"] for row in record["measurements"]}
+    for implementation in ("published", "ours, loss on all tokens"):
+        assert losses[implementation] == pytest.approx(losses["without checkpointing"], abs=1e-4)
+    assert losses["ours, loss on the answer"] != losses["ours, loss on all tokens"]
