@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from cot_data.candidate_sets import title_matrix
+from cot_data.hits import RECOMMENDATIONS
 from cot_data.prompts import CotExample
 
-EXAMPLES, RECOMMENDATIONS = 5, 10
+EXAMPLES = 5
 
 
 class CooccurrenceTeacher:

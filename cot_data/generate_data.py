@@ -15,6 +15,7 @@ import os
 import re
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 from cot_data import candidate_sets, prompts
 from cot_data.client import Pricing, RequestSettings, TeacherClient, estimated_tokens
@@ -29,12 +30,14 @@ from tlrec import cli, paths
 from tlrec.data.samples import read_json_records
 from tlrec.errors import InputError
 from tlrec.files import write_atomically
+from tlrec.signature_flags import check_bounds
 
 TEACHERS = ("api", "local", "rules")
 RESULT = "three_stages.json"
-MAX_PRICE = 100_000  # dollars for a million tokens; with MAX_TOKENS, no cost overflows
-MAX_TOKENS = 1_000_000
-MAX_SECONDS = 86_400
+# least and most of each flag; no cost and no wait overflows
+PRICE_BOUNDS = {"max_cost": (0, 1e9), "price_in": (0, 1e5), "price_out": (0, 1e5)}
+REQUEST_BOUNDS = {"max_tokens": (1, 1e6), "temperature": (0, 100), "top_p": (0, 1), "concurrency": (1, 1e4),
+                  "tries": (1, 100), "timeout": (0.001, 86_400), "pause": (0, 86_400)}
 
 
 def source_file(source: str) -> tuple[Path, str]:
@@ -115,16 +118,11 @@ def main(
     if not model.isprintable():
         raise InputError(f"--model {model!r} contains characters that are not printable text")
     key, address = key_and_address(local) if teacher != "rules" and not dry_run else ("", None)
-    cli.check_at_least(1, concurrency=concurrency, tries=tries, max_tokens=max_tokens)
-    cli.check_at_least(0, temperature=temperature, top_p=top_p, max_cost=pricing.max_cost or 0,
-                       price_in=pricing.price_in, price_out=pricing.price_out, timeout=timeout, pause=pause)
-    for flag, value, most in (("price_in", pricing.price_in, MAX_PRICE), ("price_out", pricing.price_out, MAX_PRICE),
-                              ("max_tokens", max_tokens, MAX_TOKENS), ("timeout", timeout, MAX_SECONDS),
-                              ("pause", pause, MAX_SECONDS)):
-        if value > most:
-            raise InputError(f"--{flag} {value}: must be at most {most}")
-    if timeout == 0 or max_samples < -1 or max_samples == 0:
-        raise InputError("--timeout must be above 0, and --max_samples above 0 or -1")
+    check_bounds(pricing, PRICE_BOUNDS)
+    check_bounds(SimpleNamespace(max_tokens=max_tokens, temperature=temperature, top_p=top_p, concurrency=concurrency,
+                                 tries=tries, timeout=timeout, pause=pause), REQUEST_BOUNDS)
+    if max_samples < -1 or max_samples == 0:
+        raise InputError(f"--max_samples {max_samples}: must be above 0, or -1 for all")
     if pricing.max_cost is not None and not (pricing.price_in or pricing.price_out):
         raise InputError("--max_cost needs --price_in and --price_out, in dollars for a million tokens")
     path, name = source_file(source)

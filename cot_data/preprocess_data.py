@@ -15,12 +15,11 @@ import numpy as np
 from cot_data import prompts
 from cot_data.generate_data import RESULT
 from cot_data.schemas import CotAnswers, CotDataset
-from rec_data.dataset_report import length_counter
+from rec_data.dataset_report import length_counter, token_lengths
 from tlrec import cli, paths
 from tlrec.data.samples import Sample, parse_sample, read_json_records
 from tlrec.errors import InputError
 from tlrec.files import read_json, sha256, validate, write_atomically
-from tlrec.model.prompts import format_prompt
 
 PUBLISHED_CUTOFF = 512  # tokens
 
@@ -44,9 +43,8 @@ def samples_of(path: Path, hits: dict[int, CotAnswers], stages: list[int]) -> li
 
 
 def token_statistics(samples: list[Sample], tokenizer: str, cutoff: int = PUBLISHED_CUTOFF) -> dict[str, int]:
-    """Lengths in tokens, with template, answer and end-of-text token."""
-    count = length_counter(tokenizer)
-    lengths = np.array([count(format_prompt(sample) + sample.output) + 1 for sample in samples])
+    """Lengths in tokens, as rec_data.dataset_report counts them."""
+    lengths = token_lengths(samples, length_counter(tokenizer))
     return {"median": int(np.median(lengths)), "most": int(lengths.max()),
             f"over {cutoff}": int((lengths > cutoff).sum())}
 

@@ -73,6 +73,11 @@ def length_counter(folder: str) -> Callable[[str], int]:
     raise InputError(f"{path}: no tokenizer.json or tokenizer.model; --tokenizer takes a base model's folder")
 
 
+def token_lengths(samples: list[Sample], count: Callable[[str], int]) -> np.ndarray:
+    """Tokens of each sample, shape (n,), with template, answer and the end-of-text token that tuning appends."""
+    return np.array([count(prompts.format_prompt(sample) + sample.output) for sample in samples]) + 1
+
+
 def within(dataset: Dataset, split: str, count: Callable[[str], int] | None, cutoff: int) -> dict[str, str]:
     """Cells of one split."""
     samples = dataset.splits[split]
@@ -95,8 +100,7 @@ def within(dataset: Dataset, split: str, count: Callable[[str], int] | None, cut
         "rows that other splits have as well": f"{sum(text in elsewhere for text in texts):,}",
     }
     if count:
-        lengths = np.array([count(prompts.format_prompt(sample) + sample.output) for sample in samples])
-        lengths += 1  # the end-of-text token that tuning appends
+        lengths = token_lengths(samples, count)
         median, percentile_95 = np.percentile(lengths, [50, 95]).astype(int)
         cells["tokens (median, 95%, most)"] = f"{median}, {percentile_95}, {lengths.max()}"
         cells[f"samples over {cutoff} tokens"] = f"{int((lengths > cutoff).sum()):,}"
