@@ -60,6 +60,10 @@ PROMISES = {
         f"{CLIENT} -k echoes or code_that_is_the_key", f"{COT} -k no_key"],
     "A reply without end, a compressed or a slow one ends at 4 MiB or at --timeout": [
         f"{CLIENT} -k limits_the_bytes or trickle"],
+    "A base model is known by its contents, whatever the layout of its files": [
+        "tests/unit/model/test_fingerprint.py"],
+    "An adapter that was edited, replaced or belongs to another base is refused": [
+        "tests/unit/model/test_adapter.py -k manifest_does_not_describe or replaced"],
     "Bad input is refused in one line": ["tests/faults/test_bad_inputs.py"],
     "A pipe, a device, a folder or an id of megabytes is refused in one line": [
         "tests/unit/rec_data/test_input_files.py", "tests/unit/data/test_raw_files.py -k pipes",

@@ -72,7 +72,9 @@ def fetch(name: str, mirror: Path | None, base_url: str = BASE_URL, timeout: flo
     paths.writable_directory(path.parent)
     if mirror:
         origin = f"copied from {mirror}"
-        _copy(name, mirror, path)
+        with files.directory_lock(path.parent):
+            _copy(name, mirror, path)
+            path.with_name(f"{path.name}.partial").unlink(missing_ok=True)  # of a download that nobody will resume
     else:
         source = url(name, base_url)
         origin = f"downloaded from {source}"

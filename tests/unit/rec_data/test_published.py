@@ -153,8 +153,10 @@ def test_fetch_from_a_mirror_in_the_layout_of_the_repository(target, tmp_path):
     mirror = tmp_path / "mirror"
     (mirror / "old").mkdir(parents=True)
     (mirror / "old" / "target.json").write_bytes(CONTENT)
+    target.parent.mkdir(parents=True)
+    target.with_name("valid.json.partial").write_bytes(CONTENT[:9])  # of a killed download
     assert "copied" in published.fetch(NAME, mirror)
-    assert target.read_bytes() == CONTENT
+    assert target.read_bytes() == CONTENT and file_names(target) == ["valid.json"]
     (mirror / NAME).parent.mkdir(parents=True)
     (mirror / NAME).write_bytes(CONTENT + b" ")
     target.unlink()
