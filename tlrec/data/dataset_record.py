@@ -137,7 +137,7 @@ def write_dataset_record(
             for name, split in splits.items()
         },
     }
-    files.write_atomically(directory / DATASET_FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    files.write_atomically(directory / DATASET_FILE, json.dumps(content, indent=2) + "\n")
 
 
 def _statistics(splits: Collection[Split]) -> dict:

@@ -145,3 +145,9 @@ def test_book_crossing_refuses_an_id_of_megabytes(home, tmp_path):
     ]:
         refused(f"{where} has 2,000,000", book_crossing.main, put(tmp_path / "raw", ratings, books))
     assert not (home / "rec_data").exists()
+
+
+def test_book_crossing_writes_to_a_folder_that_is_not_utf8(home, tmp_path):
+    name = b"rec_data/caf\xe9".decode("utf-8", "surrogateescape")
+    book_crossing.main(put(tmp_path / "raw", RATINGS), output_dir=name)
+    assert dataset_record.read_dataset_record(home / name)["dataset"] == name
