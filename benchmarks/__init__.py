@@ -1,1 +1,1 @@
-"""Side-by-side timings against the published way of doing the same work."""
+"""Measurements of speed, memory and reliability; implementations of the same work are compared in turns."""
