@@ -14,7 +14,7 @@ from tlrec.evaluation.language_model_system import planned_system
 def main(config: EvaluationConfig) -> None:
     """AUC of P(Yes) over a test set; one record in results/runs.jsonl, per-sample predictions beside it."""
     plan = resolve(config)
-    command = cli.command_line("evaluate.py", main, paths.relative_to_home(config.recorded()))
+    command = cli.command_line("evaluate.py", main, paths.relative_to_home(plan.config.recorded()))
     evaluate_system(planned_system(plan, command), plan.data, config.experiment, config.skip_recorded)
 
 

@@ -12,6 +12,8 @@
     python report.py commands > docs/commands.md           the help of every command on one page
 """
 
+import gc
+
 from tlrec import cli
 from tlrec.reports import report_commands
 
@@ -28,4 +30,5 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
+    gc.disable()  # records are many and hold no cycles: the search for cyclic garbage would double the time
     cli.run_commands(COMMANDS, default="table")

@@ -72,7 +72,7 @@ def main(
             System(
                 name=method,
                 method=method,
-                request={"train_sha256": train.sha256, **trained},
+                request={"train_sha256": train.sha256, "train_ids_sha256": train.ids_sha256, **trained},
                 score=lambda _, method=method: Scores({"score": score(
                     method, *training_rows, test_items, test.title_counts)}),
                 commands=[cli.command_line("-m baselines.controls", main, {**arguments, "methods": method})],

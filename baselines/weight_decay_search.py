@@ -31,7 +31,7 @@ class Choice(BaseModel):
     shots: list[int]
     mean_validation_auc: dict[str, float]
     settings: dict | None = None  # of the committed search: the defaults
-    data: dict[str, str] | None = None  # SHA-256 of each split
+    data: dict[str, str | None] | None = None  # hashes of what was read: Bench.hashes()
 
 
 class Searches(RootModel[dict[str, dict[str, Choice]]]):
@@ -43,7 +43,7 @@ def choose(bench: "Bench", name: str) -> float:
     the committed one (made with the default settings, used for any), else from a search that is run now."""
     title, target, own = bench.title(name), bench.grid.target, paths.results_dir() / "weight_decay.json"
     train, valid = bench.splits["train"].data, bench.splits["valid"].data
-    settings, hashes = asdict(bench.settings), {"train": train.sha256, "valid": valid.sha256}
+    settings, hashes = asdict(bench.settings), bench.hashes(name)
     choice = _read(own).get(target, {}).get(title)
     if choice and (choice.settings, choice.data) == (settings, hashes):  # not that of a reduced run for a full one
         return choice.weight_decay
@@ -60,7 +60,7 @@ def choose(bench: "Bench", name: str) -> float:
     searches = _read(own)  # read again: another process may have searched another system
     searches.setdefault(target, {})[title] = Choice(weight_decay=best, shots=counts, mean_validation_auc=means,
                                                     settings=settings, data=hashes)
-    files.write_atomically(own, Searches(searches).model_dump_json(indent=2, exclude_none=True) + "\n")
+    files.write_atomically(own, Searches(searches).model_dump_json(indent=2, exclude_unset=True) + "\n")
     print(f"{title}: weight decay {best:.0e}, saved in {own}")
     return best
 

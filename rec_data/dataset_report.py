@@ -42,7 +42,8 @@ class Dataset:
         anonymous = (dataset_record.read_dataset_record(files[0].parent) or {}).get("made_by") == "rec_data.published"
         views = {split: None if anonymous else id_view(files[0].with_name(f"{split}.json"), samples)
                  for split, samples in self.splits.items()}
-        self.users = {split: None if view is None else view["user_id"].to_numpy() for split, view in views.items()}
+        self.users = {split: None if view is None else view.table["user_id"].to_numpy()
+                      for split, view in views.items()}
 
     def titles(self) -> set[str]:
         return {entry for part in self.histories.values() for history in part if history for entry in history.entries()}

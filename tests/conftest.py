@@ -121,7 +121,8 @@ def refused(name: str, call, *arguments, **named) -> str:
 def manifest(**changes) -> str:
     """A valid tlrec.json of an adapter of a base model named tiny, with some of its fields changed."""
     fields = {
-        "request": {}, "chain": ["movielens"], "rows_of_chain": [24], "commands": ["python ins_tuning.py"],
+        "request": {}, "chain": ["movielens"], "rows_of_chain": [24], "stages": [{}],
+        "commands": ["python ins_tuning.py"],
         "base_model": {"name": "tiny", "fingerprint": "0"}, "shots": None, "seed": 42, "steps": 6, "selected": None,
         "data": {"train": {"path": "/train.json", "rows": 24, "sha256": "0"}, "valid": None}, "cuts": {},
         "seconds": 1.5, "seconds_before": 0, "peak_memory_gib": {"host": 0.5}, "commit": None, "python": "3.11.9",
@@ -157,6 +158,14 @@ def report_runs() -> list[dict]:
     from report_records import records
 
     return records()
+
+
+@pytest.fixture
+def parsed_runs(report_runs):
+    """report_runs as reports read them."""
+    from report_records import parsed
+
+    return parsed(*report_runs)
 
 
 @pytest.fixture(scope="session")

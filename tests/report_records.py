@@ -3,9 +3,10 @@
 import numpy as np
 
 from tlrec.evaluation import metrics
+from tlrec.evaluation.record_schema import EvaluationRecord
 
 GENERATOR = np.random.default_rng(0)
-USERS = np.repeat([f"u{n}" for n in range(6)], 20)
+USERS = np.repeat([f"u{n}" for n in range(12)], 10)
 LABELS = np.tile([0, 1, 1, 0, 1], 24)
 COUNTS = np.stack([np.arange(120) % 11, 10 - np.arange(120) % 11], axis=1)
 
@@ -22,7 +23,20 @@ def record(system, seed=None, shots=None, chain=(), base=None, domain="movie", p
                       "sampled_with_seed": None},
         "metrics": metrics.evaluate(LABELS, scores, USERS if domain == "movie" else None, COUNTS), "commit": None,
         "arguments": {}, "commands": [], "versions": {},
-        "request": {"id": name}, "time": f"2026-01-{GENERATOR.integers(1, 28):02}"} | more
+        "request": {"system": system, "shots": shots, "seed": seed, "adapter_sha256": name if chain else None},
+        "adapter": {"path": name, "stages": [stage(*part, seed) for part in chain]} if chain else None,
+        "time": f"2026-01-{GENERATOR.integers(1, 28):02}"} | more
+
+
+def stage(name, rows, seed, **settings):
+    """An entry of the manifest's stages."""
+    return {"settings": {"learning_rate": 1e-3, "seed": seed, **settings},
+            "train": {"rows": rows, "sha256": name}, "valid": None}
+
+
+def parsed(*runs: dict) -> list[EvaluationRecord]:
+    """The records as reports read them."""
+    return [EvaluationRecord.model_validate(run) for run in runs]
 
 
 def records() -> list[dict]:

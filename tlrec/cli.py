@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 
 from tlrec import distributed
-from tlrec.errors import InputError
+from tlrec.errors import InputError, printable
 from tlrec.signature_flags import (
     call_arguments,
     description,
@@ -194,7 +194,7 @@ def command_line(script: str, function: Callable, values: dict) -> str:
 def print_error(message: object) -> int:
     """Print one line to stderr; returns exit code 2."""
     prefix = "error" if distributed.is_main_process() else f"error in process {distributed.rank()}"
-    print(f"{prefix}:", *str(message).split(), file=sys.stderr)
+    print(f"{prefix}:", printable(" ".join(str(message).split())), file=sys.stderr)
     return 2
 
 

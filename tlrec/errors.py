@@ -1,4 +1,4 @@
-"""InputError, the one exception for invalid user input, and the texts of other errors."""
+"""InputError, the one exception for invalid user input, the texts of other errors, and text that is safe to print."""
 
 
 class InputError(Exception):
@@ -14,3 +14,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; the name of its class where the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def printable(text: str) -> str:
+    """The text with control characters, lone surrogates and invisible marks written as escapes, as in `\\x1b[2J`.
+
+    A name from a file can then neither break a line, steer a terminal, nor be impossible to encode.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

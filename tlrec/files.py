@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ def validate(model: type[Model], payload: object, path: Path | str, cure: str) -
     value = str(first["input"])[:60]
     if first["type"] == "missing":
         raise InputError(f"{path}: {field} is missing; {cure}")
-    wrong = first["msg"].removeprefix("Value error, ")
+    wrong = re.sub(r" or (an )?instance of \w+$", "", first["msg"].removeprefix("Value error, "))
     raise InputError(f"{path}: {f'{field} is {value!r}: ' if field else ''}{wrong}; {cure}")
 
 

@@ -8,6 +8,7 @@ TLREC_CACHE    folder for downloads that several checkouts share (default: ~/.ca
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tlrec.errors import InputError
 
@@ -31,7 +32,7 @@ def results_dir() -> Path:
     return home_dir() / "results"
 
 
-def relative_to_home(value: object) -> object:
+def relative_to_home(value: Any) -> Any:
     """`value` with every path under the home folder made relative to it, in lists and dicts too."""
     if isinstance(value, dict):
         return {name: relative_to_home(inner) for name, inner in value.items()}

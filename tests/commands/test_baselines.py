@@ -113,13 +113,13 @@ def test_baselines_wrapper_refuses_invalid_arguments(home, words, message):
 def test_title_vectors_are_cached_by_content(tiny_bert, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TLREC_CACHE", str(tmp_path))
     titles = ["No Film 1 (1951)", "No Film 22 (1972)", "film"]
-    vectors, key = title_embeddings.vectors(titles, str(tiny_bert))
+    vectors, key, _ = title_embeddings.embed(titles, str(tiny_bert))
     assert vectors.shape == (3, 12) and vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     assert "embedding 3 titles" in capsys.readouterr().out
-    again, same = title_embeddings.vectors(titles, str(tiny_bert))
+    again, same, _ = title_embeddings.embed(titles, str(tiny_bert))
     assert same == key and np.array_equal(vectors, again) and "embedding" not in capsys.readouterr().out
-    alone, other = title_embeddings.vectors(titles[:1], str(tiny_bert))
+    alone, other, _ = title_embeddings.embed(titles[:1], str(tiny_bert))
     assert other != key
     np.testing.assert_allclose(alone[0], vectors[0], atol=1e-5)  # what stands beside a title does not change its vector
 
@@ -131,5 +131,5 @@ def test_system_names_resolve_aliases():
 
 def test_embedded_encoder_places_a_sequel_near_its_film():
     titles = ["Godfather, The (1972)", "Godfather: Part II, The (1974)", "Toy Story (1995)"]
-    vectors, _ = title_embeddings.vectors(titles)
+    vectors, *_ = title_embeddings.embed(titles)
     assert vectors.shape == (3, 384) and vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2

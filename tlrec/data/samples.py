@@ -1,7 +1,9 @@
 """Samples: read and validate instruction JSON, draw the few-shot subset, and read the id view beside the file."""
 
 import hashlib
+import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,6 +41,14 @@ class SampleFile:
     """The samples of a file, and the hash of the very bytes they were read from."""
 
     rows: list[Sample]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class IdView:
+    """The CSV view of a split, one row a sample, all columns text, and the hash of the very bytes it was read from."""
+
+    table: "pd.DataFrame"
     sha256: str
 
 
@@ -140,16 +150,20 @@ def check_sample_size(path: str | Path, count: int, shots: int) -> None:
         raise InputError(f"--sample {shots}: {path} has {count} rows; give at most that many, or -1 for all")
 
 
-def title_counts(samples: list[Sample], path: str | Path = "") -> np.ndarray:
+def title_counts(
+    samples: list[Sample], path: str | Path = "", row_numbers: Sequence[int] | np.ndarray | None = None
+) -> np.ndarray:
     """Number of liked and of disliked titles in each prompt, integers of shape (n, 2).
 
-    InputError names the first sample whose input has no preference lists (CoT and alpaca data).
+    row_numbers: shape (n,), of the samples in their file (default: 0, 1, 2 ...). InputError names the first one whose
+    input has no preference lists (CoT and alpaca data).
     """
     counts = np.empty((len(samples), 2), dtype=np.int64)
     for number, sample in enumerate(samples):
         history = preference_text.parse(sample.input)
         if history is None:
-            raise InputError(f"{path}: record {number} has no preference lists, so it has no liked-ratio")
+            row = number if row_numbers is None else row_numbers[number]
+            raise InputError(f"{path}: record {row} has no preference lists, so it has no liked-ratio")
         counts[number] = len(history.liked), len(history.disliked)
     return counts
 
@@ -163,18 +177,20 @@ def liked_ratio(counts: np.ndarray) -> np.ndarray:
     return np.where(titles > 0, counts[:, 0] / np.maximum(titles, 1), 0.5)
 
 
-def id_view(path: str | Path, samples: list[Sample]) -> "pd.DataFrame | None":
-    """The CSV view beside the JSON file, one row a sample, all columns text; None where there is no such file.
+def id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
+    """Read the CSV view beside the JSON file once; None where there is no such file.
 
-    InputError where the two views disagree in length, in a label, or in how many titles the user liked.
+    InputError where a user id is blank, or where the two views disagree in length, in a label, or in how many titles
+    the user liked.
     """
     view = Path(path).with_suffix(".csv")
     if not view.exists():
         return None
+    content = read_bytes(view, NEEDED_DATA)
     import pandas as pd
 
     try:
-        table = pd.read_csv(view, dtype=str, keep_default_na=False)
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{view}: not readable as CSV ({first_line(error)}); make the data again") from None
     if "user_id" not in table or "rating" not in table:
@@ -187,7 +203,10 @@ def id_view(path: str | Path, samples: list[Sample]) -> "pd.DataFrame | None":
         raise InputError(f"{view}: row {mismatches[0]} has another rating than {Path(path).name}; make the data again")
     if "history_rating" in table:
         _check_histories(view, table["history_rating"].tolist(), samples)
-    return table
+    blank = np.flatnonzero(table["user_id"].str.strip() == "")
+    if len(blank):
+        raise InputError(f"{view}: row {blank[0]} has a blank user_id; make the data again")
+    return IdView(table, hashlib.sha256(content).hexdigest())
 
 
 def _check_histories(view: Path, ratings: list[str], samples: list[Sample]) -> None:

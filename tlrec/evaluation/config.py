@@ -1,7 +1,7 @@
 """The settings of evaluate.py: its flags, and everything that can be refused before a model is loaded."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,13 @@ from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
-from tlrec.model.base_model import check_quantization, recorded_name, resolve_base_model
+from tlrec.model.base_model import (
+    check_quantization,
+    recorded_name,
+    resolve_base_model,
+    resolve_dtype_name,
+    select_device,
+)
 
 CHOICES = {"method": ("llm", "liked-ratio"), "dtype": ("auto", "bfloat16", "float16", "float32")}
 
@@ -58,23 +64,32 @@ class EvaluationConfig:
 class EvaluationPlan:
     """An EvaluationConfig whose files are found and checked."""
 
-    config: EvaluationConfig
+    config: EvaluationConfig  # its dtype is not `auto` where a model is read
     data: SplitData
     base: Path | None  # None: the method reads no model
     adapter: Adapter | None
+    device: str | None  # cuda or cpu; None: the method reads no model
 
 
 def resolve(config: EvaluationConfig) -> EvaluationPlan:
-    """Everything that can be refused without loading a model; InputError says what and how to mend it."""
+    """Everything that can be refused without loading a model; InputError says what and how to mend it.
+
+    torch is imported after that, and only where a model is read.
+    """
     prompts.check_template(config.prompt_template)
     check_quantization(config.load_in_8bit, config.load_in_4bit)
     signature_flags.check_choices(config, CHOICES)
     signature_flags.check_bounds(config, {"scoring_batch_size": (1, 1e6)})
     if config.method == "llm" and not config.base_model:
         raise InputError("missing --base_model; only --method liked-ratio works without one")
-    if config.method != "llm" and config.lora_weights:
-        raise InputError(f"--method {config.method} reads no model; leave --lora_weights out")
+    given = next((flag for flag in ("base_model", "lora_weights") if getattr(config, flag)), None)
+    if config.method != "llm" and given:
+        raise InputError(f"--method {config.method} reads no model; leave --{given} out")
     data = read_split(config.test_data_path, config.test_rows, needs_titles=config.method != "llm")
-    base = resolve_base_model(config.base_model or "") if config.method == "llm" else None
-    adapter = inspect_adapter(config.lora_weights, base) if config.lora_weights and base else None
-    return EvaluationPlan(config, data, base, adapter)
+    if config.method != "llm":
+        return EvaluationPlan(config, data, None, None, None)
+    base = resolve_base_model(config.base_model or "")
+    adapter = inspect_adapter(config.lora_weights, base) if config.lora_weights else None
+    prompts.check_chat_template(base, config.prompt_template)
+    device = select_device()
+    return EvaluationPlan(replace(config, dtype=resolve_dtype_name(config.dtype, device)), data, base, adapter, device)

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tlrec import distributed, paths
+from tlrec import distributed, files, paths
 from tlrec.data import samples
-from tlrec.errors import InputError
+from tlrec.errors import InputError, printable
 from tlrec.evaluation import metrics, run_log
 from tlrec.evaluation.metrics import format_figure, format_interval
+from tlrec.evaluation.record_schema import EvaluationRecord, Metrics
 
 SAMPLE_SEED = 0
 
@@ -32,6 +33,7 @@ class SplitData:
     row_numbers: np.ndarray  # (n,) in the file
     labels: np.ndarray  # (n,) 1 liked, 0 disliked
     id_view: pd.DataFrame | None  # n rows of text; None without a CSV view
+    ids_sha256: str | None  # of the CSV view
     title_counts: np.ndarray | None  # (n, 2) liked and disliked titles; None where a prompt has no lists
     seed: int | None  # of the sample; None for all rows
 
@@ -66,7 +68,8 @@ class System:
     def title(self) -> str:
         """The name as it is printed: with shots and seed where they are not part of it."""
         shots, seed = (None if self.fields.get("chain") else self.fields.get(name) for name in ("shots", "seed"))
-        return self.name + ("" if shots is None else f", {shots:,} shots") + ("" if seed is None else f", seed {seed}")
+        name = self.name + ("" if shots is None else f", {shots:,} shots") + ("" if seed is None else f", seed {seed}")
+        return printable(name)
 
 
 def read_split(path: str | Path, test_rows: int = -1, needs_titles: bool = False) -> SplitData:
@@ -87,14 +90,15 @@ def read_split(path: str | Path, test_rows: int = -1, needs_titles: bool = False
         seed = SAMPLE_SEED
     rows = [rows[number] for number in row_numbers]
     try:
-        title_counts = samples.title_counts(rows, path)
+        title_counts = samples.title_counts(rows, path, row_numbers)
     except InputError:
         if needs_titles:
             raise
         title_counts = None
     labels = np.array([row.label for row in rows])
     return SplitData(path, file.sha256, rows, row_numbers, labels,
-                     None if view is None else view.iloc[row_numbers], title_counts, seed)
+                     None if view is None else view.table.iloc[row_numbers], None if view is None else view.sha256,
+                     title_counts, seed)
 
 
 def evaluate_system(
@@ -103,29 +107,13 @@ def evaluate_system(
     """The record of the system on the test set, appended to results/runs.jsonl and printed; None in other processes
     than the main one.
 
-    skip_recorded: take the earlier record of exactly this request, if there is one, instead of scoring again; under
-    another experiment's name it is appended once more.
+    skip_recorded: take the earlier record of exactly this request, if there is one, instead of scoring again; where its
+    experiment, names, paths or commands are others now, it is appended once more with these.
     """
     distributed.init()
-    request = {"method": system.method, "test_sha256": data.sha256, "test_rows": len(data.rows), **system.request}
-    recorded = distributed.broadcast_from_main(lambda: run_log.find_record(request)) if skip_recorded else None
-    if recorded:
-        print(f"{system.title}: already recorded as {recorded['run_id']}; reused")
-        if distributed.is_main_process() and recorded["experiment"] != experiment:
-            run_log.append_record({**recorded, "experiment": experiment, "reused_from": recorded["run_id"]})
-        print_figures(recorded["metrics"])
-        return recorded
-    print(f"{system.title}: {len(data.rows)} rows of {data.path}")
-    folder = paths.writable_directory(paths.results_dir())
-    began = time.time()
-    scores = system.score(data)
-    if not distributed.is_main_process():
-        return None
-    score = next(iter(scores.columns.values()))
-    figures = metrics.evaluate(data.labels, score, data.users, data.title_counts, system.probabilities)
-    if "p_yes_published" in scores.columns:
-        figures["auc_published_score"] = metrics.auc(data.labels, scores.columns["p_yes_published"])
-    record = {
+    request = {"method": system.method, "test_sha256": data.sha256, "test_ids_sha256": data.ids_sha256,
+               "test_rows": len(data.rows), **system.request}
+    description = {
         "system": system.name,
         "experiment": experiment,
         "method": system.method,
@@ -135,39 +123,64 @@ def evaluate_system(
         "shots": None,
         "seed": None,
         "train_domain": None,
-        "tuning_seconds": 0,
         **system.fields,
-        **scores.fields,
         "test_domain": data.path.resolve().parent.name,
         "test_data": {"path": os.path.abspath(data.path), "sha256": data.sha256, "rows": len(data.rows),
                       "sampled_with_seed": data.seed},
+        "arguments": system.arguments,
+        "commands": system.commands,
+    }
+    recorded = distributed.broadcast_from_main(lambda: run_log.find_record(request)) if skip_recorded else None
+    if recorded:
+        checked = files.validate(EvaluationRecord, recorded, f"{run_log.runs_file()}: run {recorded.get('run_id')}",
+                                 "remove that line")
+        print(f"{system.title}: already recorded as {recorded['run_id']}; reused")
+        if distributed.is_main_process() and recorded | paths.relative_to_home(description) != recorded:
+            run_log.append_record({**recorded, **description, "reused_from": recorded["run_id"]})
+        print_figures(checked.metrics)
+        return recorded
+    print(f"{system.title}: {len(data.rows)} rows of {printable(str(data.path))}")
+    run_log.check_appendable()
+    began = time.time()
+    scores = system.score(data)
+    if not distributed.is_main_process():
+        return None
+    score = next(iter(scores.columns.values()))
+    figures = metrics.evaluate(data.labels, score, data.users, data.title_counts, system.probabilities)
+    if "p_yes_published" in scores.columns:
+        figures["auc_published_score"] = metrics.auc(data.labels, scores.columns["p_yes_published"])
+    record = {
+        "tuning_seconds": 0,
+        **description,
+        **scores.fields,
         "metrics": figures,
         "seconds": round(time.time() - began - scores.fields.get("tuning_seconds", 0), 2),
         "peak_memory_gib": run_log.peak_memory_gib(),
         **run_log.environment(),
-        "arguments": system.arguments,
-        "commands": system.commands,
         "request": request,
     }
     users = {} if data.users is None else {"user_id": data.users}
     columns = {"row": data.row_numbers, **users, "label": data.labels, **scores.columns}
     run_id = run_log.append_record(record, {name: values.tolist() for name, values in columns.items()})
-    print(f"recorded as {run_id} in {folder / 'runs.jsonl'}")
-    print_figures(figures)
+    print(f"recorded as {run_id} in {printable(str(run_log.runs_file()))}")
+    print_figures(Metrics(**figures))
     return {**record, "run_id": run_id}
 
 
-def print_figures(figures: dict[str, Any]) -> None:
-    print(f"n {figures['n']}, share of Yes {figures['share_yes']:.3f}")
-    print(f"95% interval of the AUC, users resampled: {format_interval(figures['auc_interval_users'])}")
-    print(f"95% interval of the AUC, rows resampled:  {format_interval(figures['auc_interval_rows'])}")
-    print(f"UAUC {format_figure(figures['uauc'])} over {figures['uauc_users']} users with both answers")
-    if figures.get("stratified_pairs"):
-        print(f"stratified AUC {format_figure(figures['stratified_auc'])} over {figures['stratified_pairs']:,} pairs "
+def print_figures(figures: Metrics) -> None:
+    few = figures.users is not None and figures.users < metrics.MIN_USERS
+    of_users = (f"none from {figures.users} users, at least {metrics.MIN_USERS} are needed" if few else
+                format_interval(figures.auc_interval_users))
+    print(f"n {figures.n}, share of Yes {format_figure(figures.share_yes, 3)}")
+    print(f"95% interval of the AUC, users resampled: {of_users}")
+    print(f"95% interval of the AUC, rows resampled:  {format_interval(figures.auc_interval_rows)}")
+    print(f"UAUC {format_figure(figures.uauc)} over {figures.uauc_users} users with both answers")
+    if figures.stratified_pairs:
+        print(f"stratified AUC {format_figure(figures.stratified_auc)} over {figures.stratified_pairs:,} pairs "
               "with an equal number of liked titles; Spearman with liked-ratio "
-              f"{format_figure(figures['spearman_liked_ratio'])}")
-    print(f"accuracy {figures['accuracy']:.4f}, log loss {figures['log_loss']:.4f}, "
-          f"calibration error {figures['calibration_error']:.4f}")
-    if "auc_published_score" in figures:
-        print(f"AUC by the published score p(Yes) - p(No): {format_figure(figures['auc_published_score'])}")
-    print(f"===== auc: {format_figure(figures['auc'])} =====")
+              f"{format_figure(figures.spearman_liked_ratio)}")
+    print(f"accuracy {format_figure(figures.accuracy)}, log loss {format_figure(figures.log_loss)}, "
+          f"calibration error {format_figure(figures.calibration_error)}")
+    if figures.auc_published_score is not None:
+        print(f"AUC by the published score p(Yes) - p(No): {format_figure(figures.auc_published_score)}")
+    print(f"===== auc: {format_figure(figures.auc)} =====")

@@ -1,5 +1,6 @@
 """The systems that evaluate.py scores: a language model with or without an adapter, and the training-free control."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,8 @@ from tlrec.data import samples
 from tlrec.evaluation.config import EvaluationPlan
 from tlrec.evaluation.evaluate import Scores, SplitData, System
 from tlrec.evaluation.record_schema import chain_name
-from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, attach_adapter
-from tlrec.model.base_model import load_base_model, select_device
+from tlrec.model.base_model import load_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
 
 
@@ -29,7 +29,6 @@ def planned_system(plan: EvaluationPlan, command: str) -> System:
         "prompt_template": config.prompt_template,
         "scoring_batch_size": config.scoring_batch_size,
     }
-    prompts.check_chat_template(base, config.prompt_template)
     commands = [*(adapter.commands if adapter else []), command]
     name = chain_name(base.name, adapter.chain, adapter.rows_of_chain) if adapter else f"{base.name}, untuned"
     return System(name, "llm", request, lambda data: _language_model_scores(plan, base, fingerprint, data), commands,
@@ -48,11 +47,10 @@ def _language_model_scores(plan: EvaluationPlan, base: Path, fingerprint: str, d
     if tuned_with != config.prompt_template:
         print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with "
               f"{config.prompt_template}")
-    device = select_device()
     from tlrec.model import scoring
     from tlrec.model.tokenization import Encoder
 
-    model, tokenizer = load_base_model(base, config.load_in_8bit, config.dtype, device, config.load_in_4bit)
+    model, tokenizer = load_base_model(base, config.load_in_8bit, config.dtype, str(plan.device), config.load_in_4bit)
     check_unchanged(base, fingerprint)
     if adapter:
         model = attach_adapter(model, None, adapter)
@@ -66,8 +64,8 @@ def _adapter_fields(adapter: Adapter | None) -> dict[str, Any]:
     """What a record says of the adapter: chain, shots, seed, where its last tuning data came from, and its cost."""
     if adapter is None:
         return {}
-    manifest = adapter.manifest.model_dump(include={"shots", "seed", "cuts", "steps", "data", "arguments"}) if (
-        adapter.manifest) else {}
+    fields = {"shots", "seed", "cuts", "steps", "data", "arguments", "stages"}
+    manifest = adapter.manifest.model_dump(include=fields) if adapter.manifest else {}
     return {
         "chain": adapter.chain,
         "rows_of_chain": adapter.rows_of_chain,
@@ -75,5 +73,5 @@ def _adapter_fields(adapter: Adapter | None) -> dict[str, Any]:
         "seed": manifest.pop("seed", None),
         "train_domain": adapter.chain[-1],
         "tuning_seconds": round(adapter.seconds, 1),
-        "adapter": {"path": str(adapter.folder), **manifest},
+        "adapter": {"path": os.path.abspath(adapter.folder), **manifest},
     }

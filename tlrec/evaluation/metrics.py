@@ -13,6 +13,7 @@ from tlrec.data.samples import liked_ratio
 from tlrec.errors import InputError
 
 RESAMPLES = 2_000
+MIN_USERS = 10  # with fewer, the intervals over users cover too seldom (benchmarks/interval_coverage.py)
 CALIBRATION_BINS = 10
 
 
@@ -75,12 +76,24 @@ def auc_interval(
     """95% percentile bootstrap interval of the AUC, [low, high].
 
     clusters: shape (n,); whole clusters (users) are drawn with replacement. Without it, rows are. Resamples with a
-    single class are left out; None where no resample has two.
+    single class are left out; None where no resample has two, or where there are fewer than MIN_USERS clusters.
     """
+    if too_few(clusters):
+        return None
     drawn = resampled_weights(len(labels), clusters, seed)
     values = np.concatenate([weighted_auc(labels, scores, weights) for weights in drawn])
     values = values[~np.isnan(values)]
     return [float(v) for v in np.percentile(values, [2.5, 97.5])] if len(values) else None
+
+
+def too_few(users: np.ndarray | None) -> bool:
+    """Whether users (shape (n,); None: unknown) are fewer than an interval or test over users needs."""
+    return users is not None and len(set(users)) < MIN_USERS
+
+
+def _texts(users: np.ndarray) -> np.ndarray:
+    """User ids as Python strings: an array of numpy's would give each the width of the longest."""
+    return np.array([str(user) for user in users], dtype=object)
 
 
 def resampled_weights(rows: int, clusters: np.ndarray | None, seed: int) -> Iterator[np.ndarray]:
@@ -88,7 +101,7 @@ def resampled_weights(rows: int, clusters: np.ndarray | None, seed: int) -> Iter
 
     clusters: shape (rows,); whole clusters are drawn with replacement. Without it, rows are.
     """
-    _, codes = np.unique(np.arange(rows) if clusters is None else clusters.astype(str), return_inverse=True)
+    codes = np.arange(rows) if clusters is None else pd.factorize(_texts(clusters), sort=True)[0]
     count = codes.max() + 1
     generator = np.random.default_rng(seed)
     for _ in range(0, RESAMPLES, 200):
@@ -147,6 +160,7 @@ def evaluate(
         "auc": auc(labels, scores),
         "auc_interval_rows": auc_interval(labels, scores),
         "auc_interval_users": auc_interval(labels, scores, users) if users is not None else None,
+        "users": len(set(users)) if users is not None else None,
         "uauc": float(np.mean(list(by_user.values()))) if by_user else None,
         "uauc_users": len(by_user),
         "auc_by_user": by_user if users is not None else None,

@@ -4,31 +4,49 @@ Other fields may stand beside these (versions of the machine, a baseline's train
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from tlrec.errors import printable
+
+# a name that any table, figure or terminal can show
+Name = Annotated[str, BeforeValidator(lambda text: printable(text) if isinstance(text, str) else text)]
 Number = Annotated[float, Field(gt=-1e300, lt=1e300)]  # JSON's 1e999 is infinite
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # [low, high]
+Bin = Annotated[list[Number], Field(min_length=3, max_length=3)]
 
 
 class _Schema(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class Metrics(_Schema):
     """Figures of the scored rows; None where one is undefined (AUC of a single class, UAUC without users)."""
 
     n: int  # rows
+    users: int | None = None  # None: unknown
+    share_yes: Number | None = None
     auc: Number | None = None
     auc_interval_rows: Interval | None = None  # 95%, bootstrap over rows
     auc_interval_users: Interval | None = None  # 95%, bootstrap over users
     uauc: Number | None = None  # mean over users with both answers
+    uauc_users: int = 0
     auc_by_user: dict[str, Number] | None = None
     stratified_auc: Number | None = None  # among rows with an equal number of liked titles
+    stratified_pairs: int = 0
     spearman_liked_ratio: Number | None = None  # of the score with liked-ratio
-    calibration_bins: list[list[Number]] | None = None  # [rows, mean probability, share of Yes]; None for other scores
+    accuracy: Number | None = None
+    log_loss: Number | None = None
+    calibration_bins: list[Bin] | None = None  # [rows, mean probability, share of Yes]; None for other scores
     calibration_error: Number | None = None
+    auc_published_score: Number | None = None
+
+    @property
+    def auc_interval(self) -> list[float] | None:
+        """Over users; over rows where users are unknown. Rows of few known users are no substitute for more users."""
+        return self.auc_interval_rows if self.users is None and not self.uauc_users else self.auc_interval_users
 
 
 class TestSplit(_Schema):
@@ -43,36 +61,39 @@ class AdapterDescription(_Schema):
     """The adapter of a language model: its folder, and what its manifest says of it (None without one)."""
 
     path: str
-    data: dict[str, Any] | None = None  # train and valid: path, rows, sha256
+    data: dict[str, dict[str, Any] | None] | None = None  # train and valid: path, rows, sha256
     arguments: dict[str, Any] | None = None
+    stages: list[dict[str, Any]] = []  # Manifest.stages: what determined the weights, first to last; empty: not known
 
 
 class EvaluationRecord(_Schema):
     """One system's figures on one test set."""
 
-    run_id: str
+    run_id: Name
     time: str  # ISO 8601, UTC
-    experiment: str | None = None  # a name that the user gave
-    system: str  # its name in tables
+    experiment: Name | None = None  # a name that the user gave
+    system: Name  # its name in tables
     method: str  # llm, baseline, or a control's name
-    base_model: str | None  # None where no language model was scored
-    chain: list[str]  # a language model's tuning stages, first to last
+    base_model: Name | None  # None where no language model was scored
+    chain: list[Name]  # a language model's tuning stages, first to last
     rows_of_chain: list[int | None] | None = None  # their training rows, where they are known
     shots: int | None  # rows of the target domain it was tuned on
     seed: int | None  # of the last tuning
     train_domain: str | None = None  # of the last tuning
-    test_domain: str
+    test_domain: Name
     test_data: TestSplit
     metrics: Metrics
     tuning_seconds: Number  # of all stages
     seconds: Number  # of the evaluation
     predictions: str | None = None  # CSV beside runs.jsonl: row, user_id, label and scores
+    predictions_sha256: str | None = None
     adapter: AdapterDescription | None = None
     request: dict[str, Any]  # what determines the figures: an equal request is the same run
     arguments: dict[str, Any]  # the evaluation's flags
     commands: list[str]  # that make the run again in TLREC_HOME, first to last
     commit: str | None = None
     versions: dict[str, str | None]  # of Python packages
+    folder: Path = Field(default=Path(), exclude=True)  # set by the reader: the record file's, above `predictions`
 
     @model_validator(mode="after")
     def _check_rows_of_chain(self) -> "EvaluationRecord":

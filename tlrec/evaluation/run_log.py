@@ -1,25 +1,28 @@
-"""The log of runs: results/runs.jsonl, one record a line, predictions beside it. record.py documents a record.
+"""The log of runs: results/runs.jsonl, one record a line, predictions beside it. record_schema.py documents a record.
 
 Tables and figures derive from the records alone.
 """
 
 import contextlib
 import datetime
+import hashlib
 import importlib.metadata
 import json
+import mmap
 import os
 import platform
 import resource
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock
 
 from tlrec import files, paths
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy", "scikit-learn")
 
@@ -33,16 +36,19 @@ def append_record(record: dict, predictions: dict[str, list] | None = None) -> s
 
     A record is one line, appended under a lock and flushed to the disk. InputError where there is no room for it.
     """
-    folder = paths.writable_directory(paths.results_dir())
+    folder = paths.results_dir()
     now = datetime.datetime.now(datetime.UTC)
     run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
-    if predictions:
-        record = {**record, "predictions": f"predictions/{run_id}.csv"}
     record = {**record, "run_id": run_id, "time": now.isoformat(timespec="seconds")}
-    line = json.dumps(paths.relative_to_home(record), allow_nan=False)
+    table = ""
     if predictions:
-        table = zip(*predictions.values(), strict=True)
-        files.write_csv(paths.writable_directory(folder / "predictions") / f"{run_id}.csv", [predictions, *table])
+        table = "".join(map(files.csv_line, [predictions, *zip(*predictions.values(), strict=True)]))
+        record |= {"predictions": f"predictions/{run_id}.csv",
+                   "predictions_sha256": hashlib.sha256(table.encode()).hexdigest()}
+    line = json.dumps(paths.relative_to_home(record), allow_nan=False)
+    paths.writable_directory(folder / "predictions" if table else folder)
+    if table:
+        files.write_atomically(folder / "predictions" / f"{run_id}.csv", table)
     try:
         _append_line(runs_file(), line.encode() + b"\n")
     except InputError:
@@ -51,9 +57,32 @@ def append_record(record: dict, predictions: dict[str, list] | None = None) -> s
     return run_id
 
 
+def check_appendable() -> None:
+    """InputError where a record could not be appended: ask before hours of scoring."""
+    path = paths.writable_directory(paths.results_dir()) / runs_file().name
+    with _locked(path):
+        if path.exists():
+            open(path, "ab").close()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of the log. InputError where its file system has no locks."""
+    lock = FileLock(f"{path}.lock", poll_interval=0.005)
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise InputError(f"{path}: cannot be locked ({getattr(error, 'strerror', None) or first_line(error)}); set "
+                         "TLREC_HOME to a folder on a file system with flock") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _append_line(path: Path, line: bytes) -> None:
     """Append all of a line or nothing; InputError where the disk does not take it."""
-    with FileLock(f"{path}.lock", poll_interval=0.005), open(path, "a+b", buffering=0) as file:
+    with _locked(path), open(path, "a+b", buffering=0) as file:
         end = _end_of_last_line(path, file)
         try:
             rest = line
@@ -70,12 +99,14 @@ def _append_line(path: Path, line: bytes) -> None:
 
 def _end_of_last_line(path: Path, file: BinaryIO) -> int:
     """Size in bytes of the complete lines. A tail that a killed process left unfinished is moved to NAME.torn."""
-    file.seek(0)
-    content = file.read()
-    end = content.rfind(b"\n") + 1
-    tail = content[end:]
-    if _parse(tail) is not None:  # an editor left out the last newline
-        return len(content) + file.write(b"\n")
+    size = os.fstat(file.fileno()).st_size
+    if not size:
+        return 0
+    with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
+        end = content.rfind(b"\n") + 1
+        tail = content[end:]
+    if parse_record(tail) is not None:  # an editor left out the last newline
+        return size + file.write(b"\n")
     if tail:
         torn_path = path.with_name(f"{path.name}.torn")
         with open(torn_path, "ab") as torn:
@@ -88,7 +119,7 @@ def _end_of_last_line(path: Path, file: BinaryIO) -> int:
     return end
 
 
-def _parse(line: bytes) -> dict | None:
+def parse_record(line: bytes) -> dict | None:
     """The record in a line; None where there is none."""
     try:
         record = json.loads(line, parse_constant=_refuse_constant)
@@ -102,32 +133,44 @@ def _refuse_constant(text: str) -> None:
 
 
 def read_records(path: Path | None = None) -> list[dict]:
-    """All records in order; none where there is no file yet. InputError names a broken line."""
+    """All records in order, unchecked; none where there is no file yet. InputError names a broken line."""
     path = path or runs_file()
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")  # without the lock: a line that is being written counts from its newline on
-    last = lines.pop()
-    if _parse(last) is not None:
-        lines.append(last)
-    elif last:
-        print(f"notice: {path} ends in an incomplete line (torn by a crash, or being written); left out",
-              file=sys.stderr)
-    records = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        record = _parse(line)
+    records = {number: parse_record(line) for number, line in read_lines(path)}
+    for number, record in records.items():
         if record is None:
             raise InputError(f"{path}: line {number} is not a record in JSON; remove that line")
-        records.append(record)
-    return records
+    return [record for record in records.values() if record is not None]
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(line number from 1 on, line) of every line that is not blank; none where there is no file yet."""
+    if not path.exists():
+        return
+    with open(path, "rb") as file:  # without the lock: a line that is being written counts from its newline on
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n") and parse_record(line) is None:
+                print(f"notice: {path} ends in an incomplete line (torn by a crash, or being written); left out",
+                      file=sys.stderr)
+            elif line.strip():
+                yield number, line
 
 
 def find_record(request: dict) -> dict | None:
-    """The latest record of exactly this request (what determines a result) whose predictions are there, if any is."""
-    return next((record for record in reversed(read_records()) if record.get("request") == request and
-                 (not record.get("predictions") or (paths.results_dir() / record["predictions"]).is_file())), None)
+    """The latest record of exactly this request (what determines a result) with its predictions as they were written.
+
+    Only lines that hold every entry of the request, as append_record() writes it, are parsed.
+    """
+    entries = sorted((json.dumps({name: value})[1:-1].encode() for name, value in request.items()), key=len)[::-1]
+    lines = [line for _, line in read_lines(runs_file()) if all(entry in line for entry in entries)]
+    records = (record for record in map(parse_record, reversed(lines)) if record and record.get("request") == request)
+    return next(filter(predictions_are_intact, records), None)
+
+
+def predictions_are_intact(record: dict) -> bool:
+    """Whether the record's predictions lie beside the log as they were written; so it is where there are none."""
+    name = record.get("predictions")
+    path = paths.results_dir() / str(name)
+    return not name or path.is_file() and files.sha256(path) == record.get("predictions_sha256")
 
 
 def environment() -> dict:

@@ -14,12 +14,15 @@ from tlrec.evaluation import metrics
 
 
 class Difference(NamedTuple):
-    """First system minus second: value, 95% interval, two-sided p, and the users or rows behind it."""
+    """First system minus second: value, 95% interval, two-sided p, and the users or rows behind it.
+
+    Interval and p are None where those are too few users (metrics.MIN_USERS), or where the differences do not vary.
+    """
 
     value: float
-    low: float
-    high: float
-    p: float
+    low: float | None
+    high: float | None
+    p: float | None
     units: int
 
 
@@ -33,9 +36,11 @@ def bootstrap_auc(
     auc_first, auc_second = metrics.auc(labels, first), metrics.auc(labels, second)
     if auc_first is None or auc_second is None:
         return None
+    units = len(labels) if clusters is None else len(set(clusters))
+    if metrics.too_few(clusters):
+        return Difference(auc_first - auc_second, None, None, None, units)
     drawn = [metrics.weighted_auc(labels, first, weights) - metrics.weighted_auc(labels, second, weights)
              for weights in metrics.resampled_weights(len(labels), clusters, seed)]
-    units = len(labels) if clusters is None else len(set(clusters))
     return _percentiles(auc_first - auc_second, np.concatenate(drawn), units)
 
 
@@ -47,6 +52,8 @@ def bootstrap_uauc(
     if not of_first:
         return None
     gaps = np.array([of_first[user] - of_second[user] for user in of_first])
+    if len(gaps) < metrics.MIN_USERS:
+        return Difference(float(gaps.mean()), None, None, None, len(gaps))
     drawn = [weights @ gaps / len(gaps) for weights in metrics.resampled_weights(len(gaps), None, seed)]
     return _percentiles(gaps.mean(), np.concatenate(drawn), len(gaps))
 
@@ -69,6 +76,8 @@ def delong_uauc(labels: np.ndarray, first: np.ndarray, second: np.ndarray, users
     if not moments:
         return None
     values, variances = np.array(moments).T
+    if len(moments) < metrics.MIN_USERS:
+        return Difference(float(values.mean()), None, None, None, len(moments))
     return _normal(values.mean(), variances.sum() / len(moments) ** 2, len(moments))
 
 
@@ -97,7 +106,9 @@ def _delong_moments(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -
 
 def _normal(value: float, variance: float, units: int) -> Difference:
     error = math.sqrt(variance)
-    p = math.erfc(abs(value) / error / math.sqrt(2)) if error else float(value == 0)
+    if not error and value:  # as where each system ranks every pair alike: the normal approximation says nothing
+        return Difference(float(value), None, None, None, units)
+    p = math.erfc(abs(value) / error / math.sqrt(2)) if error else 1.0
     return Difference(float(value), float(value - 1.959964 * error), float(value + 1.959964 * error), p, units)
 
 

@@ -46,7 +46,8 @@ def evaluate(gpu: str, model_type: str, *words: str) -> None:
                     {"experiment": experiment, **flags})
     heading("results")
     name = f"evaluate_{model_type.replace('/', '_')}" + (f"_on_{target}" if target else "")
-    run("report.py", *cli.flag_words({"experiment": experiment, "output": paths.results_dir() / f"{name}.json"}))
+    run("report.py", *cli.flag_words({
+        "experiment": experiment, "current": True, "output": paths.results_dir() / f"{name}.json"}))
 
 
 def check_gpu(gpu: str, *words: str) -> None:

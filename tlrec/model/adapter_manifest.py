@@ -43,6 +43,9 @@ class Manifest(_Model):
     request: dict[str, JsonValue] = Field(description="all that determines the weights; an equal request reuses them")
     chain: list[str] = Field(min_length=1, description="names of the tuning stages, first to last")
     rows_of_chain: list[int | None] = Field(description="training rows of each stage; None: not known")
+    stages: list[dict[str, JsonValue]] = Field(
+        description="what determined each stage's weights: settings, hashes and row counts of the data; of an adapter "
+                    "without a manifest, the hash of its weights")
     commands: list[str] = Field(description="shell commands that tune it again in TLREC_HOME, first to last")
     base_model: BaseModelId
     data: TuningData
@@ -65,6 +68,8 @@ class Manifest(_Model):
     def _one_row_count_per_stage(self) -> "Manifest":
         if len(self.chain) != len(self.rows_of_chain):
             raise ValueError("chain and rows_of_chain differ in length")
+        if len(self.chain) != len(self.stages):
+            raise ValueError("chain and stages differ in length")
         return self
 
     def write(self, folder: Path) -> None:

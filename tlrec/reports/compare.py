@@ -1,5 +1,7 @@
 """Two runs on the same test rows, compared row for row from their predictions."""
 
+import hashlib
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,21 +9,25 @@ import pandas as pd
 
 from tlrec.errors import InputError, first_line
 from tlrec.evaluation import metrics, significance
-from tlrec.evaluation.metrics import format_figure
+from tlrec.evaluation.metrics import MIN_USERS, format_figure
+from tlrec.evaluation.record_schema import EvaluationRecord
 from tlrec.evaluation.significance import Difference
+from tlrec.files import read_bytes
 from tlrec.reports import records, text_tables
 
 SCORES = ("p_yes", "score")  # the column of a predictions file that holds the score
 
 
-def predictions(record: dict) -> pd.DataFrame:
-    """The record's predictions: columns row, label, score and, where users are known, user_id."""
-    path = Path(record["folder"]) / (record.get("predictions") or f"predictions/{record['run_id']}.csv")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run {record['run_id']} has no predictions beside its record, "
-                         "evaluate it again")
+def predictions(record: EvaluationRecord) -> pd.DataFrame:
+    """The record's predictions: columns row, label, score and, where users are known, user_id. InputError where they
+    are missing, or not those that the record was made with."""
+    path = record.folder / (record.predictions or f"predictions/{record.run_id}.csv")
+    content = read_bytes(path, f"run {record.run_id} has no predictions beside its record, evaluate it again")
+    if hashlib.sha256(content).hexdigest() != record.predictions_sha256:
+        raise InputError(f"{path}: differs from the predictions that run {record.run_id} recorded (sha256); evaluate "
+                         "the run again")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)  # pandas' own float parser may round
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)  # pandas' own float parser may round
         kinds = {"row": int, "label": int} | dict.fromkeys(SCORES, float)
         table = table.astype({name: kind for name, kind in kinds.items() if name in table})
     except ValueError as error:  # a row cut short, a wrong value, or bytes that are not UTF-8
@@ -35,16 +41,19 @@ def predictions(record: dict) -> pd.DataFrame:
     return table.rename(columns={score: "score"})
 
 
-def compare(first: dict, second: dict) -> str:
+def compare(first: EvaluationRecord, second: EvaluationRecord) -> str:
     """The comparison as text. InputError where the two were not measured on the same rows of the same file."""
     one, other = predictions(first), predictions(second)
-    runs = f"runs {first['run_id']} and {second['run_id']}"
-    if first["test_data"]["sha256"] != second["test_data"]["sha256"]:
-        names = [f"{run['test_domain']}/{Path(run['test_data']['path']).name}" for run in (first, second)]
+    runs = f"runs {first.run_id} and {second.run_id}"
+    if first.test_data.sha256 != second.test_data.sha256:
+        names = [f"{run.test_domain}/{Path(run.test_data.path).name}" for run in (first, second)]
         raise InputError(f"{runs} were made on different test files ({names[0]}, {names[1]}); evaluate both on one")
     if not np.array_equal(one["row"], other["row"]) or not np.array_equal(one["label"], other["label"]):
         raise InputError(f"{runs} were made on different test rows ({len(one['row']):,} and {len(other['row']):,}); "
                          "evaluate both with the same --test_rows")
+    if list(one.get("user_id", ())) != list(other.get("user_id", ())):
+        raise InputError(f"{runs} were made with different user ids (the CSV beside the test file changed in between); "
+                         "evaluate both again")
     labels = one["label"].to_numpy()
     users = one["user_id"].to_numpy(dtype=object) if "user_id" in one else None
     scores = one["score"].to_numpy(), other["score"].to_numpy()
@@ -57,12 +66,12 @@ def compare(first: dict, second: dict) -> str:
     systems = [["", "run", "system", "shots", "seed", "AUC", "UAUC"]]
     for letter, run, score in zip("AB", (first, second), scores, strict=True):
         uauc = "no users" if users is None else format_figure(metrics.uauc(labels, score, users)[0])
-        seed = "" if run["seed"] is None else str(run["seed"])
-        systems.append([letter, run["run_id"], records.system(run), str(records.shots(run)), seed,
+        seed = "" if run.seed is None else str(run.seed)
+        systems.append([letter, run.run_id, records.system(run), str(records.shots(run)), seed,
                         format_figure(metrics.auc(labels, score)), uauc])
     rows = [["A − B in", "test", "difference", "95% interval", "p", "from"]]
     rows += [_row(figure, *test) for figure, by_kind in tests.items() for test in by_kind]
-    return "\n\n".join([f"{len(labels):,} rows of {first['test_data']['path']}", text_tables.markdown(systems),
+    return "\n\n".join([f"{len(labels):,} rows of {first.test_data.path}", text_tables.markdown(systems),
                         text_tables.markdown(rows), _reading(users)])
 
 
@@ -70,6 +79,10 @@ def _row(figure: str, test: str, difference: Difference | None, units: str) -> l
     if difference is None:
         return [figure, test, "undefined", "", "", ""]
     value, low, high, p, count = difference
+    if low is None or high is None or p is None:
+        few = units == "users" and count < MIN_USERS
+        return [figure, test, f"{value:+.4f}", f"none from fewer than {MIN_USERS} users" if few else "undefined", "",
+                f"{count:,} {units}"]
     return [figure, test, f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}", "< 0.001" if p < 0.001 else f"{p:.3f}",
             f"{count:,} {units}"]
 

@@ -3,21 +3,23 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlrec.reports import plot_style, records, table1
+from tlrec.evaluation.record_schema import EvaluationRecord, chain_name
+from tlrec.reports import plot_style, records, table1, table_cells
 from tlrec.reports.plot_style import BAND, OURS, TALLREC, TLREC
-from tlrec.reports.records import Cell
+from tlrec.reports.table_cells import Cell
 
 STAGES = ("untuned", "+ alpaca", "+ CoT", "+ source", "+ 16", "+ 64", "+ 256")
 KINDS = {"alpaca": "+ alpaca", "stage123": "+ CoT", "stage123_rules": "+ CoT"}  # any other stage is a source
 TABLE_1, LATEST = "published (TALLRec's Table 1)", "TLRec (latest block)"
 LANGUAGE_MODELS = {TABLE_1: "TALLRec", LATEST: LATEST}  # label: the published system drawn beside our language models
 LLAMA = "LLaMA-7B, published (TLRec, latest block)"
+Chain = tuple[tuple[str, int | None], ...]  # base model, then (name, rows) of its stages
 
 
-def auc_against_shots(evaluations: list[dict], domain: str) -> Figure | None:
+def auc_against_shots(evaluations: list[EvaluationRecord], domain: str) -> Figure | None:
     """One panel a system: ours with a band of one standard deviation over seeds, the published beside it."""
-    cells = [cell for cell in records.cells(evaluations) if cell.auc is not None]
-    published = [cell for cell in records.published_cells() if cell.domain == domain]
+    cells = [cell for cell in table_cells.own_cells(evaluations) if cell.auc is not None]
+    published = [cell for cell in table_cells.published_cells() if cell.domain == domain]
     own_names = {cell.published_name: cell.system for cell in reversed(cells)}
     panels: dict[str, dict[str, list[Cell]]] = {}  # by system and label
     for cell in table1.ordered([*cells, *(c for c in published if c.group == "baselines")]):
@@ -51,23 +53,30 @@ def auc_against_shots(evaluations: list[dict], domain: str) -> Figure | None:
     return figure
 
 
-def chain_stages(evaluations: list[dict], domain: str) -> Figure | None:
+def chain_stages(evaluations: list[EvaluationRecord], domain: str) -> Figure | None:
     """One panel a chain: AUC after each stage as steps, the published chain in grey."""
     models = [record for record in evaluations if records.group(record) == "language models"]
-    cells = {(c.system, c.shots): c for c in records.cells(models) if c.auc is not None}
-    chains = {records.system(record): record for record in models}
-    longest = {name: record for name, record in chains.items()
-               if any(c[0] == name and c[1] for c in cells) or not any(o.startswith(f"{name} + ") for o in chains)}
+    cells: dict[Chain, dict[int, list[Cell]]] = {}  # by base model and stages, then by shots
+    for cell, runs in table_cells.cells_with_runs(models):
+        if cell.auc is not None:
+            chain = (str(runs[0].base_model), None), *records.stages(runs[0])
+            cells.setdefault(chain, {}).setdefault(cell.shots, []).append(cell)
+    longest = [chain for chain, at in cells.items() if max(at) or not any(
+        other[: len(chain)] == chain and other != chain for other in cells)]
     if not longest:
         return None
     theirs = published_stages(domain)
     figure, axes = plot_style.panels(len(longest), 2, 2.4)
-    for axis, (name, record) in zip(axes, longest.items(), strict=True):
-        way = [" + ".join(name.split(" + ")[:count]) for count in range(1, name.count(" + ") + 2)]
-        kinds = ["untuned", *(KINDS.get(stage, "+ source") for stage, _ in records.stages(record))]
-        ours = {kind: cells[system, 0].percent for kind, system in zip(kinds, way, strict=True)
-                if (system, 0) in cells}
-        ours |= {f"+ {shots}": cells[name, shots].percent for shots in (16, 64, 256) if (name, shots) in cells}
+    for axis, chain in zip(axes, longest, strict=True):
+        name = chain_name(chain[0][0], [stage for stage, _ in chain[1:]], [rows for _, rows in chain[1:]])
+        kinds = ["untuned", *(KINDS.get(stage, "+ source") for stage, _ in chain[1:])]
+        steps = [*((kind, chain[:count], 0) for count, kind in enumerate(kinds, 1)),
+                 *((f"+ {shots}", chain, shots) for shots in (16, 64, 256))]
+        ours = {}
+        for step, prefix, shots in steps:
+            at = cells.get(prefix, {}).get(shots, [])
+            if len(at) == 1:  # systems of one name that differ in a setting have no line in common
+                ours[step] = at[0].percent
         for values, others, style in ((theirs, ours, TALLREC), (ours, theirs, OURS)):
             stages = [stage for stage in STAGES if stage in values]
             where, heights = [STAGES.index(stage) for stage in stages], [values[stage] for stage in stages]
@@ -86,7 +95,7 @@ def chain_stages(evaluations: list[dict], domain: str) -> Figure | None:
 
 def published_stages(domain: str) -> dict[str, float]:
     """AUC x 100 of the published chain by stage, where the domain's block has it as one figure."""
-    block = records.published_figures()["tlrec_llama_7b"].get(f"{domain}, block 'latest results'", {})
+    block = table_cells.published_figures()["tlrec_llama_7b"].get(f"{domain}, block 'latest results'", {})
     ends = {"untuned": "untuned", "alpaca + CoT": "+ CoT", "(zero-shot)": "+ source", "16-shot": "+ 16",
             "64-shot": "+ 64", "256-shot": "+ 256"}
     return {stage: value for name, value in block.items() for end, stage in ends.items()

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 STYLE: dict[Any, Any] = {"font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False,
          "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.labelsize": 7,
-         "legend.frameon": False, "svg.hashsalt": "tlrec", "svg.fonttype": "path"}
+         "legend.frameon": False, "svg.hashsalt": "tlrec", "svg.fonttype": "path",
+         "text.parse_math": False}
 INK, GREY, BAND, REFERENCE = "0.0", "0.45", "0.85", "0.3"
 OURS: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 4, "linewidth": 1.2}
 TALLREC: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from tlrec.evaluation.metrics import format_figure
 from tlrec.reports import records, text_tables
-from tlrec.reports.records import Cell
+from tlrec.reports.table_cells import Cell
 
 CONTROLS = ("liked-ratio", "liked-ratio+item-mean")
 PUBLISHED = {"TALLRec": "TALLRec, LLaMA-7B", "TLRec (paper's block)": "TLRec, LLaMA-7B"}
@@ -21,7 +21,8 @@ def render(cells: list[Cell]) -> str:
         side.setdefault(name, {})[cell.shots] = cell
     columns = sorted({*SHOTS, max((cell.shots for cell in cells), default=0)})
     rows = [[name, *_figures(ours.get(name, {}), published.get(name, {}), columns)]
-            for name in (*CONTROLS, *records.BASELINES)]
+            for stem in (*CONTROLS, *records.BASELINES)
+            for name in (stem, *sorted(name for name in ours if name.startswith(f"{stem} [")))]
     rows += [[label, *_figures({}, published.get(name, {}), columns)] for name, label in PUBLISHED.items()]
     models = {name: at for name, at in ours.items() if any(cell.group == "language models" for cell in at.values())}
     if models:  # the chain that was measured at the most shot counts, then with the most seeds

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlrec import files, paths
-from tlrec.errors import InputError
+from tlrec.errors import InputError, printable
+from tlrec.evaluation.record_schema import EvaluationRecord
 from tlrec.reports import (
     chain_diagram,
     commands_page,
@@ -16,6 +17,7 @@ from tlrec.reports import (
     records,
     rerun,
     table1,
+    table_cells,
     text_tables,
 )
 
@@ -36,7 +38,7 @@ class SplitRecords:
     experiment: str | None = None
     split: str = "test"
 
-    def read(self) -> list[dict]:
+    def read(self) -> list[EvaluationRecord]:
         """The latest of each run on all rows of the split; what is left out is printed to standard error."""
         latest = records.latest_per_request(records.read_runs(self.runs), self.experiment)
         chosen, notes = records.on_full_split(latest, self.split)
@@ -47,7 +49,7 @@ class SplitRecords:
 
 def table(
     experiment: str | None = None, runs: list[str] | None = None, output: str | None = None, published: bool = False,
-    ids: bool = False,
+    ids: bool = False, current: bool = False,
 ) -> None:
     """Print one table of evaluations; the latest record of each run counts.
 
@@ -57,11 +59,17 @@ def table(
         output: also write the table's records to this JSON file
         published: also print the published figures
         ids: also print the run ids, which compare takes
+        current: leave out records of adapters that were tuned again, moved or removed since
     """
     latest = records.latest_per_request(records.read_runs(runs), experiment)
+    if current:
+        changes = [rerun.changed_adapter(record) for record in latest]
+        print(*(f"left out: {record.run_id}, {printable(change[0])}" for record, change in
+                zip(latest, changes, strict=True) if change), sep="\n", end="\n" * any(changes), file=sys.stderr)
+        latest = [record for record, change in zip(latest, changes, strict=True) if not change]
     rows = text_tables.evaluations(latest)
     if ids:
-        names = ["run", *(record["run_id"] for record in latest)]
+        names = ["run", *(record.run_id for record in latest)]
         rows = [[*row, name] for row, name in zip(rows, names, strict=True)]
     print(text_tables.markdown(rows))
     if published:
@@ -77,7 +85,7 @@ def table_1(chosen: SplitRecords, output: str | None = None) -> None:
     Args:
         output: also write OUTPUT.md, OUTPUT.tex (booktabs) and OUTPUT.csv
     """
-    texts = table1.render([*records.cells(chosen.read()), *records.published_cells()])
+    texts = table1.render([*table_cells.own_cells(chosen.read()), *table_cells.published_cells()])
     print(texts["md"], end="")
     if output:
         for ending, text in texts.items():
@@ -92,8 +100,8 @@ def summary(runs: list[str] | None = None) -> None:
         runs: one or more record files to read (default: results/reference/*/runs.jsonl)
     """
     latest = records.latest_per_request(records.read_runs(runs or [REFERENCE]))
-    chosen, _ = records.on_full_split([record for record in latest if record["test_domain"] == "movie"], "test")
-    print(readme_table.render([*records.cells(chosen), *records.published_cells()]))
+    chosen, _ = records.on_full_split([record for record in latest if record.test_domain == "movie"], "test")
+    print(readme_table.render([*table_cells.own_cells(chosen), *table_cells.published_cells()]))
 
 
 def compare_runs(run_a: str, run_b: str, runs: list[str] | None = None) -> None:
@@ -157,7 +165,8 @@ def fill_pages(path: str | None = None) -> None:
         path: the file to rewrite in place (default: the repository's README.md and docs/*.md)
     """
     for page in [Path(path)] if path else generated_blocks.pages():
-        print(f"{page}: {generated_blocks.rewrite(page)} blocks filled")
+        count = generated_blocks.rewrite(page)
+        print(f"{page}: {count} block{'s' * (count != 1)} filled")
 
 
 def print_help_page() -> None:

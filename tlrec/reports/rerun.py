@@ -7,55 +7,92 @@ from typing import Any
 
 from tlrec import files, paths
 from tlrec.errors import InputError
+from tlrec.evaluation.record_schema import EvaluationRecord
 from tlrec.model.adapter import weights_file
+from tlrec.model.adapter_config import read_adapter_config
 from tlrec.model.adapter_manifest import MANIFEST_FILE
 from tlrec.model.base_model import resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
 
 
-def command_lines(record: dict[str, Any]) -> list[str]:
+def command_lines(record: EvaluationRecord) -> list[str]:
     """What the run was, as a comment, and the commands that make it again in TLREC_HOME, first to last."""
-    run = (f"{record['system']}: commit {record.get('commit')}, torch {record['versions'].get('torch')}, "
-           f"{record['time']}; in {paths.home_dir()}")
-    return [" ".join(line.split()) for line in (f"# {run}", *record["commands"])]  # one line each, whatever they hold
+    run = (f"{record.system}: commit {record.commit}, torch {record.versions.get('torch')}, "
+           f"{record.time}; in {paths.home_dir()}")
+    return [" ".join(line.split()) for line in (f"# {run}", *record.commands)]  # one line each, whatever they hold
 
 
-def changed_inputs(record: dict[str, Any]) -> list[str]:
+def changed_inputs(record: EvaluationRecord) -> list[str]:
     """What differs from the recorded run's inputs, one line each; empty where a rerun has what it needs."""
-    request, arguments = record["request"], record["arguments"]
+    request, arguments = record.request, record.arguments
     changes = []
 
-    def check(what: str, name: str | None, recorded: str | None, current: Callable[[Path], str]) -> None:
-        if not name or not recorded:
-            return
-        path = paths.home_dir() / name
-        try:
-            if current(path) != recorded:
-                changes.append(f"{what} {path}: differs from the recorded one")
-        except (OSError, InputError) as error:
-            changes.append(f"{what} {path}: cannot be read ({getattr(error, 'strerror', None) or error})")
+    def check(what: str, name: str | None, recorded: str | None, current: Callable[[Path], Any]) -> None:
+        change = _change(what, name, recorded, current)
+        if change:
+            changes.append(change)
 
-    data = Path(record["test_data"]["path"])
+    data = Path(record.test_data.path)
     for split in ("test", "train", "valid"):
         name = arguments.get(f"{split}_data_path") or str(data.with_name(f"{split}.json"))
         check(f"{split} data", name, request.get(f"{split}_sha256"), files.sha256)
-    fingerprint = request.get("base_model")
+        view = Path(name).with_suffix(".csv")
+        ids = f"{split}_ids_sha256"
+        check(f"ids of the {split} data", str(view), request.get(ids), files.sha256)
+        if ids in request and request[ids] is None and (paths.home_dir() / view).exists():
+            changes.append(f"ids of the {split} data {paths.home_dir() / view}: were not there")
     base = arguments.get("base_model")  # a name under base_model/, or a path
     base = str(paths.home_dir() / base) if base and (paths.home_dir() / base).is_dir() else base
-    check("base model", base, fingerprint,
-          lambda _: base_model_fingerprint(resolve_base_model(base)))
-    what, folder, weights = "adapter", arguments.get("lora_weights"), request.get("adapter_sha256")
-    adapter, seen = record.get("adapter") or {}, set()
+    check("base model", base, request.get("base_model"),
+          lambda _: base_model_fingerprint(resolve_base_model(str(base))))
+    encoder = arguments.get("text_encoder")
+    embedded = encoder and paths.home_dir() / "base_model" / encoder
+    check("text encoder", str(embedded if embedded and embedded.is_dir() else encoder), request.get("text_encoder"),
+          base_model_fingerprint)
+    changes += changed_adapter(record)
+    folder, adapter = arguments.get("lora_weights"), record.adapter.model_dump() if record.adapter else {}
+    seen: set[str] = set()
     while folder and folder not in seen:  # a chain that starts from itself would not end
         seen.add(folder)
-        check(what, folder, weights, lambda path: files.sha256(weights_file(path)))
         for split, part in (adapter.get("data") or {}).items():
             if part:
                 check(f"{split} data of the adapter", part["path"], part.get("sha256"), files.sha256)
         start = (adapter.get("arguments") or {}).get("resume_from_checkpoint")
-        what, weights = "starting adapter", _manifest(folder).get("request", {}).get("start")
+        if start:
+            check("starting adapter", start, _manifest(folder).get("request", {}).get("start"), _weights_hash)
         folder, adapter = start, _manifest(start) if start else {}
     return changes
+
+
+def changed_adapter(record: EvaluationRecord) -> list[str]:
+    """What differs from the adapter that was scored, one line each; empty where there was none."""
+    folder = record.adapter.path if record.adapter else record.arguments.get("lora_weights")
+    checks = [("adapter", "adapter_sha256", _weights_hash),
+              ("settings of the adapter", "adapter_settings_sha256",
+               lambda path: read_adapter_config(path)[0].settings_hash())]
+    changes = [_change(what, folder, record.request.get(name), current) for what, name, current in checks]
+    return [change for change in changes if change][:1]
+
+
+def _change(what: str, name: str | None, recorded: str | None, current: Callable[[Path], Any]) -> str | None:
+    """How a file or folder differs from the recorded one; None where it does not, or where none is recorded."""
+    if not name or not recorded:
+        return None
+    path = paths.home_dir() / name
+    try:
+        return None if current(path) == recorded else f"{what} {path}: differs from the recorded one"
+    except FileNotFoundError:
+        return f"{what} {path}: no such file or folder"
+    except OSError as error:
+        return f"{what} {path}: cannot be read ({error.strerror})"
+    except InputError as error:
+        return f"{what} {error}"  # which names the path
+
+
+def _weights_hash(folder: Path) -> str:
+    if not folder.is_dir():
+        raise FileNotFoundError
+    return files.sha256(weights_file(folder))
 
 
 def _manifest(folder: str) -> dict[str, Any]:

@@ -7,14 +7,16 @@ from functools import partial
 
 from tlrec.evaluation.metrics import format_figure, format_interval
 from tlrec.reports import records, text_tables
-from tlrec.reports.records import Cell
+from tlrec.reports.table_cells import Cell
+from tlrec.reports.text_tables import Bold
 
 HEADER = ["system", "figures"]
 DETAILS = ["system", "shots", "seeds", "n", "AUC", "95% interval", "UAUC", "stratified", "Spearman", "published"]
 GRID_NOTE = ("AUC x 100: mean ± standard deviation over seeds (their number). Bold: the best of a column, ours and "
              "published apart. Blank: not run, or not published. Column names count rows of the tested domain.")
 DETAIL_NOTE = ("n: test rows. 95% interval: bootstrap over users where they are known, else over rows; with several "
-               "seeds the mean of their intervals. stratified: AUC among rows with an equal number of liked titles. "
+               "seeds the mean of their intervals; undefined from fewer than 10 users. stratified: AUC among rows with "
+               "an equal number of liked titles. "
                "Spearman: of the score with liked-ratio. All but Spearman x 100.")
 _percent = partial(format_figure, digits=2, scale=100)
 
@@ -52,7 +54,8 @@ def grid(cells: list[Cell]) -> tuple[list[list[str]], set[int]]:
         if cell is None:
             return ""
         spread = "" if cell.auc_sd is None else f" ± {_percent(cell.auc_sd)} ({cell.seeds})"
-        return "*" * (cell.auc == best[cell.figures, cell.shots]) + _percent(cell.auc) + spread
+        figure = _percent(cell.auc) + spread
+        return Bold(figure) if cell.auc == best[cell.figures, cell.shots] else figure
 
     rows = [[*HEADER, *(f"{shots:,}" if shots else "zero-shot" for shots in columns)]]
     rows += [[name, source, *(text(at.get(shots)) for shots in columns)] for (_, name, source), at in by_row.items()]
@@ -70,7 +73,7 @@ def details(cells: list[Cell]) -> tuple[list[list[str]], set[int]]:
                         100),
         *(_percent(value) if value is not None else "" for value in (cell.uauc, cell.stratified_auc)),
         "" if cell.spearman_liked_ratio is None else format_figure(cell.spearman_liked_ratio, 2).replace("-", "−"),
-        beside.get((cell.published_name, cell.shots), ""),
+        beside.get((cell.published_name.partition(" [")[0], cell.shots), ""),
     ] for cell in ours]
     return [DETAILS, *rows], _rules([cell.group for cell in ours])
 

@@ -72,8 +72,12 @@ def _manifest(plan: TuningPlan, command: str, trainer, cuts: dict[str, int], ste
     if best is not None:
         selected = Selection.model_validate({"by": plan.config.select_by, "step": trainer.state.best_global_step,
                                              "value": best if math.isfinite(best) else None})
+    unknown = [{"adapter_sha256": plan.request["start"]}]
+    earlier = (start.manifest.stages if start.manifest else unknown) if start else []
+    data = plan.data.model_dump(exclude={"train": {"path"}, "valid": {"path"}})
     return Manifest(
         request=plan.request,
+        stages=[*earlier, {"settings": plan.request["settings"], **data}],
         chain=[*(start.chain if start else []), plan.stage],
         rows_of_chain=[*(start.rows_of_chain if start else []), len(plan.train)],
         commands=[*(start.commands if start else []), command],

@@ -11,14 +11,15 @@ from baselines import weight_decay_search
 from baselines.config import BaselineConfig
 from baselines.grid import GridConfig
 
-SPLITS = {name: SimpleNamespace(data=SimpleNamespace(sha256=digest)) for name, digest in
-          (("train", "a"), ("valid", "b"), ("test", "c"))}
+SPLITS = dict.fromkeys(("train", "valid", "test"), SimpleNamespace(data=None))
+HASHES = {"train_sha256": "a", "train_ids_sha256": "b", "text_encoder": None}
 
 
 @pytest.fixture
 def bench():
     """What choose() reads of a baselines.grid.Bench before it searches."""
-    return SimpleNamespace(title=lambda name: name, settings=BaselineConfig(), grid=GridConfig(), splits=SPLITS)
+    return SimpleNamespace(title=lambda name: name, settings=BaselineConfig(), grid=GridConfig(), splits=SPLITS,
+                           hashes=lambda name: HASHES)
 
 
 @pytest.fixture
@@ -30,14 +31,14 @@ def own(tmp_path, monkeypatch):
 
 def search(**changes) -> dict:
     return {"weight_decay": 0.5, "shots": [16], "mean_validation_auc": {"5e-01": 0.6},
-            "settings": asdict(BaselineConfig()), "data": {"train": "a", "valid": "b"}} | changes
+            "settings": asdict(BaselineConfig()), "data": HASHES} | changes
 
 
 def test_choose_prefers_the_own_search_for_equal_settings_and_data(bench, own):
     own.write_text(json.dumps({"movie": {"GRU": search()}}))
     assert weight_decay_search.choose(bench, "GRU") == 0.5
     committed = json.loads(weight_decay_search.COMMITTED.read_text())["movie"]["GRU"]["weight_decay"]
-    for other in ({"data": {"train": "a", "valid": "z"}}, {"settings": asdict(BaselineConfig(patience=1))}):
+    for other in ({"data": HASHES | {"train_ids_sha256": "z"}}, {"settings": asdict(BaselineConfig(patience=1))}):
         own.write_text(json.dumps({"movie": {"GRU": search(**other)}}))
         assert weight_decay_search.choose(bench, "GRU") == committed
 

@@ -78,10 +78,10 @@ def test_bootstrap_and_delong_agree_on_independent_rows():
 
 
 def test_comparisons_of_one_class_are_none_and_of_equal_systems_zero():
-    labels, first, second, users = made(60, 0)
-    assert significance.delong_auc(np.ones(60, int), first, second) is None
-    assert significance.bootstrap_auc(np.ones(60, int), first, second) is None
-    assert significance.bootstrap_uauc(np.ones(60, int), first, second, users) is None
+    labels, first, second, users = made(200, 0)
+    assert significance.delong_auc(np.ones(200, int), first, second) is None
+    assert significance.bootstrap_auc(np.ones(200, int), first, second) is None
+    assert significance.bootstrap_uauc(np.ones(200, int), first, second, users) is None
     assert (
         significance.delong_uauc(np.array([1, 0, 0]), *np.ones((2, 3)), np.array(list("aaa"))) is None
     )  # one positive

@@ -4,12 +4,13 @@ import statistics
 
 import numpy as np
 import pytest
+from report_records import parsed
 
-from tlrec.reports import records, table1, text_tables
+from tlrec.reports import table1, table_cells, text_tables
 
 
 def test_table1_averages_seeds_beside_the_published(report_runs):
-    texts = table1.render([*records.cells(report_runs), *records.published_cells()])
+    texts = table1.render([*table_cells.own_cells(parsed(*report_runs)), *table_cells.published_cells()])
     rows = list(csv.DictReader(io.StringIO(texts["csv"])))
     (gru,) = [row for row in rows if (row["system"], row["shots"]) == ("GRU4Rec", "16")]
     metrics = [run["metrics"] for run in report_runs if (run["system"], run["shots"]) == ("GRU4Rec", 16)]
@@ -29,19 +30,20 @@ def test_table1_averages_seeds_beside_the_published(report_runs):
     assert "| Caser " in book and "published" in book
 
 
-def test_table1_grid_marks_the_best_and_leaves_missing_cells_blank(report_runs):
-    cells = {(cell.system, cell.shots): cell.auc for cell in records.cells(report_runs) if cell.domain == "movie"}
-    rows, _ = table1.grid([cell for cell in records.cells(report_runs) if cell.domain == "movie"])
+def test_table1_grid_marks_the_best_and_leaves_missing_cells_blank(parsed_runs):
+    cells = {(cell.system, cell.shots): cell.auc for cell in table_cells.own_cells(parsed_runs)
+             if cell.domain == "movie"}
+    rows, _ = table1.grid([cell for cell in table_cells.own_cells(parsed_runs) if cell.domain == "movie"])
     for column, shots in ((2, 0), (3, 16)):
         best = max((auc, name) for (name, count), auc in cells.items() if count == shots)[1]
-        assert [row[0] for row in rows if row[column].startswith("*")] == [best]
+        assert [row[0] for row in rows if isinstance(row[column], text_tables.Bold)] == [best]
     assert next(row for row in rows if row[0] == "liked-ratio")[3:] == ["", "", "", ""]
-    published, _ = table1.grid([cell for cell in records.published_cells() if cell.domain == "movie"])
-    assert [row[0] for row in published if row[4].startswith("*")] == ["TLRec (latest block)"]
-    everything = [*records.cells(report_runs), *records.published_cells()]
+    published, _ = table1.grid([cell for cell in table_cells.published_cells() if cell.domain == "movie"])
+    assert [row[0] for row in published if isinstance(row[4], text_tables.Bold)] == ["TLRec (latest block)"]
+    everything = [*table_cells.own_cells(parsed_runs), *table_cells.published_cells()]
     both, _ = table1.grid([cell for cell in everything if cell.domain == "movie"])
-    ours = {row[0] for row in both if row[3].startswith("*") and row[1] == "ours"}  # the best of each, not of both
-    assert len(ours) == 1 and [row[0] for row in both if row[3].startswith("*") and row[1] == "published"] == [
-        "TLRec (latest block)"]
-    assert text_tables.markdown([["a"], ["*1"]]).endswith("| **1** |")
-    assert r"\textbf{1\%}" in text_tables.latex([["a", "b"], ["", "*1%"]], "c")
+    best = [row[:2] for row in both if isinstance(row[3], text_tables.Bold)]  # of each, not of both
+    assert sorted(figures for _, figures in best) == ["ours", "published"] and [
+        "TLRec (latest block)", "published"] in best
+    assert text_tables.markdown([["a"], [text_tables.Bold("1")]]).endswith("| **1** |")
+    assert r"\textbf{1\%}" in text_tables.latex([["a", "b"], ["", text_tables.Bold("1%")]], "c")

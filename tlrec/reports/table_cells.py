@@ -1,0 +1,137 @@
+"""The cells of Table 1: runs of one system on one split, averaged over seeds, and the published figures."""
+
+import itertools
+import json
+import math
+import re
+import statistics
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tlrec import paths
+from tlrec.errors import printable
+from tlrec.evaluation.record_schema import EvaluationRecord, Metrics
+from tlrec.reports import records
+from tlrec.reports.records import BASELINES
+
+ALIASES = {"GRU4Rec": "GRU", "GRU4Rec-BERT": "GRU-BERT"}  # ours: the published name of the same system
+BLOCKS = {  # of the published figures: the system's name in tables
+    "movie, block 'results in the paper'": "TLRec (paper's block)",
+    "movie, block 'latest results'": "TLRec (latest block)",
+    "book, block 'latest results'": "TLRec (latest block)",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One system on one test split at one number of target rows; figures are means over its runs, AUCs in 0 to 1."""
+
+    system: str
+    group: str
+    figures: str  # ours or published
+    domain: str
+    shots: int  # 0: zero-shot, or needs no rows
+    seeds: int
+    n: int | None = None  # test rows
+    auc: float | None = None
+    auc_sd: float | None = None  # over seeds; None for a single one
+    auc_low: float | None = None  # means of the runs' 95% intervals: users resampled where they are known, else rows
+    auc_high: float | None = None
+    uauc: float | None = None
+    stratified_auc: float | None = None
+    spearman_liked_ratio: float | None = None
+
+    @property
+    def published(self) -> bool:
+        return self.figures == "published"
+
+    @property
+    def published_name(self) -> str:
+        """The published name of the same system."""
+        return ALIASES.get(self.system, self.system)
+
+    @property
+    def percent(self) -> float:
+        """AUC x 100; NaN, which a figure leaves out, where it is undefined."""
+        return math.nan if self.auc is None else 100 * self.auc
+
+
+class CellKey(NamedTuple):
+    system: str
+    group: str
+    domain: str
+    shots: int
+
+
+def runs_by_cell(evaluations: list[EvaluationRecord]) -> dict[CellKey, list[EvaluationRecord]]:
+    """The runs of each cell, sorted by seed.
+
+    Runs of one name that differ in more than the seed are systems of their own, whose names show what differs.
+    """
+    by_name: dict[CellKey, dict[Hashable, list[EvaluationRecord]]] = {}
+    for record in evaluations:
+        key = CellKey(records.system(record), records.group(record), record.test_domain, records.shots(record))
+        by_name.setdefault(key, {}).setdefault(records.hashable(records.cell_identity(record)), []).append(record)
+    cells = {}
+    for key, variants in by_name.items():
+        identities = [records.cell_identity(runs[0]) for runs in variants.values()]
+        differing = [entry for entry in dict.fromkeys(itertools.chain(*identities))
+                     if any(other.get(entry) != identities[0].get(entry) for other in identities)]
+        for identity, runs in zip(identities, variants.values(), strict=True):
+            described = ", ".join(f"{entry} {_brief(identity.get(entry))}" for entry in differing)
+            runs.sort(key=lambda run: run.seed or 0)
+            cells[key._replace(system=key.system + (f" [{described}]" if described else ""))] = runs
+    return cells
+
+
+def _brief(value: object) -> str:
+    """A value of cell_identity() in a name; of a hash its first eight digits."""
+    text = printable(str(value))
+    return text[:8] if re.fullmatch("[0-9a-f]{64}.*", text) else text
+
+
+def cells_with_runs(evaluations: list[EvaluationRecord]) -> list[tuple[Cell, list[EvaluationRecord]]]:
+    """Averages over seeds: one cell for each system, domain and number of shots; and the runs behind it."""
+    return [(Cell(name, group, "ours", domain, shots, seeds=len(runs), n=runs[0].metrics.n,
+                  **_means([run.metrics for run in runs])), runs)
+            for (name, group, domain, shots), runs in runs_by_cell(evaluations).items()]
+
+
+def own_cells(evaluations: list[EvaluationRecord]) -> list[Cell]:
+    """The cells of cells_with_runs()."""
+    return [cell for cell, _ in cells_with_runs(evaluations)]
+
+
+def _means(runs: list[Metrics]) -> dict[str, float | None]:
+    """The figures of a cell from the metrics of its runs; a run without a figure does not count for it."""
+    intervals = [run.auc_interval or (None, None) for run in runs]
+    values = {name: [getattr(run, name) for run in runs] for name in (
+        "auc", "uauc", "stratified_auc", "spearman_liked_ratio")}
+    values |= {"auc_low": [low for low, _ in intervals], "auc_high": [high for _, high in intervals]}
+    defined = {name: [value for value in column if value is not None] for name, column in values.items()}
+    means = {name: statistics.fmean(column) if column else None for name, column in defined.items()}
+    return means | {"auc_sd": statistics.stdev(defined["auc"]) if len(defined["auc"]) > 1 else None}
+
+
+def published_figures() -> dict:
+    return json.loads((paths.ROOT / "results" / "reference" / "published_results.json").read_text(encoding="utf-8"))
+
+
+def published_cells() -> list[Cell]:
+    """The published figures (results/reference/published_results.json) as cells."""
+    figures = published_figures()
+    table, cells = figures["tallrec_table_1"], []
+    for name in [name for name in table if name not in ("source", "columns")]:
+        kind = "baselines" if name in BASELINES else "language models"
+        for column, auc in zip(table["columns"], table[name], strict=True):
+            domain, count = column.split("/")
+            cells.append(Cell(name, kind, "published", domain, int(count), 5, auc=auc / 100))
+    for block, name in BLOCKS.items():
+        for stage, value in figures["tlrec_llama_7b"][block].items():
+            count = 0 if "zero-shot" in stage else int(stage.split("-")[0]) if "-shot" in stage else None
+            if count is not None:
+                aucs = value if isinstance(value, list) else [value]
+                cells.append(Cell(name, "language models", "published", block.split(",")[0], count, len(aucs),
+                                  auc=statistics.fmean(aucs) / 100))
+    return cells
