@@ -56,7 +56,7 @@ def test_grid_of_all_systems_writes_records_like_evaluate(home, tiny_bert):
     test = home / "rec_data/movie/test.json"
     rows = samples.read_samples(test, answers_only=True)
     labels, counts = np.array([r.label for r in rows]), samples.title_counts(rows)
-    users = samples.id_view(test, rows)["user_id"].to_numpy()
+    users = samples.id_view(test, rows).table["user_id"].to_numpy()
     for record in records:
         assert (record["experiment"], record["base_model"]) == ("grid", None)
         assert (record["chain"], record["rows_of_chain"], record["method"]) == ([], [], "baseline")

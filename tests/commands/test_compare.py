@@ -8,6 +8,7 @@ import pytest
 from conftest import command, refused
 from sklearn.metrics import roc_auc_score
 
+from tlrec import files
 from tlrec.evaluation import run_log
 from tlrec.reports import compare, records
 
@@ -44,14 +45,16 @@ def test_compare_prints_the_difference_of_two_runs(measured):
 
 def test_compare_without_users(measured, tmp_path):
     home, (ratio, mean, *_) = measured
-    found = [run | {"folder": tmp_path} for run in run_log.read_records(home / "results" / "runs.jsonl")]
+    found = records.read_runs([str(home / "results" / "runs.jsonl")])
     for run in (ratio, mean):
         with open(home / "results" / "predictions" / f"{run}.csv", newline="") as source:
             rows = [[cell for name, cell in row.items() if name != "user_id"] for row in csv.DictReader(source)]
         (tmp_path / "predictions").mkdir(exist_ok=True)
         name = "p_yes" if run == ratio else "score"
-        (tmp_path / "predictions" / f"{run}.csv").write_text(
-            "\n".join(",".join(row) for row in [["row", "label", name], *rows]))
+        path = tmp_path / "predictions" / f"{run}.csv"
+        path.write_text("\n".join(",".join(row) for row in [["row", "label", name], *rows]))
+        record = records.find(found, run)
+        record.folder, record.predictions_sha256 = tmp_path, files.sha256(path)
     text = compare.compare(records.find(found, ratio), records.find(found, mean))
     assert "Users are unknown" in text and text.count("no users") == 2 and text.count("16 rows |") == 2
 
@@ -77,7 +80,8 @@ def test_compare_refuses_other_rows_and_unknown_runs(measured):
 
 def test_compare_refuses_broken_predictions(measured, tmp_path):
     home, (_, mean, *_) = measured
-    run = records.find(run_log.read_records(home / "results" / "runs.jsonl"), mean) | {"folder": tmp_path}
+    run = records.find(records.read_runs([str(home / "results" / "runs.jsonl")]), mean)
+    run.folder = tmp_path
     whole = (home / "results" / "predictions" / f"{mean}.csv").read_bytes()
     line = whole.split(b"\r\n")[3]
     path = tmp_path / "predictions" / f"{mean}.csv"
@@ -85,4 +89,26 @@ def test_compare_refuses_broken_predictions(measured, tmp_path):
     for content in (whole[: whole.rindex(b",")], b"\xff" + whole, b"",
                     *(whole.replace(line, line.rsplit(b",", 1)[0] + score) for score in (b",nan", b",high"))):
         path.write_bytes(content)
+        assert "differs from the predictions" in refused(f"{mean}.csv", compare.predictions, run)
+        run.predictions_sha256 = files.sha256(path)
         refused(f"{mean}.csv", compare.predictions, run)
+
+
+def test_compare_refuses_edited_and_cut_predictions(measured):
+    home, (ratio, mean, *_) = measured
+    path = home / "results" / "predictions" / f"{mean}.csv"
+    content = path.read_bytes()
+    lines = content.split(b"\r\n")
+    for changed in (b"\r\n".join(lines[:9] + [b""]), content.replace(b"0.", b"0.0", 1)):
+        path.write_bytes(changed)
+        text = command("report.py", "compare", mean, ratio, home=home, code=2)
+        assert f"{mean}.csv: differs from the predictions that run {mean} recorded" in text and text.count("\n") == 1
+    path.write_bytes(content)
+
+
+def test_compare_gives_no_interval_over_fewer_than_ten_users(measured):
+    home, (ratio, mean, *_) = measured
+    text = command("report.py", "compare", mean, ratio, home=home)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    assert [row[3:] for row in rows if row[1] == "bootstrap"] == 2 * [
+        ["none from fewer than 10 users", "", "4 users"]]

@@ -51,7 +51,7 @@ def test_report_readme_rewrites_blocks_in_place(runs_file, tmp_path):
     page = tmp_path / "PAGE.md"
     frame = f"a\n<!-- python report.py table1 --runs {runs_file} -->\n%s\n<!-- end -->\nb\n<!-- end -->\n"
     page.write_text(frame % "TABLE")
-    assert "1 blocks filled" in command("report.py", "readme", "--path", page, home=tmp_path)
+    assert "1 block filled" in command("report.py", "readme", "--path", page, home=tmp_path)
     table = command("report.py", "table1", "--runs", runs_file, home=tmp_path).rstrip("\n")
     assert page.read_text() == frame % table
     assert generated_blocks.blocks(page.read_text()) == [

@@ -1,11 +1,13 @@
 """A record gives its own commands, and they give the same figures again, to the last digit."""
 
 import shlex
+import shutil
 
 import pytest
 from conftest import command, run
 
 from tlrec.evaluation import run_log
+from tlrec.model.base_model import resolve_dtype_name
 
 LLM = ["--dtype", "float32", "--prompt_template", "alpaca"]
 
@@ -13,8 +15,6 @@ LLM = ["--dtype", "float32", "--prompt_template", "alpaca"]
 @pytest.fixture(scope="module")
 def home(small_data, tiny_llama, tmp_path_factory):
     """A home with a source stage, a few-shot stage, and a record of each kind of run."""
-    import shutil
-
     home = tmp_path_factory.mktemp("home")
     shutil.copytree(small_data, home, dirs_exist_ok=True)
     shutil.copytree(tiny_llama, home / "base_model/tiny")
@@ -60,6 +60,41 @@ def test_rerun_commands_give_the_same_figures(home, method):
     assert tables[0] == tables[1]
 
 
+def test_evaluation_records_the_number_format_that_auto_stands_for(home):
+    """A record is reused for --dtype auto where this processor's format is the recorded one, and not elsewhere."""
+    here = resolve_dtype_name("auto", "cpu")
+    words = ["evaluate.py", "--base_model", "tiny", "--test_data_path", home / "rec_data/movie/test.json"]
+    command(*words, home=home, CUDA_VISIBLE_DEVICES="")
+    record = run_log.read_records(home / "results/runs.jsonl")[-1]
+    assert record["request"]["dtype"] == record["arguments"]["dtype"] == here != "auto"
+    assert f"--dtype {here}" in record["commands"][-1]
+    again = command(*words, "--dtype", here, "--skip_recorded", home=home, CUDA_VISIBLE_DEVICES="")
+    other = command(*words, "--dtype", "bfloat16" if here == "float32" else "float32", "--skip_recorded", home=home)
+    assert "already recorded" in again and "already recorded" not in other
+
+
+def test_table_of_current_adapters_leaves_out_retuned_and_renamed_ones(home, tmp_path):
+    shutil.copytree(home, tmp_path / "home")
+    home = tmp_path / "home"
+    words = ["evaluate.py", "--base_model", "tiny", "--test_data_path", home / "rec_data/movie/test.json", *LLM,
+             "--experiment", "gathered", "--skip_recorded", "--lora_weights"]
+    table = ["report.py", "--experiment", "gathered", "--current"]
+    command(*words, home / "few", home=home)
+    command(*words, home / "source", home=home)
+    rows = command(*table, home=home)
+    assert rows.count("| tiny + ") == 2 and "left out" not in rows
+    (home / "few").rename(home / "renamed")
+    rows = command(*table, home=home)
+    assert rows.count("| tiny + ") == 1 and f"adapter {home / 'few'}: no such file" in rows
+    assert "already recorded" in command(*words, home / "renamed", home=home)  # its figure is known under that name now
+    assert run_log.read_records(home / "results/runs.jsonl")[-1]["adapter"]["path"] == "renamed"
+    assert command(*table, home=home).count("| tiny + ") == 2
+    weights = home / "source/adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    rows = command(*table, home=home)
+    assert rows.count("| tiny + ") == 1 and f"adapter {home / 'source'}: differs" in rows
+
+
 def test_rerun_resolves_relative_paths_from_any_folder(home, monkeypatch):
     """A run whose paths were given relative to the folder that it was started in."""
     monkeypatch.chdir(home / "rec_data")
@@ -82,6 +117,16 @@ def test_rerun_refuses_changed_inputs(home):
     (home / "few/adapter_model.safetensors").rename(home / "few/gone")
     assert "adapter" in rerun(home, record, code=2).splitlines()[-1]
     (home / "few/gone").rename(home / "few/adapter_model.safetensors")
+    (home / "few").rename(home / "away")
+    text = rerun(home, record, code=2)
+    assert text.endswith(f"error: adapter {home / 'few'}: no such file or folder\n")
+    (home / "away").rename(home / "few")
+    ids = home / "rec_data/movie/test.csv"
+    ids.rename(home / "ids")
+    assert f"ids of the test data {ids}: no such file" in rerun(home, record, code=2)
+    ids.write_bytes((home / "ids").read_bytes().replace(b"u0", b"u9"))
+    assert f"ids of the test data {ids}: differs from the recorded one" in rerun(home, record, code=2)
+    (home / "ids").rename(ids)
     test = home / "rec_data/movie/test.json"
     content = test.read_bytes()
     test.write_bytes(content + b"\n")

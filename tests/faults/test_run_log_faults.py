@@ -118,6 +118,32 @@ def test_no_space_keeps_existing_files(home, record_property):
                               "intact, nothing half-written left")
 
 
+NO_LOCKS = """
+import errno, fcntl, os, sys
+def flock(*arguments):
+    raise OSError(errno.{error}, os.strerror(errno.{error}))
+fcntl.flock = flock
+import evaluate
+from tlrec import cli
+from tlrec.evaluation import metrics
+def measure(*arguments):
+    sys.exit("scored first")
+metrics.evaluate = measure
+cli.run(evaluate.main)
+"""
+
+
+@pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS"])
+def test_a_file_system_without_locks_is_refused_before_scoring(home, small_data, error):
+    data = small_data / "rec_data/movie/test.json"
+    finished = subprocess.run(
+        [sys.executable, "-c", NO_LOCKS.format(error=error), "--method", "liked-ratio", "--test_data_path", str(data)],
+        cwd=paths.ROOT, capture_output=True, text=True, env={**os.environ, "TLREC_HOME": str(home)})
+    assert finished.returncode == 2 and finished.stderr.count("\n") == 1, finished.stderr
+    assert f"{home / 'results' / 'runs.jsonl'}: cannot be locked" in finished.stderr and "flock" in finished.stderr
+    assert not run_log.runs_file().exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
 def test_no_permission_is_refused_in_one_line(home, record_property):
     run_log.append_record({"value": 1})

@@ -68,7 +68,7 @@ def check_appendable() -> None:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of the log. InputError where its file system has no locks."""
-    lock = FileLock(f"{path}.lock", poll_interval=0.005)
+    lock = FileLock(f"{path}.lock", poll_interval=0.005, fallback_to_soft=False)
     try:
         lock.acquire()
     except (OSError, NotImplementedError) as error:

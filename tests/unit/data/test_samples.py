@@ -5,6 +5,7 @@ import pytest
 from conftest import make_rows, refused, write_split
 from datasets import Dataset
 
+from tlrec import files
 from tlrec.data import preference_text, samples
 
 GOOD = {"instruction": "i", "input": "x", "output": "Yes."}
@@ -46,14 +47,25 @@ def test_title_counts_and_liked_ratio():
     assert counts.tolist() == [[2, 1], [0, 1], [0, 0]] and counts.dtype.kind == "i"
     np.testing.assert_allclose(samples.liked_ratio(counts), [2 / 3, 0, 0.5])
     refused("test.json: record 1", samples.title_counts, [rows[0], samples.Sample("i", "text", "Yes.")], "test.json")
+    refused("test.json: record 70", samples.title_counts, [samples.Sample("i", "text", "Yes.")], "test.json", [70])
 
 
 def test_user_ids_of_the_id_view(tmp_path):
     made, rows = make_rows(6, 0)
     write_split(tmp_path, "test", made, rows)
     read = samples.read_samples(tmp_path / "test.json", answers_only=True)
-    assert list(samples.id_view(tmp_path / "test.json", read)["user_id"]) == [f"u{n % 4}" for n in range(6)]
+    view = samples.id_view(tmp_path / "test.json", read)
+    assert list(view.table["user_id"]) == [f"u{n % 4}" for n in range(6)]
+    assert view.sha256 == files.sha256(tmp_path / "test.csv")
     assert samples.id_view(tmp_path / "other.json", read) is None
+
+
+def test_id_view_refuses_a_blank_user_id(tmp_path):
+    made, rows = make_rows(4, 0)
+    rows[2][0] = " "
+    write_split(tmp_path, "test", made, rows)
+    read = samples.read_samples(tmp_path / "test.json", answers_only=True)
+    assert "row 2 has a blank user_id" in refused("test.csv", samples.id_view, tmp_path / "test.json", read)
 
 
 def test_stratified_subset_keeps_the_shares_of_answers():

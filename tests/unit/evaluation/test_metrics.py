@@ -1,4 +1,5 @@
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from tlrec.data import samples
 from tlrec.evaluation import metrics, significance
+from tlrec.evaluation.evaluate import print_figures
+from tlrec.evaluation.record_schema import Metrics
 
 
 def made(count=400, seed=0):
@@ -71,6 +74,26 @@ def test_auc_interval_covers_the_truth_and_is_wider_over_users():
     rows, clusters = metrics.auc_interval(labels, scores), metrics.auc_interval(labels, scores, users)
     assert clusters[1] - clusters[0] > rows[1] - rows[0]
     assert metrics.auc_interval(labels, scores, users) == clusters  # seeded
+
+
+def test_fewer_than_ten_users_have_no_interval_over_users(capsys):
+    labels, scores = np.tile([0, 1], 30), np.linspace(0.1, 0.9, 60)
+    for count, given in ((1, False), (2, False), (9, False), (10, True)):
+        figures = metrics.evaluate(labels, scores, (np.arange(60) // 2 % count).astype(str))
+        assert figures["users"] == count and (figures["auc_interval_users"] is not None) == given
+        assert figures["auc_interval_rows"] is not None
+        print_figures(Metrics(**figures))
+        assert (f"none from {count} users, at least 10 are needed" in capsys.readouterr().out) != given
+
+
+def test_one_long_user_id_takes_little_memory():
+    labels, scores = np.tile([0, 1], 500), np.linspace(0.1, 0.9, 1000)
+    users = np.array([f"u{row % 20}" for row in range(1000)], dtype=object)
+    short = metrics.auc_interval(labels, scores, users)
+    tracemalloc.start()
+    assert metrics.auc_interval(labels, scores, np.where(users == "u3", "u3" + "x" * 2_000_000, users)) == short
+    assert tracemalloc.get_traced_memory()[1] < 500e6  # numpy's own strings took 8 GB
+    tracemalloc.stop()
 
 
 def test_stratified_auc_by_brute_force_over_all_pairs():

@@ -1,7 +1,11 @@
 
+import json
+import time
+
 import pytest
 from conftest import refused
 
+from tlrec import files
 from tlrec.evaluation import run_log
 
 
@@ -54,6 +58,26 @@ def test_find_record_ignores_a_record_without_predictions(home):
     assert found
     (home / "results" / found["predictions"]).unlink()
     assert run_log.find_record({"a": 1}) is None
+
+
+def test_find_record_ignores_a_record_whose_predictions_were_edited(home):
+    run_log.append_record({"request": {"a": 1}}, {"p_yes": [0.5]})
+    found = run_log.find_record({"a": 1})
+    path = home / "results" / found["predictions"]
+    assert found["predictions_sha256"] == files.sha256(path)
+    path.write_text(path.read_text().replace("0.5", "0.6"))
+    assert run_log.find_record({"a": 1}) is None
+
+
+def test_find_record_in_many_lines_is_fast(home):
+    run_log.append_record({"request": {"method": "llm", "test_sha256": "a" * 64, "seed": -1}})
+    with open(run_log.runs_file(), "a") as file:
+        file.writelines(json.dumps({"padding": "x" * 2000, "request": {
+            "method": "llm", "test_sha256": "a" * 64, "seed": seed}}) + "\n" for seed in range(20_000))
+    began = time.process_time()
+    assert run_log.find_record({"method": "llm", "test_sha256": "a" * 64, "seed": -1})
+    assert run_log.find_record({"method": "llm", "test_sha256": "a" * 64, "seed": 20_001}) is None
+    assert time.process_time() - began < 1  # of ten times as many lines 10 s
 
 
 @pytest.mark.parametrize("line", ["[" * 100_000, '{"kind": "evaluation", "auc": NaN}'], ids=["deep", "nan"])

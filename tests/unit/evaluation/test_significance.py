@@ -91,6 +91,18 @@ def test_comparisons_of_one_class_are_none_and_of_equal_systems_zero():
         assert found[:4] == (0, 0, 0, 1)
 
 
+def test_tests_over_fewer_than_ten_users_give_no_p():
+    labels, first, second, _ = made(200, 0)
+    for count in (1, 2, 9):
+        users = (np.arange(200) // 2 % count).astype(str)
+        for found in (significance.bootstrap_auc(labels, first, second, users),
+                      significance.bootstrap_uauc(labels, first, second, users),
+                      significance.delong_uauc(labels, first, second, users)):
+            assert found[1:] == (None, None, None, count) and np.isfinite(found.value)
+    perfect = significance.delong_auc(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]))
+    assert perfect[:4] == (1, None, None, None)  # no variance: not a p of 0 from four rows
+
+
 def test_swapping_systems_flips_the_sign():
     labels, first, second, users = made(120, 1)
     for function in (significance.bootstrap_auc, significance.bootstrap_uauc, significance.delong_uauc):
