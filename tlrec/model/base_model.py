@@ -61,16 +61,22 @@ def select_device() -> str:
     return "cpu"
 
 
-def resolve_dtype(name: str, device: str):
-    """torch dtype for --dtype; auto is fp16 on CUDA, on a CPU bf16 where the processor has it, else fp32."""
+def resolve_dtype_name(dtype: str, device: str) -> str:
+    """--dtype without `auto`, which is float16 on CUDA, on a CPU bfloat16 where the processor has it, else float32."""
+    if dtype != "auto":
+        return dtype
+    if device == "cuda":
+        return "float16"
     import torch
 
-    names = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-    if name != "auto":
-        return names[name]
-    if device == "cuda":
-        return torch.float16
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def resolve_dtype(dtype: str, device: str):
+    """The torch dtype of --dtype; see resolve_dtype_name()."""
+    import torch
+
+    return getattr(torch, resolve_dtype_name(dtype, device))
 
 
 def check_quantization(load_in_8bit: bool | None, load_in_4bit: bool) -> None:
