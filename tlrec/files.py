@@ -1,12 +1,16 @@
 """Files on disk: hashes, JSON, CSV, atomic writes, and directories created atomically under a lock."""
 
+import contextlib
 import fcntl
 import functools
+import glob
 import hashlib
 import json
 import os
 import re
 import shutil
+import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,10 +129,21 @@ def open_atomically(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def partial_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it at the end. InputError where it cannot be written (disk full)."""
+    """A temporary path beside `path`, renamed to it at the end. InputError where it cannot be written (disk full).
+
+    Locked while it is written, so that what a killed process has left is known, and removed by the next one.
+    """
+    for leftover in _numbered(path.parent, f"{path.name}.", ".partial"):
+        with contextlib.suppress(OSError), open(leftover, "r+b") as file:  # BlockingIOError: it is being written
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(file.fileno()).st_mtime > 1:  # a new one may not be locked yet
+                leftover.unlink()
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two processes may prepare the same data
     try:
-        yield partial
+        with open(partial, "wb") as file:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield partial
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
@@ -146,14 +161,30 @@ def directory_lock(folder: Path) -> Iterator[None]:
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _flock(handle, folder):
             print(f"{folder}: locked by another process that writes there; waiting", flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+def check_file_locks(folder: Path) -> None:
+    """InputError where the file system of `folder` has no locks: ask before the work whose result needs one."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        _flock(file.fileno(), folder)
+
+
+def _flock(handle: int, folder: Path) -> bool:
+    """Lock an open file; False where another process has it. InputError where the file system has no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise InputError(f"{folder}: this file system has no file locks (flock: {error.strerror}); put TLREC_HOME and "
+                         "the output folders on a local disk") from None
+    return True
 
 
 @contextmanager
@@ -165,7 +196,7 @@ def build_directory(folder: Path) -> Iterator[Path | None]:
     """
     with directory_lock(paths.writable_directory(folder.parent)):
         prefix = f".making-{folder.name}-"
-        for leftover in folder.parent.glob(f"{prefix}*"):
+        for leftover in _numbered(folder.parent, prefix):
             shutil.rmtree(leftover, ignore_errors=True)
         if folder.exists() and any(folder.iterdir()):
             yield None
@@ -177,3 +208,9 @@ def build_directory(folder: Path) -> Iterator[Path | None]:
             temporary.replace(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _numbered(folder: Path, prefix: str, suffix: str = "") -> list[Path]:
+    """The paths in `folder` that are named prefix, a process id, suffix."""
+    paths_there = folder.glob(f"{glob.escape(prefix)}*{suffix}")
+    return [path for path in paths_there if path.name.removeprefix(prefix).removesuffix(suffix).isdecimal()]

@@ -1,5 +1,7 @@
 """Files that several processes want to write: atomic writes, directories created under a lock, tensor names."""
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import struct
@@ -42,10 +44,11 @@ def test_build_directory_leaves_nothing_after_failure_or_kill(tmp_path):
         raise KeyError
     assert not os.listdir(tmp_path)
     (tmp_path / ".making-model-1").mkdir()  # of a killed process
+    (tmp_path / ".making-model-notes").mkdir()  # of a user
     folder.mkdir()  # empty
     with files.build_directory(folder) as temporary:
         (temporary / "file").write_text("complete")
-    assert os.listdir(tmp_path) == ["model"] and os.listdir(folder) == ["file"]
+    assert sorted(os.listdir(tmp_path)) == [".making-model-notes", "model"] and os.listdir(folder) == ["file"]
 
 
 HOLDER = """
@@ -90,6 +93,57 @@ def test_open_atomically_keeps_the_old_file_on_failure(tmp_path):
         file.write("new")
         raise KeyError
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from tlrec import files
+with files.open_atomically(Path(sys.argv[1])) as file:
+    file.write("half")
+    file.flush()
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_open_atomically_clears_what_a_killed_process_left_and_nothing_else(tmp_path):
+    path = tmp_path / "train[1].json"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path], cwd=paths.ROOT, stdout=subprocess.PIPE)
+               for _ in range(2)]
+    try:
+        for writer in writers:
+            assert writer.stdout.readline() == b"writing\n"
+        writers[0].kill()
+        writers[0].wait()
+        left, living = (tmp_path / f"{path.name}.{writer.pid}.partial" for writer in writers)
+        others = [tmp_path / f"{path.name}.partial", tmp_path / f"{path.name}.my-notes.partial",
+                  tmp_path / "valid.json.1.partial"]
+        for other in others:
+            other.write_text("mine")
+        for partial in (left, living):
+            os.utime(partial, (0, 0))
+        files.write_atomically(path, "complete")
+        assert path.read_text() == "complete" and not left.exists() and living.read_text() == "half"
+        assert [other.read_text() for other in others] == ["mine"] * 3
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.stdout.close()
+            writer.wait()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_refused_in_one_line_and_still_takes_files(tmp_path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for call in (files.check_file_locks, lambda folder: files.directory_lock(folder).__enter__(),
+                 lambda folder: files.build_directory(folder / "model").__enter__()):
+        assert "put TLREC_HOME" in refused(str(tmp_path), call, tmp_path)
+    files.write_atomically(tmp_path / "file", "text")
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_read_json_refuses_missing_invalid_and_special_files(tmp_path):

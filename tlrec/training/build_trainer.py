@@ -4,7 +4,8 @@ from tlrec import distributed
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError
 from tlrec.model.adapter import attach_adapter
-from tlrec.model.base_model import load_base_model, max_positions, select_device
+from tlrec.model.base_model import load_base_model, max_positions
+from tlrec.model.fingerprint import check_unchanged
 from tlrec.model.tokenization import IGNORE_INDEX, Encoder
 from tlrec.training.config import TuningConfig
 from tlrec.training.tuning_plan import TuningPlan
@@ -15,16 +16,17 @@ def build_trainer(plan: TuningPlan):
 
     InputError where a sample does not fit the model, or the device or the adapter does not fit the settings.
     """
-    config, device = plan.config, select_device()
-    settings = config.on_device(device)
+    config, settings = plan.config, plan.settings
+    on_cuda = settings.device == "cuda"
     import transformers
     from peft import LoraConfig, prepare_model_for_kbit_training
 
     from tlrec.training.trainer import PADDING_ROW, RecTrainer
 
     transformers.set_seed(config.seed)
-    model, tokenizer = load_base_model(plan.base, settings.load_in_8bit, config.dtype, device, config.load_in_4bit,
-                                       distributed.is_sharded())
+    model, tokenizer = load_base_model(plan.base, settings.load_in_8bit, settings.dtype, settings.device,
+                                       config.load_in_4bit, distributed.is_sharded())
+    check_unchanged(plan.base, str(plan.request["base_model"]))
     encoder = Encoder(tokenizer, config.prompt_template)
     train = [
         training_features(encoder, sample, config, f"{config.train_data_path}: record {row}") | {"row": row}
@@ -48,7 +50,7 @@ def build_trainer(plan: TuningPlan):
                       lora_dropout=config.lora_dropout, bias="none", task_type="CAUSAL_LM")
     model = attach_adapter(model, lora, plan.start)
     model.print_trainable_parameters()
-    selecting = config.select_by != "none"
+    selecting, valid_path = config.select_by != "none", plan.data.valid.path if plan.data.valid else ""
     trainer = RecTrainer(
         model=model,
         args=transformers.TrainingArguments(
@@ -64,9 +66,9 @@ def build_trainer(plan: TuningPlan):
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
             optim="adamw_torch",
-            fp16=device == "cuda" and config.dtype in ("auto", "float16"),
-            bf16=device == "cuda" and config.dtype == "bfloat16",
-            use_cpu=device == "cpu",
+            fp16=on_cuda and settings.dtype == "float16",
+            bf16=on_cuda and settings.dtype == "bfloat16",
+            use_cpu=not on_cuda,
             logging_steps=1 if 0 < config.max_steps <= 20 else 8,
             eval_strategy="steps" if selecting else "no",
             save_strategy="steps",
@@ -78,18 +80,18 @@ def build_trainer(plan: TuningPlan):
             greater_is_better=config.select_by == "auc",
             train_sampling_strategy="group_by_length" if config.group_by_length else "random",
             seed=config.seed,
-            dataloader_pin_memory=device == "cuda",
+            dataloader_pin_memory=on_cuda,
             remove_unused_columns=False,
             ddp_find_unused_parameters=False,
             report_to=config.report_to,
         ),
         train_dataset=train + [PADDING_ROW] * padding,
+        eval_dataset=[training_features(encoder, sample, config, valid_path) for sample in plan.valid] or None,
         data_collator=transformers.DataCollatorForSeq2Seq(
             tokenizer, pad_to_multiple_of=8, return_tensors="pt", padding=True),
         callbacks=[transformers.EarlyStoppingCallback(config.early_stopping)] if selecting else [],
         validation=plan.valid,
         encoder=encoder,
-        features=lambda sample: training_features(encoder, sample, config, str(config.val_data_path)),
         fingerprint=plan.fingerprint,
         keep=config.keep_checkpoints,
     )

@@ -2,13 +2,13 @@
 
 import importlib.util
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from tlrec import distributed, signature_flags
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
-from tlrec.model.base_model import check_quantization
+from tlrec.model.base_model import check_quantization, resolve_dtype_name
 
 CHOICES = {
     "select_by": ("auc", "loss", "none"),
@@ -64,6 +64,7 @@ class TuningConfig:
         use_liger_kernel: fused norms, rotary embeddings and feed-forward of the package liger-kernel; on CUDA only
         prompt_template: alpaca-published, alpaca for the clean wording, or chat for the model's own chat template
         report_to: where the training curve goes besides the log, as the transformers Trainer names it
+        overwrite: replace an adapter of other settings or data, and files of the same names, in the output folder
     """
 
     base_model: str
@@ -99,9 +100,15 @@ class TuningConfig:
     use_liger_kernel: bool = False
     prompt_template: str = prompts.DEFAULT_TEMPLATE
     report_to: str = "none"
+    overwrite: bool = False
 
     def check(self) -> None:
         """InputError for a value that no data, model or device makes right."""
+        for flag, value in asdict(self).items():
+            try:
+                str(value).encode()
+            except UnicodeEncodeError:
+                raise InputError(f"--{flag} {value!r}: not valid UTF-8, as the manifest is; rename it") from None
         prompts.check_template(self.prompt_template)
         signature_flags.check_choices(self, CHOICES)
         signature_flags.check_bounds(self, BOUNDS)
@@ -134,6 +141,7 @@ class TuningConfig:
         """The settings whose defaults depend on the device (`cuda` or `cpu`) and the number of processes."""
         if self.use_liger_kernel and device != "cuda":
             raise InputError("--use_liger_kernel: its kernels are for CUDA, and no CUDA device was found; leave it out")
+        dtype = resolve_dtype_name(self.dtype, device)
         in_8bit = device == "cuda" and not self.load_in_4bit if self.load_in_8bit is None else self.load_in_8bit
         quantized = in_8bit or self.load_in_4bit
         checkpointing = quantized and device == "cuda" if self.gradient_checkpointing is None else (
@@ -141,7 +149,7 @@ class TuningConfig:
         per_process = self.batch_size // distributed.world_size()
         default = CUDA_MICRO_BATCH if device == "cuda" else CPU_MICRO_BATCH
         micro_batch = math.gcd(per_process, self.micro_batch_size or default)
-        return DeviceSettings(in_8bit, quantized, checkpointing, micro_batch, per_process // micro_batch)
+        return DeviceSettings(device, dtype, in_8bit, quantized, checkpointing, micro_batch, per_process // micro_batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +178,8 @@ class InstructionTuningConfig(TuningConfig):
 class DeviceSettings:
     """How the model is loaded and the batches are split on one device."""
 
+    device: str  # cuda or cpu
+    dtype: str  # of the base model's weights: bfloat16, float16 or float32
     load_in_8bit: bool
     quantized: bool
     gradient_checkpointing: bool

@@ -34,7 +34,7 @@ PADDING_ROW = {
 class RecTrainer(transformers.Trainer):
     """Loss only where a label counts; validation by the scoring code of the evaluation; checkpoints marked complete.
 
-    validation: samples whose AUC (Yes/No) or loss selects the checkpoint. features: sample -> ids and labels.
+    validation: samples whose AUC (Yes/No) selects the checkpoint; eval_dataset: their features, for the loss.
     fingerprint: of the run, for its checkpoints, of which `keep` stay. Each training feature has its `row`, the
     record's number in the training file, for messages.
     """
@@ -45,10 +45,9 @@ class RecTrainer(transformers.Trainer):
     data_collator: Any
     sampler: RowSampler
 
-    def __init__(self, *, validation: list[Sample], encoder: Encoder, features, fingerprint: str = "", keep: int = 3,
+    def __init__(self, *, validation: list[Sample], encoder: Encoder, fingerprint: str = "", keep: int = 3,
                  **arguments):
-        selecting = arguments["args"].load_best_model_at_end
-        super().__init__(eval_dataset=[features(row) for row in validation] if selecting else None, **arguments)
+        super().__init__(**arguments)
         self.validation, self.encoder = validation, encoder
         self.fingerprint, self.keep = fingerprint, keep
         self.output = Path(arguments["args"].output_dir)
@@ -154,12 +153,16 @@ class RecTrainer(transformers.Trainer):
         """Save a checkpoint, mark it complete, and only then remove older ones."""
         folder = self.output / f"checkpoint-{self.state.global_step}"
         try:
+            if distributed.is_main_process():
+                checkpoints.begin_checkpoint(folder, self.fingerprint)
+            distributed.barrier()
             super()._save_checkpoint(model, trial)
             distributed.barrier()  # each process writes its random state
             if distributed.is_main_process():
                 self._check_finite(folder)
-                checkpoints.mark_complete(folder, self.fingerprint, self.seconds)
-                checkpoints.remove_old_checkpoints(folder.parent, self.keep, self.state.best_global_step)
+                checkpoints.mark_complete(folder, self.seconds)
+                checkpoints.remove_old_checkpoints(self.output, self.fingerprint, self.keep,
+                                                   self.state.best_global_step)
         except InputError:
             raise
         except Exception as error:  # of the disk: OSError, or what torch and safetensors make of it

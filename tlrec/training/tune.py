@@ -1,8 +1,10 @@
 """tune(): LoRA tuning of a base model as a plan says, and the adapter that it saves."""
 
 import math
+import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tlrec import distributed, files
@@ -15,7 +17,10 @@ from tlrec.training import checkpoints
 from tlrec.training.build_trainer import build_trainer
 from tlrec.training.tuning_plan import TuningPlan
 
-ADAPTER_FILES = ("README.md", CONFIG_FILE, WEIGHT_FILES[0])
+CARD_FILE = "README.md"  # PEFT's model card
+HASHED_FILES = (CONFIG_FILE, WEIGHT_FILES[0])
+REPLACED_FILES = (CARD_FILE, CONFIG_FILE, *WEIGHT_FILES, MANIFEST_FILE)
+PARTIAL_PREFIX = ".saving-"  # of a folder beside them, with the start of the run's fingerprint
 
 
 def tune(plan: TuningPlan, command: str) -> None:
@@ -29,7 +34,7 @@ def tune(plan: TuningPlan, command: str) -> None:
     if distributed.broadcast_from_main(lambda: is_finished(plan)):
         print(f"{plan.output}: already tuned with these data and settings; reused")
         return
-    with checkpoints.lock_output_dir(plan.output):
+    with checkpoints.lock_output_dir(plan.output, lambda: check_replaceable(plan)):
         _tune(plan, command)
 
 
@@ -40,6 +45,35 @@ def is_finished(plan: TuningPlan) -> bool:
         return bool(manifest and manifest.request == plan.request and manifest.files == _file_hashes(plan.output))
     except (OSError, InputError):
         return False
+
+
+def check_replaceable(plan: TuningPlan) -> None:
+    """InputError where the adapter would replace one of another request, or a file that tuning did not write."""
+    if plan.config.overwrite:
+        return
+    cure = "give another --output_dir, or --overwrite True to replace it"
+    try:
+        manifest = read_manifest(plan.output)
+    except InputError as error:
+        raise InputError(f"{error}; {cure}") from None
+    if manifest and manifest.request != plan.request:
+        difference = _difference(manifest.request, plan.request)
+        raise InputError(f"{plan.output}: holds an adapter of another run ({difference}); {cure}")
+    strange = [name for name in REPLACED_FILES if not manifest and os.path.lexists(plan.output / name)]
+    if strange:
+        raise InputError(f"{plan.output}: holds {', '.join(strange)}, not written by a tuning here; {cure}")
+
+
+def _difference(recorded: dict, request: dict) -> str:
+    """In which settings and inputs a recorded request differs from this one."""
+    settings = recorded["settings"] if isinstance(recorded.get("settings"), dict) else {}
+    changed = [f"--{name} {settings.get(name)} there, {request['settings'].get(name)} here"
+               for name in sorted(settings.keys() | request["settings"])
+               if settings.get(name) != request["settings"].get(name)]
+    texts = {"base_model": "another base model", "start": "another starting adapter",
+             "start_settings": "other LoRA settings of the starting adapter", "train": "other training rows",
+             "valid": "other validation rows"}
+    return "; ".join([*changed, *(text for name, text in texts.items() if recorded.get(name) != request[name])])
 
 
 def _tune(plan: TuningPlan, command: str) -> None:
@@ -57,16 +91,16 @@ def _tune(plan: TuningPlan, command: str) -> None:
     if selecting and best_step and not (plan.output / f"checkpoint-{best_step}").is_dir():
         raise InputError(f"{plan.output}: checkpoint-{best_step}, the selected one, is gone, and the last weights are "
                          "others; nothing saved: remove its later checkpoints, then give the same command again")
-    save_adapter(trainer, plan.output)
+    if selecting and trainer.state.best_metric is None:
+        print(f"no validation fell into {steps} steps (--eval_steps): the last weights are kept")
     seconds = round(trainer.seconds, 1)
-    if distributed.is_main_process():
-        if selecting and trainer.state.best_metric is None:
-            print(f"no validation fell into {steps} steps (--eval_steps): the last weights are kept")
-        _manifest(plan, command, trainer, cuts, steps, seconds).write(plan.output)
+    save_adapter(trainer, plan.output, lambda hashes: _manifest(plan, command, trainer, cuts, steps, seconds, hashes),
+                 plan.config.overwrite)
     print(f"adapter saved in {plan.output} ({steps} steps, {seconds} s)")
 
 
-def _manifest(plan: TuningPlan, command: str, trainer, cuts: dict[str, int], steps: int, seconds: float) -> Manifest:
+def _manifest(plan: TuningPlan, command: str, trainer, cuts: dict[str, int], steps: int, seconds: float,
+              hashes: dict[str, str]) -> Manifest:
     start, best = plan.start, trainer.state.best_metric
     selected = None
     if best is not None:
@@ -93,22 +127,27 @@ def _manifest(plan: TuningPlan, command: str, trainer, cuts: dict[str, int], ste
         peak_memory_gib=run_log.peak_memory_gib(),
         **run_log.environment(),
         arguments=plan.arguments,
-        files=_file_hashes(plan.output),
+        files=hashes,
     )
 
 
-def _file_hashes(output: Path) -> dict[str, str]:
-    return {name: files.sha256(output / name) for name in (CONFIG_FILE, WEIGHT_FILES[0])}
+def _file_hashes(folder: Path) -> dict[str, str]:
+    return {name: files.sha256(folder / name) for name in HASHED_FILES}
 
 
-def save_adapter(trainer, output: Path) -> None:
-    """Save a standard PEFT adapter, after checking that its weights are finite and differ from the initial ones."""
+def save_adapter(trainer, output: Path, manifest: Callable[[dict[str, str]], Manifest] | None = None,
+                 replace_card: bool = False) -> None:
+    """Save a standard PEFT adapter, after checking that its weights are finite and differ from the initial ones.
+
+    manifest: makes it from the hashes of the adapter's files. replace_card: also where a README.md is there already.
+    """
     import torch
     from safetensors.torch import load_file
 
-    partial = output / "saving.partial"
+    partial = output / f"{PARTIAL_PREFIX}{trainer.fingerprint[:16]}"
     if distributed.is_main_process():
-        shutil.rmtree(partial, ignore_errors=True)
+        for leftover in output.glob(PARTIAL_PREFIX + 16 * "[0-9a-f]"):  # of killed processes: this one has the lock
+            shutil.rmtree(leftover)
     distributed.barrier()
     try:
         trainer.save_model(str(partial))  # of several processes, the main one writes
@@ -127,7 +166,8 @@ def save_adapter(trainer, output: Path) -> None:
     if wrong:
         shutil.rmtree(partial)
         raise InputError(wrong)
-    (output / MANIFEST_FILE).unlink(missing_ok=True)  # an earlier run's adapter counts as finished until here
-    for name in ADAPTER_FILES:
+    if manifest:  # first, so that files of two adapters fit no manifest, and the same command finishes them
+        manifest(_file_hashes(partial)).write(output)
+    for name in HASHED_FILES if (output / CARD_FILE).exists() and not replace_card else (CARD_FILE, *HASHED_FILES):
         (partial / name).replace(output / name)
     shutil.rmtree(partial)

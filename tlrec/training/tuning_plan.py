@@ -1,6 +1,7 @@
 """resolve(): a tuning's flags -> one plan, or a refusal, before a model is loaded."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -9,18 +10,19 @@ from pathlib import Path
 
 from tlrec import files, paths
 from tlrec.data import samples
-from tlrec.data.samples import Sample
+from tlrec.data.samples import Sample, SampleFile
 from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
 from tlrec.model.adapter_config import check_same_lora, resolve_target_modules
 from tlrec.model.adapter_manifest import DataFile, TuningData
-from tlrec.model.base_model import recorded_name, resolve_base_model
+from tlrec.model.base_model import recorded_name, resolve_base_model, select_device
 from tlrec.model.fingerprint import base_model_fingerprint
-from tlrec.training.config import InstructionTuningConfig, TuningConfig
+from tlrec.training.config import DeviceSettings, InstructionTuningConfig, TuningConfig
 
 PATH_FLAGS = ("train_data_path", "output_dir", "val_data_path", "resume_from_checkpoint")
-NOT_IN_REQUEST = (*PATH_FLAGS, "base_model", "report_to", "keep_checkpoints", "sample", "val_set_size")
+NOT_IN_REQUEST = (*PATH_FLAGS, "base_model", "report_to", "keep_checkpoints", "overwrite", "sample",
+                  "val_set_size")
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,9 @@ class TuningPlan:
     """Everything that a tuning needs to know; no file is asked again."""
 
     config: TuningConfig
+    settings: DeviceSettings
     base: Path
     start: Adapter | None
-    output: Path
     target_modules: list[str] | str
     eval_steps: int
     stage: str  # its name in the adapter's chain
@@ -40,8 +42,16 @@ class TuningPlan:
     valid: list[Sample]  # drawn from the validation file by --eval_samples
     data: TuningData
     arguments: dict  # the flags as they were resolved, paths absolute
-    request: dict
-    fingerprint: str  # of the request; a checkpoint with the same one belongs to this run
+    request: dict  # all that determines the weights
+
+    @property
+    def output(self) -> Path:
+        return Path(self.config.output_dir)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of the request; a checkpoint with the same one belongs to this run."""
+        return hashlib.sha256(json.dumps(self.request, sort_keys=True).encode()).hexdigest()
 
     def __str__(self) -> str:
         kind = "instruction tuning" if self.shots is None else f"rec-tuning, {self.shots} shots"
@@ -55,12 +65,12 @@ class TuningPlan:
 def resolve(config: TuningConfig) -> TuningPlan:
     """Read and check everything that a tuning depends on, the weights of its base model apart.
 
-    Raises InputError for all that can be refused without loading a model.
+    Raises InputError for all that can be refused without loading a model; torch is imported after the other refusals.
     """
     config.check()
     train_path = Path(config.train_data_path)
     valid_path = Path(config.val_data_path) if config.val_data_path else train_path
-    train, rows, all_valid = _read_data(config, train_path, valid_path)
+    train, rows, all_valid, data = _read_data(config, train_path, valid_path)
     valid = _validation_rows(config, valid_path, all_valid)
     stage = stage_name(train_path)
     shots = None if isinstance(config, InstructionTuningConfig) else len(train)
@@ -71,67 +81,73 @@ def resolve(config: TuningConfig) -> TuningPlan:
     start = inspect_adapter(config.resume_from_checkpoint, base) if config.resume_from_checkpoint else None
     if start:
         check_same_lora(start.folder, start.config, config.lora_r, config.lora_alpha, targets)
-    output = Path(config.output_dir)
-    _check_output(output, base, start)
+    _check_output(Path(config.output_dir), base, start)
+    settings = config.on_device(select_device())
     arguments = {
         **dataclasses.asdict(config),
         **{flag: path and os.path.abspath(path) for flag in PATH_FLAGS for path in [getattr(config, flag)]},
         "base_model": recorded_name(config.base_model),
+        "dtype": settings.dtype,
         "eval_steps": eval_steps,
         "lora_target_modules": targets if isinstance(targets, list) else config.lora_target_modules,
+        "overwrite": None,  # what a folder held is no part of a run
     }
-    settings = {name: value for name, value in arguments.items() if name not in NOT_IN_REQUEST}
-    settings |= {"shots": shots, "lora_target_modules": targets}
+    requested = {name: value for name, value in arguments.items() if name not in NOT_IN_REQUEST}
+    requested |= {"shots": shots, "lora_target_modules": targets, "load_in_8bit": settings.load_in_8bit}
     request = {
         "settings": {name: int(value) if isinstance(value, float) and value.is_integer() else value
-                     for name, value in settings.items()},  # 3 and 3.0 are one setting
+                     for name, value in requested.items()},  # 3 and 3.0 are one setting
         "base_model": base_model_fingerprint(base),
         "start": start.sha256 if start else None,
         "start_settings": start.config.settings_hash() if start else None,
         "train": _content_hash(train),
         "valid": _content_hash(all_valid) if all_valid else None,
     }
-    return TuningPlan(
-        config=config, base=base, start=start, output=output, target_modules=targets, eval_steps=eval_steps,
-        stage=stage, shots=shots, train=train, train_rows=rows, valid=valid,
-        data=TuningData(train=_data_file(train_path, train),
-                        valid=_data_file(valid_path, all_valid) if all_valid else None),
-        arguments=arguments, request=request,
-        fingerprint=hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest(),
-    )
+    return TuningPlan(config, settings, base, start, targets, eval_steps, stage, shots, train, rows, valid, data,
+                      arguments, request)
 
 
 def _read_data(config: TuningConfig, train_path: Path, valid_path: Path
-               ) -> tuple[list[Sample], list[int], list[Sample]]:
-    """(training samples, their record numbers, all validation samples).
+               ) -> tuple[list[Sample], list[int], list[Sample], TuningData]:
+    """(training samples, their record numbers, all validation samples, both files as a manifest names them).
 
-    Rec-tuning draws its shots as published: `datasets` shuffle(seed).select(range(shots)).
+    Each file is read once. Rec-tuning draws its shots as published: `datasets` shuffle(seed).select(range(shots)).
     """
     instructions = isinstance(config, InstructionTuningConfig)
-    samples_in_file = samples.read_samples(train_path, answers_only=not instructions)
-    rows, valid = list(range(len(samples_in_file))), []
+    train_file = valid_file = samples.read_sample_file(train_path, answers_only=not instructions)
+    rows, valid = list(range(len(train_file.rows))), []
     if config.val_data_path:
-        valid = samples.read_samples(valid_path, answers_only=not instructions or config.select_by == "auc")
+        valid_file = samples.read_sample_file(valid_path, answers_only=not instructions)
+        valid = valid_file.rows
     elif isinstance(config, InstructionTuningConfig) and config.val_set_size:
         rows, held_out = samples.hold_out(train_path, len(rows), config.val_set_size)
-        valid = [samples_in_file[row] for row in held_out]
+        valid = [train_file.rows[row] for row in held_out]
     samples.check_sample_size(train_path, len(rows), config.sample)
     if config.sample != -1 or not instructions:
         count = len(rows) if config.sample == -1 else config.sample
         rows = [rows[row] for row in samples.shuffled_rows(len(rows), config.seed, count)]
-    return [samples_in_file[row] for row in rows], rows, valid
+    data = TuningData(train=_data_file(train_path, train_file, len(rows)),
+                      valid=_data_file(valid_path, valid_file, len(valid)) if valid else None)
+    return [train_file.rows[row] for row in rows], rows, valid, data
 
 
 def _validation_rows(config: TuningConfig, path: Path, valid: list[Sample]) -> list[Sample]:
     """The rows that select the checkpoint; none where nothing selects it."""
     if config.select_by == "none":
         return []
-    if config.select_by == "auc" and len({sample.output for sample in valid}) < 2:
-        raise InputError(f"{path}: only one kind of answer, so no AUC; use --select_by loss or none")
+    by_auc = config.select_by == "auc"
+    other = next((row.output for row in valid if row.output not in ("Yes.", "No.")), None)
+    if by_auc and other is not None:
+        raise InputError(f"{path}: {other[:40]!r} is among the answers of the validation rows, and an AUC is of 'Yes.' "
+                         "and 'No.'; use --select_by loss or none")
     if config.eval_samples != -1 and not 0 < config.eval_samples <= len(valid):
         raise InputError(f"--eval_samples {config.eval_samples}: {path} has {len(valid)} rows; give fewer, or -1 for "
                          "all")
-    return samples.stratified_subset(valid, config.eval_samples, config.seed)
+    drawn = samples.stratified_subset(valid, config.eval_samples, config.seed)
+    if by_auc and len({row.output for row in drawn}) < 2:
+        raise InputError(f"{path}: only one kind of answer, so no AUC, in the {len(drawn)} rows to validate on; take "
+                         "more (--eval_samples, --val_set_size), or use --select_by loss or none")
+    return drawn
 
 
 def stage_name(train_path: Path) -> str:
@@ -151,15 +167,17 @@ def stage_name(train_path: Path) -> str:
 
 def _check_output(output: Path, base: Path, start: Adapter | None) -> None:
     paths.check_writable(output)
-    if output.resolve() == base:
-        raise InputError(f"--output_dir {output}: is the base model's folder; give the adapter its own")
+    if output.resolve() == base or (output / "config.json").exists():
+        raise InputError(f"--output_dir {output}: is a base model's folder; give the adapter its own")
+    if paths.ROOT.is_relative_to(output.resolve()):
+        raise InputError(f"--output_dir {output}: holds the repository; give the adapter a folder of its own")
     if start and start.folder.resolve().is_relative_to(output.resolve()):
         raise InputError(f"--output_dir {output}: holds the starting adapter {start.folder}; give the new one its own "
                          "folder")
 
 
-def _data_file(path: Path, rows: list[Sample]) -> DataFile:
-    return DataFile(path=os.path.abspath(path), rows=len(rows), sha256=files.sha256(path))
+def _data_file(path: Path, file: SampleFile, rows: int) -> DataFile:
+    return DataFile(path=os.path.abspath(path), rows=rows, sha256=file.sha256)
 
 
 def _content_hash(rows: list[Sample]) -> str:

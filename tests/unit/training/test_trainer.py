@@ -27,7 +27,7 @@ def made(tiny_llama, tmp_path, train_on_inputs):
         args=transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none"),
         train_dataset=features,
         data_collator=transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, padding=True),
-        validation=rows, encoder=encoder, features=None,
+        validation=rows, encoder=encoder,
     )
     return trainer, trainer.data_collator(features)
 
