@@ -56,7 +56,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (FIT + "{home}/short", "train.csv: 1 rows beside 2 samples"),
     ("cot_data.preprocess_data --input_path {bad}/answers.json",
      "record 0: source is missing; make it again"),
-    ("report --runs {bad}/record_list.jsonl", "line 2 is not a record in JSON; remove that line"),
+    ("report --runs {bad}/record_list.jsonl", "line 1 is not a record in JSON; remove that line"),
     ("report --runs {bad}/record_without_fields.jsonl", "line 1: time is missing; remove that line"),
     ("report --runs {bad}/record_latin1.jsonl", "line 1 is not a record in JSON"),
     ("rec_data.movielens --raw_dir {home}/truncated.zip", "truncated.zip: not a valid zip archive"),
@@ -86,7 +86,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (TUNE + "good.json --lora_r 4 --resume_from_checkpoint {home}/adapter",
      "the starting adapter has other LoRA settings; give --lora_r 8"),
     ("rec_tuning --base_model {home}/no-yes --output_dir {home}/no-yes --select_by none --train_data_path "
-     "{bad}/good.json", "no-yes: is the base model's folder; give the adapter its own"),
+     "{bad}/good.json", "no-yes: is a base model's folder; give the adapter its own"),
     ("rec_tuning --base_model {tiny} --output_dir {home} --select_by none --train_data_path {bad}/good.json "
      "--resume_from_checkpoint {home}/adapter", "holds the starting adapter .*; give the new one its own folder"),
     (TUNE + "good.json --use_liger_kernel", "the package is not installed; pip install liger-kernel"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tuning_runs import Tuning, killed_until_done, same, steps_of, words
 
-from tlrec.training import checkpoints
+from tlrec.training import checkpoints, tune
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
@@ -66,10 +66,16 @@ with graceful_stop.GracefulStop() as stop:
     assert finished.returncode == code and finished.stdout == ("" if code else "2\n"), finished
 
 
+def unsaved_copy(adapter: Path, output: Path) -> None:
+    """The output folder of a run that was killed before it saved its adapter."""
+    shutil.copytree(adapter, output)
+    for name in tune.REPLACED_FILES:
+        (output / name).unlink(missing_ok=True)
+
+
 def test_half_written_and_foreign_checkpoints_are_not_loaded(uninterrupted_run, small_data, tiny_llama, tmp_path):
     output = tmp_path / "adapter"
-    shutil.copytree(uninterrupted_run[0], output)
-    (output / "tlrec.json").unlink()
+    unsaved_copy(uninterrupted_run[0], output)
     steps = sorted(steps_of(output))
     assert len(steps) == 3
     cut, unsealed = (output / f"checkpoint-{step}" for step in steps[:0:-1])
@@ -80,8 +86,7 @@ def test_half_written_and_foreign_checkpoints_are_not_loaded(uninterrupted_run, 
     assert same(uninterrupted_run[0], output)
     text = Path(tmp_path / "log").read_text()
     assert f"{cut}: half-written" in text and f"{unsealed}: half-written" in text
-    (output / "tlrec.json").unlink()
-    run = Tuning(words(small_data, tiny_llama, output, "--seed", 1, epochs=1), tmp_path / "log")
+    run = Tuning(words(small_data, tiny_llama, output, "--seed", 1, "--overwrite", True, epochs=1), tmp_path / "log")
     assert run.end() == 0 and "resuming from it" not in run.log.read_text()
 
 
@@ -93,17 +98,17 @@ def test_a_refused_command_changes_nothing_of_a_finished_run(uninterrupted_run, 
     output = tmp_path / "adapter"
     shutil.copytree(uninterrupted_run[0], output)
     before = content(output)
-    run = Tuning(words(small_data, tiny_llama, output, "--lora_target_modules", "[q_pro]"), tmp_path / "log")
-    assert run.end() == 2 and "LoRA cannot be attached" in run.log.read_text()
-    assert content(output) == before
+    for more, error in ([], "give another --output_dir"), (["--overwrite", True], "LoRA cannot be attached"):
+        run = Tuning(words(small_data, tiny_llama, output, "--lora_target_modules", "[q_pro]", *more), tmp_path / "log")
+        assert run.end() == 2 and error in run.log.read_text()
+        assert content(output) == before
     run = Tuning(words(small_data, tiny_llama, tmp_path / "none", "--lora_target_modules", "[q_pro]"), tmp_path / "log")
     assert run.end() == 2 and not (tmp_path / "none").exists()
 
 
 def test_another_runs_checkpoints_are_set_aside_and_found_again(uninterrupted_run, small_data, tiny_llama, tmp_path):
     output = tmp_path / "adapter"
-    shutil.copytree(uninterrupted_run[0], output)
-    (output / "tlrec.json").unlink()
+    unsaved_copy(uninterrupted_run[0], output)
     others = ("checkpoint-8-mine", "checkpoint-best")
     for name in others:
         (output / name).mkdir()
@@ -117,7 +122,8 @@ def test_another_runs_checkpoints_are_set_aside_and_found_again(uninterrupted_ru
     assert {checkpoints.step_of(folder): content(folder) for folder in place.iterdir()} == whole
     assert all((output / name / "notes.txt").exists() for name in others)
     again = [max(whole)]  # and the number of checkpoints to keep makes no other run
-    assert killed_until_done(small_data, tiny_llama, output, [], "--keep_checkpoints", 9) == (0, again)
+    more = ["--keep_checkpoints", 9, "--overwrite", True]
+    assert killed_until_done(small_data, tiny_llama, output, [], *more) == (0, again)
     assert same(uninterrupted_run[0], output) and sorted(steps_of(output)) == sorted(whole)
     (kept,) = (output / checkpoints.SET_ASIDE_DIR).glob("*/checkpoint-*")
     assert kept.parent != place
@@ -144,8 +150,8 @@ def test_a_run_killed_at_its_end_only_selects_and_saves(uninterrupted_run, small
         expected = (output / "adapter_model.safetensors").read_bytes()
         last = max(steps_of(output))
         assert (last < 24) == bool(more)
-        (output / "tlrec.json").unlink()
-        (output / "adapter_model.safetensors").unlink()
+        for name in tune.REPLACED_FILES:
+            (output / name).unlink(missing_ok=True)
         assert killed_until_done(small_data, tiny_llama, output, [], *more[:2]) == (0, [last])
         assert (output / "adapter_model.safetensors").read_bytes() == expected
         assert max(steps_of(output)) == last

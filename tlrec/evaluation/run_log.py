@@ -59,10 +59,9 @@ def append_record(record: dict, predictions: dict[str, list] | None = None) -> s
 
 def check_appendable() -> None:
     """InputError where a record could not be appended: ask before hours of scoring."""
-    path = paths.writable_directory(paths.results_dir()) / runs_file().name
-    with _locked(path):
-        if path.exists():
-            open(path, "ab").close()
+    files.check_file_locks(paths.writable_directory(paths.results_dir()))
+    if runs_file().exists():
+        open(runs_file(), "ab").close()
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
 def _chat_template(folder: Path) -> object:
     for path in (folder / name for name in TEMPLATE_FILES):
         if path.is_file():
-            template = (path.read_text(encoding="utf-8") if path.suffix == ".jinja" else
+            template = (path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".jinja" else
                         _optional(path).get("chat_template"))
             if template:
                 return template
