@@ -4,7 +4,7 @@ TLRec:    alpaca -> chain of thought -> source domain -> few shots of the target
 TALLRec:  alpaca -> few shots of the target domain
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tlrec.model.adapter_manifest import read_manifest
 from tlrec.model.base_model import resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.signature_flags import config_from_values
-from tlrec.training import tuning_plan
+from tlrec.training import tune, tuning_plan
 from tlrec.training.config import InstructionTuningConfig, TuningConfig
 
 SELECT_ON = ("target", "source", "none")  # whose validation rows choose the checkpoint of the zero-shot stages
@@ -94,19 +94,27 @@ def few_shot_stages(
         for count in shots]
 
 
-def check_stages(
-    stages: list[Stage], base: BaseModel, flags: ScriptFlags, pending: Collection[Path] = ()
+def check_experiment(
+    base: BaseModel, target: str, tunings: list[tuple[list[Stage], ScriptFlags]], scoring: ScriptFlags
 ) -> None:
+    """InputError for all that the tunings and the evaluations would refuse before they load a model."""
+    pending: set[Path] = set()
+    for stages, flags in tunings:
+        check_stages(stages, base, flags, pending)
+    check_scoring(base, target, scoring)
+
+
+def check_stages(stages: list[Stage], base: BaseModel, flags: ScriptFlags, pending: set[Path]) -> None:
     """InputError for all that a tuning would refuse before it loads its model, and for an adapter in its place that is
-    not its own to replace. pending: adapters that are tuned before."""
-    pending = {*pending, *(stage.adapter for stage in stages)}
+    not its own to replace. pending: adapters to be tuned before; those of the stages are added."""
     for stage in stages:
-        values = stage.flags(base, flags.given)
         check_own_adapter(stage, base, flags.given)
+        values = {flag: value for flag, value in stage.flags(base, flags.given).items() if value != ""}
         if stage.start in pending:
             values["resume_from_checkpoint"] = None
-        values = {flag: value for flag, value in values.items() if value != ""}  # as launch.run leaves it out
-        tuning_plan.resolve(config_from_values(CONFIGS[stage.script], {**flags.defaults, **values}))
+        plan = tuning_plan.resolve(config_from_values(CONFIGS[stage.script], {**flags.defaults, **values}))
+        if not tune.is_finished(plan):
+            pending.add(stage.adapter)
 
 
 def check_own_adapter(stage: Stage, base: BaseModel, given: Flags) -> None:

@@ -15,7 +15,7 @@ from tlrec.experiments import arguments, chain, inputs
 from tlrec.experiments.arguments import ScriptFlags
 from tlrec.experiments.chain import Chain, Stage
 from tlrec.experiments.inputs import BaseModel
-from tlrec.experiments.launch import begin, note, run, variable
+from tlrec.experiments.launch import begin, note, run, run_apart, variable
 from tlrec.model.adapter_manifest import read_manifest
 
 AllFlags = dict[str, ScriptFlags]  # by script
@@ -30,8 +30,7 @@ def zero_shot(gpu: str, target: str, source: str, *words: str) -> None:
     plan = prepare_chain(base, target, source, alpaca)
     stages, scoring = plan.stages(select_on), flags["evaluate.py"].given
     prepare_rows(plan, stages)
-    chain.check_stages(stages, base, flags["ins_tuning.py"])
-    chain.check_scoring(base, target, flags["evaluate.py"])
+    run_apart(chain.check_experiment, base, target, [(stages, flags["ins_tuning.py"])], flags["evaluate.py"])
     if alpaca:
         chain.score(alpaca, base, target, scoring)
     chain.tune_and_score(stages, base, target, flags["ins_tuning.py"].given, scoring)
@@ -89,7 +88,6 @@ def few_shot(
     plan = prepare_chain(base, target, source, alpaca)
     stages, finished = plan.stages(select_on), 0
     few_shots = chain.few_shot_stages(base, target, stages[-1].adapter, shots, seed, {})
-    chain.check_scoring(base, target, flags["evaluate.py"])
     with chain_lock or nullcontext():
         if not variable("CHAIN_FLAGS"):  # then nothing that is finished is replaced
             stages, finished, tuning = resume_chain(plan, tuning)
@@ -98,8 +96,8 @@ def few_shot(
         missing = stages[finished:]
         if missing:
             prepare_rows(plan, missing)
-        chain.check_stages(missing, base, tuning)
-        chain.check_stages(few_shots, base, flags["rec_tuning.py"], [stage.adapter for stage in missing])
+        tunings = [(missing, tuning), (few_shots, flags["rec_tuning.py"])]
+        run_apart(chain.check_experiment, base, target, tunings, flags["evaluate.py"])
         for adapter in filter(None, (alpaca, *(stage.adapter for stage in stages[:finished]))):
             note(f"{adapter}: finished; kept as it is")
             chain.score(adapter, base, target, scoring)
@@ -132,8 +130,7 @@ def instruct_7b(gpu: str, seed: str, *words: str) -> None:
     begin(f"TALLRec: {target}, seed {seed}", gpu)
     prepare_start(base, start, target)
     stages = chain.few_shot_stages(base, target, start, shots, seed, chain.TALLREC_DEFAULTS)
-    chain.check_stages(stages, base, flags["rec_tuning.py"])
-    chain.check_scoring(base, target, flags["evaluate.py"])
+    run_apart(chain.check_experiment, base, target, [(stages, flags["rec_tuning.py"])], flags["evaluate.py"])
     chain.tune_and_score(stages, base, target, flags["rec_tuning.py"].given, flags["evaluate.py"].given)
 
 
@@ -150,5 +147,5 @@ def alpaca(gpu: str, target: str, *words: str) -> None:
     inputs.prepare_base_model(base)
     if "train_data_path" not in flags.given and not data.is_file():
         run("instruction_data.alpaca", env={"HF_HUB_OFFLINE": "0"})
-    chain.check_stages([stage], base, flags)
+    run_apart(chain.check_stages, [stage], base, flags, set())
     run(stage.script, **stage.flags(base, flags.given))

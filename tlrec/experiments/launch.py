@@ -1,7 +1,9 @@
 """Start scripts as child processes: CUDA devices, one or several processes, signals passed on, no child left behind."""
 
+import contextlib
 import ctypes
 import json
+import multiprocessing
 import os
 import re
 import shlex
@@ -124,6 +126,25 @@ def run(program: str, /, *names: str, env: dict[str, str] | None = None, **flags
     exit_if_stopped(code)
     if code:
         sys.exit(code)
+
+
+def run_apart(function: Callable, *arguments: object) -> None:
+    """Run a function in a fork of this process, silently; exits with its code where it fails.
+
+    What it imports goes with it: torch would hold a CUDA context here while the scripts run.
+    """
+    sys.stdout.flush()
+    child = multiprocessing.get_context("fork").Process(target=_run_silently, args=(function, *arguments), daemon=True)
+    child.start()
+    child.join()
+    exit_if_stopped()
+    if child.exitcode:
+        sys.exit(child.exitcode)
+
+
+def _run_silently(function: Callable, *arguments: object) -> None:
+    with cli.exit_codes(), contextlib.redirect_stdout(open(os.devnull, "w")):
+        function(*arguments)
 
 
 def outputs_of(commands: list[list[str]]) -> list[tuple[int, str, str]]:

@@ -107,11 +107,11 @@ def tiny_stage(home, tiny_llama, small_data):
 def test_check_stages_refuses_what_the_script_would_refuse(tiny_stage):
     base, stage = tiny_stage
     defaults = launch.script_flags({}, "ins_tuning.py")["ins_tuning.py"]
-    chain.check_stages([stage], base, ScriptFlags({"sample": "24"}, defaults))
+    chain.check_stages([stage], base, ScriptFlags({"sample": "24"}, defaults), set())
     for flag, value in (("sample", "25"), ("sample", "9" * 18), ("lora_dropout", "7"), ("val_set_size", "24"),
                         ("resume_from_checkpoint", "nowhere")):
         refused(f"--{flag}" if flag != "resume_from_checkpoint" else "nowhere", chain.check_stages, [stage], base,
-                ScriptFlags({flag: value}, defaults))
+                ScriptFlags({flag: value}, defaults), set())
     assert not stage.adapter.exists()
 
 
@@ -119,10 +119,12 @@ def test_check_stages_passes_over_an_adapter_that_is_tuned_before(tiny_stage):
     base, stage = tiny_stage
     defaults = launch.script_flags({}, "rec_tuning.py")["rec_tuning.py"]
     stages = chain.few_shot_stages(base, "movie", stage.adapter, ["8", "16"], "0", {})
-    refused(str(stage.adapter), chain.check_stages, stages, base, ScriptFlags({}, defaults))
-    chain.check_stages(stages, base, ScriptFlags({}, defaults), [stage.adapter])
+    refused(str(stage.adapter), chain.check_stages, stages, base, ScriptFlags({}, defaults), set())
+    pending = {stage.adapter}
+    chain.check_stages(stages, base, ScriptFlags({}, defaults), pending)
+    assert pending == {stage.adapter, *(stage.adapter for stage in stages)}
     stages = chain.few_shot_stages(base, "movie", None, ["8", "99"], "0", {})
-    refused("--sample 99", chain.check_stages, stages, base, ScriptFlags({}, defaults))
+    refused("--sample 99", chain.check_stages, stages, base, ScriptFlags({}, defaults), set())
 
 
 def test_check_own_adapter_refuses_to_replace_what_is_not_its_own(tiny_stage):

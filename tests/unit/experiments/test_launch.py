@@ -1,5 +1,6 @@
 """Devices, child processes and signals, with real children."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from conftest import refused
 
 from tlrec import paths
+from tlrec.errors import InputError
 from tlrec.experiments import launch
 
 
@@ -57,6 +59,19 @@ def test_run_exits_with_the_code_of_a_child_that_fails(capsys):
         launch.run("tlrec.experiments", "zero_shot", "cpu")
     assert stopped.value.code == 2
     assert capsys.readouterr().out == "+ python -m tlrec.experiments zero_shot cpu\n"
+
+
+def test_run_apart_keeps_imports_to_itself_and_exits_with_the_code(capfd):
+    def refuse():
+        importlib.import_module("this")  # prints
+        raise InputError("wrong")
+
+    with pytest.raises(SystemExit) as stopped:
+        launch.run_apart(refuse)
+    assert stopped.value.code == 2 and "this" not in sys.modules
+    assert capfd.readouterr() == ("", "error: wrong\n")
+    launch.run_apart(print, "not shown")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_script_flags_and_defaults():
