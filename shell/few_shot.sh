@@ -10,7 +10,8 @@
 #
 # SOURCE       source domain of the chain (default: netflix for movie, amazon-book for book)
 # SHOTS        shot counts (default: "16 64 256")
-# CHAIN_FLAGS  flags for zero_shot.sh (default: those in the manifests of the chain); what is finished is reused
+# CHAIN_FLAGS  flags for zero_shot.sh, which makes the chain again where they ask for it (default: what is finished of it is
+#              kept as it is; the rest is made with the flags of the finished part)
 # ALPACA, COT, COT_SAMPLES   as in zero_shot.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 exec "$PYTHON" -m tlrec.experiments few_shot "$@"

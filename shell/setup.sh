@@ -9,17 +9,24 @@
 #   PYTHON        a Python with requirements.txt installed (default: found, else .venv is made)
 
 set -euo pipefail
+unset CDPATH
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-for word in "$@"; do
-    if [ "$word" = --help ]; then
+before=
+for word in "$@"; do # after a flag, -h is its value
+    if [[ "$word" = --help || "$word" = -h && ("$before" != --* || "$before" = *=*) ]]; then
         sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
         echo
         sed -n '/^# Variables/,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
         exit 0
     fi
+    before=$word
 done
 export TLREC_HOME=${TLREC_HOME:-$ROOT}
-export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONSAFEPATH=1 # no Python imports from the current folder, which may be a downloaded one
+IFS=: read -ra entries <<<"${PYTHONPATH:-}"
+PYTHONPATH=$ROOT
+for entry in "${entries[@]}"; do [[ "$entry" != /* ]] || PYTHONPATH+=:$entry; done # others follow the current folder
+export PYTHONPATH
 export TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1}
 [ -t 2 ] || export TQDM_MININTERVAL=${TQDM_MININTERVAL:-15} # a progress line now and then in a log
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-600} # seconds torchrun waits for a step's end
@@ -32,34 +39,43 @@ run() { # run SCRIPT|-m MODULE ARGUMENTS...: prints the command, then runs it
     if [ "$1" = -m ]; then "$PYTHON" "$@"; else "$PYTHON" "$ROOT/$1" "${@:2}"; fi
 }
 
-has_requirements() {
-    [ -n "$1" ] && command -v "$1" >/dev/null 2>&1 && "$1" - "$ROOT/requirements.txt" 2>/dev/null <<'PYTHON'
+in_root() { (cd "$ROOT" && "$@"); } # Python 3.10 and older know no PYTHONSAFEPATH
+
+choose_python() { # choose_python CANDIDATE: sets PYTHON to its absolute path where it has the requirements
+    local path
+    path=$(type -P -- "$1") || return 1
+    [[ "$path" = /* ]] || path=$PWD/$path
+    in_root "$path" - 2>/dev/null <<'END' && PYTHON=$path
 import importlib.metadata, sys
 assert (3, 11) <= sys.version_info
-for line in open(sys.argv[1]):
+for line in open("requirements.txt"):
     name, _, pinned = line.split("#")[0].strip().partition("==")
     assert not name or importlib.metadata.version(name).split("+")[0] == pinned
-PYTHON
+END
 }
 
 pip_install() { # pip_install ARGUMENTS of pip install
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check "$@" ||
+    in_root "$PYTHON" -m pip install --quiet --disable-pip-version-check "$@" ||
         die "${*: -1} could not be installed; see pip's message above"
 }
 
-for candidate in "${PYTHON:-}" "$ROOT/.venv/bin/python" python3 python; do
-    if has_requirements "$candidate"; then
-        PYTHON=$(command -v "$candidate")
-        return
-    fi
+if [ -n "${PYTHON:-}" ]; then
+    choose_python "$PYTHON" || die "PYTHON $PYTHON: no Python from 3.11 on with the packages of requirements.txt;" \
+        "install them there, or unset PYTHON"
+    return
+fi
+for candidate in "$ROOT/.venv/bin/python" python3 python; do
+    ! choose_python "$candidate" || return 0
 done
 for candidate in python3.13 python3.12 python3.11 python3; do
-    if "$candidate" -c 'import sys, venv; assert (3, 11) <= sys.version_info < (3, 14)' 2>/dev/null; then
+    if in_root "$candidate" -c 'import sys, venv; assert (3, 11) <= sys.version_info < (3, 14)' 2>/dev/null; then
+        [ -w "$ROOT" ] || die "$ROOT: not writable, so .venv cannot be made there; install requirements.txt elsewhere" \
+            "and set PYTHON"
         say "set-up: $ROOT/.venv with requirements.lock and torch ($candidate); once, a few minutes"
-        "$candidate" -m venv "$ROOT/.venv"
+        in_root "$candidate" -m venv .venv
         PYTHON=$ROOT/.venv/bin/python
-        pip_install --require-hashes --no-deps --only-binary :all: -r "$ROOT/requirements.lock"
-        pip_install -r "$ROOT/requirements.txt" # what is left of it: torch, CPU or CUDA build
+        pip_install --require-hashes --no-deps --only-binary :all: -r requirements.lock
+        pip_install -r requirements.txt # what is left of it: torch, CPU or CUDA build
         return
     fi
 done

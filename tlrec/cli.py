@@ -15,7 +15,8 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from tlrec import distributed
 from tlrec.errors import InputError, printable
@@ -48,13 +49,17 @@ def run_commands(commands: dict[str, Callable], default: str) -> None:
         return
     name = words.pop(0) if words and not words[0].startswith("-") else default
     if name not in commands:
-        close = difflib.get_close_matches(name, list(commands), n=1)
-        sys.exit(print_error(f"unknown command {name!r}" + (f"; did you mean {close[0]}?" if close else
-                                                         f"; choose from {', '.join(commands)}")))
+        sys.exit(print_error(unknown_command(name, commands)))
     required = [flag for flag, p in flags(commands[name]).items() if p.default is inspect.Parameter.empty]
     for position, (flag, value) in enumerate(zip(required, _leading_words(words), strict=False)):
         words[position] = f"--{flag}={value}"
     run(commands[name], words, " ".join([_program(), name, *map(str.upper, required)]))
+
+
+def unknown_command(name: str, commands: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(commands), n=1)
+    return f"unknown command {name!r}; " + (f"did you mean {close[0]}?" if close else
+                                            f"choose from {', '.join(commands)}")
 
 
 def run(function: Callable, words: list[str] | None = None, usage: str = "") -> None:
@@ -64,11 +69,11 @@ def run(function: Callable, words: list[str] | None = None, usage: str = "") -> 
     """
     known = flags(function)
     words = sys.argv[1:] if words is None else words
-    try:
-        if words == ["--list_flags"]:  # for tlrec.experiments, which imports no script
-            print(json.dumps({flag: None if p.default is p.empty else p.default for flag, p in known.items()}))
+    with exit_codes():
+        if words[:1] == ["--list_flags"]:
+            print(json.dumps(_list_flags(function, known, words[1:])))
             return
-        if _asks_for_help(words):
+        if asks_for_help(words):
             print(help_text(usage or _usage(function, known), function))
             return
         # in a log, lines stand in the order of events; a file name that is not UTF-8 must not end a run
@@ -77,6 +82,13 @@ def run(function: Callable, words: list[str] | None = None, usage: str = "") -> 
         if not distributed.is_main_process():
             sys.stdout = open(os.devnull, "w")  # the main process speaks for all
         _call(function, known, words)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Exit with 2 and one line for an error of the user's or of the disk, with 130 on Ctrl-C."""
+    try:
+        yield
     except InputError as error:
         sys.exit(print_error(error))
     except BrokenPipeError:  # `| head` has read enough
@@ -91,6 +103,19 @@ def run(function: Callable, words: list[str] | None = None, usage: str = "") -> 
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _list_flags(function: Callable, known: dict[str, inspect.Parameter], words: list[str]) -> dict[str, object]:
+    """{flag: default}, for tlrec.experiments, which imports no script. InputError for a wrong value in `words`, which
+    may hold flags of other scripts too."""
+    defaults = {flag: p.default for flag, p in known.items()}
+    values = defaults | {flag: parser(flag, known[flag].annotation)(text) for flag, text in read_flags(words).items()
+                         if flag in known}
+    if inspect.Parameter.empty not in values.values():
+        for value in call_arguments(function, values).values():
+            if hasattr(value, "check"):
+                value.check()
+    return {flag: None if default is inspect.Parameter.empty else default for flag, default in defaults.items()}
 
 
 def _call(function: Callable, known: dict[str, inspect.Parameter], words: list[str]) -> None:
@@ -110,7 +135,7 @@ def _call(function: Callable, known: dict[str, inspect.Parameter], words: list[s
     fire.Fire(parsed, command=["=".join(pair) for _, pair in _words(arguments)])  # a value may begin with a dash
 
 
-def _asks_for_help(words: list[str]) -> bool:
+def asks_for_help(words: list[str]) -> bool:
     """Whether --help or -h is among the flags; `-h` after a flag is that flag's value."""
     return any(word == "--help" or word == "-h" and (before[:2] != "--" or "=" in before)
                for before, word in itertools.pairwise(["", *words]))

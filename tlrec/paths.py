@@ -5,6 +5,7 @@ TLREC_MIRROR   folder laid out like the authors' repository, used instead of a d
 TLREC_CACHE    folder for downloads that several checkouts share (default: ~/.cache/tlrec)
 """
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -25,7 +26,10 @@ def mirror_dir() -> Path | None:
 
 
 def cache_dir() -> Path:
-    return Path(os.environ.get("TLREC_CACHE") or Path.home() / ".cache" / "tlrec")
+    folder = os.environ.get("TLREC_CACHE") or os.path.expanduser("~/.cache/tlrec")
+    if folder.startswith("~"):
+        raise InputError("~/.cache/tlrec: this user has no home folder; set HOME or TLREC_CACHE")
+    return Path(folder)
 
 
 def results_dir() -> Path:
@@ -41,21 +45,22 @@ def relative_to_home(value: Any) -> Any:
     return value.removeprefix(f"{home_dir()}{os.sep}") if isinstance(value, str) else value
 
 
-def check_writable(folder: str | Path) -> None:
+def check_writable(folder: str | Path, cure: str = "choose another folder") -> None:
     """InputError where `folder` is not writable, or cannot be created in its nearest existing parent."""
     folder = Path(os.path.abspath(folder))
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        reason = "permission denied" if existing.is_dir() else "not a folder"
-        raise InputError(f"{folder}: not writable ({existing}: {reason}); choose another folder")
+        read_only = os.statvfs(existing).f_flag & os.ST_RDONLY
+        reason = "not a folder" if not existing.is_dir() else os.strerror(errno.EROFS if read_only else errno.EACCES)
+        raise InputError(f"{folder}: not writable ({existing}: {reason}); {cure}")
 
 
-def writable_directory(folder: str | Path) -> Path:
+def writable_directory(folder: str | Path, cure: str = "choose another folder") -> Path:
     """Create `folder` and write a temporary file in it; InputError with the reason where either fails."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise InputError(f"{folder}: not writable ({error.strerror}); choose another folder") from None
+        raise InputError(f"{folder}: not writable ({error.strerror}); {cure}") from None
     return folder

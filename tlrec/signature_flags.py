@@ -11,11 +11,13 @@ import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from tlrec.errors import InputError
 
 HELP_WIDTH = 100  # characters
+Config = TypeVar("Config")
 TYPE_NAMES = {str: "TEXT", int: "INT", float: "NUMBER", bool: "True|False"}
 
 
@@ -114,6 +116,12 @@ def call_arguments(function: Callable, values: dict) -> dict:
         elif name in values:
             arguments[name] = values[name]
     return arguments
+
+
+def config_from_values(config: type[Config], values: Mapping[str, object]) -> Config:
+    """A dataclass of flags from their values or texts; a value that is neither a text nor a path is taken as it is."""
+    return config(**{flag: parser(flag, p.annotation)(str(values[flag])) if isinstance(values[flag], str | Path)
+                     else values[flag] for flag, p in flags(config).items() if flag in values})
 
 
 def help_text(usage: str, function: Callable) -> str:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -36,6 +37,12 @@ def test_help_gives_every_flag_a_type_a_default_and_a_text(page):
     assert [flag for flag in flags if not re.fullmatch(form, flag)] == []
 
 
-def test_help_of_a_wrapper_lists_its_variables(page):
-    section = page.partition("### bash shell/few_shot.sh\n")[2].partition("###")[0]
-    assert "GPU SEED TARGET" in section and "SHOTS" in section and "CHAIN_FLAGS" in section
+@pytest.mark.parametrize("path", sorted((paths.ROOT / "shell").glob("*.sh")), ids=lambda path: path.stem)
+def test_help_of_a_wrapper_is_its_section_and_the_variables_of_all(page, path):
+    if path.stem == "setup":
+        return
+    printed = subprocess.run(["bash", path, "--help"], cwd=paths.ROOT, capture_output=True, text=True).stdout
+    own, variables = (page.partition(f"### {title}\n\n```text\n")[2].partition("\n```\n")[0] for title in (
+        f"bash shell/{path.name}", "Variables of every wrapper"))
+    assert "BASE_MODEL" in variables and page.count(variables) == 1
+    assert printed == f"{own}\n\nVariables of every wrapper:\n{textwrap.indent(variables, '  ')}\n"

@@ -127,11 +127,15 @@ def test_wrong_arguments(tmp_path):
     for words, variables, message in (
         (["music"], {}, "choose from: movie book"),
         (["movie"], {"GPUS": "0 one"}, "GPU 'one' is unknown"),
-        (["movie"], {"SEEDS": "0 x"}, "seed 'x' is not a whole number"),
-        (["movie"], {"SHOTS": "8 few"}, "shot count 'few' is no number"),
+        (["movie"], {"SEEDS": "0 x"}, "SEED 'x' is not a whole number"),
+        (["movie"], {"SHOTS": "8 few"}, "SHOTS 'few' is not a number of rows or `all`"),
+        (["movie"], {"LLM_FLAGS": "--num_epoch 1"}, "did you mean --num_epochs"),
+        (["movie"], {"LLM_FLAGS": "--seed 1"}, "--seed is set by this wrapper"),
+        (["movie"], {"CHAIN_FLAGS": "--select_on all"}, "choose from: target source none"),
+        (["movie"], {"BASELINE_FLAGS": "--max_epochs -1"}, "--max_epochs -1: must be at least 1"),
         (["movie"], {"SYSTEMS": "GRU4Rec Casser"}, "SYSTEMS 'Casser' is unknown; choose from: tlrec tallrec"),
         (["movie", "--seed", "1"], {}, "takes no flags"),
         ([], {}, "GPUS"),
     ):
         text = command("shell/sweep.sh", *words, home=tmp_path, shell=True, code=2, **variables)
-        assert message in text
+        assert message in text and text.startswith("error: ") and not list(tmp_path.iterdir())

@@ -1,10 +1,13 @@
 """The published interfaces, from arguments to AUC, with a two-layer LLaMA and small data."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
-from conftest import command, make_rows, write_split
+from conftest import command, make_rows, manifest, write_split
 
 from tlrec import paths
 
@@ -45,7 +48,7 @@ def test_chain_from_alpaca_to_cross_domain_evaluation(home):
 
     text = wrapper("few_shot", "0", "1", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8 16",
                    COT="skip")
-    assert "alpaca_movielens: already tuned with these data and settings; reused" in text  # by the chain's own flags
+    assert f"{models / 'alpaca_movielens'}: finished; kept as it is" in text and text.count("already recorded") == 2
     few = home / "output_model/llama-7b/movie/alpaca_movielens"
     assert finished(few / "1_8")["chain"] == ["alpaca", "movielens", "movie"] and finished(few / "1_16")["shots"] == 16
 
@@ -135,10 +138,133 @@ def test_instruct_7b_has_no_source_stage(home):
         (["quickstart", "now"], "bash shell/quickstart.sh"),
         (["quickstart", "--sample", "9"], "quickstart.sh takes no flags"),
         (["few_shot", "0", "0", "movie", "--sample", "9"], "--sample is set by this wrapper"),
+        (["few_shot", "0", "0", "movie", "--dtype", "float31"], "--dtype 'float31' is unknown"),
+        (["instruct_7B", "0", "0", "--scoring_batch_size", "x"], "--scoring_batch_size takes a whole number"),
+        (["baselines", "0", "0", "movie", "--max_epochs", "0"], "--max_epochs 0: must be at least 1"),
+        (["zero_shot", "0", "movie", "movielens", "--method", "liked-ratio"], "--method is set by this wrapper"),
     ],
 )
 def test_wrong_arguments(home, words, message):
-    assert message in wrapper(*words, home=home, code=2)
+    text = wrapper(*words, home=home, code=2, ALPACA="skip")
+    assert message in text and text.count("error:") == 1
+
+
+WORDS = {"zero_shot": ["cpu", "movie", "movielens"], "few_shot": ["cpu", "0", "movie"], "instruct_7B": ["cpu", "0"],
+         "alpaca": ["cpu", "movie"], "baselines": ["cpu", "0", "movie"], "sweep": ["movie"], "quickstart": [],
+         "check_gpu": ["cpu"], "generate_cot_data": ["--teacher", "rules"], "evaluate": ["cpu", "llama-7b"]}
+
+
+def refused(name, home, **variables):
+    """The one line that a refused wrapper prints; nothing is printed before it, and nothing written."""
+    before = sorted(home.rglob("*"))
+    text = wrapper(name, *WORDS[name], home=home, code=2, **variables)
+    assert text.startswith("error: ") and text.count("\n") == 1, text
+    assert sorted(home.rglob("*")) == before
+    return text
+
+
+@pytest.mark.parametrize(("names", "variables"), [
+    ("zero_shot few_shot instruct_7B sweep", {"ALPACA": "yes"}),
+    ("zero_shot few_shot sweep", {"COT_SAMPLES": "zz"}), ("zero_shot few_shot sweep", {"COT": "no"}),
+    ("zero_shot few_shot instruct_7B alpaca sweep", {"BASE_MODEL": "nosuch"}),
+    ("zero_shot few_shot instruct_7B alpaca sweep", {"BASE_MODEL": "-dash"}),
+    ("few_shot instruct_7B baselines sweep", {"SHOTS": "16 few"}), ("few_shot sweep", {"SOURCE": "imdb"}),
+    ("zero_shot few_shot instruct_7B alpaca baselines sweep quickstart check_gpu generate_cot_data",
+     {"PROCESSES": "two"}),
+    (" ".join(WORDS), {"PYTHON": "/nonexistent"}),
+    ("few_shot sweep", {"CHAIN_FLAGS": "--lora_r x"}), ("few_shot sweep", {"CHAIN_FLAGS": "--sample " + "9" * 30}),
+])
+def test_wrong_variables_are_refused_before_anything_is_made(tmp_path, tiny_llama, names, variables):
+    (tmp_path / "base_model").mkdir()
+    (tmp_path / "base_model/tiny").symlink_to(tiny_llama)
+    (name, _), = variables.items()
+    for wrapper_name in names.split():
+        skip = {"ALPACA": "skip", "BASE_MODEL": "tiny", "SOURCE": "movielens"}
+        assert name.split("_FLAGS")[0] in refused(wrapper_name, tmp_path, **{**skip, **variables}) or "FLAGS" in name
+
+
+def test_blank_variables_count_as_unset(tmp_path):
+    blank = {name: " " for name in ("SHOTS", "SEEDS", "GPUS", "SYSTEMS", "SOURCE", "COT", "COT_SAMPLES")}
+    assert "ALPACA 'yes'" in refused("sweep", tmp_path, ALPACA="yes", **blank)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
+def test_read_only_home_is_refused_in_one_line(tmp_path, tiny_llama):
+    """Every wrapper; and a cache that is not writable, where a download is needed."""
+    home = tmp_path / "home"
+    (home / "base_model").mkdir(parents=True)
+    (home / "base_model/llama-7b").symlink_to(tiny_llama)
+    adapter = home / "output_model/llama-7b/movie/untuned/0_8"
+    adapter.mkdir(parents=True)
+    (adapter / "tlrec.json").write_text(manifest())
+    home.chmod(0o555)
+    users = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    environment = {**os.environ, "PYTHON": sys.executable, "ALPACA": "skip", "SOURCE": "movielens"}
+
+    def outcome(name, **variables):
+        return subprocess.run([*users, "bash", str(paths.ROOT / f"shell/{name}.sh"), *WORDS[name]], cwd="/", text=True,
+                              env={**environment, **variables}, capture_output=True, stdin=subprocess.DEVNULL)
+
+    for name in WORDS:
+        finished = outcome(name, TLREC_HOME=str(home))
+        assert (finished.returncode, finished.stdout) == (2, ""), (name, finished.stderr)
+        assert finished.stderr.startswith(f"error: {home}/") and finished.stderr.count("\n") == 1
+        assert "not writable" in finished.stderr
+    writable = tmp_path / "writable"
+    writable.mkdir()
+    for variables in ({"TLREC_CACHE": str(home / "cache")}, {"HOME": str(home)}):
+        finished = outcome("quickstart", TLREC_HOME=str(writable), **{"TLREC_CACHE": "", **variables})
+        assert finished.returncode == 2 and "set TLREC_CACHE to another folder" in finished.stderr
+        assert finished.stderr.count("\n") == 1
+    home.chmod(0o755)
+
+
+def test_alpaca_does_not_replace_an_adapter_from_elsewhere(tmp_path, tiny_llama, small_data):
+    """Neither a public adapter that a user placed where the docs say, nor that of another base model of this name."""
+    (tmp_path / "base_model").mkdir()
+    (tmp_path / "base_model/llama-7b").symlink_to(tiny_llama)
+    shutil.copytree(small_data, tmp_path, dirs_exist_ok=True)
+    adapter = tmp_path / "instruction_model/llama-7b/movie/alpaca"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text("{}")
+    assert "was not tuned here" in refused("alpaca", tmp_path)
+    (adapter / "tlrec.json").write_text(manifest())
+    assert "another base model named llama-7b" in refused("alpaca", tmp_path)
+
+
+def test_refused_chain_keeps_every_adapter(home, tmp_path):
+    """--sample above the source's rows, and shots above the target's, are refused before the first stage is tuned."""
+    options = {"home": tmp_path, "ALPACA": "skip"}
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    models = tmp_path / "instruction_model"
+    shutil.rmtree(models, ignore_errors=True)
+    (tmp_path / "cot_data").mkdir(exist_ok=True)
+    shutil.copy(home / "instruction_data/movielens/train.json", tmp_path / "cot_data/stage123.json")
+    zero_shot = ["zero_shot", "cpu", "movie", "movielens", *TINY]
+    for more, message in ((["--sample", "25"], "has 24 rows"), (["--sample", "9" * 18], "has 24 rows"),
+                          (["--lora_dropout", "7"], "--lora_dropout 7.0"), (["--test_rows", "99"], "--test_rows 99")):
+        text = wrapper(*zero_shot, *more, code=2, **options)
+        assert message in text.splitlines()[-1] and "chain-of-thought tuning" not in text
+    text = wrapper("few_shot", "cpu", "0", "movie", *TINY, code=2, SOURCE="movielens", SHOTS="8 99", **options)
+    assert "--sample 99" in text.splitlines()[-1]
+    assert not models.exists()
+
+
+def test_few_shot_keeps_a_finished_chain(home, tmp_path):
+    """Whatever it was made with and holds: only zero_shot.sh, or CHAIN_FLAGS, makes it again."""
+    options = {"home": tmp_path, "ALPACA": "skip", "COT": "skip", "SOURCE": "movielens", "SHOTS": "8"}
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "instruction_model", ignore_errors=True)
+    chain = tmp_path / "instruction_model/llama-7b/movie/movielens"
+    wrapper("zero_shot", "cpu", "movie", "movielens", *TINY, "--select_on", "none", **options)
+    before = (chain / "tlrec.json").read_text()
+    wrapper("zero_shot", "cpu", "movie", "movielens", *TINY, "--lora_dropout", "7", code=2, **options)
+    write_split(tmp_path / "instruction_data/movielens", "train", *make_rows(24, 99))
+    text = wrapper("few_shot", "cpu", "0", "movie", *TINY, **options)
+    assert f"{chain}: finished; kept as it is" in text and (chain / "tlrec.json").read_text() == before
+    flags = " ".join([*TINY, "--select_on", "none"])
+    wrapper("few_shot", "cpu", "0", "movie", *TINY, CHAIN_FLAGS=flags, **options)
+    assert (chain / "tlrec.json").read_text() != before  # of other rows now
 
 
 def test_zero_shot_refuses_missing_source_data(home):

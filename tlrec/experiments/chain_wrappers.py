@@ -1,178 +1,150 @@
-"""zero_shot.sh, few_shot.sh, instruct_7B.sh and alpaca.sh: chains of tunings, each with the AUC after it."""
+"""zero_shot.sh, few_shot.sh, instruct_7B.sh and alpaca.sh: chains of tunings, each with the AUC after it.
+
+Each refuses wrong arguments, flags and variables first, then prepares its data, then checks all its tunings against
+data and adapters, and only then tunes.
+"""
 
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from tlrec import cli, paths
 from tlrec.errors import InputError
-from tlrec.experiments.chain import (
-    ALPACA_DEFAULTS,
-    SELECT_ON,
-    STAGE_FLAGS,
-    TALLREC_DEFAULTS,
-    Chain,
-    few_shot_stage,
-    read_arguments,
-    read_chain_flags,
-    read_select_on,
-    same_path,
-    score,
-    tune,
-)
-from tlrec.experiments.cot_stage_data import prepare_cot
-from tlrec.experiments.launch import begin, heading, note, run, script_flags
-from tlrec.experiments.prepare_inputs import (
-    BaseModel,
-    alpaca_adapter,
-    prepare_base_model,
-    prepare_source,
-    prepare_target,
-)
-from tlrec.experiments.wrapper_arguments import (
-    DEFAULT_SOURCES,
-    SOURCES,
-    TARGETS,
-    check_choice,
-    check_seeds,
-    shot_counts,
-    user_flags,
-    variable,
-)
+from tlrec.experiments import arguments, chain, inputs
+from tlrec.experiments.arguments import ScriptFlags
+from tlrec.experiments.chain import Chain, Stage
+from tlrec.experiments.inputs import BaseModel
+from tlrec.experiments.launch import begin, note, run, run_apart, variable
+from tlrec.model.adapter_manifest import read_manifest
 
-Flags = dict[str, object]
-FEW_SHOT_FLAGS = (*STAGE_FLAGS, "sample", "seed")  # not a user's
+AllFlags = dict[str, ScriptFlags]  # by script
 
 
 def zero_shot(gpu: str, target: str, source: str, *words: str) -> None:
-    check_choice("TARGET", target, TARGETS)
-    check_choice("SOURCE", source, SOURCES)
-    select_on, texts = read_zero_shot_flags(words)
+    arguments.check_choice("TARGET", target, arguments.TARGETS)
+    arguments.check_choice("SOURCE", source, arguments.SOURCES)
+    select_on, flags = read_zero_shot_flags(words)
+    base, alpaca = choose_start(target)
     begin(f"zero-shot: {source} -> {target}", gpu)
-    flags = user_flags(texts, ["ins_tuning", "evaluate"], STAGE_FLAGS)
-    chain = prepare_chain(target, source, select_on)
-    tune_and_score(chain, select_on, [flags["ins_tuning"]], [flags["evaluate"]])
+    plan = prepare_chain(base, target, source, alpaca)
+    stages, scoring = plan.stages(select_on), flags["evaluate.py"].given
+    prepare_rows(plan, stages)
+    run_apart(chain.check_experiment, base, target, [(stages, flags["ins_tuning.py"])], flags["evaluate.py"])
+    if alpaca:
+        chain.score(alpaca, base, target, scoring)
+    chain.tune_and_score(stages, base, target, flags["ins_tuning.py"].given, scoring)
 
 
-def read_zero_shot_flags(words: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """(--select_on, the other flags) of zero_shot.sh."""
+def read_zero_shot_flags(words: Sequence[str]) -> tuple[str, AllFlags]:
+    """(--select_on, the other flags) of zero_shot.sh; checks its variables too."""
+    inputs.check_cot_variables()
     texts = cli.read_flags(list(words))
     select_on, sample = texts.pop("select_on", "target"), texts.get("sample", "-1")
-    check_choice("--select_on", select_on, SELECT_ON)
+    arguments.check_choice("--select_on", select_on, chain.SELECT_ON)
     if not re.fullmatch("-1|[1-9][0-9]{0,17}", sample):
-        raise InputError(f"--sample '{sample}': give a number of rows, or -1 for all")
-    return select_on, texts
+        raise InputError(f"--sample {sample!r}: give a number of rows, or -1 for all")
+    own = {**chain.PLACEHOLDERS, **({"select_by": "none"} if select_on == "none" else {"val_data_path": "-"})}
+    scripts = ["ins_tuning.py", "evaluate.py"]
+    return select_on, arguments.user_flags(cli.flag_words(texts), scripts, chain.STAGE_FLAGS, **own)
 
 
-def tune_and_score(chain: Chain, select_on: str, tuning: list[Flags], scoring: list[Flags]) -> None:
-    """AUC of the alpaca adapter, then every zero-shot stage and its AUC. tuning, scoring: flags for each stage, or one
-    entry for all of them."""
-    stages = chain.stages(select_on)
-    if chain.alpaca:
-        heading(f"AUC of {chain.alpaca.name} on {chain.target}")
-        score(chain.alpaca, chain.base, chain.target, scoring[0])
-    for number, stage in enumerate(stages):
-        heading(f"stage: {stage.title} -> {stage.adapter}")
-        tune(stage, chain.base, tuning[number % len(tuning)])
-        heading(f"AUC of {stage.adapter.name} on {chain.target}")
-        score(stage.adapter, chain.base, chain.target, scoring[number % len(scoring)])
+def choose_start(target: str) -> tuple[BaseModel, Path | None]:
+    """The base model, and the alpaca adapter that a chain starts from."""
+    base = inputs.choose_base_model()
+    return base, inputs.find_alpaca_adapter(base, target)
+
+
+def prepare_start(base: BaseModel, alpaca: Path | None, target: str) -> None:
+    inputs.prepare_base_model(base)
+    if not alpaca:
+        note(f"no alpaca adapter: the chain starts from {base.name} as it is")
+    inputs.prepare_target(target)
+
+
+def prepare_chain(base: BaseModel, target: str, source: str, alpaca: Path | None) -> Chain:
+    """Make or fetch what is needed whether the chain is finished or not."""
+    prepare_start(base, alpaca, target)
+    return Chain(base, target, source, alpaca, inputs.prepare_cot(source))
+
+
+def prepare_rows(plan: Chain, stages: list[Stage]) -> None:
+    """The source domain's training rows, and its validation rows where they choose the checkpoint."""
+    valid = str(inputs.source_file(plan.source, "valid"))
+    inputs.prepare_source(plan.source, *(["valid"] if stages[-1].defaults.get("val_data_path") == valid else []))
 
 
 def few_shot(
     gpu: str, seed: str, target: str, *words: str, chain_lock: AbstractContextManager | None = None
 ) -> None:
     """chain_lock: held while the zero-shot chain is tuned, so that another process waits and then reuses it."""
-    check_choice("TARGET", target, TARGETS)
-    check_seeds([seed])
-    shots = shot_counts()
-    source = variable("SOURCE", DEFAULT_SOURCES[target])
-    check_choice("SOURCE", source, SOURCES)
-    texts, chain_words = cli.read_flags(list(words)), variable("CHAIN_FLAGS").split()
-    select_on, chain_texts = read_zero_shot_flags(tuple(chain_words))
+    source = arguments.source_domain(target)
+    arguments.check_seeds([seed])
+    shots, flags = arguments.shot_counts(), read_few_shot_flags(words)
+    select_on, chain_flags = read_zero_shot_flags(variable("CHAIN_FLAGS").split())
+    tuning, scoring = chain_flags["ins_tuning.py"], chain_flags["evaluate.py"].given
+    base, alpaca = choose_start(target)
     begin(f"few-shot: {target}, seed {seed}", gpu)
-    flags = user_flags(texts, ["rec_tuning", "evaluate"], FEW_SHOT_FLAGS)
-    chain_flags = user_flags(chain_texts, ["ins_tuning", "evaluate"], STAGE_FLAGS)
-    chain = prepare_chain(target, source)
-    last = chain.stages(select_on)[-1]
+    plan = prepare_chain(base, target, source, alpaca)
+    stages, finished = plan.stages(select_on), 0
+    few_shots = chain.few_shot_stages(base, target, stages[-1].adapter, shots, seed, {})
     with chain_lock or nullcontext():
-        arguments = read_arguments(last.adapter)
-        own = arguments is None or same_path(arguments.get("train_data_path"), last.train_data)
-        if not own and not chain_words:
-            note(f"zero-shot chain: {last.adapter}, taken as it is; zero_shot.sh did not make it")
-        else:
-            heading(f"the zero-shot chain, {last.adapter}: what is finished with these settings and data is reused")
-            if chain_words:
-                prepare_validated_source(source, select_on)
-                tune_and_score(chain, select_on, [chain_flags["ins_tuning"]], [chain_flags["evaluate"]])
-            else:
-                reuse_chain(chain, flags["evaluate"])
-    few_shots(chain.base, target, seed, shots, last.adapter, {}, flags)
+        if not variable("CHAIN_FLAGS"):  # then nothing that is finished is replaced
+            stages, finished, tuning = resume_chain(plan, tuning)
+            scoring = {flag: value for flag, value in flags["evaluate.py"].given.items() if flag not in tuning.defaults}
+            scoring |= {flag: value for flag, value in tuning.given.items() if flag in flags["evaluate.py"].defaults}
+        missing = stages[finished:]
+        if missing:
+            prepare_rows(plan, missing)
+        tunings = [(missing, tuning), (few_shots, flags["rec_tuning.py"])]
+        run_apart(chain.check_experiment, base, target, tunings, flags["evaluate.py"])
+        for adapter in filter(None, (alpaca, *(stage.adapter for stage in stages[:finished]))):
+            note(f"{adapter}: finished; kept as it is")
+            chain.score(adapter, base, target, scoring)
+        chain.tune_and_score(missing, base, target, tuning.given, scoring)
+    chain.tune_and_score(few_shots, base, target, flags["rec_tuning.py"].given, flags["evaluate.py"].given)
 
 
-def reuse_chain(chain: Chain, scoring: Flags) -> None:
-    """The zero-shot stages with the flags that their adapters were made with, and with flags for evaluate.py alone."""
-    arguments = next(filter(None, (read_arguments(stage.adapter) for stage in reversed(chain.stages("target")))), None)
-    select_on = read_select_on(arguments, chain.source) if arguments else "target"
-    prepare_validated_source(chain.source, select_on)
-    known = script_flags("ins_tuning", "evaluate")
-    tuning = read_chain_flags(chain.stages(select_on), known["ins_tuning"])
-    evaluation_only = {flag: value for flag, value in scoring.items() if flag not in known["ins_tuning"]}
-    shared = [{flag: value for flag, value in flags.items() if flag in known["evaluate"]} for flags in tuning]
-    tune_and_score(chain, select_on, tuning, [{**evaluation_only, **flags} for flags in shared])
+def read_few_shot_flags(words: Sequence[str], **defaults: object) -> AllFlags:
+    own, fixed = {**chain.PLACEHOLDERS, "val_data_path": "-", **defaults}, (*chain.STAGE_FLAGS, "sample", "seed")
+    return arguments.user_flags(words, ["rec_tuning.py", "evaluate.py"], fixed, **own)
+
+
+def resume_chain(plan: Chain, flags: ScriptFlags) -> tuple[list[Stage], int, ScriptFlags]:
+    """(stages, how many of them are finished, flags of the last finished one, which the others are tuned with)."""
+    stages = plan.stages("target")
+    finished = max((number for number, stage in enumerate(stages, 1) if chain.is_finished(stage.adapter)), default=0)
+    if not finished:
+        return stages, 0, flags
+    if manifest := read_manifest(stages[finished - 1].adapter):
+        stages = plan.stages(chain.read_select_on(manifest.arguments, plan.source))
+    return stages, finished, ScriptFlags(chain.given_flags(stages[finished - 1], flags.defaults), flags.defaults)
 
 
 def instruct_7b(gpu: str, seed: str, *words: str) -> None:
     target = variable("TARGET", "movie")
-    check_choice("TARGET", target, TARGETS)
-    check_seeds([seed])
-    shots = shot_counts()
-    texts = cli.read_flags(list(words))
+    arguments.check_choice("TARGET", target, arguments.TARGETS)
+    arguments.check_seeds([seed])
+    shots, flags = arguments.shot_counts(), read_few_shot_flags(words, **chain.TALLREC_DEFAULTS)
+    base, start = choose_start(target)
     begin(f"TALLRec: {target}, seed {seed}", gpu)
-    flags = user_flags(texts, ["rec_tuning", "evaluate"], FEW_SHOT_FLAGS)
-    base = prepare_base_model()
-    alpaca = alpaca_adapter(base, target)
-    prepare_target(target)
-    few_shots(base, target, seed, shots, alpaca, TALLREC_DEFAULTS, flags)
-
-
-def few_shots(
-    base: BaseModel, target: str, seed: str, shots: list[str], start: Path | None, defaults: Flags,
-    flags: dict[str, Flags],
-) -> None:
-    """Rec-tuning from the same adapter and evaluation at every shot count."""
-    for count in shots:
-        stage = few_shot_stage(base, target, start, count, seed, defaults)
-        heading(f"rec-tuning: {stage.title} -> {stage.adapter}")
-        tune(stage, base, flags["rec_tuning"])
-        heading(f"AUC: {stage.title}")
-        score(stage.adapter, base, target, flags["evaluate"])
+    prepare_start(base, start, target)
+    stages = chain.few_shot_stages(base, target, start, shots, seed, chain.TALLREC_DEFAULTS)
+    run_apart(chain.check_experiment, base, target, [(stages, flags["rec_tuning.py"])], flags["evaluate.py"])
+    chain.tune_and_score(stages, base, target, flags["rec_tuning.py"].given, flags["evaluate.py"].given)
 
 
 def alpaca(gpu: str, target: str, *words: str) -> None:
-    check_choice("TARGET", target, TARGETS)
-    texts = cli.read_flags(list(words))
-    begin(f"alpaca tuning for {target}", gpu)
-    fixed = ("base_model", "output_dir")
-    flags = user_flags(texts, ["ins_tuning"], fixed)["ins_tuning"]
-    base = prepare_base_model()
+    arguments.check_choice("TARGET", target, arguments.TARGETS)
+    own = {**chain.PLACEHOLDERS, **chain.ALPACA_DEFAULTS}
+    flags = arguments.user_flags(words, ["ins_tuning.py"], ("base_model", "output_dir"), **own)["ins_tuning.py"]
+    base = inputs.choose_base_model()
     data = paths.home_dir() / "instruction_data/alpaca/train.json"
-    if "train_data_path" not in flags and not data.is_file():
-        run("-m", "instruction_data.alpaca", env={"HF_HUB_OFFLINE": "0"})
-    run("ins_tuning.py", *cli.flag_words({
-        "base_model": base.path, "output_dir": paths.home_dir() / "instruction_model" / base.name / target / "alpaca",
-        "train_data_path": data, **ALPACA_DEFAULTS, **flags}))
-
-
-def prepare_chain(target: str, source: str, select_on: str = "") -> Chain:
-    """The base model, and the data that is needed whether the chain is finished or not; with `select_on`, all data."""
-    base = prepare_base_model()
-    alpaca = alpaca_adapter(base, target)
-    prepare_target(target)
-    if select_on:
-        prepare_validated_source(source, select_on)
-    return Chain(base, target, source, alpaca, prepare_cot(source))
-
-
-def prepare_validated_source(source: str, select_on: str) -> None:
-    """The source domain's training rows, and its validation rows where they choose the checkpoint."""
-    prepare_source(source, *(["valid"] if select_on == "source" else []))
+    adapter = paths.home_dir() / "instruction_model" / base.name / target / "alpaca"
+    stage = Stage("alpaca tuning", "ins_tuning.py", data, None, adapter, chain.ALPACA_DEFAULTS)
+    begin(f"alpaca tuning for {target}", gpu)
+    inputs.prepare_base_model(base)
+    if "train_data_path" not in flags.given and not data.is_file():
+        run("instruction_data.alpaca", env={"HF_HUB_OFFLINE": "0"})
+    run_apart(chain.check_stages, [stage], base, flags, set())
+    run(stage.script, **stage.flags(base, flags.given))

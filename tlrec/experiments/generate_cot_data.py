@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -17,9 +16,10 @@ from pathlib import Path
 
 from tlrec import cli, paths
 from tlrec.errors import InputError
-from tlrec.experiments.launch import exit_if_stopped, heading, note, run, start, stop
-from tlrec.experiments.prepare_inputs import EMBEDDED, BaseModel, prepare_base_model, prepare_source
-from tlrec.experiments.wrapper_arguments import SOURCES, check_choice, user_flags, variable
+from tlrec.experiments import arguments, inputs, launch
+from tlrec.experiments.arguments import Flags
+from tlrec.experiments.inputs import BaseModel
+from tlrec.experiments.launch import variable
 
 TEACHERS = ("api", "local", "rules")
 SCRIPTS = ["cot_data.generate_data", "cot_data.preprocess_data"]
@@ -32,47 +32,49 @@ def generate_cot_data(*words: str) -> None:
     source = texts.setdefault("source", variable("SOURCE", "netflix"))
     teacher, stages = texts.get("teacher", "api"), texts.get("stages", "3")
     dry_run = texts.get("dry_run", "False").lower() in ("true", "1")
-    check_choice("SOURCE", source, SOURCES)
-    check_choice("--teacher", teacher, TEACHERS)
+    arguments.check_choice("SOURCE", source, arguments.SOURCES)
+    arguments.check_choice("--teacher", teacher, TEACHERS)
     if not re.fullmatch("[123](,[123])*", stages):
         raise InputError(f"--stages {stages}: give one or more of 1, 2, 3, as 1,2,3")
     if teacher == "api" and not dry_run and not variable("OPENAI_API_KEY"):
         raise InputError("OPENAI_API_KEY is not set; export it, or take --teacher rules (no language model) or "
                          "--dry_run True")
-    heading(f"chain-of-thought data from {source}")
-    note(f"Python: {sys.executable} (requirements are there)")
-    flags = user_flags(texts, SCRIPTS, ())
-    prepare_source(source)
-    asking, tuning = flags[SCRIPTS[0]], flags[SCRIPTS[1]]
-    if teacher == "local" and not dry_run and not variable("OPENAI_BASE_URL"):
-        base = prepare_base_model(EMBEDDED)
+    flags = arguments.user_flags(cli.flag_words(texts), SCRIPTS)
+    asking, tuning = (flags[script].given for script in SCRIPTS)
+    serves = teacher == "local" and not dry_run and not variable("OPENAI_BASE_URL")
+    base = inputs.choose_base_model(inputs.EMBEDDED) if serves else None
+    output = Path(texts.get("output_dir") or paths.home_dir() / "cot_data" / source)
+    paths.check_writable(output)
+    launch.begin(f"chain-of-thought data from {source}")
+    inputs.prepare_source(source)
+    if base:
+        inputs.prepare_base_model(base)
         with serve(base) as address:
             ask({"model": base.name, **LOCAL_DEFAULTS, **asking}, {"OPENAI_BASE_URL": address})
     else:
         ask(asking)
     if not dry_run:
-        heading("tuning samples")
-        answers = Path(texts.get("output_dir") or paths.home_dir() / "cot_data" / source) / "three_stages.json"
-        run("-m", SCRIPTS[1], *cli.flag_words({"input_path": answers, **tuning}))
+        launch.heading("tuning samples")
+        launch.run(SCRIPTS[1], **{"input_path": output / "three_stages.json", **tuning})
 
 
-def ask(flags: dict[str, object], env: dict[str, str] | None = None) -> None:
-    heading("asking the teacher")
-    run("-m", SCRIPTS[0], *cli.flag_words(flags), env=env)
+def ask(flags: Flags, env: dict[str, str] | None = None) -> None:
+    launch.heading("asking the teacher")
+    launch.run(SCRIPTS[0], env=env, **flags)
 
 
 @contextmanager
 def serve(base: BaseModel) -> Iterator[str]:
     """The base model behind `transformers serve`; yields the address of its API."""
-    folder = Path(base.path) if Path(base.path).is_dir() else paths.home_dir() / "base_model" / base.name
+    folder = Path(base.path).absolute() if Path(base.path).is_dir() else paths.home_dir() / "base_model" / base.name
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     log = paths.home_dir() / "cot_data" / "local_server.log"
-    heading(f"starting `transformers serve` with {base.name} on port {port}; its log: {log}")
+    launch.heading(f"starting `transformers serve` with {base.name} on port {port}; its log: {log}")
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
     with open(log, "w") as output:  # from the folder's parent, so that the folder's name is the model's name
-        server = start(
+        server = launch.start(
             ["-P", "-m", "transformers.cli.transformers", "serve", base.name, "--host", "127.0.0.1", "--port", port],
             cwd=folder.parent, env=environment,
             stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -80,7 +82,7 @@ def serve(base: BaseModel) -> Iterator[str]:
         wait_for_server(server, port, log)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
-        stop(server)
+        launch.stop(server)
 
 
 def wait_for_server(server: subprocess.Popen, port: str, log: Path) -> None:
@@ -88,7 +90,7 @@ def wait_for_server(server: subprocess.Popen, port: str, log: Path) -> None:
     deadline = time.monotonic() + SERVER_START_SECONDS
     while True:
         code = server.poll()
-        exit_if_stopped()
+        launch.exit_if_stopped()
         if code is not None:
             lines = log.read_text(errors="replace").splitlines() or ["no output"]
             raise InputError(f"the server ended before it answered: {lines[-1]}")

@@ -1,7 +1,9 @@
 """Start scripts as child processes: CUDA devices, one or several processes, signals passed on, no child left behind."""
 
+import contextlib
 import ctypes
 import json
+import multiprocessing
 import os
 import re
 import shlex
@@ -11,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tlrec import cli, paths
 from tlrec.errors import InputError
@@ -36,17 +39,12 @@ def main(function: Callable, *words: str) -> None:
     for number in SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, _pass_on)  # a shell starts background commands with SIGINT ignored
-    try:
-        function(*words)
-    except InputError as error:
-        sys.exit(cli.print_error(error))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        sys.exit(cli.print_error(f"{error.filename}: {error.strerror}"))
-    finally:
-        for child in list(_state.children):
-            stop(child)
+    with cli.exit_codes():
+        try:
+            function(*words)
+        finally:
+            for child in list(_state.children):
+                stop(child)
 
 
 def _pass_on(number: int, _frame: object) -> None:
@@ -112,73 +110,97 @@ def stop(child: subprocess.Popen, seconds: float = 10) -> None:
     finish(child)
 
 
-def run(*words: str, env: dict[str, str] | None = None) -> None:
-    """Print and run `python SCRIPT FLAGS` or `python -m MODULE FLAGS`; exits with its code where it fails."""
-    print_command(words)
-    program = [str(paths.ROOT / words[0]), *words[1:]] if words[0] != "-m" else list(words)
-    if words[0] in MULTI_PROCESS_SCRIPTS and processes() > 1:
-        program = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes()), *program]
-    code = finish(start(program, env={**os.environ, **(env or {})}))
+def program_words(program: str) -> list[str]:
+    """What Python needs to run a script of the root (`evaluate.py`) or a module (`baselines.grid`)."""
+    return [str(paths.ROOT / program)] if program.endswith(".py") else ["-m", program]
+
+
+def run(program: str, /, *names: str, env: dict[str, str] | None = None, **flags: object) -> None:
+    """Print and run a script or module with names and flags; exits with its code where it fails."""
+    words = [*names, *cli.flag_words(flags)]
+    print("+", shlex.join(["python", *([program] if program.endswith(".py") else ["-m", program]), *words]))
+    command = [*program_words(program), *words]
+    if program in MULTI_PROCESS_SCRIPTS and processes() > 1:
+        command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes()), *command]
+    code = finish(start(command, env={**os.environ, **(env or {})}))
     exit_if_stopped(code)
     if code:
         sys.exit(code)
 
 
-def print_command(words: tuple[str, ...]) -> None:
-    print("+", shlex.join(["python", *words]))
+def run_apart(function: Callable, *arguments: object) -> None:
+    """Run a function in a fork of this process, silently; exits with its code where it fails.
+
+    What it imports goes with it: torch would hold a CUDA context here while the scripts run.
+    """
+    sys.stdout.flush()
+    child = multiprocessing.get_context("fork").Process(target=_run_silently, args=(function, *arguments), daemon=True)
+    child.start()
+    child.join()
+    exit_if_stopped()
+    if child.exitcode:
+        sys.exit(child.exitcode)
 
 
-def output_of(*words: str) -> tuple[int, str]:
-    """(exit code, output with errors) of `python -m MODULE WORDS`."""
-    child = start(list(words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    text, _ = child.communicate()
-    code = finish(child)
-    exit_if_stopped(code)
-    return code, text
+def _run_silently(function: Callable, *arguments: object) -> None:
+    with cli.exit_codes(), contextlib.redirect_stdout(open(os.devnull, "w")):
+        function(*arguments)
 
 
-def script_flags(*scripts: str) -> dict[str, dict[str, object]]:
-    """{script: {flag: default}} of scripts (`evaluate`) and modules (`baselines.grid`), which tell it themselves."""
-    programs = [["-m", name] if "." in name else [str(paths.ROOT / f"{name}.py")] for name in scripts]
-    children = [start([*program, "--list_flags"], stdout=subprocess.PIPE, text=True) for program in programs]
-    listings = [child.communicate()[0] for child in children]
+def outputs_of(commands: list[list[str]]) -> list[tuple[int, str, str]]:
+    """(exit code, output, errors) of Python with these words, all at once."""
+    children = [start(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for words in commands]
+    texts = [child.communicate() for child in children]
     codes = [finish(child) for child in children]
     exit_if_stopped(max(codes))
-    if any(codes):
-        sys.exit(max(codes))
-    return {name: json.loads(listing) for name, listing in zip(scripts, listings, strict=True)}
+    return [(code, *text) for code, text in zip(codes, texts, strict=True)]
+
+
+def script_flags(texts: dict[str, Any], *programs: str) -> dict[str, dict[str, object]]:
+    """{program: {flag: default}}, as the programs tell it; InputError for a value in `texts` that one does not take."""
+    commands = [[*program_words(program), "--list_flags", *cli.flag_words(texts)] for program in programs]
+    outputs = outputs_of(commands)
+    for code, _, errors in outputs:
+        if code:
+            raise InputError(errors.strip().rpartition("error: ")[2])
+    return {program: json.loads(output) for program, (_, output, _) in zip(programs, outputs, strict=True)}
 
 
 def visible_devices(gpu: str) -> str:
     """CUDA_VISIBLE_DEVICES for `0`, `0,1`, `gpu` (the first one) or `cpu` (none)."""
     if not re.fullmatch("cpu|gpu|[0-9]+(,[0-9]+)*", gpu):
-        raise InputError(f"GPU '{gpu}' is unknown; give a CUDA device number, gpu for the first, or cpu")
+        raise InputError(f"GPU {gpu!r} is unknown; give a CUDA device number, gpu for the first, or cpu")
     return {"cpu": "", "gpu": "0"}.get(gpu, gpu)
 
 
-def use_devices(gpu: str) -> None:
-    """Let the scripts see these CUDA devices, with a process for each of them unless PROCESSES says otherwise."""
-    devices = visible_devices(gpu)
-    os.environ["CUDA_VISIBLE_DEVICES"] = devices
-    if devices and shutil.which("nvidia-smi"):
-        os.environ["PROCESSES"] = os.environ.get("PROCESSES") or str(len(devices.split(",")))
-    elif devices:
-        note(f"GPU {gpu} was asked for, but this machine has no CUDA: running on the CPU")
+def begin(title: str, gpu: str = "") -> None:
+    """Heading and devices, with a process for each unless PROCESSES says otherwise; without `gpu` all as they are.
+
+    InputError first, for all that the environment lacks.
+    """
+    devices, on_cuda = visible_devices(gpu) if gpu else "", shutil.which("nvidia-smi") is not None
+    if gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices
+    if devices and on_cuda:
+        os.environ["PROCESSES"] = variable("PROCESSES", str(len(devices.split(","))))
     processes()
-
-
-def begin(title: str, gpu: str) -> None:
-    """Heading, devices, and which Python runs the scripts."""
+    paths.check_writable(paths.results_dir(), "set TLREC_HOME to another folder")
     heading(title)
-    use_devices(gpu)
+    if devices and not on_cuda:
+        note(f"GPU {gpu} was asked for, but this machine has no CUDA: running on the CPU")
     note(f"Python: {sys.executable} (requirements are there)")
+
+
+def variable(name: str, default: str = "") -> str:
+    """An environment variable; the default where it is not set or blank."""
+    return os.environ.get(name, "").strip() or default
 
 
 def processes() -> int:
     """How many processes tune and score together."""
-    count = os.environ.get("PROCESSES") or "1"
+    count = variable("PROCESSES", "1")
     if not re.fullmatch("[1-9][0-9]{0,3}", count):
-        raise InputError(f"PROCESSES '{count}' is not a number of processes; give a whole number from 1, or unset it")
+        raise InputError(f"PROCESSES {count!r} is not a number of processes; give a whole number from 1, or unset it")
     return int(count)
 
 

@@ -16,20 +16,9 @@ from filelock import FileLock, Timeout
 
 from tlrec import paths
 from tlrec.errors import InputError
-from tlrec.experiments import launch
-from tlrec.experiments.chain_wrappers import few_shot, instruct_7b
-from tlrec.experiments.launch import heading, note
-from tlrec.experiments.prepare_inputs import prepare_base_model, prepare_target
-from tlrec.experiments.wrapper_arguments import (
-    DEFAULT_SHOTS,
-    DEFAULT_SOURCES,
-    TARGETS,
-    check_choice,
-    check_seeds,
-    check_shots,
-    variable,
-)
-from tlrec.experiments.wrappers import baselines
+from tlrec.experiments import arguments, chain_wrappers, inputs, launch, wrappers
+from tlrec.experiments.inputs import BaseModel
+from tlrec.experiments.launch import begin, heading, note, variable
 
 LANGUAGE_MODELS = ("tlrec", "tallrec")
 BASELINES = ("GRU4Rec", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")
@@ -50,30 +39,25 @@ class Cell(NamedTuple):
 def sweep(target: str, *words: str) -> None:
     if words:
         raise InputError("sweep.sh takes no flags; set LLM_FLAGS, BASELINE_FLAGS or CHAIN_FLAGS")
-    check_choice("TARGET", target, TARGETS)
-    devices = variable("GPUS", "gpu").split()
-    systems, shots, seeds = (
-        list(dict.fromkeys(variable(name, default).split())) for name, default in (
-            ("SYSTEMS", " ".join([*LANGUAGE_MODELS, *BASELINES])), ("SHOTS", DEFAULT_SHOTS), ("SEEDS", "0 1 2 3 4")))
-    if not devices:
-        raise InputError("GPUS names none; give device numbers, gpu or cpu")
-    if not systems:
-        raise InputError("SYSTEMS names none")
+    arguments.source_domain(target)
+    devices, shots = variable("GPUS", "gpu").split(), arguments.shot_counts()
+    seeds = arguments.variable_words("SEEDS", "0 1 2 3 4")
+    systems = arguments.variable_words("SYSTEMS", " ".join([*LANGUAGE_MODELS, *BASELINES]))
     for device in devices:
         launch.visible_devices(device)
     for system in systems:
-        check_choice("SYSTEMS", system, (*LANGUAGE_MODELS, "GRU", *BASELINES))
-    check_shots(shots)
-    check_seeds(seeds)
-    heading(f"sweep: {target}, {len(systems)} systems x {len(shots)} shot counts x {len(seeds)} seeds on "
-            f"{' '.join(devices)}")
-    note(f"Python: {sys.executable} (requirements are there)")
+        arguments.check_choice("SYSTEMS", system, (*LANGUAGE_MODELS, "GRU", *BASELINES))
+    arguments.check_seeds(seeds)
+    base = check_cells(systems, target)
+    begin(f"sweep: {target}, {len(systems)} systems x {len(shots)} shot counts x {len(seeds)} seeds on "
+          f"{' '.join(devices)}")
     folder = results_folder(target)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "preparation.lock"):
-        prepare_target(target)
-        if set(systems) & set(LANGUAGE_MODELS):
-            os.environ["BASE_MODEL"] = prepare_base_model().path
+        inputs.prepare_target(target)
+        if base:
+            inputs.prepare_base_model(base)
+            os.environ["BASE_MODEL"] = base.path
     cells = [Cell(system, count, seed) for seed in seeds for system in systems for count in shots]
     failed = run_cells(cells, devices, target)
     heading(f"sweep: {len(cells) - len(failed)} cells finished or recorded before, {len(failed)} failed")
@@ -82,6 +66,18 @@ def sweep(target: str, *words: str) -> None:
         lines = log.read_text(errors="replace").splitlines() or [""]
         note(f"{cell.name}: {log}: {lines[-1]}")
     sys.exit(1 if failed else 0)
+
+
+def check_cells(systems: list[str], target: str) -> BaseModel | None:
+    """InputError for flags and variables that a cell would refuse. Returns the base model, if a system uses one."""
+    if "tlrec" in systems:
+        chain_wrappers.read_zero_shot_flags(variable("CHAIN_FLAGS").split())
+    if set(systems) - set(LANGUAGE_MODELS):
+        wrappers.read_baseline_flags(variable("BASELINE_FLAGS").split())
+    if not set(systems) & set(LANGUAGE_MODELS):
+        return None
+    chain_wrappers.read_few_shot_flags(variable("LLM_FLAGS").split())
+    return chain_wrappers.choose_start(target)[0]
 
 
 def run_cells(cells: list[Cell], devices: list[str], target: str) -> list[Cell]:
@@ -135,16 +131,16 @@ def start_cell(cell: Cell, device: str, target: str) -> subprocess.Popen:
 def run_cell(target: str, device: str, system: str, shots: str, seed: str) -> None:
     """One cell in this process, under its lock; exits with LOCKED where another process runs it."""
     folder = results_folder(target)
-    os.environ |= {"SHOTS": shots, "TARGET": target, "SOURCE": variable("SOURCE", DEFAULT_SOURCES[target])}
+    os.environ |= {"SHOTS": shots, "TARGET": target}
     flags = variable("LLM_FLAGS" if system in LANGUAGE_MODELS else "BASELINE_FLAGS").split()
     try:
         with FileLock(folder / f"{Cell(system, shots, seed).name}.lock", timeout=0):
             if system == "tlrec":
-                few_shot(device, seed, target, *flags, chain_lock=FileLock(folder / "chain.lock"))
+                chain_wrappers.few_shot(device, seed, target, *flags, chain_lock=FileLock(folder / "chain.lock"))
             elif system == "tallrec":
-                instruct_7b(device, seed, *flags)
+                chain_wrappers.instruct_7b(device, seed, *flags)
             else:
-                baselines(device, seed, target, "--system", system, *flags)
+                wrappers.baselines(device, seed, target, "--system", system, *flags)
     except Timeout:
         sys.exit(LOCKED)
 

@@ -1,60 +1,59 @@
 """baselines.sh, evaluate.sh and check_gpu.sh."""
 
 import fnmatch
-import re
+from collections.abc import Sequence
 
-from tlrec import cli, paths
+from tlrec import paths
 from tlrec.errors import InputError
-from tlrec.experiments.chain import STAGE_FLAGS, score
-from tlrec.experiments.launch import begin, heading, run
-from tlrec.experiments.prepare_inputs import EMBEDDED, BaseModel, prepare_target
-from tlrec.experiments.wrapper_arguments import TARGETS, check_choice, shot_counts, user_flags, variable
+from tlrec.experiments import arguments, chain, inputs
+from tlrec.experiments.arguments import Flags
+from tlrec.experiments.launch import begin, heading, run, variable
 
 
 def baselines(gpu: str, seed: str, target: str, *words: str) -> None:
-    check_choice("TARGET", target, TARGETS)
-    if not re.fullmatch("[0-9]+(,[0-9]+)*", seed):
-        raise InputError(f"SEED '{seed}' is not a whole number, nor several with commas")
-    shots = shot_counts("16 64 256 all")
-    texts = cli.read_flags(list(words))
+    arguments.check_choice("TARGET", target, arguments.TARGETS)
+    arguments.check_seeds(seed.split(","))
+    shots, flags = arguments.shot_counts("16 64 256 all"), read_baseline_flags(words)
     begin(f"baselines: {target}, seed {seed}", gpu)
-    flags = user_flags(texts, ["baselines.grid"], ("target", "seed"))["baselines.grid"]
-    prepare_target(target)
-    run("-m", "baselines.grid", *cli.flag_words({
-        "target": target, "seed": seed, "system": "all", "shots": ",".join(shots), "skip_recorded": True,
-        "experiment": "baselines", **flags}))
+    inputs.prepare_target(target)
+    run("baselines.grid", **{"target": target, "seed": seed, "system": "all", "shots": ",".join(shots),
+                             "skip_recorded": True, "experiment": "baselines", **flags})
+
+
+def read_baseline_flags(words: Sequence[str]) -> Flags:
+    return arguments.user_flags(words, ["baselines.grid"], ("target", "seed"), system="all"
+                      )["baselines.grid"].given
 
 
 def evaluate(gpu: str, model_type: str, *words: str) -> None:
     target, model_type = variable("TARGET"), model_type.removesuffix("/")
-    if target:
-        check_choice("TARGET", target, TARGETS)
-    texts = cli.read_flags(list(words))
-    begin(f"evaluate: {model_type}", gpu)
-    flags = user_flags(texts, ["evaluate"], (*STAGE_FLAGS, "experiment"))["evaluate"]
+    arguments.check_choice("TARGET", target or "movie", arguments.TARGETS)
+    flags = arguments.user_flags(words, ["evaluate.py"], (*chain.STAGE_FLAGS, "experiment"))["evaluate.py"]
     outputs = paths.home_dir() / "output_model"
-    adapters = sorted(path.parent for path in outputs.rglob("tlrec.json")
-                      if fnmatch.fnmatchcase(str(path.relative_to(outputs)), f"{model_type}*"))
+    adapters = {path.parent: path.parent.relative_to(outputs) for path in sorted(outputs.rglob("tlrec.json"))
+                if fnmatch.fnmatchcase(str(path.relative_to(outputs)), f"{model_type}*")
+                and set(path.relative_to(outputs).parts[1:2]) & set(arguments.TARGETS)}
     if not adapters:
         raise InputError(f"{outputs}/{model_type}*: no tuned adapter there; tune one with shell/few_shot.sh")
+    bases = {name: inputs.choose_base_model(name) for name in {path.parts[0] for path in adapters.values()}}
     experiment = f"evaluate {model_type} on {target or 'its own domain'}"
-    for number, adapter in enumerate(adapters, 1):
-        base, tuned_on, *_ = adapter.relative_to(outputs).parts
-        heading(f"{number} of {len(adapters)}: {adapter.relative_to(outputs)} on {target or tuned_on}")
-        prepare_target(target or tuned_on)
-        score(adapter, BaseModel(variable("BASE_MODEL", base), base), target or tuned_on,
-                    {"experiment": experiment, **flags})
+    begin(f"evaluate: {model_type}", gpu)
+    for number, (adapter, path) in enumerate(adapters.items(), 1):
+        base, domain = bases[path.parts[0]], target or path.parts[1]
+        heading(f"{number} of {len(adapters)}: {path} on {domain}")
+        inputs.prepare_target(domain)
+        if number == 1:
+            chain.check_scoring(base, domain, flags)
+        chain.score(adapter, base, domain, {"experiment": experiment, **flags.given})
     heading("results")
     name = f"evaluate_{model_type.replace('/', '_')}" + (f"_on_{target}" if target else "")
-    run("report.py", *cli.flag_words({
-        "experiment": experiment, "current": True, "output": paths.results_dir() / f"{name}.json"}))
+    run("report.py", experiment=experiment, current=True, output=paths.results_dir() / f"{name}.json")
 
 
 def check_gpu(gpu: str, *words: str) -> None:
-    texts = cli.read_flags(list(words))
+    flags = arguments.user_flags(words, ["benchmarks.check_gpu"], ("device",))["benchmarks.check_gpu"].given
     begin("check of this installation", gpu)
-    flags = user_flags(texts, ["benchmarks.check_gpu"], ("device",))["benchmarks.check_gpu"]
     if "base_model" not in flags:
-        run("-m", "base_model.prepare", EMBEDDED)
-    prepare_target("movie")
-    run("-m", "benchmarks.check_gpu", *cli.flag_words({"device": gpu, **flags}))
+        run("base_model.prepare", inputs.EMBEDDED)
+    inputs.prepare_target("movie")
+    run("benchmarks.check_gpu", **{"device": gpu, **flags})

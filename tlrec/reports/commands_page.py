@@ -4,7 +4,9 @@ import contextlib
 import io
 import re
 import runpy
+import subprocess
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 from tlrec import paths
 
 SCRIPTS = ("ins_tuning.py", "rec_tuning.py", "evaluate.py", "report.py")
+VARIABLES = "Variables of every wrapper"
 INTRODUCTION = """\
 <!-- made by `python report.py commands > docs/commands.md`; do not edit -->
 # Commands
@@ -23,11 +26,12 @@ default value. A flag is written `--name value` or `--name=value`; a LIST is tex
 
 def page() -> str:
     """The Markdown page."""
-    sections = [INTRODUCTION, "## Wrappers\n"]
+    sections, variables = [INTRODUCTION, "## Wrappers\n"], ""
     for path in sorted((paths.ROOT / "shell").glob("*.sh")):
-        usage = wrapper_usage(path)
-        if usage:
+        if path.read_text(encoding="utf-8").startswith("#!"):  # not the one that they source
+            usage, variables = wrapper_help(path)
             sections.append(_section(f"bash shell/{path.name}", usage))
+    sections.append(_section(VARIABLES, textwrap.dedent(variables)))
     sections.append("## Scripts\n")
     for script in SCRIPTS:
         sections += _sections(f"python {script}")
@@ -37,13 +41,11 @@ def page() -> str:
     return "\n".join(sections).replace(f"{paths.ROOT}/", "")
 
 
-def wrapper_usage(path: Path) -> str:
-    """The header comment of a wrapper, which it prints for --help; empty for a file that is sourced."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    if not lines[0].startswith("#!"):
-        return ""
-    end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return "\n".join(re.sub(r"^# ?", "", line) for line in lines[1:end])
+def wrapper_help(path: Path) -> tuple[str, str]:
+    """What a wrapper prints for --help: of its own, and of the variables that all of them read."""
+    text = subprocess.run(["bash", path, "--help"], capture_output=True, text=True, check=True).stdout
+    usage, _, variables = text.partition(f"\n{VARIABLES}:\n")
+    return usage, variables
 
 
 def _modules() -> list[str]:

@@ -1,12 +1,16 @@
 """The stages of a chain: names, folders, defaults, and the flags read back from manifests."""
 
-import json
+import shutil
+from pathlib import Path
 
 import pytest
-from conftest import refused
+from conftest import manifest, refused
 
-from tlrec.experiments import chain
-from tlrec.experiments.prepare_inputs import BaseModel
+from tlrec import files
+from tlrec.experiments import chain, chain_wrappers, launch
+from tlrec.experiments.arguments import ScriptFlags
+from tlrec.experiments.inputs import BaseModel
+from tlrec.model.fingerprint import base_model_fingerprint
 
 BASE = BaseModel("/models/llama-7b", "llama-7b")
 SCRIPT_DEFAULTS = {"sample": -1, "seed": 42, "cutoff_len": 512, "micro_batch_size": 0, "select_by": "auc",
@@ -22,7 +26,7 @@ def home(tmp_path, monkeypatch):
 
 def write_manifest(stage, **arguments):
     stage.adapter.mkdir(parents=True, exist_ok=True)
-    (stage.adapter / "tlrec.json").write_text(json.dumps({"arguments": arguments}))
+    (stage.adapter / "tlrec.json").write_text(manifest(arguments=arguments))
 
 
 def test_stages_of_the_full_chain(home):
@@ -50,46 +54,104 @@ def test_stage_of_rules_data_is_named_rules(home):
     assert cot.defaults["val_data_path"] == str(home / "instruction_data/netflix/valid.json")
 
 
-def test_few_shot_stage_names_seed_and_shots(home):
-    stage = chain.few_shot_stage(BASE, "movie", None, "all", "3", chain.TALLREC_DEFAULTS)
+def test_few_shot_stages_name_seed_and_shots(home):
+    (stage,) = chain.few_shot_stages(BASE, "movie", None, ["all"], "3", chain.TALLREC_DEFAULTS)
     assert stage.adapter == home / "output_model/llama-7b/movie/untuned/3_all"
     assert (stage.defaults["sample"], stage.defaults["seed"], stage.defaults["num_epochs"]) == (-1, "3", 200)
     start = home / "alpaca_netflix"
-    stage = chain.few_shot_stage(BASE, "movie", start, "16", "0", {})
+    (stage,) = chain.few_shot_stages(BASE, "movie", start, ["16"], "0", {})
     assert stage.adapter.parent.name == start.name and stage.defaults["sample"] == "16"
 
 
-def test_read_chain_flags_from_manifests(home):
+def test_given_flags_are_those_that_differ_from_the_defaults(home):
     cot, source = chain.Chain(BASE, "movie", "netflix", None, home / "cot_data/stage123.json").stages("target")
+    assert chain.given_flags(cot, SCRIPT_DEFAULTS) == {}
     common = {"base_model": "llama-7b", "output_dir": "x", "lora_target_modules": ["q_proj", "v_proj"],
-              "val_data_path": "rec_data/movie/valid.json", "select_by": "auc", "seed": 7, "num_epochs": 3.0}
+              "val_data_path": str(home / "rec_data/movie/valid.json"), "select_by": "auc", "seed": 7,
+              "num_epochs": 3.0}
     write_manifest(cot, **common, cutoff_len=512, micro_batch_size=2, sample=-1, train_data_path=str(cot.train_data))
-    # a chain that was stopped in its second stage: that takes the flags of the first, without its defaults
-    assert chain.read_chain_flags([cot, source], SCRIPT_DEFAULTS) == [{"seed": 7, "cutoff_len": 512}] * 2
-    write_manifest(source, **common | {"seed": 8}, cutoff_len=512, micro_batch_size=0, sample=100, lora_r=16)
-    flags = chain.read_chain_flags([cot, source], SCRIPT_DEFAULTS | {"lora_r": 8})
-    assert flags == [{"seed": 7, "cutoff_len": 512}, {"seed": 8, "sample": 100, "lora_r": 16}]
-
-
-def test_read_chain_flags_without_manifest(home):
-    stages = chain.Chain(BASE, "movie", "netflix", None, None).stages("target")
-    assert chain.read_chain_flags(stages, SCRIPT_DEFAULTS) == [{}] and chain.read_arguments(stages[0].adapter) is None
+    assert chain.given_flags(cot, SCRIPT_DEFAULTS) == {"seed": 7, "cutoff_len": 512}
+    write_manifest(source, **common, cutoff_len=512, micro_batch_size=0, sample=100, lora_r=16)
+    assert chain.given_flags(source, SCRIPT_DEFAULTS | {"lora_r": 8}) == {"seed": 7, "sample": 100, "lora_r": 16}
 
 
 @pytest.mark.parametrize(("valid", "select_on"), [
     (None, "none"), ("rec_data/movie/valid.json", "target"), ("instruction_data/netflix/valid.json", "source"),
     ("my_rows.json", "target")])
 def test_read_select_on_from_the_validation_data(home, valid, select_on):
-    assert chain.read_select_on({"val_data_path": valid}, "netflix") == select_on
+    assert chain.read_select_on({"val_data_path": valid and str(home / valid)}, "netflix") == select_on
 
 
-def test_own_flags_keep_the_users_validation_data(home):
-    (stage,) = chain.Chain(BASE, "movie", "netflix", None, None).stages("target")
-    flags = chain.own_flags(stage, {"val_data_path": "my_rows.json"}, SCRIPT_DEFAULTS)
-    assert flags == {"val_data_path": str(home / "my_rows.json")}
+def test_chain_resumes_after_its_last_finished_stage(home):
+    whole = chain.Chain(BASE, "movie", "netflix", None, home / "cot_data/stage123.json")
+    flags = ScriptFlags({}, SCRIPT_DEFAULTS)
+    assert chain_wrappers.resume_chain(whole, flags) == (whole.stages("target"), 0, flags)
+    cot, source = whole.stages("target")
+    write_manifest(cot, val_data_path=None, select_by="none", seed=7)
+    # the second stage takes the flags of the first, and is tuned without validation too
+    assert chain_wrappers.resume_chain(whole, flags) == (whole.stages("none"), 1, ScriptFlags(
+        {"seed": 7}, SCRIPT_DEFAULTS))
+    source.adapter.mkdir(parents=True)
+    (source.adapter / "adapter_config.json").write_text("{}")  # from elsewhere: taken as it is
+    assert chain_wrappers.resume_chain(whole, flags) == (whole.stages("target"), 2, flags)
+
+
+@pytest.fixture
+def tiny_stage(home, tiny_llama, small_data):
+    """(base model, a stage on small data)"""
+    shutil.copytree(small_data, home, dirs_exist_ok=True)
+    base = BaseModel(str(tiny_llama), tiny_llama.name)
+    return base, chain.Chain(base, "movie", "movielens", None, None).stages("none")[0]
+
+
+def test_check_stages_refuses_what_the_script_would_refuse(tiny_stage):
+    base, stage = tiny_stage
+    defaults = launch.script_flags({}, "ins_tuning.py")["ins_tuning.py"]
+    chain.check_stages([stage], base, ScriptFlags({"sample": "24"}, defaults), set())
+    for flag, value in (("sample", "25"), ("sample", "9" * 18), ("lora_dropout", "7"), ("val_set_size", "24"),
+                        ("resume_from_checkpoint", "nowhere")):
+        refused(f"--{flag}" if flag != "resume_from_checkpoint" else "nowhere", chain.check_stages, [stage], base,
+                ScriptFlags({flag: value}, defaults), set())
+    assert not stage.adapter.exists()
+
+
+def test_check_stages_passes_over_an_adapter_that_is_tuned_before(tiny_stage):
+    base, stage = tiny_stage
+    defaults = launch.script_flags({}, "rec_tuning.py")["rec_tuning.py"]
+    stages = chain.few_shot_stages(base, "movie", stage.adapter, ["8", "16"], "0", {})
+    refused(str(stage.adapter), chain.check_stages, stages, base, ScriptFlags({}, defaults), set())
+    pending = {stage.adapter}
+    chain.check_stages(stages, base, ScriptFlags({}, defaults), pending)
+    assert pending == {stage.adapter, *(stage.adapter for stage in stages)}
+    stages = chain.few_shot_stages(base, "movie", None, ["8", "99"], "0", {})
+    refused("--sample 99", chain.check_stages, stages, base, ScriptFlags({}, defaults), set())
+
+
+def test_check_stages_refuses_to_replace_another_adapter(tiny_stage):
+    base, stage = tiny_stage
+    defaults = launch.script_flags({}, "ins_tuning.py")["ins_tuning.py"]
+    given = {"sample": "8"}
+    write_manifest(stage)
+    refused("another base model", chain.check_stages, [stage], base, ScriptFlags(given, defaults), set())
+    (stage.adapter / "tlrec.json").unlink()
+    (stage.adapter / "adapter_config.json").write_text("{}")
+    refused("--overwrite True", chain.check_stages, [stage], base, ScriptFlags(given, defaults), set())
+    chain.check_stages([stage], base, ScriptFlags(given | {"overwrite": "True"}, defaults), set())
+
+
+def test_finished_adapter_has_the_files_of_its_manifest(tmp_path):
+    assert not chain.is_finished(tmp_path)
+    (tmp_path / "tlrec.json").write_text(manifest(files={"adapter_model.safetensors": files.sha256(__file__)}))
+    assert not chain.is_finished(tmp_path)
+    shutil.copy(__file__, tmp_path / "adapter_model.safetensors")
+    assert chain.is_finished(tmp_path)
+    (tmp_path / "adapter_model.safetensors").write_text("damaged")
+    assert not chain.is_finished(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"arguments": 1}', "{"])
-def test_read_arguments_refuses_a_manifest_without_arguments(home, text):
-    (home / "tlrec.json").write_text(text)
-    refused("tlrec.json", chain.read_arguments, home)
+def test_given_flags_refuse_a_manifest_of_another_form(home, text):
+    (stage,) = chain.Chain(BASE, "movie", "netflix", None, None).stages("none")
+    stage.adapter.mkdir(parents=True)
+    (stage.adapter / "tlrec.json").write_text(text)
+    refused("tlrec.json", chain.given_flags, stage, {})

@@ -1,5 +1,6 @@
 """Devices, child processes and signals, with real children."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -55,15 +56,28 @@ def test_a_signal_ends_the_child_and_gives_the_exit_code(parent, number, code):
 
 def test_run_exits_with_the_code_of_a_child_that_fails(capsys):
     with pytest.raises(SystemExit) as stopped:
-        launch.run("-m", "tlrec.experiments", "zero_shot", "cpu")
+        launch.run("tlrec.experiments", "zero_shot", "cpu")
     assert stopped.value.code == 2
     assert capsys.readouterr().out == "+ python -m tlrec.experiments zero_shot cpu\n"
 
 
+def test_run_apart_keeps_imports_to_itself_and_exits_with_the_code(capfd):
+    def refuse():
+        importlib.import_module("this")  # prints
+        raise InputError("wrong")
+
+    with pytest.raises(SystemExit) as stopped:
+        launch.run_apart(refuse)
+    assert stopped.value.code == 2 and "this" not in sys.modules
+    assert capfd.readouterr() == ("", "error: wrong\n")
+    launch.run_apart(print, "not shown")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_script_flags_and_defaults():
-    flags = launch.script_flags("ins_tuning", "baselines.grid")
-    assert flags["ins_tuning"]["lora_target_modules"] == ["q_proj", "v_proj"]
-    assert flags["ins_tuning"]["base_model"] is None and flags["baselines.grid"]["target"] == "movie"
+    flags = launch.script_flags({"target": "book", "seed": "7"}, "ins_tuning.py", "baselines.grid")
+    assert flags["ins_tuning.py"]["lora_target_modules"] == ["q_proj", "v_proj"]
+    assert flags["ins_tuning.py"]["base_model"] is None and flags["baselines.grid"]["target"] == "movie"
 
 
 @pytest.mark.parametrize(("gpu", "devices"), [("cpu", ""), ("gpu", "0"), ("3", "3"), ("0,1", "0,1")])
@@ -73,8 +87,7 @@ def test_visible_devices(gpu, devices):
 
 @pytest.mark.parametrize("gpu", ["", "one", "0,", "0 1", "-1", "cpu,0", "gpu\n"])
 def test_visible_devices_refuses_other_words(gpu):
-    with pytest.raises(InputError, match="GPU"):
-        launch.visible_devices(gpu)
+    refused("GPU", launch.visible_devices, gpu)
 
 
 @pytest.mark.parametrize(("value", "count"), [("", 1), ("1", 1), ("2", 2)])
@@ -94,5 +107,5 @@ def test_processes_default_to_the_number_of_devices(monkeypatch, tmp_path):
     for given, count in (("", 2), ("3", 3)):
         monkeypatch.setenv("PROCESSES", given)
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-        launch.use_devices("0,1")
+        launch.begin("title", "0,1")
         assert launch.processes() == count and os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"

@@ -1,0 +1,114 @@
+"""What an experiment needs before its first tuning: base model, data of both domains, chain-of-thought data."""
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from tlrec import paths
+from tlrec.errors import InputError
+from tlrec.experiments.arguments import check_choice, variable
+from tlrec.experiments.launch import note, outputs_of, run
+from tlrec.model.base_model import resolve_base_model
+
+EMBEDDED = "smollm2-135m"
+PUBLISHED_COT = "cot_data/stage123.json"
+
+
+class BaseModel(NamedTuple):
+    path: str  # a folder, or a name under base_model/
+    name: str
+
+
+def choose_base_model(default: str = "") -> BaseModel:
+    """BASE_MODEL, else `default`, else llama-7b where it is there, else the embedded model. InputError where its folder
+    holds no usable model; the embedded one may be missing still."""
+    llama = "llama-7b" if (paths.home_dir() / "base_model" / "llama-7b").is_dir() else EMBEDDED
+    path = variable("BASE_MODEL", default or llama)
+    if path != EMBEDDED:
+        try:
+            resolve_base_model(path)
+        except InputError as error:
+            raise InputError(f"BASE_MODEL {error}") from None
+    return BaseModel(path, Path(os.path.abspath(path)).name)  # not Path(path).name: `.` has none
+
+
+def prepare_base_model(base: BaseModel) -> None:
+    """Make the embedded model where it is the chosen one and missing."""
+    if base.path == EMBEDDED:
+        run("base_model.prepare", EMBEDDED)
+    note(f"base model: {base.path}")
+
+
+def target_file(target: str, split: str) -> Path:
+    return paths.home_dir() / "rec_data" / target / f"{split}.json"
+
+
+def source_file(source: str, split: str) -> Path:
+    return paths.home_dir() / "instruction_data" / source / f"{split}.json"
+
+
+def prepare_target(target: str) -> None:
+    """Make or fetch what is missing of the target domain's data; data of your own is kept."""
+    if target == "movie":
+        run("rec_data.movielens", folder="rec_data/movie")
+    else:
+        run("rec_data.published", *[f"rec_data/{target}/{split}.json" for split in ("train", "valid", "test")])
+
+
+def prepare_source(source: str, *splits: str) -> None:
+    """Make or fetch what is missing of the source domain's data: train and the given splits."""
+    if source == "movielens":
+        run("rec_data.movielens", folder="instruction_data/movielens")
+    else:
+        run("rec_data.published", *[f"instruction_data/{source}/{split}.json" for split in ("train", *splits)])
+
+
+def find_alpaca_adapter(base: BaseModel, target: str) -> Path | None:
+    """The adapter that a chain starts from; None where it starts from the base model."""
+    check_choice("ALPACA", variable("ALPACA", "skip"), ("skip",))
+    folder = paths.home_dir() / "instruction_model" / base.name / target / "alpaca"
+    if (folder / "adapter_config.json").is_file():
+        return folder
+    if base.name != EMBEDDED and not variable("ALPACA"):  # the embedded model is instruction-tuned already
+        raise InputError(f"no alpaca adapter in {folder}; make it with `bash shell/alpaca.sh GPU {target}`, or set "
+                         "ALPACA=skip")
+    return None
+
+
+def check_cot_variables() -> None:
+    check_choice("COT", variable("COT", "skip"), ("skip",))
+    if not re.fullmatch("[1-9][0-9]{0,8}", variable("COT_SAMPLES", "300")):
+        raise InputError(f"COT_SAMPLES {variable('COT_SAMPLES')!r} is not a number of samples")
+
+
+def prepare_cot(source: str) -> Path | None:
+    """Data of the chain-of-thought stage: the user's own, else the published file, else what the rules teacher makes of
+    the source domain; None with COT=skip."""
+    if variable("COT"):
+        note("COT=skip: no chain-of-thought stage")
+        return None
+    published = paths.home_dir() / PUBLISHED_COT
+    by_rules = paths.home_dir() / f"cot_data/rules_{source}/stage123_rules.json"
+    if published.is_file():
+        run("rec_data.published", PUBLISHED_COT)  # says whose it is
+        return published
+    error = ""
+    if not by_rules.is_file():
+        ((code, output, error),) = outputs_of([["-m", "rec_data.published", PUBLISHED_COT]])
+        if code == 0:
+            print(output, end="")
+            return published
+    note("NOTICE: neither published nor generated chain-of-thought data is here; the rules teacher stands in for it.")
+    note("It is no language model. bash ./shell/generate_cot_data.sh asks one; COT=skip leaves the stage out.")
+    if error:
+        note(error.rpartition("error: ")[2].strip())
+    prepare_source(source)
+    make_cot_by_rules(source, variable("COT_SAMPLES", "300"), by_rules)
+    return by_rules
+
+
+def make_cot_by_rules(source: str, samples: str, output: Path) -> None:
+    """Chain-of-thought data without a language model: takes seconds, and is the same each time."""
+    run("cot_data.generate_data", teacher="rules", source=source, max_samples=samples, output_dir=output.parent)
+    run("cot_data.preprocess_data", input_path=output.parent / "three_stages.json", output_path=output)
