@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tlrec import files, paths
 from tlrec.data.samples import read_json_records
-from tlrec.errors import InputError
 from tlrec.evaluation.config import EvaluationConfig
 from tlrec.evaluation.config import resolve as resolve_evaluation
 from tlrec.experiments import inputs

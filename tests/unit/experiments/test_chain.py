@@ -1,7 +1,6 @@
 """The stages of a chain: names, folders, defaults, and the flags read back from manifests."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 from conftest import manifest, refused
@@ -10,7 +9,6 @@ from tlrec import files
 from tlrec.experiments import chain, chain_wrappers, launch
 from tlrec.experiments.arguments import ScriptFlags
 from tlrec.experiments.inputs import BaseModel
-from tlrec.model.fingerprint import base_model_fingerprint
 
 BASE = BaseModel("/models/llama-7b", "llama-7b")
 SCRIPT_DEFAULTS = {"sample": -1, "seed": 42, "cutoff_len": 512, "micro_batch_size": 0, "select_by": "auc",
