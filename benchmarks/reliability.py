@@ -64,6 +64,17 @@ PROMISES = {
         "tests/unit/model/test_fingerprint.py"],
     "An adapter that was edited, replaced or belongs to another base is refused": [
         "tests/unit/model/test_adapter.py -k manifest_does_not_describe or replaced"],
+    "LLaMA's tokenizer.model gives the tokens of SentencePiece, in every layout": ["tests/unit/model/test_tokenizer.py"],
+    "A figure is reused or compared only with the data, ids and predictions that it was made of": [
+        "tests/commands/test_id_views.py", "tests/unit/evaluation/test_run_log.py -k find_record",
+        "tests/commands/test_compare.py -k edited_and_cut"],
+    "Table 1 averages only runs that agree in everything but the seed": [
+        "tests/unit/reports/test_records.py -k differ_in_more or seeds_alone or unknown_making"],
+    "Fewer than ten users give no interval over users and no p": ["-k fewer_than_ten_users"],
+    "Tuning replaces and removes only what its own run wrote": [
+        "tests/commands/test_output_dir.py", "tests/unit/training/test_checkpoints.py -k ours or incomplete or others"],
+    "Nothing is imported from the current folder": ["tests/commands/test_import_path.py"],
+    "A file system without locks is refused before the work": ["-k without_locks"],
     "Bad input is refused in one line": ["tests/faults/test_bad_inputs.py"],
     "A pipe, a device, a folder or an id of megabytes is refused in one line": [
         "tests/unit/rec_data/test_input_files.py", "tests/unit/data/test_raw_files.py -k pipes",
