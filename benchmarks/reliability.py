@@ -64,7 +64,7 @@ PROMISES = {
         "tests/unit/model/test_fingerprint.py"],
     "An adapter that was edited, replaced or belongs to another base is refused": [
         "tests/unit/model/test_adapter.py -k manifest_does_not_describe or replaced"],
-    "LLaMA's tokenizer.model gives the tokens of SentencePiece, in every layout": ["tests/unit/model/test_tokenizer.py"],
+    "LLaMA's tokenizer.model gives the tokens of SentencePiece": ["tests/unit/model/test_tokenizer.py"],
     "A figure is reused or compared only with the data, ids and predictions that it was made of": [
         "tests/commands/test_id_views.py", "tests/unit/evaluation/test_run_log.py -k find_record",
         "tests/commands/test_compare.py -k edited_and_cut"],
