@@ -8,11 +8,8 @@ from typing import NamedTuple
 
 _UNPREFERENCE = "\nUser Unpreference: "
 _WRITTEN_BY = '" written by '
-_PARTS = re.compile(
-    r"\AUser Preference: (?P<liked>.*?)\nUser Unpreference: (?P<disliked>.*)"
-    r"\nWhether the user will like the target (?P<noun>movie|book) (?P<target>.*)\Z",
-    re.DOTALL,
-)
+_PREFERENCE = "User Preference: "
+_TARGETS = {noun: f"\nWhether the user will like the target {noun} " for noun in ("movie", "book")}
 
 
 class History(NamedTuple):
@@ -44,8 +41,8 @@ def instruction(noun: str) -> str:
 def render(history: History) -> str:
     """The input text of a sample; the exact inverse of parse()."""
     return (
-        f"User Preference: {', '.join(history.liked)}{_UNPREFERENCE}{', '.join(history.disliked)}"
-        f"\nWhether the user will like the target {history.noun} {history.target}"
+        f"{_PREFERENCE}{', '.join(history.liked)}{_UNPREFERENCE}{', '.join(history.disliked)}"
+        f"{_TARGETS[history.noun]}{history.target}"
     )
 
 
@@ -55,24 +52,26 @@ def parse(text: str) -> History | None:
     A new entry starts at a comma, a space and a quotation mark, and a book's entry names its author. A movie title that
     itself holds `, "` is split in two, which changes counts but never the rendered text.
     """
-    match = _PARTS.match(text)
-    if match is None:
+    liked, unpreference, rest = text.partition(_UNPREFERENCE)
+    end, noun = max((rest.rfind(mark), noun) for noun, mark in _TARGETS.items())
+    if not liked.startswith(_PREFERENCE) or not unpreference or end < 0:
         return None
-    noun = match["noun"]
-    return History(_entries(match["liked"], noun), _entries(match["disliked"], noun), noun, match["target"])
+    target = rest[end + len(_TARGETS[noun]) :]
+    return History(_entries(liked.removeprefix(_PREFERENCE), noun), _entries(rest[:end], noun), noun, target)
 
 
 def _entries(text: str, noun: str) -> list[str]:
     pieces = re.split(r', (?=")', text) if text else []
     if noun == "movie":
         return pieces
-    entries: list[str] = []
+    entries: list[list[str]] = []
+    complete = True
     for piece in pieces:
-        if entries and _WRITTEN_BY not in entries[-1]:  # the comma and the quotation mark belong to the title
-            entries[-1] += f", {piece}"
-        else:
-            entries.append(piece)
-    return entries
+        if complete:
+            entries.append([])
+        entries[-1].append(piece)  # without an author yet, the comma and the quotation mark belong to the title
+        complete = _WRITTEN_BY in piece
+    return [", ".join(entry) for entry in entries]
 
 
 def book_entry(title: str, author: str) -> str:
