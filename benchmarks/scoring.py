@@ -43,8 +43,8 @@ def worker(implementation: str, base_model: str, lora_weights: str, data: str, r
     class ResizedEncoder(Encoder):
         """Prompts of exactly `length` tokens: the middle repeated or cut, beginning and end kept."""
 
-        def encode_prompt(self, sample: samples.Sample) -> list[int]:
-            ids = super().encode_prompt(sample)
+        def encode_prompt(self, sample: samples.Sample, where: str = "a sample") -> list[int]:
+            ids = super().encode_prompt(sample, where)
             begin, middle, end = ids[:BEGIN], ids[BEGIN:-END], ids[-END:]
             missing = length - len(begin) - len(end)
             return begin + (middle * (missing // len(middle) + 1))[:missing] + end

@@ -37,7 +37,7 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
     than the model's maximum, or alone too long for the device. named: how a message names a sample, from its index.
     """
     ids = encoder.answer_token_ids
-    prompts = [encoder.encode_prompt(sample) for sample in samples]
+    prompts = [encoder.encode_prompt(sample, named(row)) for row, sample in enumerate(samples)]
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     longest = len(prompts[order[0]])
     limit = max_positions(model.config)

@@ -8,17 +8,18 @@ answer, in tuning and in scoring alike.
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 from tlrec.data import preference_text
 from tlrec.data.samples import Sample
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
 from tlrec.model import prompts
 
 IGNORE_INDEX = -100  # label of a token without loss
 _PROBE = Sample("Answer.", "Titles.", "Yes.")
+_SEAM_TOKENS = 32  # more than a text in front of another saves by joining its tokens
 
 
 class AnswerTokenIds(NamedTuple):
@@ -41,16 +42,19 @@ class Encoder:
     template: str = prompts.DEFAULT_TEMPLATE
     truncation_counts: Counter = field(default_factory=Counter)
 
-    def encode_prompt(self, sample: Sample) -> list[int]:
+    def encode_prompt(self, sample: Sample, where: str = "a sample") -> list[int]:
         """Token ids up to the answer, BOS included where the tokenizer adds one; never truncated.
 
-        InputError unless the tokens of answer_token_ids follow this very prompt.
+        InputError, with `where` in front, unless the tokens of answer_token_ids follow this very prompt.
         """
-        before, _ = self._texts(sample)
-        prompt, answers = self._split(before)
-        if answers != self.answer_token_ids:
-            raise InputError("the tokenizer joins the end of a prompt to its answer, but not of every prompt: "
-                             f"{sample.input[-60:]!r}; use another --prompt_template")
+        expected = self.answer_token_ids
+        try:
+            prompt, answers = self._split(self._texts(sample)[0])
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        if answers != expected:
+            raise InputError(f"{where}: the tokenizer joins the end of a prompt to its answer, but not of every prompt"
+                             f": {sample.input[-60:]!r}; use another --prompt_template")
         return prompt
 
     @cached_property
@@ -66,11 +70,9 @@ class Encoder:
 
     def encode(self, sample: Sample) -> EncodedSample:
         """Prompt + answer + end of the answer: EOS, or what the model's chat template closes a turn with."""
-        before, after = self._texts(sample)
-        ids = self._ids(before + sample.output + after)
-        other = self._ids(before + ("No." if sample.output.startswith("Y") else "Yes."))
-        end = [] if after or self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
-        return EncodedSample(ids + end, _common_prefix_length(ids, other))
+        ids = self._full_ids(sample)
+        other = self._ids(self._texts(sample)[0] + ("No." if sample.output.startswith("Y") else "Yes."))
+        return EncodedSample(ids, _common_prefix_length(ids, other))
 
     def encode_truncated(self, sample: Sample, cutoff: int, where: str = "a sample") -> EncodedSample:
         """Prompt + answer in at most `cutoff` tokens.
@@ -79,22 +81,42 @@ class Encoder:
         its input. An answer is truncated only where it does not fit beside its bare instruction. truncation_counts
         counts each kind. InputError, with `where` in front, where a target item alone is too long.
         """
-        encoded = self.encode(sample)
+        try:
+            encoded = self.encode(sample)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
         if len(encoded.ids) <= cutoff:
             return encoded
         history = preference_text.parse(sample.input)
         if history is None:
             return self._fit_free_form(sample, encoded, cutoff, where)
-        dropped = 0
-        while len(encoded.ids) > cutoff:
-            longer = max(history.liked, history.disliked, key=len)
-            if not longer:
-                raise InputError(f"{where}: {len(encoded.ids)} tokens without any history, over --cutoff_len {cutoff}")
-            longer.pop(0)
-            dropped += 1
-            encoded = self.encode(replace(sample, input=preference_text.render(history)))
+        remaining = _remaining_titles(len(history.liked), len(history.disliked))
+        most = len(remaining) - 1  # titles that can be dropped
+
+        def without(titles: int) -> Sample:
+            liked, disliked = remaining[titles]
+            return replace(sample, input=preference_text.render(history._replace(
+                liked=history.liked[len(history.liked) - liked :],
+                disliked=history.disliked[len(history.disliked) - disliked :])))
+
+        @cache
+        def length(titles: int) -> int:
+            return len(self._full_ids(without(titles)))
+
+        # the first that fits is near where a binary search ends: lengths fall but for a few tokens at the seams
+        too_long, dropped = 0, most + 1
+        while dropped - too_long > 1:
+            middle = (too_long + dropped) // 2
+            too_long, dropped = (middle, dropped) if length(middle) > cutoff else (too_long, middle)
+        for fewer in range(dropped - 1, 0, -1):
+            if length(fewer) <= cutoff:
+                dropped = fewer
+            elif length(fewer) > cutoff + _SEAM_TOKENS:
+                break
+        if dropped > most:
+            raise InputError(f"{where}: {length(most)} tokens without any history, over --cutoff_len {cutoff}")
         self.truncation_counts.update({"samples that lost titles": 1, "titles dropped": dropped})
-        return encoded
+        return self.encode(without(dropped))
 
     def _fit_free_form(self, sample: Sample, encoded: EncodedSample, cutoff: int, where: str) -> EncodedSample:
         fits, too_long = 0, len(sample.input)  # characters of the input, for a binary search
@@ -121,6 +143,11 @@ class Encoder:
             return prompts.format_chat(sample, self.tokenizer)
         return prompts.format_prompt(sample, self.template), ""
 
+    def _full_ids(self, sample: Sample) -> list[int]:
+        before, after = self._texts(sample)
+        end = [] if after or self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
+        return self._ids(before + sample.output + after) + end
+
     def _split(self, before: str) -> tuple[list[int], AnswerTokenIds]:
         """The ids that `before` + "Yes." and `before` + "No." have in common, and the first in which they differ."""
         yes, no = self._ids(f"{before}Yes."), self._ids(f"{before}No.")
@@ -131,12 +158,29 @@ class Encoder:
         return yes[:start], AnswerTokenIds(yes[start], no[start])
 
     def _ids(self, text: str) -> list[int]:
-        if self.template == prompts.CHAT:  # the template adds BOS itself, if the model has one
-            return self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        ids = self.tokenizer(text, split_special_tokens=True)["input_ids"]  # "</s>" in a title is plain text
-        if ids and ids[-1] == self.tokenizer.eos_token_id:
+        """InputError where the tokenizer itself fails, as on a text that takes its regular expression too long."""
+        chat = self.template == prompts.CHAT  # the template adds BOS itself, if the model has one
+        # "</s>" in a title is plain text
+        options = {"add_special_tokens": False} if chat else {"split_special_tokens": True}
+        try:
+            ids = self.tokenizer(text, **options)["input_ids"]
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as error:  # a panic of the tokenizers library is no Exception
+            raise InputError(f"{self.tokenizer.name_or_path}: the tokenizer fails ({first_line(error)}) on a text of "
+                             f"{len(text)} characters; shorten the record, or take another base model") from None
+        if not chat and ids and ids[-1] == self.tokenizer.eos_token_id:
             ids = ids[:-1]  # some tokenizers append EOS to every text
         return ids
+
+
+def _remaining_titles(liked: int, disliked: int) -> list[tuple[int, int]]:
+    """Numbers of (liked, disliked) titles after 0, 1, 2, ... drops, each from the longer list, down to none."""
+    counts = [(liked, disliked)]
+    while liked or disliked:
+        liked, disliked = (liked - 1, disliked) if liked >= disliked else (liked, disliked - 1)
+        counts.append((liked, disliked))
+    return counts
 
 
 def _common_prefix_length(ids: list[int], others: list[int]) -> int:
