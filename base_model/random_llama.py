@@ -12,7 +12,8 @@ from pathlib import Path
 from tlrec import files, paths
 from tlrec.data import samples
 from tlrec.errors import InputError, first_line
-from tlrec.model.base_model import check_base_files, resolve_base_model
+from tlrec.model.base_files import check_base_files
+from tlrec.model.base_model import resolve_base_model
 
 NAME = "random-llama-7b"
 SHAPE = {"vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32,

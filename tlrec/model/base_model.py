@@ -2,15 +2,16 @@
 
 import logging
 import os
-import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 from tlrec import paths
 from tlrec.errors import InputError
-from tlrec.files import read_json, safetensors_names
+from tlrec.files import read_json
+from tlrec.model.base_files import check_base_files, check_model, check_types, is_buffer
 from tlrec.model.tokenizer import load_tokenizer
+from tlrec.model.weights import stored_tensors, weight_files
 
 NO_LENGTH_LIMIT = 10**9
 
@@ -31,11 +32,10 @@ def resolve_base_model(base_model: str) -> Path:
     config = read_json(folder / "config.json", "a Hugging Face model folder needs one")
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise InputError(f"{folder / 'config.json'}: names no model_type; is this a Hugging Face model folder?")
-    if not list(folder.glob("*.safetensors")) + list(folder.glob("pytorch_model*.bin")):
-        raise InputError(f"{folder}: no weights found (*.safetensors or pytorch_model*.bin); fetch the model again")
     if not (list(folder.glob("tokenizer*")) or list(folder.glob("vocab*"))):
         raise InputError(f"{folder}: no tokenizer found; fetch the model again")
     check_base_files(folder)
+    check_model(folder, config)
     return folder.resolve()
 
 
@@ -111,10 +111,14 @@ def load_base_model(
     placement = {"device_map": {"": device}} if quantization or device == "cuda" and not shard else {}
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
+        files = weight_files(base)
+        in_safetensors = files[0].suffix == ".safetensors"
+        if not in_safetensors:
+            check_types(base, (tensor for file in files for tensor in stored_tensors(file)))
         tokenizer = load_tokenizer(base)
         options: dict[str, Any] = {"dtype": compute, "output_loading_info": True, **placement, **quantization}
         loaded: Any
-        if quantization and device == "cpu" and (files := _weight_files(base)):
+        if quantization and device == "cpu" and in_safetensors:
             config = AutoConfig.from_pretrained(base, **safe)
             architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
             loaded = architecture.from_pretrained(None, config=config, state_dict=_read_without_mmap(files), **options)
@@ -131,10 +135,9 @@ def load_base_model(
     if missing:
         raise InputError(f"{base}: its files lack {len(missing)} of the weights that config.json asks for, "
                          f"{missing[0]} among them; fetch the model again")  # they would be initialised at random
-    known = {re.sub(r"\.\d+\.", ".N.", name) for name in model.state_dict()}
-    unused = sorted(name for name in report["unexpected_keys"] if re.sub(r"\.\d+\.", ".N.", name) in known)
+    unused = sorted(name for name in report["unexpected_keys"] if not is_buffer(name))
     if unused or getattr(model.config, "num_hidden_layers", 1) == 0:
-        raise InputError(f"{base}: its files hold {len(unused)} weights of layers that config.json leaves out, "
+        raise InputError(f"{base}: its files hold {len(unused)} weights that config.json leaves out, "
                          f"{(unused or ['all of them'])[0]} among them; fetch the model again")
     for layer in model.modules():  # else evaluation repacks 4-bit weights, which breaks gradients
         if hasattr(layer, "support_avx512bf16_for_cpu"):
@@ -165,15 +168,6 @@ def max_positions(config) -> int | None:
     return getattr(config, "max_position_embeddings", None)
 
 
-def _weight_files(base: Path) -> list[Path]:
-    """The safetensors files that transformers loads: model.safetensors, else those of the index, else none."""
-    if (base / "model.safetensors").is_file():
-        return [base / "model.safetensors"]
-    index = base / "model.safetensors.index.json"
-    content: Any = read_json(index, "") if index.is_file() else {"weight_map": {}}
-    return [base / name for name in sorted(set(content["weight_map"].values()))]
-
-
 def _read_without_mmap(files: list[Path]) -> dict:
     """The tensors of a model's safetensors files by name, each read on access.
 
@@ -187,34 +181,3 @@ def _read_without_mmap(files: list[Path]) -> dict:
         file = safe_open(path, framework="pt", device="cpu", backend="pread")
         slices |= {name: file.get_slice(name) for name in file.keys()}
     return slices
-
-
-def check_base_files(folder: Path) -> None:
-    """Validate a model folder from an untrusted source.
-
-    InputError where it wants its own code run, names weights outside the folder, has broken ones or calls plain ones
-    quantised, and where it holds an adapter, which transformers would load onto the model without being asked.
-    """
-    if (folder / "adapter_config.json").exists():
-        raise InputError(f"{folder}: holds an adapter (adapter_config.json) beside the base model; move the adapter to "
-                         "a folder of its own, and name that where an adapter is wanted")
-    tensors = [name for path in sorted(folder.glob("*.safetensors")) for name in safetensors_names(path)]
-    for path in sorted(folder.glob("*.json")):
-        content = read_json(path, "") if path.name.endswith(("config.json", ".index.json")) else {}
-        if not isinstance(content, dict):
-            raise InputError(f"{path}: not a JSON object; fetch the model again")
-        if "auto_map" in content:
-            raise InputError(f"{path}: wants code of the folder's own to run (auto_map), which is never done here: "
-                             "take a model that transformers supports, or remove the entry")
-        shards = content.get("weight_map", {})
-        names = shards.values() if isinstance(shards, dict) else [None]
-        outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
-        if outside:
-            raise InputError(f"{path}: names weights outside its folder ({outside[0]!r}); fetch the model again")
-        quantization = content.get("quantization_config")
-        if not isinstance(quantization, dict | None):
-            raise InputError(f"{path}: quantization_config is not an object; fetch the model again")
-        bitsandbytes = quantization and "bitsandbytes" in str(quantization.get("quant_method", "bitsandbytes"))
-        if bitsandbytes and tensors and not any(name.endswith((".SCB", ".absmax")) for name in tensors):
-            raise InputError(f"{path}: quantization_config says that the weights are quantised, and they are not; "
-                             "remove that entry, and give --load_in_8bit True or --load_in_4bit True")

@@ -1,0 +1,140 @@
+"""The files of a base model's folder, validated before torch is imported; they may come from a stranger."""
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, create_model
+
+from tlrec.errors import InputError
+from tlrec.files import read_json, safetensors_names, validate
+from tlrec.model.weights import StoredTensor, stored_tensors, weight_files
+
+_AGAIN = "fetch the model again"
+_FLOATS = ("F64", "F32", "F16", "BF16")
+# saved by older versions of transformers, computed anew by the model itself
+_BUFFERS = re.compile(r"(^|\.)(\w*inv_freq|(cos|sin)_cached|position_ids|masked_bias|(\w*attn|attention)\.bias)$")
+_SCALES = ("SCB", "weight.absmax", "weight_scale", "weight_scale_inv", "scales")  # beside a quantised weight
+_Count = Annotated[int, Field(ge=1, le=10_000)]
+_Width = Annotated[int, Field(ge=1, le=1 << 24)]
+_Fraction = Annotated[float, Field(ge=0, le=1)]
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_HEADS = ("num_attention_heads", "n_head", "n_heads")
+_HIDDEN = ("hidden_size", "n_embd", "d_model")
+_KEYS: dict[Any, tuple[str, ...]] = {
+    _Count | list[_Count]: ("num_key_value_heads", "num_heads"),
+    _Count: (*_LAYERS, *_HEADS),
+    _Width: (*_HIDDEN, "vocab_size", "head_dim"),
+    _Width | list[_Width]: ("intermediate_size", "n_inner", "ffn_dim", "moe_intermediate_size"),
+    Annotated[int, Field(ge=1, le=1 << 31)]: ("max_position_embeddings", "n_positions"),
+    Annotated[int, Field(ge=0, le=10_000)]: ("num_local_experts", "num_experts", "n_routed_experts", "num_labels"),
+    _Fraction: ("attention_dropout", "hidden_dropout", "dropout", "activation_dropout", "attn_pdrop", "embd_pdrop",
+             "resid_pdrop", "resid_dropout", "embedding_dropout", "layerdrop", "rms_norm_eps", "layer_norm_eps",
+             "layer_norm_epsilon", "norm_eps"),
+    Annotated[float, Field(gt=0)]: ("rope_theta",),
+    bool: ("tie_word_embeddings", "use_cache", "attention_bias", "mlp_bias"),
+    Literal[True]: ("return_dict",),
+    Literal[False]: ("torchscript", "output_attentions", "output_hidden_states", "is_encoder_decoder"),
+}  # of every architecture; transformers checks the others by type
+_FIELDS: dict[str, Any] = {name: (kind | None, None) for kind, names in _KEYS.items() for name in names}
+_ModelConfig = create_model("_ModelConfig", __config__=ConfigDict(strict=True, allow_inf_nan=False), **_FIELDS)
+
+
+def check_model(folder: Path, config: dict) -> None:
+    """Check a model's config.json against the range of its numbers and its weight files.
+
+    InputError where a value is one that no model has, where it asks for a larger model than the files hold, or where
+    weights are integers or 8-bit floats without a scale. What only torch can read (pytorch_model.bin) is checked by
+    check_types() when it is loaded.
+    """
+    path = folder / "config.json"
+    files = weight_files(folder)
+    if not files:
+        raise InputError(f"{folder}: no weights found (model.safetensors, pytorch_model.bin, or the index of either); "
+                         f"{_AGAIN}")
+    for file in files:
+        if file.name not in {entry.name for entry in folder.iterdir() if entry.is_file()}:
+            raise InputError(f"{folder}: an index of weights names {file.name!r}, which is missing; {_AGAIN}")
+    tensors = [tensor for file in files if file.suffix == ".safetensors" for tensor in stored_tensors(file)]
+    quantised = "quantization_config" in config
+    held = sum(math.prod(tensor.shape) for tensor in tensors)
+    if not tensors or quantised:
+        held = sum(file.stat().st_size for file in files) * (4 if quantised else 1)  # at least 2 bits a weight, or 8
+    if _has_nan(config):
+        raise InputError(f"{path}: holds NaN, which no model has; {_AGAIN}")
+    for part in (config, config.get("text_config")):
+        if part is None:
+            continue
+        numbers = validate(_ModelConfig, part, path, f"no model has that; {_AGAIN}")
+        layers, asked = _smallest_size(numbers)
+        if tensors and layers > len(tensors) or asked > 2 * held:  # twice, for layers that share their weights
+            raise InputError(f"{path}: asks for {layers:,} layers, at least {asked:,} weights, and the files hold "
+                             f"{held:,}; {_AGAIN}")
+    check_types(folder, tensors)
+
+
+def _smallest_size(numbers: Any) -> tuple[int, int]:
+    """(layers, weights) that a config of any architecture asks for at least.
+
+    Counted are the embedding and, per layer, a matrix to the attention heads and one to the inner width.
+    """
+    layers, hidden, heads = (max(getattr(numbers, name) or 0 for name in names) for names in (_LAYERS, _HIDDEN, _HEADS))
+    inner = numbers.intermediate_size or numbers.n_inner or numbers.ffn_dim or 0
+    inner = min(inner, default=0) if isinstance(inner, list) else inner
+    attention = heads * numbers.head_dim if numbers.head_dim else hidden
+    return layers, layers * hidden * (attention + inner) + (numbers.vocab_size or 0) * hidden
+
+
+def _has_nan(value: object) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_has_nan, value.values() if isinstance(value, dict) else value))
+    return value != value
+
+
+def check_types(folder: Path, tensors: Iterable[StoredTensor]) -> None:
+    """InputError where a weight is neither floating-point nor quantised, with its scale beside it."""
+    quantised = "quantization_config" in read_json(folder / "config.json", "")
+    types = {tensor.name: tensor.dtype for tensor in tensors}
+    for name, dtype in types.items():
+        scaled = quantised and any(name.removesuffix("weight") + scale in types for scale in _SCALES)
+        if not (dtype in _FLOATS or scaled or is_buffer(name) or quantised and not name.endswith(".weight")):
+            raise InputError(f"{folder}: {name} is of type {dtype}, without a scale that gives it its values; take the "
+                             "model in fp16, bf16 or fp32")
+
+
+def is_buffer(name: str) -> bool:
+    """Whether a tensor of a model's files is a constant that the model does not need, such as a rotary frequency."""
+    return bool(_BUFFERS.search(name))
+
+
+def check_base_files(folder: Path) -> None:
+    """Validate a model folder from an untrusted source.
+
+    InputError where it wants its own code run, names weights outside the folder, has broken ones or calls plain ones
+    quantised, and where it holds an adapter, which transformers would load onto the model without being asked.
+    """
+    if (folder / "adapter_config.json").exists():
+        raise InputError(f"{folder}: holds an adapter (adapter_config.json) beside the base model; move the adapter to "
+                         "a folder of its own, and name that where an adapter is wanted")
+    tensors = [name for path in sorted(folder.glob("*.safetensors")) for name in safetensors_names(path)]
+    for path in sorted(folder.glob("*.json")):
+        content = read_json(path, "") if path.name.endswith(("config.json", ".index.json")) else {}
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: not a JSON object; fetch the model again")
+        if "auto_map" in content:
+            raise InputError(f"{path}: wants code of the folder's own to run (auto_map), which is never done here: "
+                             "take a model that transformers supports, or remove the entry")
+        shards = content.get("weight_map", None if path.name.endswith(".index.json") else {})
+        names = shards.values() if isinstance(shards, dict) else [None]
+        outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
+        if outside:
+            raise InputError(f"{path}: names weights outside its folder ({outside[0]!r}); fetch the model again")
+        quantization = content.get("quantization_config")
+        if not isinstance(quantization, dict | None):
+            raise InputError(f"{path}: quantization_config is not an object; fetch the model again")
+        bitsandbytes = quantization and "bitsandbytes" in str(quantization.get("quant_method", "bitsandbytes"))
+        if bitsandbytes and tensors and not any(name.endswith((".SCB", ".absmax")) for name in tensors):
+            raise InputError(f"{path}: quantization_config says that the weights are quantised, and they are not; "
+                             "remove that entry, and give --load_in_8bit True or --load_in_4bit True")
