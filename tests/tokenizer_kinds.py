@@ -53,6 +53,9 @@ def by_hand(merges: list[tuple[str, str]], sentencepiece: bool = False) -> PreTr
 
 
 ANSWERS = [("Y", "e"), ("Ye", "s"), ("N", "o")]
+# the text before a first title "a" is one token with it, and one token per character before another title
+BEFORE_A = [(character, f'{"User Preference: "[number + 1 :]}"a"') for number, character in
+            reversed(list(enumerate("User Preference: ")))]
 KINDS = {
     "llama-3": lambda: byte_level(["<|begin_of_text|>", "<|eot_id|>"], bos="<|begin_of_text|>",
                                   bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"),
@@ -60,4 +63,5 @@ KINDS = {
                                pad_token="<|endoftext|>", chat_template=CHATML),
     "mistral": lambda: by_hand([*ANSWERS, ("▁", "Yes"), ("▁", "No")], sentencepiece=True),
     "newline joins both answers": lambda: by_hand([*ANSWERS, ("\n", "Yes"), ("\n", "No"), (":", "\n")]),
+    "a title joins the text before it": lambda: by_hand([*ANSWERS, ("a", '"'), ('"', 'a"'), *BEFORE_A]),
 }

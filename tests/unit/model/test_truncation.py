@@ -75,3 +75,14 @@ def test_encode_truncated_of_1600_titles_takes_less_than_a_second(embedded, cuto
     start = time.perf_counter()
     encoded = encoder.encode_truncated(sample, cutoff)
     assert time.perf_counter() - start < 1 and cutoff - 20 < len(encoded.ids) <= cutoff
+
+
+def test_encode_truncated_finds_the_first_that_fits_where_lengths_rise_again():
+    encoder = Encoder(KINDS["a title joins the text before it"]())
+    titles = ['"b"', '"a"', *['"b"'] * 6]
+    sample, *shorter = (Sample("", preference_text.render(preference_text.History(titles[drop:], [], "movie", '"X"?')),
+                               "Yes.") for drop in range(9))
+    lengths = [len(encoder.encode(each).ids) for each in shorter]
+    assert lengths[0] < lengths[1] and lengths[0] < lengths[2]  # "a" in front
+    assert truncated(encoder, sample, lengths[0]) == one_title_at_a_time(encoder, sample, lengths[0])
+    assert encoder.truncation_counts["titles dropped"] == 1
