@@ -62,15 +62,15 @@ def make(folder: Path, shape: dict, tokenizer: str, seed: int) -> None:
         tensors = LlamaForCausalLM(config).half().state_dict()
     shards = split_torch_state_dict_into_shards(tensors, max_shard_size=SHARD_BYTES)
     size = shards.metadata["total_size"]
-    free = shutil.disk_usage(paths.writable_directory(folder.parent)).free
-    if free < 1.1 * size:
-        raise InputError(f"{folder.parent}: not enough disk space ({free / 2**30:.1f} GiB free, the model takes "
-                         f"{size / 2**30:.1f}); make room, or set TLREC_HOME")
     random = torch.Generator().manual_seed(seed)
     with files.build_directory(folder) as partial:
         if partial is None:
             print(f"{folder}: already made by another process")
             return
+        free = shutil.disk_usage(partial).free
+        if free < 1.1 * size:
+            raise InputError(f"{folder.parent}: not enough disk space ({free / 2**30:.1f} GiB free, the model takes "
+                             f"{size / 2**30:.1f}); make room, or set TLREC_HOME")
         for file_name, names in shards.filename_to_tensors.items():
             weights = {name: torch.ones(tensors[name].shape, dtype=torch.float16) for name in names}
             for weight in weights.values():

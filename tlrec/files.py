@@ -9,6 +9,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -188,13 +190,23 @@ def _flock(handle: int, folder: Path) -> bool:
 
 
 @contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """SIGTERM raises SystemExit inside, so that what was begun is removed, as after Ctrl-C; in the main thread only."""
+    previous = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
 def build_directory(folder: Path) -> Iterator[Path | None]:
     """A temporary folder to fill, renamed to `folder` at the end; None where another process has created it meanwhile.
 
-    Leftovers of a killed process are removed, and an empty `folder` is replaced. InputError where its parent is not
-    writable.
+    Leftovers of a killed process are removed, and an empty `folder` is replaced; SIGTERM leaves none. InputError where
+    its parent is not writable.
     """
-    with directory_lock(paths.writable_directory(folder.parent)):
+    with exit_on_sigterm(), directory_lock(paths.writable_directory(folder.parent)):
         prefix = f".making-{folder.name}-"
         for leftover in _numbered(folder.parent, prefix):
             shutil.rmtree(leftover, ignore_errors=True)

