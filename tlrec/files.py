@@ -24,6 +24,7 @@ from tlrec import paths
 from tlrec.errors import InputError
 
 Model = TypeVar("Model")
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def sha256(path: str | Path) -> str:
@@ -43,11 +44,20 @@ def read_bytes(path: Path, need: str) -> bytes:
     if path.exists() and not path.is_file():  # reading a pipe may never end
         raise InputError(f"{path}: not a regular file (a folder, a pipe or a device); name a file")
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {need}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    check_lfs_pointer(path, content)
+    return content
+
+
+def check_lfs_pointer(path: Path, content: bytes) -> None:
+    """InputError where a file's first bytes are those of a Git LFS pointer, as in a clone made without git-lfs."""
+    if content.startswith(LFS_POINTER):
+        raise InputError(f"{path}: a Git LFS pointer instead of the file; run `git lfs pull` in the clone that it is "
+                         "from, or download the file itself")
 
 
 def parse_json(content: bytes, path: Path, cure: str = "make or download it again") -> Any:

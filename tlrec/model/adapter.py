@@ -53,6 +53,11 @@ class Adapter:
 def weights_file(folder: Path) -> Path:
     """An adapter's file of weights. InputError where it has none."""
     path = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    checkpoints = sorted((path.parent.name for name in WEIGHT_FILES for path in folder.glob(f"checkpoint-*/{name}")),
+                         key=lambda name: (len(name), name))
+    if path is None and checkpoints:
+        raise InputError(f"{folder}: no {WEIGHT_FILES[0]} (nor .bin), but training checkpoints; name one of them, as "
+                         f"{folder / checkpoints[-1]}")
     if path is None:
         raise InputError(f"{folder}: no {WEIGHT_FILES[0]} (nor .bin); the adapter was never saved, tune it again")
     return path

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, create_model
 
 from tlrec.errors import InputError
-from tlrec.files import read_json, safetensors_names, validate
+from tlrec.files import check_lfs_pointer, read_json, safetensors_names, validate
 from tlrec.model.weights import StoredTensor, stored_tensors, weight_files
 
 _AGAIN = "fetch the model again"
@@ -118,6 +118,9 @@ def check_base_files(folder: Path) -> None:
     if (folder / "adapter_config.json").exists():
         raise InputError(f"{folder}: holds an adapter (adapter_config.json) beside the base model; move the adapter to "
                          "a folder of its own, and name that where an adapter is wanted")
+    for path in filter(Path.is_file, sorted(folder.iterdir())):
+        if path.stat().st_size < 1024:
+            check_lfs_pointer(path, path.read_bytes())
     tensors = [name for path in sorted(folder.glob("*.safetensors")) for name in safetensors_names(path)]
     for path in sorted(folder.glob("*.json")):
         content = read_json(path, "") if path.name.endswith(("config.json", ".index.json")) else {}

@@ -12,7 +12,7 @@ from tlrec.files import sha256
 from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.adapter_config import check_same_lora, read_adapter_config
 from tlrec.model.adapter_manifest import MANIFEST_FILE
-from tlrec.model.base_model import load_base_model
+from tlrec.model.base_model import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
@@ -105,3 +105,31 @@ def test_a_base_model_replaced_while_it_is_loaded_is_refused(tiny_llama, tmp_pat
     next(iter(weights.values())).mul_(2)
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
     refused("other-llama", check_unchanged, other, before)
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 8434381\n"
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_model.bin", "adapter_config.json"])
+def test_inspect_adapter_refuses_a_git_lfs_pointer(tiny_llama, adapter, name):
+    if name == "adapter_model.bin":
+        (adapter / "adapter_model.safetensors").unlink()
+    (adapter / name).write_text(POINTER)
+    assert "git lfs pull" in refused(name, inspect_adapter, adapter, tiny_llama)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json", "config.json"])
+def test_a_base_model_with_a_git_lfs_pointer_is_refused(tiny_llama, tmp_path, name):
+    folder = shutil.copytree(tiny_llama, tmp_path / "llama")
+    if name == "pytorch_model.bin":
+        (folder / "model.safetensors").unlink()
+    (folder / name).write_text(POINTER)
+    assert "git lfs pull" in refused(name, resolve_base_model, str(folder))
+
+
+def test_a_folder_of_training_checkpoints_is_refused_with_their_names(tiny_llama, adapter, tmp_path):
+    (tmp_path / "run").mkdir()
+    for step in (100, 200):
+        shutil.copytree(adapter, tmp_path / "run" / f"checkpoint-{step}")
+    assert "checkpoint-200" in refused("run", inspect_adapter, tmp_path / "run", tiny_llama)
+    inspect_adapter(tmp_path / "run" / "checkpoint-200", tiny_llama)
