@@ -7,6 +7,7 @@ A parameter annotated with a dataclass stands for one flag per field, so that sc
 import dataclasses
 import inspect
 import math
+import os
 import textwrap
 import types
 import typing
@@ -85,6 +86,8 @@ def parser(name: str, hint: object) -> Callable[[str], object]:
 
     def parse(text: str) -> object:
         try:
+            if b"\0" in os.fsencode(text):  # it raises ValueError for half a surrogate pair
+                raise ValueError
             if kind is bool:
                 return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
             if kind in (int, float):
@@ -98,7 +101,7 @@ def parser(name: str, hint: object) -> Callable[[str], object]:
                 return [part for part in (p.strip(" '\"") for p in text.strip("[]() ").split(",")) if part]
             return text
         except (KeyError, ValueError):
-            wanted = {bool: "True or False", int: "a whole number", float: "a number"}[kind]
+            wanted = {bool: "True or False", int: "a whole number", float: "a number"}.get(kind, "text without NUL")
             raise InputError(f"--{name} takes {wanted}, not {text[:40]!r}") from None
 
     return parse

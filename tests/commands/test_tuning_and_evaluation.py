@@ -100,7 +100,12 @@ def test_tuning_is_deterministic_and_reuses_a_finished_adapter(home, tiny_llama,
     assert json.loads((twin / "adapter_config.json").read_text())["lora_alpha"] == 16
     (twin / "adapter_config.json").unlink()
     assert "adapter saved" in instruction_tune(home, tiny_llama, twin)
+    (twin / "README.md").write_text("edited by the user")
+    (twin / weights).write_bytes(b"")
+    assert "adapter saved" in instruction_tune(home, tiny_llama, twin)
+    assert (twin / "README.md").read_text() == "edited by the user"
     instruction_tune(home, tiny_llama, twin, "--seed", "1", "--overwrite", "True")  # nor does one of other settings
+    assert "overwrite" not in json.loads((twin / "tlrec.json").read_text())["commands"][-1]
     assert files.sha256(twin / weights) != files.sha256(source_adapter / weights)
     assert sorted(path.name for path in twin.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
 

@@ -120,26 +120,31 @@ def test_signals_to_a_wrapper_save_a_checkpoint(home, tmp_path, record_property)
 
 @pytest.mark.long
 def test_few_shot_reruns_changed_stages_and_later_ones(home, killed_twice, record_property):
-    def few_shot(*more):
+    overwrite = ["--overwrite", "True"]
+
+    def few_shot(*more, code=0):
         return command("shell/few_shot.sh", "cpu", "0", "movie", *FLAGS[:-2], "--select_by", "none", *more, home=home,
-                       shell=True, **CHOICES)
+                       shell=True, code=code, **CHOICES)
 
     before = hashes(home, COT, LAST)
     few_shot()
     assert hashes(home, COT, LAST) == before  # a finished chain is kept
     before = hashes(home, COT, LAST, FEW)
     text = few_shot()
-    assert text.count("kept as it is") == 2 and text.count("; reused") == 1
+    assert text.count("kept as it is") == 2 and text.count("; reused") == 1 + 3  # a tuning, three figures
     assert text.count("already recorded") == 3 and hashes(home, COT, LAST, FEW) == before
-    few_shot("--weight_decay", "0.1")
+    assert "--weight_decay 0 there, 0.1 here" in few_shot("--weight_decay", "0.1", code=2)
+    assert hashes(home, COT, LAST, FEW) == before
+    few_shot("--weight_decay", "0.1", *overwrite)
     after = hashes(home, COT, LAST, FEW)
     assert after[:2] == before[:2] and after[2] != before[2]
     folder = home / "instruction_data/movielens"
     write_split(folder, "train", *make_rows(24, 99))
-    few_shot()
+    few_shot(*overwrite)
     assert hashes(home, COT, LAST) == before[:2]
-    command(*ZERO_SHOT, home=home, shell=True, **CHOICES)
-    few_shot()
+    assert "other training rows" in command(*ZERO_SHOT, home=home, shell=True, code=2, **CHOICES)
+    command(*ZERO_SHOT, *overwrite, home=home, shell=True, **CHOICES)
+    few_shot(*overwrite)
     changed = hashes(home, COT, LAST, FEW)
     assert changed[0] == before[0] and changed[1] != before[1] and changed[2] != before[2]
     weights = adapter(home, LAST) / "adapter_model.safetensors"

@@ -155,3 +155,34 @@ def test_a_run_killed_at_its_end_only_selects_and_saves(uninterrupted_run, small
         assert killed_until_done(small_data, tiny_llama, output, [], *more[:2]) == (0, [last])
         assert (output / "adapter_model.safetensors").read_bytes() == expected
         assert max(steps_of(output)) == last
+
+
+def test_published_checkpoints_and_adapters_inside_an_output_folder_are_kept(small_data, tiny_llama, tmp_path,
+                                                                            uninterrupted_run):
+    """In the way of the run's own checkpoint-3, and beside them."""
+    output = tmp_path / "adapter"
+    plain = shutil.copytree(uninterrupted_run[0] / "checkpoint-24", output / "checkpoint-3")
+    for name in (checkpoints.COMPLETE_FILE, checkpoints.FINGERPRINT_FILE):
+        (plain / name).unlink()
+    finished = shutil.copytree(uninterrupted_run[0], output / "checkpoint-800",
+                               ignore=shutil.ignore_patterns("checkpoint-*"))
+    (output / "saving.partial").mkdir()
+    (output / "saving.partial" / "notes").write_text("mine")
+    left = output / ".saving-0123456789abcdef"  # of a killed run
+    left.mkdir()
+    kept = {folder.name: content(folder) for folder in (plain, finished)}
+    assert killed_until_done(small_data, tiny_llama, output, []) == (0, []) and same(uninterrupted_run[0], output)
+    unknown = output / checkpoints.SET_ASIDE_DIR / checkpoints.UNKNOWN_RUN
+    assert {folder.name: content(folder) for folder in unknown.iterdir()} == kept
+    assert (output / "saving.partial" / "notes").exists() and not left.exists()
+
+
+def test_a_run_killed_while_it_puts_its_adapter_in_place_goes_on(uninterrupted_run, small_data, tiny_llama, tmp_path):
+    """The manifest is there, and an earlier adapter's weights: not taken for finished, and not refused."""
+    output = tmp_path / "adapter"
+    shutil.copytree(uninterrupted_run[0], output)
+    last = max(steps_of(output))
+    (output / "adapter_model.safetensors").write_bytes(b"of another adapter")
+    (output / "adapter_config.json").unlink()
+    assert killed_until_done(small_data, tiny_llama, output, []) == (0, [last])
+    assert same(uninterrupted_run[0], output)

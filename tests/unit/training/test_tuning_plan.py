@@ -11,8 +11,12 @@ from conftest import refused
 
 import ins_tuning
 import rec_tuning
-from tlrec import cli, paths
+from tlrec import cli, files, paths
+from tlrec.data import samples
 from tlrec.errors import InputError
+from tlrec.model import base_model
+from tlrec.training import tuning_plan
+from tlrec.training.build_trainer import build_trainer
 from tlrec.training.tuning_plan import resolve, stage_name
 
 
@@ -57,7 +61,7 @@ def test_request_depends_on_settings_that_determine_the_weights(flags, tmp_path,
     copy.parent.mkdir()
     copy.write_bytes(Path(flags["train_data_path"]).read_bytes())
     for same in ({"output_dir": "elsewhere"}, {"keep_checkpoints": 9}, {"train_data_path": str(copy)},
-                 {"num_epochs": 3}, {"lora_target_modules": ["auto"]}):
+                 {"num_epochs": 3}, {"lora_target_modules": ["auto"]}, {"overwrite": True}):
         assert resolve(ins_tuning.Config(**flags | same)).request == request, same
     others = [{"seed": 1}, {"sample": 10}, {"learning_rate": 1e-3}, {"use_liger_kernel": False, "cutoff_len": 100},
               {"train_data_path": str(small_data / "rec_data/book/train.json")}, {"eval_samples": 4}]
@@ -73,6 +77,88 @@ def test_recorded_flags_resolve_to_the_same_plan(flags, monkeypatch, tmp_path):
     assert "--output_dir out " in line and "'[q_proj,v_proj]'" in line and "None" not in line
     monkeypatch.chdir(tmp_path)
     assert resolve(ins_tuning.Config(**paths.relative_to_home(plan.arguments))).request == plan.request
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_request_and_manifest_name_the_precision_that_is_computed_in(flags, monkeypatch, device):
+    monkeypatch.setattr(tuning_plan, "select_device", lambda: device)
+    plan = resolve(rec_tuning.Config(**flags))
+    expected = base_model.resolve_dtype_name("auto", device)
+    assert plan.settings.dtype == plan.arguments["dtype"] == plan.request["settings"]["dtype"] == expected != "auto"
+    assert plan.request["settings"]["load_in_8bit"] is (device == "cuda")
+    named = {"dtype": expected, "load_in_8bit": device == "cuda"}
+    assert resolve(rec_tuning.Config(**flags, **named)).request == plan.request
+    other = "float32" if expected != "float32" else "bfloat16"
+    assert resolve(rec_tuning.Config(**flags, dtype=other)).request != plan.request
+
+
+def test_manifest_has_the_hash_of_the_bytes_that_were_read(flags, monkeypatch, tmp_path):
+    """The data file is replaced as soon as it was parsed."""
+    train = tmp_path / "train.json"
+    train.write_bytes(Path(flags["train_data_path"]).read_bytes())
+    before, parse = files.sha256(train), samples.parse_json
+
+    def parse_and_replace(content, path, *more):
+        records = parse(content, path, *more)
+        path.write_text("[]") if path == train else None
+        return records
+
+    monkeypatch.setattr(samples, "parse_json", parse_and_replace)
+    plan = resolve(ins_tuning.Config(**flags | {"train_data_path": str(train), "val_data_path": None}, val_set_size=6))
+    assert train.read_text() == "[]" and plan.data.train.sha256 == plan.data.valid.sha256 == before
+
+
+def test_the_starting_adapter_that_was_hashed_is_the_one_attached(flags, adapter, tiny_llama):
+    """Other weights are put in its place while the base model loads."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = adapter / "adapter_model.safetensors"
+    start = {"resume_from_checkpoint": str(adapter), "select_by": "none", "dtype": "float32"}
+    plan = resolve(rec_tuning.Config(**flags | start))
+    before, recorded = load_file(weights), files.sha256(weights)
+    save_file({name: tensor + 1 for name, tensor in before.items()}, weights, metadata={"format": "pt"})
+    trainer, _ = build_trainer(plan)
+    assert plan.request["start"] == recorded != files.sha256(weights)
+    assert all(torch.equal(trainer.initial_weights[name], tensor) for name, tensor in before.items())
+    assert resolve(rec_tuning.Config(**flags | start)).request != plan.request
+
+
+def split(path, answers):
+    path.write_text(json.dumps([{"instruction": "Say", "input": str(number), "output": answer}
+                                for number, answer in enumerate(answers)]))
+    return str(path)
+
+
+def test_auc_selection_refuses_drawn_rows_of_one_class(flags, tmp_path):
+    rare = flags | {"val_data_path": split(tmp_path / "rare.json", ["No."] * 60 + ["Yes."] * 2), "select_by": "auc"}
+    refused("only one kind of answer", resolve, rec_tuning.Config(**rare, eval_samples=6))
+    assert len(resolve(rec_tuning.Config(**rare)).valid) == 62
+    two = flags | {"val_data_path": split(tmp_path / "two.json", ["No.", "Yes."]), "select_by": "auc"}
+    refused("only one kind of answer", resolve, rec_tuning.Config(**two, eval_samples=1))
+
+
+@pytest.mark.parametrize("output", [str(paths.ROOT), str(paths.ROOT.parent)])
+def test_resolve_refuses_to_tune_into_a_folder_that_holds_the_repository(flags, output):
+    refused("--output_dir", resolve, rec_tuning.Config(**flags | {"output_dir": output}))
+
+
+def test_resolve_refuses_a_base_models_folder_and_accepts_the_current_one(flags, tmp_path, monkeypatch, embedded):
+    for folder in (flags["base_model"], str(embedded)):
+        refused("base model's folder", resolve, rec_tuning.Config(**flags | {"output_dir": folder}))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert resolve(rec_tuning.Config(**flags | {"output_dir": "."})).output == Path(".")
+
+
+@pytest.mark.parametrize("flag", ["output_dir", "base_model", "train_data_path", "resume_from_checkpoint"])
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "caf\udce9"])  # the last is a file name in Latin-1
+def test_names_that_no_manifest_can_hold_are_refused_in_one_line(flags, capsys, flag, text):
+    words = [word for name, value in (flags | {flag: text}).items() for word in (f"--{name}", value)]
+    with pytest.raises(SystemExit) as stop:
+        cli.run(rec_tuning.main, words)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and line.startswith("error: ") and f"--{flag}" in line
 
 
 @pytest.mark.parametrize("changes", [
