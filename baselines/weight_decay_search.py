@@ -49,6 +49,7 @@ def choose(bench: "Bench", name: str) -> float:
         return choice.weight_decay
     choice = _read(COMMITTED).get(target, {}).get(title)
     if choice:
+        print(f"{title}: weight decay {choice.weight_decay:.0e}, searched on the published {target} data", flush=True)
         return choice.weight_decay
     counts = [count for count in SHOTS if count < len(train.rows)] + [len(train.rows)]
     print(f"{title}: searching the weight decay on {valid.path}, seed {SEED}", flush=True)

@@ -51,7 +51,7 @@ def test_rerun_commands_give_the_same_figures(home, method):
     for line in lines:
         words = [str(home / word) if "/" in word or word in ("source", "few") else word for word in line[1:]]
         if "--output_dir" in words:
-            (home / words[words.index("--output_dir") + 1] / "tlrec.json").unlink()  # so that it is made anew
+            shutil.rmtree(home / words[words.index("--output_dir") + 1])  # so that it is made anew
         command(*words, home=home)
     after = run_log.read_records(home / "results/runs.jsonl")[-1]
     assert after["run_id"] != before["run_id"]

@@ -220,16 +220,14 @@ def test_read_only_home_is_refused_in_one_line(tmp_path, tiny_llama):
 
 
 def test_alpaca_does_not_replace_an_adapter_from_elsewhere(tmp_path, tiny_llama, small_data):
-    """Neither a public adapter that a user placed where the docs say, nor that of another base model of this name."""
+    """A public adapter that a user placed where the docs say."""
     (tmp_path / "base_model").mkdir()
     (tmp_path / "base_model/llama-7b").symlink_to(tiny_llama)
     shutil.copytree(small_data, tmp_path, dirs_exist_ok=True)
     adapter = tmp_path / "instruction_model/llama-7b/movie/alpaca"
     adapter.mkdir(parents=True)
     (adapter / "adapter_config.json").write_text("{}")
-    assert "was not tuned here" in refused("alpaca", tmp_path)
-    (adapter / "tlrec.json").write_text(manifest())
-    assert "another base model named llama-7b" in refused("alpaca", tmp_path)
+    assert f"{adapter}: holds adapter_config.json, not written by a tuning here" in refused("alpaca", tmp_path)
 
 
 def test_refused_chain_keeps_every_adapter(home, tmp_path):
@@ -263,7 +261,9 @@ def test_few_shot_keeps_a_finished_chain(home, tmp_path):
     text = wrapper("few_shot", "cpu", "0", "movie", *TINY, **options)
     assert f"{chain}: finished; kept as it is" in text and (chain / "tlrec.json").read_text() == before
     flags = " ".join([*TINY, "--select_on", "none"])
-    wrapper("few_shot", "cpu", "0", "movie", *TINY, CHAIN_FLAGS=flags, **options)
+    text = wrapper("few_shot", "cpu", "0", "movie", *TINY, CHAIN_FLAGS=flags, code=2, **options)
+    assert f"{chain}: holds an adapter of another run (other training rows)" in text
+    wrapper("few_shot", "cpu", "0", "movie", *TINY, "--overwrite", "True", CHAIN_FLAGS=f"{flags} --overwrite True", **options)
     assert (chain / "tlrec.json").read_text() != before  # of other rows now
 
 

@@ -140,7 +140,7 @@ def test_a_file_system_without_locks_is_refused_before_scoring(home, small_data,
         [sys.executable, "-c", NO_LOCKS.format(error=error), "--method", "liked-ratio", "--test_data_path", str(data)],
         cwd=paths.ROOT, capture_output=True, text=True, env={**os.environ, "TLREC_HOME": str(home)})
     assert finished.returncode == 2 and finished.stderr.count("\n") == 1, finished.stderr
-    assert f"{home / 'results' / 'runs.jsonl'}: cannot be locked" in finished.stderr and "flock" in finished.stderr
+    assert f"{home / 'results'}: this file system has no file locks" in finished.stderr and "flock" in finished.stderr
     assert not run_log.runs_file().exists()
 
 

@@ -20,9 +20,11 @@ EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True,
                     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 MARKERS = st.sampled_from(["### Response:\n", "\nUser Unpreference: ", ', "', '" written by ', "Yes.", "No.", "\n", '"',
                            "User Preference: ", "\nWhether the user will like the target movie ", "<|im_end|>", "  "])
-TEXT = st.lists(st.text(st.characters(codec="utf-8"), max_size=12) | MARKERS, max_size=5).map("".join)
+LETTERS = st.characters(codec="utf-8", exclude_characters="\0")
+TEXT = st.lists(st.text(LETTERS, max_size=12) | MARKERS, max_size=5).map("".join)
 TITLE = TEXT.map(lambda text: f'"{text}"')
-PLAIN_TITLE = st.text(st.characters(codec="utf-8", exclude_characters='"\n'), max_size=20).map(lambda text: f'"{text}"')
+PLAIN_LETTERS = st.characters(codec="utf-8", exclude_characters='"\n\0')
+PLAIN_TITLE = st.text(PLAIN_LETTERS, max_size=20).map(lambda text: f'"{text}"')
 ANSWER = st.sampled_from(["Yes.", "No."])
 HISTORY = st.builds(preference_text.History, st.lists(TITLE, max_size=8), st.lists(TITLE, max_size=8),
                     st.sampled_from(["movie", "book"]), TITLE)

@@ -13,6 +13,7 @@ from tlrec.errors import printable
 
 # a name that any table, figure or terminal can show
 Name = Annotated[str, BeforeValidator(lambda text: printable(text) if isinstance(text, str) else text)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(gt=-1e300, lt=1e300)]  # JSON's 1e999 is infinite
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # [low, high]
 Bin = Annotated[list[Number], Field(min_length=3, max_length=3)]
@@ -28,13 +29,13 @@ class Metrics(_Schema):
     n: int  # rows
     users: int | None = None  # None: unknown
     share_yes: Number | None = None
-    auc: Number | None = None
+    auc: Share | None = None
     auc_interval_rows: Interval | None = None  # 95%, bootstrap over rows
     auc_interval_users: Interval | None = None  # 95%, bootstrap over users
-    uauc: Number | None = None  # mean over users with both answers
+    uauc: Share | None = None  # mean over users with both answers
     uauc_users: int = 0
     auc_by_user: dict[str, Number] | None = None
-    stratified_auc: Number | None = None  # among rows with an equal number of liked titles
+    stratified_auc: Share | None = None  # among rows with an equal number of liked titles
     stratified_pairs: int = 0
     spearman_liked_ratio: Number | None = None  # of the score with liked-ratio
     accuracy: Number | None = None
@@ -85,7 +86,7 @@ class EvaluationRecord(_Schema):
     metrics: Metrics
     tuning_seconds: Number  # of all stages
     seconds: Number  # of the evaluation
-    predictions: str | None = None  # CSV beside runs.jsonl: row, user_id, label and scores
+    predictions: Annotated[str, Field(pattern=r"^predictions/[\w.-]+$")] | None = None  # CSV beside runs.jsonl: row, user_id, label and scores
     predictions_sha256: str | None = None
     adapter: AdapterDescription | None = None
     request: dict[str, Any]  # what determines the figures: an equal request is the same run

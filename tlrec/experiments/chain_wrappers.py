@@ -16,7 +16,8 @@ from tlrec.experiments.arguments import ScriptFlags
 from tlrec.experiments.chain import Chain, Stage
 from tlrec.experiments.inputs import BaseModel
 from tlrec.experiments.launch import begin, note, run, run_apart, variable
-from tlrec.model.adapter_manifest import read_manifest
+from tlrec.model.adapter_manifest import MANIFEST_FILE, read_manifest
+from tlrec.training import tune
 
 AllFlags = dict[str, ScriptFlags]  # by script
 
@@ -142,6 +143,8 @@ def alpaca(gpu: str, target: str, *words: str) -> None:
     data = paths.home_dir() / "instruction_data/alpaca/train.json"
     adapter = paths.home_dir() / "instruction_model" / base.name / target / "alpaca"
     stage = Stage("alpaca tuning", "ins_tuning.py", data, None, adapter, chain.ALPACA_DEFAULTS)
+    if not (adapter / MANIFEST_FILE).exists() and str(flags.given.get("overwrite")).lower() not in ("true", "1"):
+        tune.check_no_foreign_files(adapter)
     begin(f"alpaca tuning for {target}", gpu)
     inputs.prepare_base_model(base)
     if "train_data_path" not in flags.given and not data.is_file():

@@ -67,10 +67,12 @@ def prepare_source(source: str, *splits: str) -> None:
 def find_alpaca_adapter(base: BaseModel, target: str) -> Path | None:
     """The adapter that a chain starts from; None where it starts from the base model."""
     check_choice("ALPACA", variable("ALPACA", "skip"), ("skip",))
+    if variable("ALPACA"):
+        return None
     folder = paths.home_dir() / "instruction_model" / base.name / target / "alpaca"
     if (folder / "adapter_config.json").is_file():
         return folder
-    if base.name != EMBEDDED and not variable("ALPACA"):  # the embedded model is instruction-tuned already
+    if base.name != EMBEDDED:  # the embedded model is instruction-tuned already
         raise InputError(f"no alpaca adapter in {folder}; make it with `bash shell/alpaca.sh GPU {target}`, or set "
                          "ALPACA=skip")
     return None

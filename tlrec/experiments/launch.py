@@ -168,8 +168,10 @@ def script_flags(texts: dict[str, Any], *programs: str) -> dict[str, dict[str, o
 
 def visible_devices(gpu: str) -> str:
     """CUDA_VISIBLE_DEVICES for `0`, `0,1`, `gpu` (the first one) or `cpu` (none)."""
-    if not re.fullmatch("cpu|gpu|[0-9]+(,[0-9]+)*", gpu):
-        raise InputError(f"GPU {gpu!r} is unknown; give a CUDA device number, gpu for the first, or cpu")
+    numbers = gpu.split(",")
+    if not re.fullmatch("cpu|gpu|[0-9]+(,[0-9]+)*", gpu) or len(set(numbers)) < len(numbers):
+        raise InputError(f"GPU {gpu!r} is unknown; give a CUDA device number, several different ones "
+                         "with commas, gpu for the first, or cpu")
     return {"cpu": "", "gpu": "0"}.get(gpu, gpu)
 
 

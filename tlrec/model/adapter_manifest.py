@@ -65,7 +65,7 @@ class Manifest(_Model):
     files: dict[str, str] = Field(description="sha256 of each of the adapter's files")
 
     @model_validator(mode="after")
-    def _one_row_count_per_stage(self) -> "Manifest":
+    def _consistent(self) -> "Manifest":
         if len(self.chain) != len(self.rows_of_chain):
             raise ValueError("chain and rows_of_chain differ in length")
         if len(self.chain) != len(self.stages):

@@ -38,6 +38,10 @@ def predictions(record: EvaluationRecord) -> pd.DataFrame:
     if not np.isfinite(table[score]).all() or not table["label"].isin([0, 1]).all():
         raise InputError(f"{path}: holds a score that is not finite, or a label other than 0 and 1; evaluate the run "
                          "again")
+    auc = metrics.auc(table["label"].to_numpy(), table[score].to_numpy())
+    if auc is None or record.metrics.auc is None or abs(auc - record.metrics.auc) > 1e-9:
+        raise InputError(f"{path}: gives an AUC of {format_figure(auc)}, run {record.run_id} recorded "
+                         f"{format_figure(record.metrics.auc)}; evaluate the run again")
     return table.rename(columns={score: "score"})
 
 

@@ -65,7 +65,8 @@ def lock_output_dir(output: Path, check: Callable[[], None] = lambda: None) -> I
         yield
     finally:
         if lock.is_locked:
-            (output / LOCK_FILE).unlink(missing_ok=True)
+            if (output / LOCK_FILE).is_file() and not (output / LOCK_FILE).stat().st_size:  # else a user's file
+                (output / LOCK_FILE).unlink()
             lock.release()
         if created:
             with contextlib.suppress(OSError):  # something was written

@@ -20,6 +20,7 @@ from tlrec.training.tuning_plan import TuningPlan
 CARD_FILE = "README.md"  # PEFT's model card
 HASHED_FILES = (CONFIG_FILE, WEIGHT_FILES[0])
 REPLACED_FILES = (CARD_FILE, CONFIG_FILE, *WEIGHT_FILES, MANIFEST_FILE)
+REPLACE_CURE = "give another --output_dir, or --overwrite True to replace it"
 PARTIAL_PREFIX = ".saving-"  # of a folder beside them, with the start of the run's fingerprint
 
 
@@ -51,17 +52,22 @@ def check_replaceable(plan: TuningPlan) -> None:
     """InputError where the adapter would replace one of another request, or a file that tuning did not write."""
     if plan.config.overwrite:
         return
-    cure = "give another --output_dir, or --overwrite True to replace it"
     try:
         manifest = read_manifest(plan.output)
     except InputError as error:
-        raise InputError(f"{error}; {cure}") from None
+        raise InputError(f"{error}; {REPLACE_CURE}") from None
     if manifest and manifest.request != plan.request:
         difference = _difference(manifest.request, plan.request)
-        raise InputError(f"{plan.output}: holds an adapter of another run ({difference}); {cure}")
-    strange = [name for name in REPLACED_FILES if not manifest and os.path.lexists(plan.output / name)]
-    if strange:
-        raise InputError(f"{plan.output}: holds {', '.join(strange)}, not written by a tuning here; {cure}")
+        raise InputError(f"{plan.output}: holds an adapter of another run ({difference}); {REPLACE_CURE}")
+    if not manifest:
+        check_no_foreign_files(plan.output)
+
+
+def check_no_foreign_files(output: Path) -> None:
+    """InputError where an adapter would replace files that no tuning here wrote."""
+    foreign = [name for name in REPLACED_FILES if os.path.lexists(output / name)]
+    if foreign:
+        raise InputError(f"{output}: holds {', '.join(foreign)}, not written by a tuning here; {REPLACE_CURE}")
 
 
 def _difference(recorded: dict, request: dict) -> str:
