@@ -31,6 +31,8 @@ def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto
     base, output = resolve_base_model(base_model), Path(output_dir)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output}: already exists; name a new folder")
+    if not output_dir.isprintable():  # safetensors takes no other paths; a lone surrogate stands for a wrong byte
+        raise InputError(f"--output_dir {output_dir!r}: not a UTF-8 name; choose another")
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     if "quantization_config" in config:
         raise InputError(f"{base}: its weights are quantised, so an adapter cannot be merged into them; give the model "

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -59,6 +60,7 @@ def test_export_refuses_what_cannot_be_merged_and_writes_nothing(tiny_llama, ada
         part.save_pretrained(quantised)
     assert "its weights are quantised" in refused(quantised, "--output_dir", tmp_path / "merged")
     assert "already exists" in refused(tiny_llama, "--output_dir", quantised)
+    assert "not a UTF-8 name" in refused(tiny_llama, "--output_dir", tmp_path / os.fsdecode(b"caf\xe9"))
     assert "--dtype 'int8' is unknown" in refused(tiny_llama, "--output_dir", tmp_path / "merged", "--dtype", "int8")
     settings = json.loads((adapter / "adapter_config.json").read_text())
     other = tmp_path / "other"

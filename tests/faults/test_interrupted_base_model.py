@@ -16,12 +16,13 @@ RANDOM = ["random-llama-7b", "--layers", "1"]
 
 def interrupted(home, words: list[str], number: int) -> int:
     """Start the command, signal it once its temporary folder holds a file, and return its exit code."""
+    before = set(home.glob("base_model/.making-*/*"))
     environment = {**os.environ, "TLREC_HOME": str(home)}
     process = subprocess.Popen([sys.executable, "-m", "base_model.prepare", *words], cwd=paths.ROOT, env=environment,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 120
-        while not list(home.glob("base_model/.making-*/*")):
+        while not set(home.glob("base_model/.making-*/*")) - before:
             assert process.poll() is None and time.monotonic() < end
             time.sleep(0.01)
         process.send_signal(number)

@@ -24,6 +24,14 @@ def test_read_samples_refuses_a_missing_file_and_a_folder(tmp_path):
     refused(tmp_path.name, samples.read_samples, tmp_path, answers_only=True)
 
 
+@pytest.mark.parametrize("field", GOOD)
+@pytest.mark.parametrize("character", ["\0", "\ud800", "\udcff"], ids=ascii)
+def test_read_samples_refuses_nul_and_lone_surrogates(tmp_path, field, character):
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps([GOOD, {**GOOD, field: f"a{character}b"}]))
+    refused(f"train.json: record 1: {field}", samples.read_samples, path, answers_only=False)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 7])
 def test_shuffled_rows_equal_the_published_subset(seed):
     published = Dataset.from_dict({"n": list(range(100))}).shuffle(seed=seed).select(range(16))["n"]
