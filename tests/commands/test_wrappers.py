@@ -263,7 +263,8 @@ def test_few_shot_keeps_a_finished_chain(home, tmp_path):
     flags = " ".join([*TINY, "--select_on", "none"])
     text = wrapper("few_shot", "cpu", "0", "movie", *TINY, CHAIN_FLAGS=flags, code=2, **options)
     assert f"{chain}: holds an adapter of another run (other training rows)" in text
-    wrapper("few_shot", "cpu", "0", "movie", *TINY, "--overwrite", "True", CHAIN_FLAGS=f"{flags} --overwrite True", **options)
+    wrapper("few_shot", "cpu", "0", "movie", *TINY, "--overwrite", "True", CHAIN_FLAGS=f"{flags} --overwrite True",
+            **options)
     assert (chain / "tlrec.json").read_text() != before  # of other rows now
 
 

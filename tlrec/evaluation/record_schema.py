@@ -86,7 +86,8 @@ class EvaluationRecord(_Schema):
     metrics: Metrics
     tuning_seconds: Number  # of all stages
     seconds: Number  # of the evaluation
-    predictions: Annotated[str, Field(pattern=r"^predictions/[\w.-]+$")] | None = None  # CSV beside runs.jsonl: row, user_id, label and scores
+    # CSV beside runs.jsonl: row, user_id, label and scores
+    predictions: Annotated[str, Field(pattern=r"^predictions/[\w.-]+$")] | None = None
     predictions_sha256: str | None = None
     adapter: AdapterDescription | None = None
     request: dict[str, Any]  # what determines the figures: an equal request is the same run

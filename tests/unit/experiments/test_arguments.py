@@ -106,6 +106,8 @@ def test_alpaca_adapter_is_found_skipped_or_demanded(tmp_path, monkeypatch):
     assert inputs.find_alpaca_adapter(base, "movie") is None
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text("{}")
+    assert inputs.find_alpaca_adapter(base, "movie") is None
+    monkeypatch.delenv("ALPACA")
     assert inputs.find_alpaca_adapter(base, "movie") == folder
 
 
