@@ -12,7 +12,8 @@ from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, resolve_base_model
-from tlrec.model.fingerprint import base_model_fingerprint
+from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
+from tlrec.model.tokenizer import load_tokenizer
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 
@@ -48,18 +49,17 @@ def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto
 
 def merge(base: Path, adapter: Adapter, output: Path, dtype: str) -> None:
     """Write the merged model. InputError where the adapter does not fit the base model."""
-    from transformers import AutoTokenizer
-
+    fingerprint = base_model_fingerprint(base)
     model, _ = load_base_model(base, False, dtype, "cpu")
     model = attach_adapter(model, None, adapter)
     try:
         model = model.merge_and_unload(safe_merge=True)
     except ValueError as error:  # the merged weights are not finite
         raise InputError(f"{adapter.folder}: cannot be merged in {dtype} ({error}); try --dtype float32") from None
-    # read again, without the padding that load_base_model() sets
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    tokenizer = load_tokenizer(base)  # without the padding that load_base_model() sets
+    check_unchanged(base, fingerprint)
     provenance = {
-        "base_model": {"name": base.name, "fingerprint": base_model_fingerprint(base)},
+        "base_model": {"name": base.name, "fingerprint": fingerprint},
         "adapter": {
             "path": paths.relative_to_home(str(adapter.folder.resolve())),
             "sha256": adapter.sha256,

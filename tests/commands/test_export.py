@@ -1,13 +1,17 @@
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from conftest import command, make_rows
+from conftest import command, make_rows, refused
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from sentencepiece_models import TOKENIZER_CONFIGS, write_layout
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from base_model import export
 from tlrec import files
 from tlrec.data import samples
 from tlrec.model import scoring
@@ -15,6 +19,7 @@ from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.model.tokenization import Encoder
+from tlrec.model.tokenizer import PROBES, load_tokenizer
 
 ROWS = [samples.Sample(**sample) for sample in make_rows(8, 3)[0]]
 
@@ -50,18 +55,43 @@ def test_export_scores_equal_base_and_adapter(tiny_llama, adapter, tmp_path):
     assert note["adapter"]["sha256"] == files.sha256(found.weights) and note["adapter"]["chain"] == ["movie"]
 
 
+@pytest.mark.parametrize("name", TOKENIZER_CONFIGS)
+def test_export_keeps_the_tokens_of_a_sentencepiece_folder(tmp_path, name):
+    base = write_layout(name, tmp_path / "llama")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(
+        r=8, target_modules=["q_proj"], task_type="CAUSAL_LM")).save_pretrained(tmp_path / "adapter")
+    export.main(str(base), str(tmp_path / "adapter"), str(tmp_path / "merged"))
+    before, after = (load_tokenizer(folder) for folder in (base, tmp_path / "merged"))
+    for text in PROBES:
+        assert after(text).input_ids == before(text).input_ids
+
+
+def test_export_refuses_a_base_model_that_is_replaced_while_it_is_loaded(tiny_llama, adapter, tmp_path, monkeypatch):
+    base = shutil.copytree(tiny_llama, tmp_path / "base")
+
+    def replaced(*arguments):
+        loaded = load_base_model(*arguments)
+        weights = load_file(base / "model.safetensors")
+        save_file({name: tensor * 2 for name, tensor in weights.items()}, base / "model.safetensors", {"format": "pt"})
+        return loaded
+
+    monkeypatch.setattr(export, "load_base_model", replaced)
+    refused(f"{base}: ", export.main, str(base), str(adapter), str(tmp_path / "merged"))
+    assert not (tmp_path / "merged").exists()
+
+
 def test_export_refuses_what_cannot_be_merged_and_writes_nothing(tiny_llama, adapter, tmp_path):
-    def refused(base, *more):
+    def declined(base, *more):
         return command("-m", "base_model.export", "--base_model", base, "--lora_weights", adapter, *more,
                        home=tmp_path, code=2)
 
     quantised = tmp_path / "quantised"
     for part in load_base_model(tiny_llama, True, "float32", "cpu"):
         part.save_pretrained(quantised)
-    assert "its weights are quantised" in refused(quantised, "--output_dir", tmp_path / "merged")
-    assert "already exists" in refused(tiny_llama, "--output_dir", quantised)
-    assert "not a UTF-8 name" in refused(tiny_llama, "--output_dir", tmp_path / os.fsdecode(b"caf\xe9"))
-    assert "--dtype 'int8' is unknown" in refused(tiny_llama, "--output_dir", tmp_path / "merged", "--dtype", "int8")
+    assert "its weights are quantised" in declined(quantised, "--output_dir", tmp_path / "merged")
+    assert "already exists" in declined(tiny_llama, "--output_dir", quantised)
+    assert "not a UTF-8 name" in declined(tiny_llama, "--output_dir", tmp_path / os.fsdecode(b"caf\xe9"))
+    assert "--dtype 'int8' is unknown" in declined(tiny_llama, "--output_dir", tmp_path / "merged", "--dtype", "int8")
     settings = json.loads((adapter / "adapter_config.json").read_text())
     other = tmp_path / "other"
     other.mkdir()
