@@ -68,11 +68,10 @@ def test_few_shot_tunes_the_missing_chain_first(home):
     text = wrapper("few_shot", "cpu", "0", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8", ALPACA="skip",
                    CHAIN_FLAGS=" ".join([*TINY, "--select_on", "none"]))
     assert "kept as your own data" in text and "NOTICE" not in text
-    assert text.count("===== auc: ") == 3 + (home / "instruction_model/llama-7b/movie/alpaca").exists()
+    assert text.count("===== auc: ") == 3
     stages = home / "instruction_model/llama-7b/movie"
-    start = "alpaca_" if (stages / "alpaca").exists() else ""
-    assert finished(stages / f"{start}stage123") and finished(stages / f"{start}stage123_movielens")
-    assert finished(home / f"output_model/llama-7b/movie/{start}stage123_movielens/0_8")["chain"][-3:] == [
+    assert finished(stages / "stage123") and finished(stages / "stage123_movielens")
+    assert finished(home / "output_model/llama-7b/movie/stage123_movielens/0_8")["chain"] == [
         "stage123", "movielens", "movie"]
     shutil.rmtree(cot)
 
@@ -99,13 +98,11 @@ def test_zero_shot_uses_rules_without_cot_data(home):
     assert "the mirror has no" in text and "--teacher rules" in text and "--cutoff_len 2048" in text
     about = json.loads((home / "cot_data/rules_movielens/stage123_rules_about.json").read_text())
     assert about["teacher"] == "rules (no language model)" and 0 < about["samples"] <= about["answered"] <= 8
-    start = ["alpaca"] if (home / "instruction_model/llama-7b/movie/alpaca").exists() else []
-    name = "_".join([*start, "stage123_rules", "movielens"])
-    made = finished(home / "instruction_model/llama-7b/movie" / name)
-    assert made["chain"] == [*start, "stage123_rules", "movielens"]
+    made = finished(home / "instruction_model/llama-7b/movie/stage123_rules_movielens")
+    assert made["chain"] == ["stage123_rules", "movielens"]
     assert made["rows_of_chain"][-2:] == [about["samples"], 12]
     runs = [json.loads(line) for line in (home / "results/runs.jsonl").read_text().splitlines()]
-    assert [run["chain"] for run in runs[-2:]] == [[*start, "stage123_rules"], [*start, "stage123_rules", "movielens"]]
+    assert [run["chain"] for run in runs[-2:]] == [["stage123_rules"], ["stage123_rules", "movielens"]]
     again = wrapper(*words, **options)
     assert again.count("already recorded") == text.count("===== auc: ") and again.count("already tuned") == 2
     assert not (home / "cot_data/stage123.json").exists()
@@ -115,8 +112,7 @@ def test_zero_shot_uses_rules_without_cot_data(home):
 def test_instruct_7b_has_no_source_stage(home):
     text = wrapper("instruct_7B", "cpu", "2", *TINY, home=home, SHOTS="8", ALPACA="skip")
     assert "--select_by auc" in text and "--num_epochs 200" not in text  # the user's flag replaced the default
-    chain = "alpaca" if (home / "instruction_model/llama-7b/movie/alpaca").exists() else "untuned"
-    assert "movielens" not in finished(home / f"output_model/llama-7b/movie/{chain}/2_8")["chain"]
+    assert finished(home / "output_model/llama-7b/movie/untuned/2_8")["chain"] == ["movie"]
 
 
 @pytest.mark.parametrize(
