@@ -111,7 +111,8 @@ def test_generate_data_refuses_an_invalid_budget(home, here):
     for flags, message in [(["--price_in", "1e308"], "--price_in 1e+308: must be at least 0 and"),
                         (["--price_out", "-1"], "--price_out -1"), (["--price_in", "nan"], "--price_in takes a number"),
                         (["--max_tokens", "9999999"], "at most 1e+06"), (["--top_p", "1e308"], "--top_p 1e+308"),
-                        (["--model", "m\udce9"], "not printable text"), (["--model", "a\0b"], "--model takes text without NUL"),
+                        (["--model", "m\udce9"], "not printable text"),
+                        (["--model", "a\0b"], "--model takes text without NUL"),
                         (["--max_cost", "nan", "--price_in", "1"], "--max_cost takes a number, not 'nan'"),
                         (["--price_out", "inf"], "--price_out takes a number, not 'inf'"),
                         (["--max_cost", "-1", "--price_in", "1"], "--max_cost -1")]:
