@@ -5,7 +5,7 @@
     python evaluate.py --method liked-ratio --test_data_path rec_data/movie/test.json
 """
 
-from tlrec import cli, paths
+from tlrec import cli, flag_syntax, paths
 from tlrec.evaluation.config import EvaluationConfig, resolve
 from tlrec.evaluation.evaluate import evaluate_system
 from tlrec.evaluation.language_model_system import planned_system
@@ -14,7 +14,7 @@ from tlrec.evaluation.language_model_system import planned_system
 def main(config: EvaluationConfig) -> None:
     """AUC of P(Yes) over a test set; one record in results/runs.jsonl, per-sample predictions beside it."""
     plan = resolve(config)
-    command = cli.command_line("evaluate.py", main, paths.relative_to_home(plan.config.recorded()))
+    command = flag_syntax.command_line("evaluate.py", main, paths.relative_to_home(plan.config.recorded()))
     evaluate_system(planned_system(plan, command), plan.data, config.experiment, config.skip_recorded)
 
 

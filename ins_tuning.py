@@ -6,7 +6,7 @@
 
 from dataclasses import dataclass
 
-from tlrec import cli, paths
+from tlrec import cli, flag_syntax, paths
 from tlrec.training.config import InstructionTuningConfig
 from tlrec.training.tune import tune
 from tlrec.training.tuning_plan import resolve
@@ -27,7 +27,7 @@ class Config(InstructionTuningConfig):
 def main(config: Config) -> None:
     """Tune a LoRA adapter on instruction data and keep the checkpoint with the best validation."""
     plan = resolve(config)
-    tune(plan, cli.command_line("ins_tuning.py", main, paths.relative_to_home(plan.arguments)))
+    tune(plan, flag_syntax.command_line("ins_tuning.py", main, paths.relative_to_home(plan.arguments)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
 
 from dataclasses import dataclass
 
-from tlrec import cli, paths
+from tlrec import cli, flag_syntax, paths
 from tlrec.training.config import TuningConfig
 from tlrec.training.tune import tune
 from tlrec.training.tuning_plan import resolve
@@ -29,7 +29,7 @@ class Config(TuningConfig):
 def main(config: Config) -> None:
     """Tune a LoRA adapter on a few samples of the target domain, drawn as published."""
     plan = resolve(config)
-    tune(plan, cli.command_line("rec_tuning.py", main, paths.relative_to_home(plan.arguments)))
+    tune(plan, flag_syntax.command_line("rec_tuning.py", main, paths.relative_to_home(plan.arguments)))
 
 
 if __name__ == "__main__":

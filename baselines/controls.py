@@ -18,7 +18,7 @@ import os
 import numpy as np
 import pandas as pd
 
-from tlrec import cli, paths
+from tlrec import cli, flag_syntax, paths
 from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import Scores, SplitData, System, evaluate_system, read_split
@@ -75,7 +75,7 @@ def main(
                 request={"train_sha256": train.sha256, "train_ids_sha256": train.ids_sha256, **trained},
                 score=lambda _, method=method: Scores({"score": score(
                     method, *training_rows, test_items, test.title_counts)}),
-                commands=[cli.command_line("-m baselines.controls", main, {**arguments, "methods": method})],
+                commands=[flag_syntax.command_line("-m baselines.controls", main, {**arguments, "methods": method})],
                 arguments=arguments,
                 fields={**trained, "train_domain": train.path.resolve().parent.name},
                 probabilities=method in PROBABILITIES,

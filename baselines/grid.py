@@ -13,7 +13,7 @@ from pathlib import Path
 
 from baselines import data, title_embeddings, weight_decay_search
 from baselines.config import SYSTEMS, BaselineConfig, system_names
-from tlrec import cli, paths, signature_flags
+from tlrec import cli, flag_syntax, paths, signature_flags
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import Scores, System, evaluate_system
@@ -144,7 +144,7 @@ class Bench:
                 method="baseline",
                 request={**given, **system._asdict(), **self.hashes(name)},
                 score=lambda _: self._fit_and_score(name, shots, seed, weight_decay),
-                commands=[cli.command_line("-m baselines.grid", main, paths.relative_to_home(arguments))],
+                commands=[flag_syntax.command_line("-m baselines.grid", main, paths.relative_to_home(arguments))],
                 arguments=arguments,
                 fields={"shots": shots, "seed": seed, "train_domain": grid.target},
                 probabilities=False,

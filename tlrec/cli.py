@@ -13,23 +13,21 @@ import io
 import itertools
 import json
 import os
-import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from tlrec import distributed
 from tlrec.errors import InputError, printable
+from tlrec.flag_syntax import check_flags, join_lists, read_flags, words_of_flags
 from tlrec.signature_flags import (
     call_arguments,
     description,
     flags,
     help_text,
-    is_list,
     parser,
     takes_names,
     type_name,
-    value_type,
 )
 
 HELP = {"--help", "-h"}
@@ -121,7 +119,7 @@ def _list_flags(function: Callable, known: dict[str, inspect.Parameter], words: 
 def _call(function: Callable, known: dict[str, inspect.Parameter], words: list[str]) -> None:
     """Parse `words` with python-fire, and call `function` with the values."""
     names = _leading_words(words) if takes_names(function) else []
-    arguments = _joined_lists(known, words[len(names) :])
+    arguments = join_lists(known, words[len(names) :])
     check_flags(known, arguments)
     import fire
     from fire.decorators import SetParseFns
@@ -132,7 +130,8 @@ def _call(function: Callable, known: dict[str, inspect.Parameter], words: list[s
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [p.replace(kind=p.KEYWORD_ONLY) for p in known.values()])
     parsed = SetParseFns(**{flag: parser(flag, p.annotation) for flag, p in known.items()})(command)
-    fire.Fire(parsed, command=["=".join(pair) for _, pair in _words(arguments)])  # a value may begin with a dash
+    # a value may begin with a dash
+    fire.Fire(parsed, command=["=".join(pair) for _, pair in words_of_flags(arguments)])
 
 
 def asks_for_help(words: list[str]) -> bool:
@@ -159,22 +158,6 @@ def _leading_words(words: list[str]) -> list[str]:
     return list(itertools.takewhile(lambda word: not word.startswith("-"), words))
 
 
-def check_flags(known: dict[str, inspect.Parameter], arguments: list[str]) -> None:
-    """InputError for an unknown flag, a stray word, a flag without its value, or a missing required flag."""
-    given = set()
-    for name, words in _words(arguments):
-        if name not in known:
-            raise InputError(f"unknown flag --{name}{_nearest(name, known) or '; --help lists the flags'}")
-        if name in given:
-            raise InputError(f"--{name} is given twice")
-        if len(words) == 1 and "=" not in words[0] and value_type(known[name].annotation) is not bool:
-            raise InputError(f"--{name} needs a value")
-        given.add(name)
-    missing = [name for name, p in known.items() if p.default is inspect.Parameter.empty and name not in given]
-    if missing:
-        raise InputError("missing " + ", ".join(f"--{name}" for name in missing) + "; --help explains them")
-
-
 def check_at_least(least: float, **values: float) -> None:
     """InputError for the first of the flags `values` that is below `least`."""
     for flag, value in values.items():
@@ -182,77 +165,8 @@ def check_at_least(least: float, **values: float) -> None:
             raise InputError(f"--{flag} {value}: must be at least {least}")
 
 
-def read_flags(arguments: list[str]) -> dict[str, str]:
-    """The text of each flag by its name, `True` for a bare one; InputError for another word or a flag given twice."""
-    texts: dict[str, str] = {}
-    for name, words in _words(arguments):
-        if name in texts:
-            raise InputError(f"--{name} is given twice")
-        texts[name] = "=".join(words).partition("=")[2] if "=" in words[0] or len(words) > 1 else "True"
-    return texts
-
-
-def split_flags(texts: dict[str, str], known: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
-    """Hand each flag to every script that knows it, of scripts with their flags; InputError for one that none knows."""
-    for flag in texts:
-        if not any(flag in flags for flags in known.values()):
-            hint = _nearest(flag, set().union(*known.values()))
-            raise InputError(f"unknown flag --{flag}: not a flag of {' or '.join(known)}{hint}")
-    return {script: {flag: texts[flag] for flag in texts if flag in flags} for script, flags in known.items()}
-
-
-def flag_words(values: dict) -> list[str]:
-    """`--flag value ...` for all values that are not None or empty, as the scripts read them."""
-    words = []
-    for flag, value in values.items():
-        if value is not None and value != "":
-            text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
-            words += [f"--{flag}={text}"] if text.startswith("--") else [f"--{flag}", text]
-    return words
-
-
-def command_line(script: str, function: Callable, values: dict) -> str:
-    """`python SCRIPT --flag value ...`, quoted for a shell: the flags of `function` that are not None or empty."""
-    return shlex.join(["python", *script.split(), *flag_words({flag: values.get(flag) for flag in flags(function)})])
-
-
 def print_error(message: object) -> int:
     """Print one line to stderr; returns exit code 2."""
     prefix = "error" if distributed.is_main_process() else f"error in process {distributed.rank()}"
     print(f"{prefix}:", printable(" ".join(str(message).split())), file=sys.stderr)
     return 2
-
-
-def _words(arguments: list[str]) -> Iterable[tuple[str, list[str]]]:
-    """(name, its words) for `--name value`, `--name=value` and bare `--name`; InputError for any other word."""
-    position = 0
-    while position < len(arguments):
-        word = arguments[position]
-        if not word.startswith("--") or len(word) < 3:
-            raise InputError(f"unexpected argument {word!r}: every argument is a --flag with its value")
-        words = [word]
-        if "=" not in word and position + 1 < len(arguments) and not arguments[position + 1].startswith("--"):
-            position += 1
-            words.append(arguments[position])
-        position += 1
-        yield word[2:].split("=", 1)[0].replace("-", "_"), words
-
-
-def _joined_lists(known: dict[str, inspect.Parameter], arguments: list[str]) -> list[str]:
-    """`--files a b` -> `--files a,b` where the flag takes a list, as a shell's * writes it."""
-    joined: list[str] = []
-    open_list = False
-    for word in arguments:
-        if word.startswith("--"):
-            parameter = known.get(word[2:].replace("-", "_"))
-            open_list = parameter is not None and is_list(parameter.annotation)
-        elif open_list and not joined[-1].startswith("--"):
-            joined[-1] += f",{word}"
-            continue
-        joined.append(word)
-    return joined
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean --{close[0]}?" if close else ""

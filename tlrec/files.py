@@ -21,7 +21,7 @@ from typing import Any, TextIO, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from tlrec import paths
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
 
 Model = TypeVar("Model")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -194,9 +194,15 @@ def _flock(handle: int, folder: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        raise InputError(f"{folder}: this file system has no file locks (flock: {error.strerror}); put TLREC_HOME and "
-                         "the output folders on a local disk") from None
+        raise no_file_locks(folder, error) from None
     return True
+
+
+def no_file_locks(folder: Path, error: Exception) -> InputError:
+    """The refusal of a folder whose file system raised this error for a lock."""
+    reason = getattr(error, "strerror", None) or first_line(error)
+    return InputError(f"{folder}: this file system has no file locks (flock: {reason}); put TLREC_HOME and the output "
+                      "folders on a local disk")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import refused
 
-from tlrec import cli, paths
+from tlrec import cli, flag_syntax, paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,19 +148,20 @@ def test_read_flags_accepts_values_beginning_with_a_dash(monkeypatch):
 
 def test_split_flags_between_scripts():
     known = {"a": ["path", "rate", "fast"], "b": ["rate", "rows"]}
-    texts = cli.read_flags(["--rate", "2", "--rows=-3", "--fast"])
+    texts = flag_syntax.read_flags(["--rate", "2", "--rows=-3", "--fast"])
     assert texts == {"rate": "2", "rows": "-3", "fast": "True"}
-    assert cli.split_flags(texts, known) == {"a": {"rate": "2", "fast": "True"}, "b": {"rate": "2", "rows": "-3"}}
-    refused("--row", cli.split_flags, {"row": "3"}, known)
-    refused("'3'", cli.read_flags, ["3"])
-    refused("--rows", cli.read_flags, ["--rows", "3", "--rows=4"])
+    assert flag_syntax.split_flags(texts, known) == {
+        "a": {"rate": "2", "fast": "True"}, "b": {"rate": "2", "rows": "-3"}}
+    refused("--row", flag_syntax.split_flags, {"row": "3"}, known)
+    refused("'3'", flag_syntax.read_flags, ["3"])
+    refused("--rows", flag_syntax.read_flags, ["--rows", "3", "--rows=4"])
 
 
 def test_flag_words_are_read_back():
     values = {"rate": 1e-5, "targets": ["q", "v"], "fast": True, "path": "--odd", "wide": None, "note": ""}
-    words = cli.flag_words(values)
+    words = flag_syntax.flag_words(values)
     assert words == ["--rate", "1e-05", "--targets", "[q,v]", "--fast", "True", "--path=--odd"]
-    assert cli.read_flags(words) == {"rate": "1e-05", "targets": "[q,v]", "fast": "True", "path": "--odd"}
+    assert flag_syntax.read_flags(words) == {"rate": "1e-05", "targets": "[q,v]", "fast": "True", "path": "--odd"}
 
 
 def test_list_flags_prints_the_defaults_for_the_wrappers(monkeypatch, capsys):
@@ -223,6 +224,6 @@ Commands (default: script; COMMAND --help explains one):
 
 def test_command_line_is_read_back_as_the_same_values(monkeypatch):
     values = {"path": "a b", "rate": 0.1, "targets": ["q", "v"], "note": "", "count": -1, "fast": True, "wide": None}
-    line = cli.command_line("script.py", script, values)
+    line = flag_syntax.command_line("script.py", script, values)
     assert line == "python script.py --path 'a b' --rate 0.1 --targets '[q,v]' --count -1 --fast True"
     assert run(monkeypatch, *shlex.split(line)[2:]) == ("a b", Shared(0.1, ["q", "v"], ""), -1, True, None)

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from tlrec import files, paths
-from tlrec.errors import InputError, first_line
+from tlrec.errors import InputError
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", "numpy", "scikit-learn")
 
@@ -71,8 +71,7 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except (OSError, NotImplementedError) as error:
-        raise InputError(f"{path}: cannot be locked ({getattr(error, 'strerror', None) or first_line(error)}); set "
-                         "TLREC_HOME to a folder on a file system with flock") from None
+        raise files.no_file_locks(path.parent, error) from None
     try:
         yield
     finally:

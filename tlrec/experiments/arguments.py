@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from tlrec import cli
+from tlrec import flag_syntax
 from tlrec.errors import InputError
 from tlrec.experiments.launch import script_flags, variable
 
@@ -37,12 +37,12 @@ def user_flags(
 
     InputError for a flag that no script has, or that is not the user's to set (`fixed`).
     """
-    texts = cli.read_flags(list(words))
+    texts = flag_syntax.read_flags(list(words))
     for flag in set(texts) & set(fixed):
         cure = "set BASE_MODEL instead" if flag == "base_model" else "leave it out"
         raise InputError(f"--{flag} is set by this wrapper; {cure}")
     defaults = script_flags({**own, **texts}, *scripts)
-    given = cli.split_flags(texts, defaults)
+    given = flag_syntax.split_flags(texts, defaults)
     return {script: ScriptFlags(dict(given[script]), defaults[script]) for script in scripts}
 
 

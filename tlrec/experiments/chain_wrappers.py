@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from tlrec import cli, paths
+from tlrec import flag_syntax, paths
 from tlrec.errors import InputError
 from tlrec.experiments import arguments, chain, inputs
 from tlrec.experiments.arguments import ScriptFlags
@@ -40,14 +40,14 @@ def zero_shot(gpu: str, target: str, source: str, *words: str) -> None:
 def read_zero_shot_flags(words: Sequence[str]) -> tuple[str, AllFlags]:
     """(--select_on, the other flags) of zero_shot.sh; checks its variables too."""
     inputs.check_cot_variables()
-    texts = cli.read_flags(list(words))
+    texts = flag_syntax.read_flags(list(words))
     select_on, sample = texts.pop("select_on", "target"), texts.get("sample", "-1")
     arguments.check_choice("--select_on", select_on, chain.SELECT_ON)
     if not re.fullmatch("-1|[1-9][0-9]{0,17}", sample):
         raise InputError(f"--sample {sample!r}: give a number of rows, or -1 for all")
     own = {**chain.PLACEHOLDERS, **({"select_by": "none"} if select_on == "none" else {"val_data_path": "-"})}
     scripts = ["ins_tuning.py", "evaluate.py"]
-    return select_on, arguments.user_flags(cli.flag_words(texts), scripts, chain.STAGE_FLAGS, **own)
+    return select_on, arguments.user_flags(flag_syntax.flag_words(texts), scripts, chain.STAGE_FLAGS, **own)
 
 
 def choose_start(target: str) -> tuple[BaseModel, Path | None]:

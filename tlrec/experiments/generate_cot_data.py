@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tlrec import cli, paths
+from tlrec import flag_syntax, paths
 from tlrec.errors import InputError
 from tlrec.experiments import arguments, inputs, launch
 from tlrec.experiments.arguments import Flags
@@ -28,7 +28,7 @@ SERVER_START_SECONDS = 600.0
 
 
 def generate_cot_data(*words: str) -> None:
-    texts = cli.read_flags(list(words))
+    texts = flag_syntax.read_flags(list(words))
     source = texts.setdefault("source", variable("SOURCE", "netflix"))
     teacher, stages = texts.get("teacher", "api"), texts.get("stages", "3")
     dry_run = texts.get("dry_run", "False").lower() in ("true", "1")
@@ -39,7 +39,7 @@ def generate_cot_data(*words: str) -> None:
     if teacher == "api" and not dry_run and not variable("OPENAI_API_KEY"):
         raise InputError("OPENAI_API_KEY is not set; export it, or take --teacher rules (no language model) or "
                          "--dry_run True")
-    flags = arguments.user_flags(cli.flag_words(texts), SCRIPTS)
+    flags = arguments.user_flags(flag_syntax.flag_words(texts), SCRIPTS)
     asking, tuning = (flags[script].given for script in SCRIPTS)
     serves = teacher == "local" and not dry_run and not variable("OPENAI_BASE_URL")
     base = inputs.choose_base_model(inputs.EMBEDDED) if serves else None

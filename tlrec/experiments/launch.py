@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tlrec import cli, paths
+from tlrec import cli, flag_syntax, paths
 from tlrec.errors import InputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -117,7 +117,7 @@ def program_words(program: str) -> list[str]:
 
 def run(program: str, /, *names: str, env: dict[str, str] | None = None, **flags: object) -> None:
     """Print and run a script or module with names and flags; exits with its code where it fails."""
-    words = [*names, *cli.flag_words(flags)]
+    words = [*names, *flag_syntax.flag_words(flags)]
     print("+", shlex.join(["python", *([program] if program.endswith(".py") else ["-m", program]), *words]))
     command = [*program_words(program), *words]
     if program in MULTI_PROCESS_SCRIPTS and processes() > 1:
@@ -158,7 +158,7 @@ def outputs_of(commands: list[list[str]]) -> list[tuple[int, str, str]]:
 
 def script_flags(texts: dict[str, Any], *programs: str) -> dict[str, dict[str, object]]:
     """{program: {flag: default}}, as the programs tell it; InputError for a value in `texts` that one does not take."""
-    commands = [[*program_words(program), "--list_flags", *cli.flag_words(texts)] for program in programs]
+    commands = [[*program_words(program), "--list_flags", *flag_syntax.flag_words(texts)] for program in programs]
     outputs = outputs_of(commands)
     for code, _, errors in outputs:
         if code:

@@ -11,7 +11,7 @@ from conftest import refused
 
 import ins_tuning
 import rec_tuning
-from tlrec import cli, files, paths
+from tlrec import cli, files, flag_syntax, paths
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.model import base_model
@@ -73,7 +73,7 @@ def test_request_depends_on_settings_that_determine_the_weights(flags, tmp_path,
 def test_recorded_flags_resolve_to_the_same_plan(flags, monkeypatch, tmp_path):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     plan = resolve(ins_tuning.Config(**flags, lora_target_modules=["auto"], sample=5))
-    line = cli.command_line("ins_tuning.py", ins_tuning.main, paths.relative_to_home(plan.arguments))
+    line = flag_syntax.command_line("ins_tuning.py", ins_tuning.main, paths.relative_to_home(plan.arguments))
     assert "--output_dir out " in line and "'[q_proj,v_proj]'" in line and "None" not in line
     monkeypatch.chdir(tmp_path)
     assert resolve(ins_tuning.Config(**paths.relative_to_home(plan.arguments))).request == plan.request
