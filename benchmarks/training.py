@@ -126,7 +126,7 @@ def worker(implementation: str, settings: Settings) -> None:
         model=model, args=arguments, train_dataset=features, callbacks=[InTurn()],
         data_collator=transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, return_tensors="pt",
                                                           padding=True),
-        **({"validation": [], "encoder": encoder, "features": None} if ours else {}),
+        **({"validation": [], "encoder": encoder} if ours else {}),
     )
     trainer.train()
     if settings.auc_rows:
