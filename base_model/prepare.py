@@ -48,18 +48,42 @@ def prepare_smollm2() -> Path:
 def convert(source: Path, gguf_file: str, target: Path) -> None:
     """GGUF -> Hugging Face folder in fp32. Raises InputError where the file cannot be read as a model."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file, trust_remote_code=False)
+        tokenizer = read_tokenizer(source / gguf_file)
         model = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf_file, dtype=torch.float32,
                                                      trust_remote_code=False)
     except Exception as error:  # the reader raises many kinds of errors for a damaged file
         raise InputError(f"{source / gguf_file}: not readable as a GGUF model ({error}); fetch it again") from None
     # the weights are fp32 tensors now, but transformers refuses to save a model that is marked as quantised
-    del model.config.quantization_config, model.hf_quantizer
+    for owner, name in ((model.config, "quantization_config"), (model, "hf_quantizer")):
+        vars(owner).pop(name, None)
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
+
+
+def read_tokenizer(path: Path):
+    """The byte-level BPE tokenizer of a GGUF file; transformers reads it as another one from version to version."""
+    from gguf import GGUFReader, TokenType
+    from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    fields = {name.removeprefix("tokenizer."): field.contents() for name, field in GGUFReader(path).fields.items()
+              if name.startswith("tokenizer.")}
+    tokens = fields["ggml.tokens"]
+    tokenizer = Tokenizer(BPE({token: number for number, token in enumerate(tokens)},
+                              [tuple(pair.split(" ")) for pair in fields["ggml.merges"]]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1", special_tokens=[])
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token, kind in
+                                  zip(tokens, fields["ggml.token_type"], strict=True) if kind == TokenType.CONTROL])
+    special = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, chat_template=fields["chat_template"],
+        **{name: tokens[fields[f"ggml.{key}_token_id"]] for name, key in special.items()})
 
 
 if __name__ == "__main__":
