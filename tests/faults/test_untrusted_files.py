@@ -21,6 +21,7 @@ from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
 from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, resolve_base_model
+from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.training import checkpoints
 
 SURVIVED: list[Path] = []  # marks that no stranger's code has made
@@ -81,7 +82,8 @@ def test_load_base_model_refuses_a_pickle(model_folder, mark, name):
     if "of" in name:
         shards = {"weight_map": {"model.norm.weight": name}, "metadata": {}}
         (model_folder / "pytorch_model.bin.index.json").write_text(json.dumps(shards))
-    refused(model_folder.name, load_base_model, resolve_base_model(str(model_folder)), False, "float32", "cpu")
+    refused(model_folder.name, base_model_fingerprint, resolve_base_model(str(model_folder)))
+    refused(model_folder.name, load_base_model, model_folder, False, "float32", "cpu")
 
 
 @pytest.mark.parametrize(("file", "kind"), [("config.json", "AutoModelForCausalLM"), ("config.json", "AutoConfig"),

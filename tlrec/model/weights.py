@@ -66,6 +66,8 @@ def _pickled(path: Path) -> Iterator[StoredTensor]:
     except RuntimeError:  # written before torch 1.6, or with another layout than a zip file
         tensors = torch.load(path, weights_only=True, map_location="cpu")
     for name, tensor in tensors.items():
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise ValueError(f"{name} is larger than what is stored of it")
         content = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
         dtype = str(tensor.dtype).removeprefix("torch.")
 

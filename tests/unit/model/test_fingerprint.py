@@ -6,10 +6,14 @@ import struct
 
 import pytest
 import torch
+from conftest import refused
+from published_files import EXCERPTS
 from safetensors.torch import load_file, save_file
 
 from tlrec.model import fingerprint
 from tlrec.model.fingerprint import base_model_fingerprint
+
+CONFIGS = json.loads((EXCERPTS / "configs_of_two_versions.json").read_text())
 
 
 @pytest.fixture
@@ -62,6 +66,16 @@ def older_tokenizer(folder, _):
               clean_up_tokenization_spaces=False)
 
 
+def older_metaspace(folder):
+    edit_json(folder / "tokenizer.json", pre_tokenizer={"type": "Metaspace", "replacement": "▁", "str_rep": "▁",
+                                                        "add_prefix_space": True})
+
+
+def metaspace(folder):
+    edit_json(folder / "tokenizer.json", pre_tokenizer={"type": "Metaspace", "replacement": "▁", "split": True,
+                                                        "prepend_scheme": "always"})
+
+
 def template_inside(folder, _):
     template = folder / "chat_template.jinja"
     if template.exists():
@@ -74,6 +88,48 @@ def test_the_same_model_written_in_another_way_has_the_same_fingerprint(tiny_lla
     rewrite(other, None)
     (other / "README.md").write_text("Notes do not count.")
     assert base_model_fingerprint(other) == base_model_fingerprint(tiny_llama)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_configs_that_two_versions_wrote_of_one_model_agree(other, name):
+    """Written by 4.57.1, then loaded and written again by 5.23.0."""
+    if CONFIGS[name]["5.23.0"]["tie_word_embeddings"]:
+        weights = load_file(other / "model.safetensors")
+        del weights["lm_head.weight"]
+        save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+    seen = set()
+    for config in CONFIGS[name].values():
+        (other / "config.json").write_text(json.dumps(config))
+        seen.add(base_model_fingerprint(other))
+    assert len(seen) == 1
+
+
+def test_pre_tokenizers_that_two_versions_wrote_agree(other):
+    metaspace(other)
+    newer = base_model_fingerprint(other)
+    older_metaspace(other)
+    assert base_model_fingerprint(other) == newer
+
+
+def test_the_template_of_a_tokenizer_counts_wherever_it_is_written(other):
+    template = {"type": "TemplateProcessing", "pair": [], "special_tokens": {"<s>": {"id": "<s>", "ids": [1]}},
+                "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]}
+    unused = {**template, "single": template["single"][1:]}
+    after = {**template, "single": template["single"][::-1]}
+    inside = {"type": "Sequence", "processors": [{"type": "ByteLevel"}, template]}
+    roberta = {"type": "RobertaProcessing", "cls": ["<s>", 1], "sep": ["</s>", 2]}
+    seen = []
+    for processor in (template, inside, unused, after, roberta, None):
+        edit_json(other / "tokenizer.json", post_processor=processor)
+        seen.append(base_model_fingerprint(other))
+    assert seen[0] == seen[1] and seen[2] == seen[5] and len(set(seen)) == 4
+    for flag, same_as in ((False, None), (True, template)):
+        edit_json(other / "tokenizer_config.json", bos_token="<s>", add_bos_token=flag)
+        edit_json(other / "tokenizer.json", post_processor=after)  # the flag replaces it
+        flagged = base_model_fingerprint(other)
+        edit_json(other / "tokenizer_config.json", add_bos_token=None)
+        edit_json(other / "tokenizer.json", post_processor=same_as)
+        assert base_model_fingerprint(other) == flagged
 
 
 def change_vocabulary(folder):
@@ -109,6 +165,9 @@ CHANGES = {
     "rope": lambda folder: edit_json(folder / "config.json", rope_parameters={"rope_theta": 5e5}),
     "norm": lambda folder: edit_json(folder / "config.json", rms_norm_eps=1e-3),
     "heads": lambda folder: edit_json(folder / "config.json", num_attention_heads=8, num_key_value_heads=4),
+    "byte-level pattern": lambda folder: edit_json(folder / "tokenizer.json", pre_tokenizer={
+        "type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}),
+    "a rule switched off": lambda folder: edit_json(folder / "config.json", norm_topk_prob=False),
     "unknown setting": lambda folder: edit_json(folder / "config.json", attention_window=128),
     "bos": lambda folder: edit_json(folder / "tokenizer_config.json", add_bos_token=True),
     "template": lambda folder: (folder / "chat_template.jinja").write_text("{{ messages }}"),
@@ -131,6 +190,46 @@ def test_a_tied_head_and_rotary_buffers_do_not_count(tiny_llama, other):
         save_file(content, other / "model.safetensors", metadata={"format": "pt"})
         seen.add(base_model_fingerprint(other))
     assert len(seen) == 1
+
+
+def test_a_sliding_window_that_is_switched_off_counts(other):
+    config = json.loads((other / "config.json").read_text())
+    seen = set()
+    for change in ({}, {"sliding_window": None}):
+        (other / "config.json").write_text(json.dumps(config | change))
+        seen.add(base_model_fingerprint(other))
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("names", [("transformer.wte.weight", "lm_head.weight"), ("gpt_neox.embed_in.weight",
+                                                                                  "embed_out.weight")], ids=str)
+def test_a_tied_head_of_any_architecture_does_not_count(other, names):
+    embedding, head = names
+    table = torch.arange(12.0).reshape(4, 3)
+    (other / "model.safetensors").unlink()
+    seen = []
+    for tensors in ({embedding: table}, {embedding: table, head: table}, {embedding: table, head: table + 1}):
+        torch.save({**tensors, "h.0.attn.bias": torch.ones(1, 1, 4, 4)}, other / "pytorch_model.bin")
+        seen.append(base_model_fingerprint(other))
+    assert seen[0] == seen[1] != seen[2]
+
+
+@pytest.mark.parametrize(("file", "content"), [
+    ("config.json", {"rope_parameters": [1]}), ("config.json", {"rope_scaling": "x"}),
+    ("config.json", {"rope_parameters": {"sliding_attention": 1}}), ("config.json", {"hidden_size": "64"}),
+    ("tokenizer.json", {"model": [1]}), ("tokenizer.json", {"post_processor": [1]}),
+    ("tokenizer.json", {"added_tokens": 5}), ("tokenizer.json", {"model": {"merges": [[1, 2]]}}),
+    ("tokenizer.json", {"post_processor": {"single": [1]}})], ids=str)
+def test_files_of_another_form_are_refused(other, file, content):
+    edit_json(other / file, **content)
+    refused("other-llama: ", base_model_fingerprint, other)
+
+
+@pytest.mark.parametrize("tensor", ["text", [torch.ones(2)], torch.zeros(1).expand(10**7, 10**6)], ids=type)
+def test_pickles_that_hold_no_plain_tensors_are_refused(other, tensor):
+    (other / "model.safetensors").unlink()
+    torch.save({"model.norm.weight": tensor}, other / "pytorch_model.bin")
+    refused("other-llama: ", base_model_fingerprint, other)
 
 
 def test_a_large_model_is_sampled_in_every_tensor(other, monkeypatch):
