@@ -2,6 +2,7 @@
 
 import glob
 import json
+import os
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def on_full_split(records: list[EvaluationRecord], split: str) -> tuple[list[Eva
     notes = []
     for record in records:
         domain = record.test_domain
-        if Path(record.test_data.path).stem != split:
+        if os.path.splitext(os.path.basename(record.test_data.path))[0] != split:
             notes.append(f"left out: {_name(record)}, not on {split}")
             continue
         if record.test_data.sampled_with_seed is not None:

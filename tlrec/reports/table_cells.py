@@ -9,6 +9,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from tlrec import paths
 from tlrec.errors import printable
 from tlrec.evaluation.record_schema import EvaluationRecord, Metrics
@@ -111,7 +113,7 @@ def _means(runs: list[Metrics]) -> dict[str, float | None]:
     values |= {"auc_low": [low for low, _ in intervals], "auc_high": [high for _, high in intervals]}
     defined = {name: [value for value in column if value is not None] for name, column in values.items()}
     means = {name: statistics.fmean(column) if column else None for name, column in defined.items()}
-    return means | {"auc_sd": statistics.stdev(defined["auc"]) if len(defined["auc"]) > 1 else None}
+    return means | {"auc_sd": float(np.std(defined["auc"], ddof=1)) if len(defined["auc"]) > 1 else None}
 
 
 def published_figures() -> dict:
