@@ -19,6 +19,7 @@ from tlrec.model import prompts
 
 IGNORE_INDEX = -100  # label of a token without loss
 _PROBE = Sample("Answer.", "Titles.", "Yes.")
+_INPUT_HEAD = 64  # characters of a free-form input that stay, so that the sample keeps its template
 _SEAM_TOKENS = 32  # more than a text in front of another saves by joining its tokens
 
 
@@ -78,8 +79,8 @@ class Encoder:
         """Prompt + answer in at most `cutoff` tokens.
 
         Titles are dropped from the front of the longer of the two lists; free-form text (CoT, alpaca) loses the tail of
-        its input. An answer is truncated only where it does not fit beside its bare instruction. truncation_counts
-        counts each kind. InputError, with `where` in front, where a target item alone is too long.
+        its input, but for a head of 64 characters, then that of its answer. truncation_counts counts each kind.
+        InputError, with `where` in front, where a target item alone is too long, or no answer would be left.
         """
         try:
             encoded = self.encode(sample)
@@ -89,7 +90,7 @@ class Encoder:
             return encoded
         history = preference_text.parse(sample.input)
         if history is None:
-            return self._fit_free_form(sample, encoded, cutoff, where)
+            return self._fit_free_form(sample, cutoff, where)
         remaining = _remaining_titles(len(history.liked), len(history.disliked))
         most = len(remaining) - 1  # titles that can be dropped
 
@@ -118,15 +119,17 @@ class Encoder:
         self.truncation_counts.update({"samples that lost titles": 1, "titles dropped": dropped})
         return self.encode(without(dropped))
 
-    def _fit_free_form(self, sample: Sample, encoded: EncodedSample, cutoff: int, where: str) -> EncodedSample:
-        fits, too_long = 0, len(sample.input)  # characters of the input, for a binary search
-        bare = self.encode(replace(sample, input=""))
-        if len(bare.ids) > cutoff:
-            if bare.answer_start >= cutoff:
-                raise InputError(f"{where}: the instruction alone is longer than --cutoff_len {cutoff}")
+    def _fit_free_form(self, sample: Sample, cutoff: int, where: str) -> EncodedSample:
+        fits, too_long = min(_INPUT_HEAD, len(sample.input)), len(sample.input)  # characters of the input
+        best = self.encode(replace(sample, input=sample.input[:fits]))
+        if fits < too_long:
+            self.truncation_counts["samples whose input lost its tail"] += 1
+        if len(best.ids) > cutoff:
+            if best.answer_start >= cutoff:
+                raise InputError(f"{where}: {best.answer_start} tokens before the answer, with the first {fits} "
+                                 f"characters of its input, over --cutoff_len {cutoff}")
             self.truncation_counts["samples whose answer lost its tail"] += 1
-            return EncodedSample(bare.ids[:cutoff], bare.answer_start)
-        best = bare
+            return EncodedSample(best.ids[:cutoff], best.answer_start)
         while too_long - fits > 1:
             middle = (fits + too_long) // 2
             shorter = self.encode(replace(sample, input=sample.input[:middle]))
@@ -134,8 +137,18 @@ class Encoder:
                 fits, best = middle, shorter
             else:
                 too_long = middle
-        self.truncation_counts["samples whose input lost its tail"] += 1
         return best
+
+    def encode_cut_right(self, sample: Sample, cutoff: int, where: str = "a sample") -> EncodedSample:
+        """The first `cutoff` tokens of prompt + answer, as the published code cuts: the answer's first."""
+        try:
+            encoded = self.encode(sample)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        if len(encoded.ids) > cutoff:
+            lost = "their whole answer" if encoded.answer_start >= cutoff else "the tail of their answer"
+            self.truncation_counts[f"samples that lost {lost}"] += 1
+        return EncodedSample(encoded.ids[:cutoff], min(encoded.answer_start, cutoff))
 
     def _texts(self, sample: Sample) -> tuple[str, str]:
         """The text before and after the answer."""

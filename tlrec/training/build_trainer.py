@@ -100,7 +100,11 @@ def build_trainer(plan: TuningPlan):
 
 def training_features(encoder: Encoder, sample: Sample, config: TuningConfig, where: str) -> dict:
     """input_ids, attention_mask and labels of a sample, each a list with one number per token."""
-    encoded = encoder.encode_truncated(sample, config.cutoff_len, where)
+    encode = encoder.encode_truncated if config.truncate == "input" else encoder.encode_cut_right
+    encoded = encode(sample, config.cutoff_len, where)
     unlabelled = 1 if config.train_on_inputs else encoded.answer_start  # the first token has nothing before it
+    if unlabelled >= len(encoded.ids):
+        raise InputError(f"{where}: nothing of its answer is within --cutoff_len {config.cutoff_len}, and the loss is "
+                         "on the answer only; raise it, or use --truncate input")
     labels = [IGNORE_INDEX] * unlabelled + encoded.ids[unlabelled:]
     return {"input_ids": encoded.ids, "attention_mask": [1] * len(encoded.ids), "labels": labels}

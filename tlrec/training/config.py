@@ -12,6 +12,7 @@ from tlrec.model.base_model import check_quantization, resolve_dtype_name
 
 CHOICES = {
     "select_by": ("auc", "loss", "none"),
+    "truncate": ("input", "published"),
     "dtype": ("auto", "bfloat16", "float16", "float32"),
     "report_to": ("none", "tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "neptune", "swanlab", "trackio"),
 }
@@ -50,6 +51,7 @@ class TuningConfig:
         max_steps: optimiser steps; -1 means as many as num_epochs makes
         weight_decay: of AdamW
         cutoff_len: maximum sequence length in tokens
+        truncate: what a longer sample loses: input (its titles or tail), or published (its end, the answer first)
         lora_r: rank
         lora_alpha: scale times rank
         lora_dropout: dropout before the low-rank matrices
@@ -86,6 +88,7 @@ class TuningConfig:
     max_steps: int = -1
     weight_decay: float = 0.0
     cutoff_len: int = 512
+    truncate: str = "input"
     lora_r: int = 8
     lora_alpha: int = 16
     lora_dropout: float = 0.05

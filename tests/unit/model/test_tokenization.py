@@ -106,3 +106,24 @@ def test_encode_truncated_cuts_the_tail_of_free_text(smollm2):
     long_answer = encoder.encode_truncated(Sample("Count.", "Up.", json.dumps(list(range(300)))), 128)
     assert len(long_answer.ids) == 128
     assert encoder.truncation_counts["samples whose answer lost its tail"] == 1
+
+
+def test_encode_truncated_keeps_the_template_with_an_input_where_the_answer_is_long(smollm2):
+    encoder = Encoder(smollm2)
+    fitted = encoder.encode_truncated(Sample("Summarise.", "word " * 300, "number " * 300), 128)
+    text = smollm2.decode(fitted.ids)
+    assert "### Input:\n" + ("word " * 300)[:64] in text and "number number" in text and len(fitted.ids) == 128
+    assert encoder.truncation_counts == {"samples whose input lost its tail": 1,
+                                         "samples whose answer lost its tail": 1}
+    refused("record 5", encoder.encode_truncated, Sample("Go.", "word " * 300, "a " * 300), 40, "record 5")
+
+
+def test_encode_cut_right_cuts_the_answer_first_as_published(smollm2):
+    encoder, sample = Encoder(smollm2), Sample("Summarise.", "word " * 300, "A list of words.")
+    full = encoder.encode(sample)
+    assert encoder.encode_cut_right(sample, len(full.ids)) == full and not encoder.truncation_counts
+    assert encoder.encode_cut_right(sample, len(full.ids) - 1).ids == full.ids[:-1]  # EOS alone is cut
+    cut = encoder.encode_cut_right(sample, 128)
+    assert cut.ids == full.ids[:128] and cut.answer_start == 128
+    assert encoder.truncation_counts == {"samples that lost the tail of their answer": 1,
+                                         "samples that lost their whole answer": 1}

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import transformers
-from conftest import make_rows
+from conftest import make_rows, refused
 from peft import LoraConfig
 
 from rec_tuning import Config
@@ -68,3 +68,16 @@ def test_accumulated_micro_batches_weigh_labels_equally(tiny_llama, tmp_path):
         trainer.compute_loss(trainer.model, {n: t[cut].clone() for n, t in batch.items()}, num_items_in_batch=labels)
         for cut in (slice(0, 2), slice(2, 6)))
     assert whole.item() == pytest.approx(parts.item(), abs=1e-5)
+
+
+def test_training_features_cut_the_answer_only_where_the_published_truncation_is_asked_for(tiny_llama):
+    encoder = Encoder(transformers.AutoTokenizer.from_pretrained(tiny_llama))
+    row = Sample("Summarise.", "word " * 300, "A list of words.")
+    paths = {"base_model": "", "train_data_path": "", "output_dir": "", "cutoff_len": 128}
+    full = encoder.encode(row).ids
+    published = training_features(encoder, row, Config(**paths, truncate="published"), "row")
+    assert published["input_ids"] == full[:128] and published["labels"] == [IGNORE_INDEX] + full[1:128]
+    ours = training_features(encoder, row, Config(**paths), "row")
+    assert ours["input_ids"][-3:] == full[-3:] and len(ours["input_ids"]) <= 128
+    refused("nothing of its answer", training_features, encoder, row,
+            Config(**paths, truncate="published", train_on_inputs=False), "row")
