@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlrec.data import preference_text, split_files, windows
+from tlrec.data.id_view import MISSING
 from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import SplitData, read_split
 
@@ -52,7 +53,8 @@ def read(path: Path) -> Split:
     """Read NAME.json and the NAME.csv beside it. InputError names the file and the row (counted from 0)."""
     split, view = read_split(path), path.with_suffix(".csv")
     if split.id_view is None:
-        raise InputError(f"{view}: no such file; baselines read item ids, and {path.name} has titles only")
+        raise InputError(f"{view}: no such file, or left aside; baselines read its item ids, and {path.name} has "
+                         "titles only")
     for column in split_files.ID_COLUMNS[1:4]:
         if column not in split.id_view:
             raise InputError(f"{view}: no column {column}; make the data again")
@@ -67,7 +69,9 @@ def read(path: Path) -> Split:
 
 
 def _words(view: Path, row: int, text: str, kind: type) -> list:
-    """A list written as Python text, as published: "['1', '2']"."""
+    """A list written as Python text, as published: "['1', '2']"; a missing one is empty."""
+    if text.strip().casefold() in MISSING:
+        return []
     try:
         values = ast.literal_eval(text)
         if not isinstance(values, list):

@@ -42,7 +42,7 @@ REQUEST_BOUNDS = {"max_tokens": (1, 1e6), "temperature": (0, 100), "top_p": (0, 
 
 def source_file(source: str) -> tuple[Path, str]:
     """(train.json, name) of a source: a folder under instruction_data, or a JSON file."""
-    if source.endswith(".json"):
+    if source.endswith((".json", ".jsonl")):
         path = Path(source)
         return path, path.resolve().parent.name
     return paths.home_dir() / "instruction_data" / source / "train.json", source

@@ -37,7 +37,7 @@ def samples_of(path: Path, hits: dict[int, CotAnswers], stages: list[int]) -> li
             "instruction": prompts.instruction(record.noun, step),
             "input": record.prompts[step - 1].removesuffix("\nAnswer:"),
             "output": record.answers[step - 1].strip(),
-        }, answers_only=False)
+        })
         for number, record in hits.items() for step in stages
     ]
 

@@ -73,7 +73,7 @@ def instruction(noun: str, step: int) -> str:
 def check_usable(prompt: str, answer: str) -> None:
     """InputError where no tuning sample can hold the answer, or the next step's prompt, which repeats both texts."""
     text = f"{prompt} {answer}\n{max(_QUESTIONS, key=len)}"
-    parse_sample("answer", 0, {"instruction": "", "input": text, "output": answer.strip()}, answers_only=False)
+    parse_sample("answer", 0, {"instruction": "", "input": text, "output": answer.strip()})
 
 
 def fingerprint(settings: dict) -> str:

@@ -39,7 +39,7 @@ def build(path: Path) -> tuple[list[dict[str, str]], int]:
         if isinstance(record, dict) and isinstance(record.get("output"), str) and not record["output"].strip():
             empty += 1
             continue
-        sample = parse_sample(path, number, record, answers_only=False)
+        sample = parse_sample(path, number, record)
         samples.append({"instruction": sample.instruction, "input": sample.input, "output": sample.output})
     return samples, empty
 

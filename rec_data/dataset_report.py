@@ -16,7 +16,8 @@ import numpy as np
 
 from tlrec import cli, paths
 from tlrec.data import dataset_record, preference_text
-from tlrec.data.samples import Sample, id_view, read_samples
+from tlrec.data.id_view import read_id_view
+from tlrec.data.samples import Sample, read_samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.reports.text_tables import markdown
@@ -40,7 +41,7 @@ class Dataset:
             split: [preference_text.parse(sample.input) for sample in samples] for split, samples in self.splits.items()
         }
         anonymous = (dataset_record.read_dataset_record(files[0].parent) or {}).get("made_by") == "rec_data.published"
-        views = {split: None if anonymous else id_view(files[0].with_name(f"{split}.json"), samples)
+        views = {split: None if anonymous else read_id_view(files[0].with_name(f"{split}.json"), samples)
                  for split, samples in self.splits.items()}
         self.users = {split: None if view is None else view.table["user_id"].to_numpy()
                       for split, view in views.items()}

@@ -60,7 +60,7 @@ def check_lfs_pointer(path: Path, content: bytes) -> None:
                          "from, or download the file itself")
 
 
-def parse_json(content: bytes, path: Path, cure: str = "make or download it again") -> Any:
+def parse_json(content: bytes, path: Path | str, cure: str = "make or download it again") -> Any:
     """JSON of a file whose bytes were read, unchecked. InputError, ending in `cure`, where it is not valid."""
     try:
         return json.loads(content.decode("utf-8-sig"))

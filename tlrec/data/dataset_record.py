@@ -87,7 +87,7 @@ def write_dataset(
 def _checked(path: Path, split: Split) -> Pairs:
     """The rows of a split. InputError names the first sample that its readers would refuse, as one of long titles."""
     for number, (sample, row) in enumerate(split):
-        parse_sample(path, number, sample, answers_only=False)
+        parse_sample(path, number, sample)
         yield sample, row
 
 

@@ -49,8 +49,9 @@ def render(history: History) -> str:
 def parse(text: str) -> History | None:
     """Split a sample's input text into its entries; None for other text (CoT, alpaca).
 
-    A new entry starts at a comma, a space and a quotation mark, and a book's entry names its author. A movie title that
-    itself holds `, "` is split in two, which changes counts but never the rendered text.
+    A new entry starts at a comma, a space and a quotation mark. A book's entry names its author, or, where that is
+    missing, closes its quotation marks. A movie title that itself holds `, "` is split in two, which changes counts
+    but never the rendered text.
     """
     liked, unpreference, rest = text.partition(_UNPREFERENCE)
     end, noun = max((rest.rfind(mark), noun) for noun, mark in _TARGETS.items())
@@ -65,12 +66,14 @@ def _entries(text: str, noun: str) -> list[str]:
     if noun == "movie":
         return pieces
     entries: list[list[str]] = []
-    complete = True
+    complete, quotes = True, 0
     for piece in pieces:
         if complete:
             entries.append([])
+            quotes = 0
         entries[-1].append(piece)  # without an author yet, the comma and the quotation mark belong to the title
-        complete = _WRITTEN_BY in piece
+        quotes += piece.count('"')
+        complete = _WRITTEN_BY in piece or (piece.endswith('"') and quotes % 2 == 0)
     return [", ".join(entry) for entry in entries]
 
 

@@ -1,25 +1,28 @@
-"""Samples: read and validate instruction JSON, draw the few-shot subset, and read the id view beside the file."""
+"""Samples: read and validate instruction JSON or JSON Lines, and draw the few-shot subset."""
 
+import codecs
+import dataclasses
+import functools
 import hashlib
-import io
+import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass as validated_dataclass
 
 from tlrec.data import preference_text
-from tlrec.errors import InputError, first_line
-from tlrec.files import parse_json, read_bytes, read_json, validate
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tlrec.errors import InputError
+from tlrec.files import parse_json, read_bytes, validate
 
 NEEDED_DATA = "docs/data.md says how to make or download each data file"
+ANSWERS = ("Yes.", "No.")
+_ANSWER = re.compile(r"\s*(yes|no)\.?\s*", re.IGNORECASE)
 
 
 def _without_nul(text: str) -> str:
@@ -41,7 +44,7 @@ class Sample:
     @property
     def label(self) -> int:
         """1 for `Yes.`, 0 for `No.`; only for samples read with answers_only."""
-        return int(self.output == "Yes.")
+        return int(self.output == ANSWERS[0])
 
 
 @dataclass(frozen=True)
@@ -52,23 +55,19 @@ class SampleFile:
     sha256: str
 
 
-@dataclass(frozen=True)
-class IdView:
-    """The CSV view of a split, one row a sample, all columns text, and the hash of the very bytes it was read from."""
-
-    table: "pd.DataFrame"
-    sha256: str
-
-
 def read_sample_file(path: str | Path, answers_only: bool) -> SampleFile:
-    """Read instruction JSON once: a list of records with `instruction`, `input` and `output`.
+    """Read instruction data once: records with `instruction`, `input` and `output`, a JSON list or one a line.
 
-    answers_only: every output must be `Yes.` or `No.` (validation, test and rec-tuning data); otherwise any non-empty
-    output is valid, and the input may be empty. Raises InputError naming the file and the record, counted from 0.
+    answers_only: every output must be a Yes or a No (validation, test and rec-tuning data); otherwise any non-empty
+    output is valid. Where all outputs of a file are, in any case and with or without the full stop, they are read as
+    `Yes.` and `No.`. Raises InputError naming the file and the record, counted from 0.
     """
     content = read_bytes(Path(path), NEEDED_DATA)
-    records = _json_list(parse_json(content, Path(path)), path)
-    rows = [parse_sample(path, number, record, answers_only) for number, record in enumerate(records)]
+    rows = [parse_sample(path, number, record) for number, record in enumerate(_records(content, path))]
+    rows = _read_answers(path, rows, answers_only)
+    without_input = sum(not row.input for row in rows)
+    if answers_only and without_input:
+        print_notice(f"{path}: {without_input:,} of {len(rows):,} records have no input; they are read as empty")
     return SampleFile(rows, hashlib.sha256(content).hexdigest())
 
 
@@ -78,25 +77,69 @@ def read_samples(path: str | Path, answers_only: bool) -> list[Sample]:
 
 
 def read_json_records(path: str | Path) -> list[object]:
-    """The records of a JSON list, unchecked. InputError where the file is not a JSON list, or an empty one."""
-    return _json_list(read_json(Path(path), NEEDED_DATA), path)
+    """The records of a JSON list or of JSON Lines, unchecked. InputError where the file is neither, or empty."""
+    return _records(read_bytes(Path(path), NEEDED_DATA), path)
 
 
-def _json_list(records: object, path: str | Path) -> list[object]:
+def _records(content: bytes, path: str | Path) -> list[object]:
+    text = content.removeprefix(codecs.BOM_UTF8)
+    if text[:100].lstrip().startswith(b"{"):
+        numbered = [(number, line) for number, line in enumerate(text.split(b"\n"), 1) if line.strip()]
+        if _is_json_object(numbered[0][1]):
+            return [parse_json(line, f"{path}: line {number}") for number, line in numbered]
+    records = parse_json(content, path)
     if not isinstance(records, list) or not records:
-        raise InputError(f"{path}: not a list of records, or an empty one; make or download it again")
+        raise InputError(f"{path}: not a list of records, or an empty one; give a JSON list, or one record a line")
     return records
 
 
-def parse_sample(path: str | Path, number: int, record: object, answers_only: bool) -> Sample:
-    """Validate one record; see read_samples()."""
+def _is_json_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def parse_sample(path: str | Path, number: int, record: object) -> Sample:
+    """Validate one record. A missing input (none, null or NaN, as data frames write it) is an empty one."""
     where = f"{path}: record {number}"
+    if isinstance(record, dict):
+        record = {"input": ""} | {name: value for name, value in record.items() if not _is_missing(value)}
     sample = validate(Sample, record, where, "every record needs the strings instruction, input and output")
-    if answers_only and sample.output not in ("Yes.", "No."):
-        raise InputError(f"{where}: output {sample.output[:40]!r} is neither 'Yes.' nor 'No.'")
     if not sample.output.strip():
         raise InputError(f"{where}: output is empty")
+    if not sample.instruction.strip() and not sample.input.strip():
+        raise InputError(f"{where}: instruction and input are empty")
     return sample
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or isinstance(value, float) and value != value
+
+
+def _read_answers(path: str | Path, rows: list[Sample], required: bool) -> list[Sample]:
+    """The rows with their answers as `Yes.` and `No.`; where one is neither, InputError, or unchanged if none is
+    required."""
+    matches = [_ANSWER.fullmatch(row.output) for row in rows]
+    if None in matches:
+        number = matches.index(None)
+        if required:
+            raise InputError(f"{path}: record {number}: output {rows[number].output[:40]!r} is neither 'Yes.' nor "
+                             "'No.'; correct it, or leave the record out")
+        return rows
+    answers = [f"{match[1].capitalize()}." for match in matches if match]
+    changed = [row.output for row, answer in zip(rows, answers, strict=True) if row.output != answer]
+    if changed:
+        written = ", ".join(map(repr, list(dict.fromkeys(changed))[:4]))
+        print_notice(f"{path}: {len(changed):,} of {len(rows):,} answers ({written}) are read as 'Yes.' or 'No.'")
+    return [row if row.output == answer else dataclasses.replace(row, output=answer)
+            for row, answer in zip(rows, answers, strict=True)]
+
+
+@functools.cache
+def print_notice(text: str) -> None:
+    """Print a notice about a data file, once however often the file is read."""
+    print(f"notice: {text}", flush=True)
 
 
 def shuffled_rows(count: int, seed: int, take: int | None = None) -> list[int]:
@@ -136,7 +179,7 @@ def stratified_subset(rows: list[Sample], count: int, seed: int) -> list[Sample]
         return rows
     from sklearn.model_selection import train_test_split
 
-    answers = [row.output if row.output in ("Yes.", "No.") else "" for row in rows]
+    answers = [row.output if row.output in ANSWERS else "" for row in rows]
     (commonest, _), *others = Counter(answers).most_common()
     if 0 < len(rows) - count <= len(others):  # scikit-learn would leave out at least one row of each answer
         candidates = [row for row, answer in enumerate(answers) if answer == commonest]
@@ -183,46 +226,3 @@ def liked_ratio(counts: np.ndarray) -> np.ndarray:
     """
     titles = counts.sum(axis=1)
     return np.where(titles > 0, counts[:, 0] / np.maximum(titles, 1), 0.5)
-
-
-def id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
-    """Read the CSV view beside the JSON file once; None where there is no such file.
-
-    InputError where a user id is blank, or where the two views disagree in length, in a label, or in how many titles
-    the user liked.
-    """
-    view = Path(path).with_suffix(".csv")
-    if not view.exists():
-        return None
-    content = read_bytes(view, NEEDED_DATA)
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{view}: not readable as CSV ({first_line(error)}); make the data again") from None
-    if "user_id" not in table or "rating" not in table:
-        raise InputError(f"{view}: no user_id and rating columns; make the data again")
-    if len(table) != len(samples):
-        raise InputError(f"{view}: {len(table)} rows beside {len(samples)} samples; make the data again")
-    labels = np.array([sample.label for sample in samples])
-    mismatches = np.flatnonzero(table["rating"].to_numpy() != labels.astype(str))
-    if len(mismatches):
-        raise InputError(f"{view}: row {mismatches[0]} has another rating than {Path(path).name}; make the data again")
-    if "history_rating" in table:
-        _check_histories(view, table["history_rating"].tolist(), samples)
-    blank = np.flatnonzero(table["user_id"].str.strip() == "")
-    if len(blank):
-        raise InputError(f"{view}: row {blank[0]} has a blank user_id; make the data again")
-    return IdView(table, hashlib.sha256(content).hexdigest())
-
-
-def _check_histories(view: Path, ratings: list[str], samples: list[Sample]) -> None:
-    """InputError where the id view lists more liked or disliked items than the text (which may split a title)."""
-    for row, (likes, sample) in enumerate(zip(ratings, samples, strict=True)):
-        history = preference_text.parse(sample.input)
-        if history and (likes.count("1") > len(history.liked) or likes.count("0") > len(history.disliked)):
-            raise InputError(f"{view}: row {row} has another history than record {row} of "
-                             f"{view.with_suffix('.json').name}; make the data again")
-
-

@@ -15,6 +15,7 @@ import pandas as pd
 
 from tlrec import distributed, files, paths
 from tlrec.data import samples
+from tlrec.data.id_view import read_id_view
 from tlrec.errors import InputError, printable
 from tlrec.evaluation import metrics, run_log
 from tlrec.evaluation.metrics import format_figure, format_interval
@@ -81,7 +82,7 @@ def read_split(path: str | Path, test_rows: int = -1, needs_titles: bool = False
     path = Path(path)
     file = samples.read_sample_file(path, answers_only=True)
     rows = file.rows
-    view = samples.id_view(path, rows)
+    view = read_id_view(path, rows)
     if test_rows != -1 and not 0 < test_rows <= len(rows):
         raise InputError(f"--test_rows {test_rows}: {path} has {len(rows)} rows; give 1 to {len(rows)}, or -1")
     row_numbers, seed = np.arange(len(rows)), None

@@ -85,6 +85,13 @@ def test_book_entries_keep_commas_and_quotation_marks():
     assert preference_text.book_parts(entry) == ('Alone, "Part" Two', "Li Wei, Jr.")
 
 
+def test_book_entries_may_lack_their_authors():
+    entries = ['"A"', '"B" written by C', '"D, "E""', '"F"', '"" written by ', '"nan" written by nan', '"G']
+    for liked in (entries, entries[:1], entries[2:4], entries[-1:]):
+        history = preference_text.History(liked, [], "book", '"T"?')
+        assert preference_text.parse(preference_text.render(history)) == history
+
+
 def test_parse_returns_none_for_free_text():
     assert preference_text.parse("Tell me a story.") is None
 
@@ -104,7 +111,8 @@ def split_by_pattern(text: str) -> preference_text.History | None:
     for name in ("liked", "disliked"):
         entries: list[str] = []
         for piece in re.split(r', (?=")', match[name]) if match[name] else []:
-            if match["noun"] == "book" and entries and '" written by ' not in entries[-1]:
+            ended = not entries or entries[-1].endswith('"') and entries[-1].count('"') % 2 == 0
+            if match["noun"] == "book" and not ended and '" written by ' not in entries[-1]:
                 entries[-1] += f", {piece}"
             else:
                 entries.append(piece)

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import make_rows, refused, write_split
+from conftest import refused
 from datasets import Dataset
 
 from tlrec import files
@@ -32,6 +32,64 @@ def test_read_samples_refuses_nul_and_lone_surrogates(tmp_path, field, character
     refused(f"train.json: record 1: {field}", samples.read_samples, path, answers_only=False)
 
 
+@pytest.mark.parametrize("name", ["train.jsonl", "train.json"])
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n"], ids=ascii)
+@pytest.mark.parametrize("count", [1, 3])
+def test_read_samples_takes_one_record_a_line(tmp_path, name, start, count):
+    rows = [{**GOOD, "input": f"a\u2028{number}"} for number in range(count)]
+    path, a_list = tmp_path / name, tmp_path / "list.json"
+    text = "\r\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    path.write_bytes(f"{start}{text}\n".encode())
+    a_list.write_text(json.dumps(rows))
+    file = samples.read_sample_file(path, answers_only=True)
+    assert file.rows == samples.read_samples(a_list, answers_only=True)
+    assert file.sha256 == files.sha256(path)
+    assert samples.read_json_records(path) == rows
+
+
+def test_read_samples_names_the_line_that_is_no_json(tmp_path):
+    path = tmp_path / "train.jsonl"
+    path.write_text(f"{json.dumps(GOOD)}\n\n{json.dumps(GOOD)[:-9]}\n")
+    refused("train.jsonl: line 3: not valid JSON", samples.read_samples, path, answers_only=True)
+    path.write_text(f"{json.dumps(GOOD)}\n[1]\n")
+    refused("train.jsonl: record 1", samples.read_samples, path, answers_only=True)
+
+
+@pytest.mark.parametrize("answers_only", [True, False])
+def test_answers_are_read_in_any_case_and_with_or_without_full_stop(tmp_path, capsys, answers_only):
+    path, written = tmp_path / "own.json", ["Yes.", "yes", " NO.\n", "No", "yes", "No."]
+    path.write_text(json.dumps([{**GOOD, "output": answer} for answer in written]))
+    for _ in range(2):
+        rows = samples.read_samples(path, answers_only)
+        assert [row.output for row in rows] == ["Yes.", "Yes.", "No.", "No.", "Yes.", "No."]
+        assert [row.label for row in rows] == [1, 1, 0, 0, 1, 0]
+    (notice,) = capsys.readouterr().out.splitlines()  # once, however often the file is read
+    assert notice == (f"notice: {path}: 4 of 6 answers ('yes', ' NO.\\n', 'No') are read as 'Yes.' or 'No.'")
+
+
+@pytest.mark.parametrize("other", ["Yes!", "Nope", "1", "Yes, No", "Yes.."])
+def test_other_answers_are_refused_or_leave_the_file_as_it_is(tmp_path, capsys, other):
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps([{**GOOD, "output": answer} for answer in ("yes", other)]))
+    assert "is neither" in refused("own.json: record 1", samples.read_samples, path, answers_only=True)
+    assert [row.output for row in samples.read_samples(path, answers_only=False)] == ["yes", other]  # as in alpaca
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("missing", ["none", None, float("nan"), ""])
+def test_a_missing_input_is_empty(tmp_path, capsys, missing):
+    record = {"instruction": "i", "output": "No."} | ({} if missing == "none" else {"input": missing})
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps([GOOD, record]))
+    assert samples.read_samples(path, answers_only=True)[1] == samples.Sample("i", "", "No.")
+    assert capsys.readouterr().out == f"notice: {path}: 1 of 2 records have no input; they are read as empty\n"
+    for name in ("instruction", "output"):
+        path.write_text(json.dumps([GOOD, {**GOOD, name: None}]))
+        assert f"{name} is missing" in refused("own.json: record 1", samples.read_samples, path, answers_only=False)
+    path.write_text(json.dumps([record | {"instruction": " "}]))
+    assert "instruction and input are empty" in refused("record 0", samples.read_samples, path, answers_only=False)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 7])
 def test_shuffled_rows_equal_the_published_subset(seed):
     published = Dataset.from_dict({"n": list(range(100))}).shuffle(seed=seed).select(range(16))["n"]
@@ -56,24 +114,6 @@ def test_title_counts_and_liked_ratio():
     np.testing.assert_allclose(samples.liked_ratio(counts), [2 / 3, 0, 0.5])
     refused("test.json: record 1", samples.title_counts, [rows[0], samples.Sample("i", "text", "Yes.")], "test.json")
     refused("test.json: record 70", samples.title_counts, [samples.Sample("i", "text", "Yes.")], "test.json", [70])
-
-
-def test_user_ids_of_the_id_view(tmp_path):
-    made, rows = make_rows(6, 0)
-    write_split(tmp_path, "test", made, rows)
-    read = samples.read_samples(tmp_path / "test.json", answers_only=True)
-    view = samples.id_view(tmp_path / "test.json", read)
-    assert list(view.table["user_id"]) == [f"u{n % 4}" for n in range(6)]
-    assert view.sha256 == files.sha256(tmp_path / "test.csv")
-    assert samples.id_view(tmp_path / "other.json", read) is None
-
-
-def test_id_view_refuses_a_blank_user_id(tmp_path):
-    made, rows = make_rows(4, 0)
-    rows[2][0] = " "
-    write_split(tmp_path, "test", made, rows)
-    read = samples.read_samples(tmp_path / "test.json", answers_only=True)
-    assert "row 2 has a blank user_id" in refused("test.csv", samples.id_view, tmp_path / "test.json", read)
 
 
 def test_stratified_subset_keeps_the_shares_of_answers():

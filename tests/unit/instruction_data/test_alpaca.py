@@ -26,7 +26,7 @@ def test_alpaca_keeps_records_with_an_output(home, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content", [
-    "{}", "", json.dumps([GOOD])[:-9], json.dumps([GOOD, {"instruction": "x", "output": "y"}]),
+    "{}", "", json.dumps([GOOD])[:-9], json.dumps([GOOD, {"input": "x", "output": "y"}]),
     json.dumps([GOOD | {"output": ""}])])
 def test_alpaca_refuses_bad_files_and_writes_nothing(home, tmp_path, content):
     path = tmp_path / "alpaca.json"

@@ -93,5 +93,5 @@ def test_dataset_report_refuses_missing_data(home, monkeypatch):
     (home / "tokenizer.json").write_text("{")
     refused(home.name, dataset_report.length_counter, str(home))
     refused("dataset", dataset_report.main)
-    (home / "rec_data/movie/test.csv").write_text("user_id\nu\n")
+    (home / "rec_data/movie/test.csv").write_text("user_id,rating\nu,1\n")
     refused("test.csv", dataset_report.Dataset, "rec_data/movie")

@@ -1,0 +1,97 @@
+"""The id view of a split: the CSV beside its JSON file, with the users, items and ratings of the same rows."""
+
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlrec.data import preference_text
+from tlrec.data.samples import NEEDED_DATA, Sample, print_notice
+from tlrec.errors import InputError, first_line
+from tlrec.files import read_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MISSING = {"", "nan", "none", "null", "<na>"}  # as CSV writers spell a missing value, in lower case
+_LEFT_ASIDE = ("left aside, so there are no figures per user; they need the columns user_id and rating (0 or 1), a row "
+               "for each record")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True)
+class IdView:
+    """One row a sample, all columns text, `rating` 0 or 1, and the hash of the very bytes it was read from."""
+
+    table: "pd.DataFrame"
+    sha256: str
+
+
+def read_id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
+    """Read the CSV beside the JSON file once; None where there is no such file, or none that tells users and ratings.
+
+    Ratings on another scale than 0 and 1 (1 to 5) are read as 0 and 1 where one threshold gives the answers of all
+    rows. InputError where a row has no user id, or where the two views disagree in length, in a label, or in how many
+    titles the user liked.
+    """
+    view = Path(path).with_suffix(".csv")
+    if not view.exists():
+        return None
+    content = read_bytes(view, NEEDED_DATA)
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{view}: not readable as CSV ({first_line(error)}); make the data again") from None
+    if "user_id" not in table or "rating" not in table:
+        print_notice(f"{view}: no user_id and rating columns; {_LEFT_ASIDE}")
+        return None
+    if len(table) != len(samples):
+        raise InputError(f"{view}: {len(table)} rows beside {len(samples)} samples; make the data again")
+    labels = np.array([sample.label for sample in samples])
+    ratings = pd.to_numeric(table["rating"], errors="coerce").to_numpy(dtype=float)
+    numbers = ratings[~np.isnan(ratings)]
+    least_liked, most_disliked = 1.0, 0.0
+    if not np.isin(numbers, (0, 1)).all() or not len(numbers):
+        least_liked = ratings[labels == 1].min(initial=np.inf)
+        most_disliked = ratings[labels == 0].max(initial=-np.inf)
+        if not most_disliked < least_liked:  # NaN is not
+            print_notice(f"{view}: no threshold on its ratings gives the answers of {Path(path).name}; {_LEFT_ASIDE}")
+            return None
+        print_notice(f"{view}: ratings from {least_liked:g} on are read as likes, as {Path(path).name} has them")
+    mismatches = np.flatnonzero((ratings >= least_liked) != labels)
+    if len(mismatches):
+        raise InputError(f"{view}: row {mismatches[0]} has another rating than {Path(path).name}; make the data again")
+    table["rating"] = labels.astype(str)
+    if "history_rating" in table:
+        _read_histories(view, table, most_disliked, least_liked, samples, Path(path).name)
+    users = table["user_id"].str.strip().str.casefold()
+    missing = np.flatnonzero(users.isin(MISSING))
+    if len(missing):
+        raise InputError(f"{view}: row {missing[0]} has no user_id ({table['user_id'][missing[0]]!r}); give every row "
+                         "its user, or move this CSV away")
+    return IdView(table, hashlib.sha256(content).hexdigest())
+
+
+def _read_histories(
+    view: Path, table: "pd.DataFrame", most_disliked: float, least_liked: float, samples: list[Sample], name: str
+) -> None:
+    """Read `history_rating` as 0 and 1, by the thresholds of `rating`, where they tell it for every history item.
+
+    InputError where it lists more liked or disliked items than the text (which may split a title).
+    """
+    histories = [[float(number) for number in _NUMBER.findall(text)] for text in table["history_rating"]]
+    if any(most_disliked < number < least_liked for history in histories for number in history):
+        return
+    likes = [[int(number >= least_liked) for number in history] for history in histories]
+    for row, (history, sample) in enumerate(zip(likes, samples, strict=True)):
+        titles = preference_text.parse(sample.input)
+        if titles and (sum(history) > len(titles.liked) or len(history) - sum(history) > len(titles.disliked)):
+            raise InputError(f"{view}: row {row} has another history than record {row} of {name}; make the data again")
+    if any(number not in (0, 1) for history in histories for number in history):
+        table["history_rating"] = [str(history) for history in likes]
