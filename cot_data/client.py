@@ -3,16 +3,27 @@
 import asyncio
 import hashlib
 import json
-import math
 import random
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 from cot_data.ledger import Ledger
+from cot_data.pace import Pace
+from cot_data.pricing import BudgetExceeded, Pricing, estimated_tokens, token_counts
 from cot_data.prompts import check_usable
-from cot_data.responses import RetryableError, SampleFailed, error_code, error_from_status, parse_completion
-from cot_data.schemas import LedgerLine
+from cot_data.responses import (
+    LIMITS,
+    RateLimitError,
+    RetryableError,
+    SampleFailed,
+    error_details,
+    error_from_status,
+    is_cut_off,
+    parse_completion,
+    without_refused,
+)
+from cot_data.schemas import LedgerLine, Parameters
 from cot_data.teacher_server import contains_key
 from tlrec.errors import InputError
 
@@ -20,8 +31,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 
-class BudgetExceeded(Exception):
-    """The next request might cost more than the budget leaves."""
+MAX_WAIT = 3600  # seconds that the run waits because a server asks for it, and that it goes on while none is answered
 
 
 @dataclass(frozen=True)
@@ -36,43 +46,12 @@ class RequestSettings:
     server: str = "openai"  # `local`, or a hash of the address
 
 
-@dataclass(frozen=True)
-class Pricing:
-    """What requests cost.
-
-    Args:
-        max_cost: budget in dollars for this file of answers, earlier runs included; needs the prices
-        price_in: dollars for a million tokens read
-        price_out: dollars for a million tokens written
-    """
-
-    max_cost: float | None = None
-    price_in: float = 0.0
-    price_out: float = 0.0
-
-    def cost(self, tokens_in: int, tokens_out: int) -> float:
-        return (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
-
-
-def estimated_tokens(text: str) -> int:
-    """An upper estimate of the number of tokens: three bytes per token."""
-    return math.ceil(len(text.encode()) / 3) + 8
-
-
-def token_counts(reply: dict, prompt: str, answer: str | None) -> tuple[int, int, bool]:
-    """Tokens read and written, and whether the server reported them; a reply without answer and usage is free."""
-    usage = reply.get("usage")
-    if isinstance(usage, dict):
-        read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        if type(read) is type(written) is int and 0 <= read < 10**9 and 0 <= written < 10**9:
-            return read, written, True
-    return (0, 0, False) if answer is None else (estimated_tokens(prompt), estimated_tokens(answer), False)
-
-
 class TeacherClient:
     """Sends requests, retries them, and appends every reply to the ledger before it is used.
 
-    tries: attempts per request. pause: seconds before the second attempt, doubled before each later one.
+    tries: attempts per request; a rate limit's refusal is none. pause: seconds before the second attempt, doubled
+    before each later one. parameters: of the next request; those that the server does not support are left out, also
+    of a resumed run's requests.
     """
 
     def __init__(self, settings: RequestSettings, ledger: Ledger, pricing: Pricing, openai: "AsyncOpenAI", tries: int,
@@ -82,6 +61,10 @@ class TeacherClient:
         self._create = openai.chat.completions.with_raw_response.create  # imports a lot: not in a request's time
         self._reserved = 0.0  # dollars that the requests in flight may cost
         self.requests, self.stopping = 0, asyncio.Event()
+        self.parameters: Parameters = ledger.parameters or {
+            "temperature": settings.temperature, "max_tokens": settings.max_tokens, "top_p": settings.top_p}
+        self._pace, self._last_answer = Pace(), time.monotonic()
+        self._notices: set[str] = set()
 
     async def answer(self, sample: int, step: int, prompt: str) -> str:
         """The answer to one request, from the ledger where it holds it.
@@ -96,18 +79,48 @@ class TeacherClient:
             check_usable(prompt, "an answer")
         except InputError:
             raise SampleFailed("its prompt is too long for a tuning sample") from None
-        reason = ""
-        for attempt in range(self._tries):
-            if self.stopping.is_set():
-                raise SampleFailed("the run is stopping")
+        if self._request_id(sample, step, prompt) in self.ledger.cut_off:
+            raise SampleFailed(f"its answer was cut off at --max_tokens {self._settings.max_tokens} before; raise it")
+        async with self._pace:
+            return await self._answer_of_tries(sample, step, prompt)
+
+    async def _answer_of_tries(self, sample: int, step: int, prompt: str) -> str:
+        failed = limited = 0
+        while not self.stopping.is_set():
+            sent = time.monotonic()
             try:
-                return await self._request_within_budget(sample, step, prompt)
+                answer = await self._request_within_budget(sample, step, prompt)
+            except RateLimitError as failure:
+                limited += 1
+                self._slow_down(sent)
+                wait = failure.wait
             except RetryableError as failure:
-                reason = str(failure)
-                if attempt < self._tries - 1:
-                    backoff = self._pause * 2 ** min(attempt, 9) * random.uniform(0.75, 1.25)
-                    await self._sleep(max(failure.wait, min(backoff, 60)))
-        raise SampleFailed(f"{reason}, {self._tries} tries")
+                failed += 1
+                if failed == self._tries:
+                    raise failure.failure(f"{failure}, {self._tries} tries") from None
+                wait = failure.wait
+            else:
+                self._pace.speed_up()
+                self._last_answer = time.monotonic()
+                return answer
+            if wait > MAX_WAIT:
+                self._print_once(f"the server asks to wait for {wait:g} s; the run asks again after {MAX_WAIT:,} s")
+            backoff = self._pause * 2 ** min(failed + limited - 1, 9) * random.uniform(0.75, 1.25)
+            await self._sleep(min(max(wait, min(backoff, 60)), MAX_WAIT))
+        raise SampleFailed("the run is stopping")
+
+    def _slow_down(self, sent: float) -> None:
+        """InputError where the rate limit has let nothing through for MAX_WAIT."""
+        if sent - self._last_answer > MAX_WAIT:
+            raise InputError(f"429: the server's rate limit lets nothing through for {MAX_WAIT:,} s; the run stops, "
+                             "and answers so far are kept; start again later")
+        self._pace.slow_down(sent)
+        self._print_once("the server's rate limit is reached; the run slows down and waits as the server asks")
+
+    def _print_once(self, notice: str) -> None:
+        if notice not in self._notices:
+            self._notices.add(notice)
+            print(f"notice: {notice}", flush=True)
 
     def known(self, sample: int, step: int, prompt: str) -> str | None:
         """The answer that the ledger holds."""
@@ -134,55 +147,62 @@ class TeacherClient:
             raise BudgetExceeded
         self._reserved += most
         start = time.monotonic()
+        parameters = self.parameters
 
         async def record(answer: str | None, reply: dict) -> None:
             read, written, reported = token_counts(reply, prompt, answer)
             served_by = str(reply.get("model")).encode(errors="replace").decode()[:200]
             await self.ledger.append(LedgerLine(
                 request=self._request_id(sample, step, prompt), sample=sample, step=step, model=self._settings.model,
-                answer=answer, served_by="[key]" if contains_key(served_by, self._openai.api_key) else served_by,
+                parameters=parameters, answer=answer, cut_off=is_cut_off(reply),
+                served_by="[key]" if contains_key(served_by, self._openai.api_key) else served_by,
                 prompt_tokens=read, completion_tokens=written, tokens_estimated=not reported,
                 cost=self._pricing.cost(read, written),
                 seconds=round(time.monotonic() - start, 3)))
 
         try:
-            answer, reply = await self._request(prompt)
+            while (body := await self._send(prompt, parameters)) is None:
+                parameters = self.parameters
+            answer, reply = parse_completion(body, keep_cut_off=self._settings.server == "local")
+            self._check_answer(prompt, answer, reply)
             await record(answer, reply)
             return answer
-        except RetryableError as failure:
+        except (RetryableError, SampleFailed) as failure:
             if failure.reply is not None:
                 await record(None, failure.reply)
             raise
         finally:
             self._reserved -= most
 
-    async def _request(self, prompt: str) -> tuple[str, dict]:
-        """Send one request: the answer and the parsed reply. Raises RetryableError, SampleFailed or InputError."""
+    async def _send(self, prompt: str, parameters: Parameters) -> bytes | None:
+        """Send one request: the body of the reply; None where the server does not support one of the parameters, which
+        self.parameters then leaves out. Raises RetryableError, SampleFailed or InputError."""
         import openai
 
-        settings = self._settings
         self.requests += 1
         try:
             raw = await asyncio.wait_for(self._create(
-                model=settings.model, messages=[{"role": "user", "content": prompt}], temperature=settings.temperature,
-                max_tokens=settings.max_tokens, top_p=settings.top_p, n=1,
-            ), self.timeout)
-            answer, reply = parse_completion(raw.http_response.content)
+                model=self._settings.model, messages=[{"role": "user", "content": prompt}], **parameters), self.timeout)
+            return raw.http_response.content
         except (TimeoutError, openai.APITimeoutError):
             raise RetryableError(f"no answer in {self.timeout:g} s") from None
         except openai.APIConnectionError:
             raise RetryableError("the connection failed") from None
         except openai.APIStatusError as error:
-            code = error_code(error.body)
-            code = "" if contains_key(code, self._openai.api_key) else code
-            failure = error_from_status(error.status_code, error.response.headers.get("Retry-After"), code)
+            status, headers, details = error.status_code, error.response.headers, error_details(error.body)
         except (openai.APIError, ValueError):
             raise RetryableError("the reply could not be read") from None
-        else:
-            self._check_answer(prompt, answer, reply)
-            return answer, reply
         # raised outside the except block, so that the server's own message, which may quote the key, is not its context
-        raise failure
+        supported = without_refused(parameters, status, details)
+        if supported is None:
+            shown = {name: "" if contains_key(text, self._openai.api_key) else text for name, text in details.items()}
+            raise error_from_status(status, headers, details | {"code": shown["code"], "type": shown["type"]})
+        if parameters is self.parameters:  # otherwise another request has learnt it meanwhile
+            self.parameters = supported
+            (refused,) = parameters.keys() - supported.keys()
+            instead = f"{LIMITS[1]} is sent instead" if refused == LIMITS[0] else "it is left out"
+            self._print_once(f"the server does not support {refused} with this model; {instead}")
+        return None
 
     def _check_answer(self, prompt: str, answer: str, reply: dict) -> None:
         """RetryableError for an answer that must not be stored; it is paid for, and never altered."""

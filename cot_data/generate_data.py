@@ -18,12 +18,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from cot_data import candidate_sets, prompts
-from cot_data.client import Pricing, RequestSettings, TeacherClient, estimated_tokens
+from cot_data.client import RequestSettings, TeacherClient
 from cot_data.cooccurrence_teacher import CooccurrenceTeacher
 from cot_data.hits import hits
 from cot_data.ledger import Ledger
+from cot_data.pricing import Pricing, estimated_tokens
 from cot_data.prompts import CotExample
-from cot_data.schemas import STEPS, CotAnswers
+from cot_data.schemas import STEPS, CotAnswers, Parameters
 from cot_data.teacher_run import Run
 from cot_data.teacher_server import connect, key_and_address, server_name
 from tlrec import cli, paths
@@ -59,15 +60,16 @@ def estimate(examples: list[CotExample], pricing: Pricing, max_tokens: int) -> s
             f"{written:,} tokens written, cost {cost}")
 
 
-def write(path: Path, examples: list[CotExample], answers: dict[int, list[str]], teacher: str, source: str) -> None:
+def write(path: Path, examples: list[CotExample], answers: dict[int, list[str]], teacher: str, source: str,
+          parameters: Parameters | None = None) -> None:
     """Write the answered samples in the order of the source and print both hit counts."""
     records = []
     for example in examples:
         if given := answers.get(example.sample):
             hit, hit_in_text = hits(given[-1], example)
             texts = [prompts.prompt(example, given[:step]) for step in range(STEPS)]
-            records.append(CotAnswers(teacher=teacher, source=source, **example._asdict(), prompts=texts, answers=given,
-                                      hit=hit, hit_in_text=hit_in_text))
+            records.append(CotAnswers(teacher=teacher, parameters=parameters, source=source, **example._asdict(),
+                                      prompts=texts, answers=given, hit=hit, hit_in_text=hit_in_text))
     write_atomically(path, json.dumps([record.model_dump() for record in records], indent=1))
     print(f"{path}: {len(records):,} samples by {teacher}; hits by exact title "
           f"{sum(record.hit for record in records):,}, by the published rule (anywhere in the text) "
@@ -104,7 +106,7 @@ def main(
         max_samples: number of samples to ask about, from the first on; -1 is all
         dry_run: print an example prompt and the maximum cost, and send nothing
         concurrency: concurrent requests
-        tries: attempts per request before its sample fails
+        tries: attempts per request before its sample fails; waiting for a rate limit is none
         timeout: seconds per request in all
         pause: seconds before the second attempt, doubled before each later one, unless the server asks for more
         output_dir: folder of answers and result (default: cot_data/SOURCE)
@@ -160,7 +162,7 @@ def main(
         ledger.close()
         run.collect()
         if run.answers:
-            write(result, examples, run.answers, model, name)
+            write(result, examples, run.answers, model, name, run.client.parameters)
             print("python -m cot_data.preprocess_data makes tuning samples of them")
     report_missing(run, examples[0], pricing, max_tokens)
 
@@ -168,6 +170,8 @@ def main(
 def report_missing(run: Run, first: CotExample, pricing: Pricing, max_tokens: int) -> None:
     """Print why samples are not answered, and how to go on; InputError where none is."""
     ledger, spent = run.client.ledger, f"${run.client.ledger.cost:.4f} spent"
+    if run.refused:
+        print(f"{run.refused:,} samples were refused by the teacher (content filter or refusal)")
     if run.budget_exceeded and not run.answers:
         most = pricing.cost(estimated_tokens(prompts.prompt(first, [])), max_tokens)
         raise InputError(f"--max_cost {pricing.max_cost:g} is reached before any sample is answered: {spent}, and one "

@@ -5,7 +5,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from cot_data.schemas import LedgerLine
+from cot_data.schemas import LedgerLine, Parameters
 from tlrec import files, paths
 from tlrec.errors import InputError
 
@@ -15,10 +15,13 @@ class Ledger:
 
     One process at a time writes it, under a lock on the file itself, which leaves no lock file. An incomplete last
     line, of a killed process, is cut off; InputError names any other line that is invalid. cost: dollars spent so far.
+    parameters: those of the last request. cut_off: requests whose replies were too long for an answer.
     """
 
     def __init__(self, path: Path):
         self.path, self.cost = path, 0.0
+        self.parameters: Parameters | None = None
+        self.cut_off: set[str] = set()
         self._answers: dict[str, str] = {}
         paths.writable_directory(path.parent)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -68,4 +71,7 @@ class Ledger:
     def _remember(self, record: LedgerLine) -> None:
         if record.answer is not None:
             self._answers.setdefault(record.request, record.answer)
+        elif record.cut_off:
+            self.cut_off.add(record.request)
+        self.parameters = record.parameters
         self.cost += record.cost

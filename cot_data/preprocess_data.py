@@ -85,9 +85,12 @@ def main(
     if output.exists() and about.exists() and teachers == [prompts.RULES]:
         old = validate(CotDataset, read_json(about, ""), about, f"remove it, and {output.name} beside it")
         prompts.check_replaceable(output, set(old.teacher.split(", ")), "--output_path")
+    parameters = [dict(pairs) for pairs in dict.fromkeys(tuple((record.parameters or {}).items()) for record in records)
+                  if pairs]
     text = json.dumps([vars(sample) for sample in samples], indent=4)
     dataset = CotDataset(
-        teacher=", ".join(teachers), source=", ".join(sorted({record.source for record in records})),
+        teacher=", ".join(teachers), parameters=parameters,
+        source=", ".join(sorted({record.source for record in records})),
         three_stages_sha256=sha256(path), stages=sorted(set(stages)), samples=len(samples), answered=len(records),
         hits=len(hits), hits_by_published_rule=published, sha256=hashlib.sha256(text.encode()).hexdigest(),
         tokens=tokens,

@@ -4,73 +4,148 @@ import json
 import math
 import re
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from tlrec.errors import InputError
 
-MAX_WAIT = 3600  # seconds, of a Retry-After header
 FATAL_STATUS = {401: "the key is rejected", 402: "payment is required", 403: "the key has no access",
                 404: "the server does not know the model or the address"}
 REFUSED_STATUS = {400, 413, 422}  # of this request; another sample may succeed
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+LIMITS = ("max_tokens", "max_completion_tokens")  # names of the parameter that limits an answer's length
+_CUT_OFF = "the answer is cut off at --max_tokens; raise it"
+_UNSUPPORTED = re.compile("unsupported|not? support|unrecognized|unknown|not permitted|not allowed|cannot both|"
+                          "only the default|deprecated", re.IGNORECASE)
+_THINKING = re.compile(r".*[<\[]/(?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE | re.DOTALL)
+_OPEN_THINKING = re.compile(r"\s*[<\[](?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE)
+_WAIT = re.compile(r"(?:try again|retry)(?: your request)? (?:in|after) ((?:\d[\d.]*\s*[a-z]+[\s,]*)+)", re.IGNORECASE)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|s|m|h|d)", re.IGNORECASE)
+_UNIT_SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class SampleFailed(Exception):
-    """This request has no usable answer; others may."""
+    """This request has no usable answer; others may. `reply` is the parsed reply where it may have cost money."""
+
+    def __init__(self, reason: str, reply: dict | None = None):
+        super().__init__(reason)
+        self.reply = reply
+
+
+class SampleRefused(SampleFailed):
+    """The teacher refuses to answer."""
 
 
 class RetryableError(Exception):
     """Try again after at least `wait` seconds; `reply` is the parsed reply where it may have cost money."""
+
+    failure: type[SampleFailed] = SampleFailed  # after the last try
 
     def __init__(self, reason: str, wait: float = 0, reply: dict | None = None):
         super().__init__(reason)
         self.wait, self.reply = wait, reply
 
 
-def error_code(body: object) -> str:
-    """The code, or else the type, of the parsed body of an error; empty where it has none."""
-    details = body.get("error", body) if isinstance(body, dict) else {}
-    return str(details.get("code") or details.get("type") or "") if isinstance(details, dict) else ""
+class RefusalError(RetryableError):
+    """A content filter, or a refusal instead of an answer."""
+
+    failure = SampleRefused
 
 
-def error_from_status(status: int, retry_after: str | None, code: str) -> Exception:
-    """The exception to raise for an HTTP error status and code: RetryableError, SampleFailed or InputError."""
-    if status == 429 and code in QUOTA_CODES:
+class RateLimitError(RetryableError):
+    """The server takes no more requests or tokens for now: it is no attempt, and costs nothing."""
+
+
+def error_details(body: object) -> dict[str, str]:
+    """`code`, `type`, `param` and `message` of the parsed body of an error; empty where it has none."""
+    body = body[0] if isinstance(body, list) and body else body
+    details = body.get("error", body) if isinstance(body, dict) else body
+    details = details if isinstance(details, dict) else {"message": details}
+    details = {"message": details.get("detail")} | details  # as FastAPI writes it
+    return {name: str(details.get(name) or "")[:2000] for name in ("code", "type", "param", "message")}
+
+
+def without_refused(parameters: dict[str, Any], status: int, details: Mapping[str, str]) -> dict[str, Any] | None:
+    """The parameters without the first one that the server says it does not support; None where it names none.
+
+    max_tokens is sent as max_completion_tokens instead. A value out of range is no missing support.
+    """
+    message = details["message"]
+    if status not in REFUSED_STATUS or not _UNSUPPORTED.search(f"{details['code']} {message}"):
+        return None
+    named = [name for name in parameters if re.search(rf"\b{name}\b", message)]
+    refused = details["param"] if details["param"] in parameters else min(named, key=message.index, default=None)
+    if refused is None or refused == LIMITS[1]:  # without any limit, no budget holds
+        return None
+    others = {name: value for name, value in parameters.items() if name != refused}
+    return {LIMITS[1]: parameters[refused]} | others if refused == LIMITS[0] else others
+
+
+def error_from_status(status: int, headers: Mapping[str, str], details: Mapping[str, str]) -> Exception:
+    """The exception to raise for an HTTP error: RetryableError, SampleFailed or InputError."""
+    code, message = details["code"] or details["type"], details["message"]
+    if status == 429 and QUOTA_CODES & {details["code"], details["type"]}:
         return InputError("429: the quota is empty; the run stops, and answers so far are kept")
     if status in FATAL_STATUS:
         return InputError(f"{status}: {FATAL_STATUS[status]}; the run stops, and answers so far are kept")
     if code == "content_filter":
-        return RetryableError("content filter")
+        return RefusalError("content filter")
+    if status == 400 and "limit was reached" in message:  # a reasoning model that came to no answer
+        return SampleFailed(_CUT_OFF, reply={"choices": [{"finish_reason": "length"}]})
     if status in REFUSED_STATUS:
         shown = f" ({code})" if re.fullmatch("[a-z_]{3,40}", code) else ""
         return SampleFailed(f"{status}: the server refuses the request{shown}")
-    return RetryableError(f"status {status}", _seconds(retry_after))
+    if status != 429:
+        return RetryableError(f"status {status}", seconds(headers.get("Retry-After", "")))
+    if re.search("request too large|must be reduced", message, re.IGNORECASE):
+        return SampleFailed("429: the request is larger than the server's limit of tokens; lower --max_tokens")
+    return RateLimitError("status 429", _rate_limit_seconds(headers, message))
 
 
-def _seconds(retry_after: str | None) -> float:
-    """Seconds of a Retry-After header, which is a number or a date; 0 where it is neither."""
+def _rate_limit_seconds(headers: Mapping[str, str], message: str) -> float:
+    """What the server asks to wait: by Retry-After, by its message, or until the exhausted limit is reset."""
+    asked = _WAIT.search(message)
+    if wait := seconds(headers.get("Retry-After", "")) or seconds(asked[1] if asked else ""):
+        return wait
+    resets = {name: seconds(headers.get(f"x-ratelimit-reset-{name}", "")) for name in ("requests", "tokens")}
+    exhausted = [wait for name, wait in resets.items() if headers.get(f"x-ratelimit-remaining-{name}") == "0"]
+    return max(exhausted) if exhausted else min((wait for wait in resets.values() if wait), default=0)
+
+
+def seconds(text: str) -> float:
+    """Seconds of a number, a date or a duration as in `7m12s` or `20 seconds`; 0 where it is none of these."""
     try:
-        wait = float(retry_after or 0)
+        wait = float(text or 0)
+        if wait > 1e9:  # a moment, in seconds since 1970
+            wait -= time.time()
     except ValueError:
         try:
-            wait = parsedate_to_datetime(retry_after or "").timestamp() - time.time()
-        except ValueError:
-            wait = 0
-    return min(max(wait, 0), MAX_WAIT) if math.isfinite(wait) else 0
+            wait = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            wait = sum(float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in _DURATION.findall(text))
+    return 0 if math.isnan(wait) else max(wait, 0)
 
 
-def parse_completion(body: bytes) -> tuple[str, dict]:
-    """The text of a chat completion and the parsed reply. RetryableError where there is no usable text."""
+def parse_completion(body: bytes, keep_cut_off: bool) -> tuple[str, dict]:
+    """The answer of a chat completion, without what the teacher thought before it, and the parsed reply.
+
+    keep_cut_off: an answer that reached the limit of its length is an answer. RetryableError or SampleFailed where
+    there is no usable text.
+    """
     reply = None
     try:
         reply = json.loads(body)
         choices = reply.get("choices")
         if not choices:
             raise RetryableError("the reply has no choices", reply=reply)
-        text, finish = choices[0]["message"].get("content"), choices[0].get("finish_reason")
-        if finish == "content_filter":
-            raise RetryableError("content filter", reply=reply)
-        if not text or not text.strip():
+        message = choices[0]["message"]
+        if choices[0].get("finish_reason") == "content_filter" or message.get("refusal"):
+            raise RefusalError("the teacher refuses", reply=reply)
+        text = _without_thinking(message.get("content"))
+        if is_cut_off(reply) and not (keep_cut_off and text):
+            raise SampleFailed(_CUT_OFF, reply=reply)
+        if not text:
             raise RetryableError("the answer is empty", reply=reply)
         text.encode()  # a lone surrogate is not text
         if "\0" in text:
@@ -78,3 +153,21 @@ def parse_completion(body: bytes) -> tuple[str, dict]:
     except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
         raise RetryableError("the reply could not be read", reply=reply if isinstance(reply, dict) else None) from None
     return text, reply
+
+
+def is_cut_off(reply: dict) -> bool:
+    """Whether the reply reached the limit of its length."""
+    try:
+        return str(reply["choices"][0]["finish_reason"]).lower() in ("length", "max_tokens")
+    except (KeyError, IndexError, TypeError):
+        return False
+
+
+def _without_thinking(content: Any) -> str:
+    """The text after the thinking, which some servers leave in the content, as tags or as parts of another type."""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    text = content or ""
+    if thinking := _THINKING.match(text):
+        text = text[thinking.end() :].strip()
+    return "" if _OPEN_THINKING.match(text) or not text.strip() else text

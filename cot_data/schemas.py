@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 STEPS = 3
+Parameters = dict[str, int | float]  # temperature, top_p, max_tokens or max_completion_tokens: what the server supports
 
 
 class _Record(BaseModel):
@@ -18,7 +19,9 @@ class LedgerLine(_Record):
     sample: int
     step: int
     model: str
+    parameters: Parameters  # of the request
     answer: str | None  # None for a reply that was paid for but could not be used
+    cut_off: bool  # at the limit of its length
     served_by: str  # the model that the server names
     prompt_tokens: int
     completion_tokens: int
@@ -32,6 +35,7 @@ class CotAnswers(_Record):
 
     teacher: str
     source: str
+    parameters: Parameters | None  # of the requests; None for answers by rules
     sample: int  # among the liked samples of the source
     row: int  # in the source file
     noun: Literal["movie", "book"]
@@ -48,6 +52,7 @@ class CotDataset(_Record):
     """Where a file of tuning samples comes from: stage123_about.json beside stage123.json."""
 
     teacher: str
+    parameters: list[Parameters]  # of its requests, as far as they differ
     source: str
     three_stages_sha256: str
     stages: list[str]

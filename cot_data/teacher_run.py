@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 
 from cot_data import prompts
-from cot_data.client import BudgetExceeded, TeacherClient
+from cot_data.client import TeacherClient
 from cot_data.hits import hits
+from cot_data.pricing import BudgetExceeded
 from cot_data.prompts import CotExample
-from cot_data.responses import SampleFailed
+from cot_data.responses import SampleFailed, SampleRefused
 from cot_data.schemas import STEPS
 from tlrec.errors import InputError
 
@@ -19,13 +20,15 @@ PROGRESS_SECONDS = 10  # between two lines of progress
 class Run:
     """The answers of one teacher: `concurrency` samples at a time, each with its steps one after another.
 
-    answers: three per sample. failed: the reason for each sample without an answer.
+    answers: three per sample. failed: the reason for each sample without an answer. refused: those among them that
+    the teacher refuses to answer.
     """
 
     def __init__(self, examples: list[CotExample], client: TeacherClient, concurrency: int):
         self.examples, self.client, self.concurrency = examples, client, concurrency
         self.answers: dict[int, list[str]] = {}
         self.failed: dict[int, str] = {}
+        self.refused = 0
         self.hits = self._failed_in_a_row = 0
         self.budget_exceeded = False
 
@@ -54,8 +57,9 @@ class Run:
                 while len(answers) < STEPS:
                     prompt = prompts.prompt(example, answers)
                     answers.append(await self.client.answer(example.sample, len(answers) + 1, prompt))
-            except SampleFailed as reason:
-                self._record_failure(example, str(reason))
+            except SampleFailed as failure:
+                self.refused += isinstance(failure, SampleRefused)
+                self._record_failure(example, str(failure))
             except BudgetExceeded:
                 self.budget_exceeded = True
                 return

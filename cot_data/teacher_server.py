@@ -10,8 +10,8 @@ import logging
 import os
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cot_data.responses import RetryableError
 from tlrec.errors import InputError, first_line
@@ -25,7 +25,8 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 
 
 def server_name(local: bool, address: str | None) -> str:
-    """Identifies a server without revealing its address. A local one may change its port."""
+    """Identifies a server without revealing its address. A local one may change its port, Azure's the API version."""
+    address = re.sub(r"[?&]api-version=[^&#]*", "", address or "")
     return "local" if local else hashlib.sha256(address.encode()).hexdigest()[:10] if address else "openai"
 
 
@@ -68,17 +69,26 @@ def contains_key(text: str, key: str) -> bool:
 def connect(key: str, address: str | None, timeout: float) -> "AsyncOpenAI":
     """The SDK's client, without retries of its own; InputError where address or proxy cannot be used.
 
-    timeout: seconds. Nothing is sent yet. Requests raise RetryableError for a reply over MAX_REPLY_BYTES.
+    timeout: seconds. Nothing is sent yet. Requests raise RetryableError for a reply over MAX_REPLY_BYTES. The query of
+    the address goes with every request. An `api-version` there is Azure's, which takes the key in a header of its own.
     """
-    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+    from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 
     for handler in logging.getLogger().handlers:  # OPENAI_LOG prints headers of the server
         handler.addFilter(_hide_key(key))
+    url = urlsplit(address or "")
+    query: dict[str, object] = dict(parse_qsl(url.query, keep_blank_values=True))
+    path = url.path.rstrip("/").removesuffix("/chat/completions")  # Azure's portal shows the address of a request
     try:
-        return AsyncOpenAI(
-            api_key=key, base_url=address, max_retries=0, timeout=timeout,
-            default_headers={"Accept-Encoding": "identity"},
-            http_client=DefaultAsyncHttpxClient(event_hooks={"response": [_limited_reply()]}))
+        options: dict[str, Any] = {
+            "api_key": key, "max_retries": 0, "timeout": timeout, "default_headers": {"Accept-Encoding": "identity"},
+            "http_client": DefaultAsyncHttpxClient(event_hooks={"response": [_limited_reply()]})}
+        if "api-version" in query and "v1" not in path.split("/"):
+            base_url = url._replace(path=path or "/openai", query="", fragment="").geturl()
+            return AsyncAzureOpenAI(base_url=base_url, api_version=str(query.pop("api-version")), default_query=query,
+                                    **options)
+        base_url = url._replace(path=path, query="", fragment="").geturl() or None
+        return AsyncOpenAI(base_url=base_url, default_query=query, **options)
     except ImportError:  # httpx raises it for a SOCKS proxy
         raise InputError("the proxy in the environment (ALL_PROXY, HTTPS_PROXY) is a SOCKS proxy, which needs a "
                          "further package; unset it, or pip install socksio") from None

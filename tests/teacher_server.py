@@ -33,6 +33,9 @@ class Teacher(ThreadingHTTPServer):
         self.answered: dict[str, int] = {}
         self.most_at_once = self._now = self.sent = 0
         self.keys: set[str] = set()
+        self.azure_keys: set[str] = set()
+        self.paths: set[str] = set()
+        self.bodies: list[dict] = []
         self._lock = threading.Lock()
 
     @property
@@ -61,6 +64,9 @@ class Teacher(ThreadingHTTPServer):
     def completion(self, prompt: str) -> dict:
         return completion(answer(prompt))
 
+    def refuse(self, request: dict) -> tuple[int, object, dict] | None:
+        """Status, body and headers of an error that this request gets; replaced by tests."""
+
     def fault(self, prompt: str, attempt: int) -> str:
         if self.always:
             return self.always
@@ -78,11 +84,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.keys.add(self.headers["Authorization"])
+        self.server.azure_keys.add(self.headers["api-key"])
+        self.server.paths.add(self.path)
+        self.server.bodies.append(request)
         prompt = request["messages"][0]["content"]
         with self.server.counted(prompt) as attempt:
             time.sleep(self.server.latency)
             fault = self.server.fault(prompt, attempt)
-            if fault in REFUSALS:
+            if refusal := self.server.refuse(request):
+                self.reply(*refusal)
+            elif fault in REFUSALS:
                 status, code = REFUSALS[fault]
                 self.reply(status, {"error": {"message": f"no: {KEY}", "code": code}})
             elif fault:
@@ -144,10 +155,49 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def completion(content: str | None, finish: str = "stop") -> dict:
-    return {"model": "teacher-1", "choices": [{"message": {"role": "assistant", "content": content},
+def completion(content: str | list | None, finish: str = "stop", **message) -> dict:
+    return {"model": "teacher-1", "choices": [{"message": {"role": "assistant", "content": content, **message},
                                                "finish_reason": finish}],
             "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
+
+
+def reasoning_model(request: dict) -> tuple[int, object, dict] | None:
+    """OpenAI's errors for the parameters that its reasoning models do not take."""
+    if "max_tokens" in request:
+        message = ("Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+                   "'max_completion_tokens' instead.")
+        name, code = "max_tokens", "unsupported_parameter"
+    elif request.get("temperature", 1) != 1:
+        message = ("Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value "
+                   "is supported.")
+        name, code = "temperature", "unsupported_value"
+    elif "top_p" in request:
+        message = "Unsupported parameter: 'top_p' is not supported with this model."
+        name, code = "top_p", "unsupported_parameter"
+    else:
+        return None
+    return 400, {"error": {"message": message, "type": "invalid_request_error", "param": name, "code": code}}, {}
+
+
+class TokensPerMinute:
+    """A limit of so many requests in each `period` seconds, and OpenAI's error without Retry-After beyond it."""
+
+    def __init__(self, requests: int, period: float):
+        self.requests, self.period, self.times, self.refused = requests, period, [], 0
+        self._lock = threading.Lock()
+
+    def __call__(self, request: dict) -> tuple[int, object, dict] | None:
+        with self._lock:
+            now = time.monotonic()
+            self.times = [moment for moment in self.times if moment > now - self.period]
+            if len(self.times) < self.requests:
+                self.times.append(now)
+                return None
+            self.refused += 1
+            wait = self.times[0] + self.period - now
+        message = ("Rate limit reached for gpt-4 in organization org-x on tokens per min (TPM): Limit 10000, "
+                   f"Used 9900, Requested 900. Please try again in {1000 * wait:.0f}ms. Visit https://example.org.")
+        return 429, {"error": {"message": message, "type": "tokens", "param": None, "code": "rate_limit_exceeded"}}, {}
 
 
 def answer(prompt: str) -> str:

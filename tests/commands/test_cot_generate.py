@@ -7,8 +7,8 @@ import shutil
 import time
 
 import pytest
-from cot_runs import FAST, answers, result
-from teacher_server import KEY, source, teacher
+from cot_runs import FAST, answers, result, the_key_is_nowhere
+from teacher_server import KEY, completion, reasoning_model, source, teacher
 
 from cot_data import candidate_sets, generate_data, preprocess_data, prompts
 from cot_data.schemas import CotAnswers
@@ -265,3 +265,41 @@ def test_inputs_that_are_no_files_are_refused_in_one_line(home, here, tmp_path):
     three = home / "rules/three_stages.json"
     text = here(None, "--input_path", three, "--tokenizer", tmp_path / "pipe.json", code=2, module=preprocess_data)
     assert "pipe.json" in text.splitlines()[-1]
+
+
+def test_a_reasoning_teacher_is_recorded_as_it_was_asked(home, here):
+    """It takes none of the usual parameters, thinks aloud, and refuses one sample in three."""
+    with teacher() as server:
+        usual, server.refuse = server.completion, reasoning_model
+        liked = candidate_sets.liked_samples(home / "instruction_data/movielens/train.json")
+        refused = {prompts.prompt(example, []) for example in list(prompts.cot_examples(liked, 0))[:9:3]}
+
+        def think(prompt):
+            if prompt in refused:
+                return completion(None, refusal="I'm sorry.")
+            return completion(f"<think>{KEY}?</think>{usual(prompt)['choices'][0]['message']['content']}")
+
+        server.completion = think
+        text = here(server, "--max_samples", "9", "--tries", "2", out="reasoning")
+        assert "failed: the teacher refuses, 2 tries" in text and "3 samples were refused by the teacher" in text
+        before = server.requests
+        text = here(server, "--max_samples", "9", "--tries", "2", out="reasoning")
+        assert server.requests == before + 6 and "does not support" not in text
+        assert all(set(body) == {"messages", "model", "max_completion_tokens"} for body in server.bodies[before:])
+    records = json.loads(result(home, "reasoning"))
+    assert len(records) == 6 and all(record["parameters"] == {"max_completion_tokens": 512} for record in records)
+    here(None, "--input_path", home / "reasoning/three_stages.json", "--output_path", home / "reasoning/stage.json",
+         module=preprocess_data)
+    assert json.loads((home / "reasoning/stage_about.json").read_text())["parameters"] == [
+        {"max_completion_tokens": 512}]
+    the_key_is_nowhere(home / "reasoning")
+
+
+def test_a_limit_of_the_length_that_is_too_low_stops_the_run(home, here):
+    with teacher() as server:
+        server.completion = lambda prompt: completion("", "length")
+        for _ in range(2):  # the second run pays for nothing
+            text = here(server, "--max_samples", "30", code=2, out="low")
+            assert "cut off at --max_tokens" in text.splitlines()[-1] and "raise it" in text
+            assert server.requests <= 30
+        assert max(server.seen.values()) == 1

@@ -6,29 +6,31 @@ import time
 
 import pytest
 from conftest import refused
-from teacher_server import FAULTS, KEY, answer, completion, teacher
+from teacher_server import FAULTS, KEY, TokensPerMinute, answer, completion, reasoning_model, teacher
 
-from cot_data.client import BudgetExceeded, Pricing, RequestSettings, TeacherClient
+from cot_data.client import RequestSettings, TeacherClient
 from cot_data.ledger import Ledger
-from cot_data.responses import SampleFailed
-from cot_data.teacher_server import connect
+from cot_data.pricing import BudgetExceeded, Pricing
+from cot_data.responses import SampleFailed, SampleRefused
+from cot_data.teacher_server import connect, server_name
 from tlrec.errors import InputError
 
 PROMPT = 'Candidate movies: "A", "B"\nWatched movies: "C"\nStep 1. What matters?\nAnswer:'
 PRICES = Pricing(price_in=10, price_out=100)
-LINE = {"request": "a", "sample": 0, "step": 1, "model": "m", "answer": "A", "served_by": "m", "prompt_tokens": 1,
-        "completion_tokens": 1, "tokens_estimated": False, "cost": 0.0, "seconds": 0.1}
 
 
-def ask(server, path, pricing=PRICES, tries=3, prompts=(PROMPT,), timeout=0.8, key=KEY):
-    """Answers of a new client on the ledger at `path`; one after another."""
+def ask(server, path, pricing=PRICES, tries=3, prompts=(PROMPT,), timeout=0.8, key=KEY, at_once=False, query="/v1",
+        local=False):
+    """Answers of a new client on the ledger at `path`; one after another, or all at once."""
 
     async def run():
         ledger = Ledger(path)
         client = TeacherClient(
-            RequestSettings("m", 0.2, 16, 1.0, 0), ledger, pricing, connect(key, server.address, timeout), tries, 0.01
-        )
+            RequestSettings("m", 0.2, 16, 1.0, 0, "local" if local else "openai"), ledger, pricing,
+            connect(key, server.address.removesuffix("/v1") + query, timeout), tries, 0.01)
         try:
+            if at_once:
+                return await asyncio.gather(*(client.answer(n, 1, prompt) for n, prompt in enumerate(prompts)))
             return [await client.answer(number, 1, prompt) for number, prompt in enumerate(prompts)]
         finally:
             await client.close()
@@ -198,3 +200,139 @@ def test_answer_accepts_a_reply_with_unusual_fields(tmp_path):
         assert ask(server, tmp_path / "a.jsonl") == [answer(PROMPT)]
     (line,) = records(tmp_path / "a.jsonl")
     assert line["served_by"] == "?" and line["tokens_estimated"] and line["cost"] > 0
+
+
+MANY = [f"{PROMPT} {number}" for number in range(12)]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_parameters_that_the_server_does_not_support_are_left_out(tmp_path, capsys, at_once):
+    with teacher() as server:
+        server.refuse = reasoning_model
+        assert ask(server, tmp_path / "a.jsonl", prompts=MANY, at_once=at_once, tries=1) == list(map(answer, MANY))
+        assert set(server.answered.values()) == {1}
+        assert server.requests <= (len(MANY) + 3 if not at_once else 4 * len(MANY))
+        asked = [set(body) - {"messages", "model"} for body in server.bodies]
+        assert asked[0] == {"max_tokens", "temperature", "top_p"} and asked[-1] == {"max_completion_tokens"}
+        assert server.bodies[-1]["max_completion_tokens"] == 16
+        notices = capsys.readouterr().out.splitlines()
+        assert len(notices) == 3 and "max_tokens with this model; max_completion_tokens is sent instead" in notices[0]
+        before = server.requests  # a resumed run asks for nothing that was refused
+        assert ask(server, tmp_path / "a.jsonl", prompts=[*MANY, f"{PROMPT} new"])[-1] == answer(PROMPT)
+        assert server.requests == before + 1 and not capsys.readouterr().out
+    assert [line["parameters"] for line in records(tmp_path / "a.jsonl")] == [{"max_completion_tokens": 16}] * 13
+
+
+def test_a_server_that_supports_no_limit_of_the_length_is_not_asked_in_a_loop(tmp_path):
+    def refuse(request):
+        (name,) = {"max_tokens", "max_completion_tokens"} & set(request)
+        return 400, {"error": {"message": f"Unsupported parameter: {name}", "param": name, "code": "x"}}, {}
+
+    with teacher() as server:
+        server.refuse = refuse
+        with pytest.raises(SampleFailed, match="400: the server refuses the request"):
+            ask(server, tmp_path / "a.jsonl")
+        assert server.requests == 2
+
+
+@pytest.mark.parametrize("content", ["1. A - B\n2. A", "", "<think>Hm", None])
+def test_an_answer_cut_off_is_paid_for_and_not_asked_again(tmp_path, content):
+    with teacher() as server:
+        server.completion = lambda prompt: completion(content, "length")
+        for asked in (1, 1):
+            with pytest.raises(SampleFailed, match="cut off at --max_tokens"):
+                ask(server, tmp_path / "a.jsonl")
+            assert server.requests == asked
+        (line,) = records(tmp_path / "a.jsonl")
+        assert line["answer"] is None and line["cut_off"] and line["cost"] == pytest.approx(0.002)
+
+
+def test_a_reasoning_model_without_an_answer_is_not_asked_again(tmp_path):
+    message = "Could not finish the message because max_tokens or model output limit was reached."
+    with teacher() as server:
+        server.refuse = lambda request: (400, {"error": {"message": message, "code": None}}, {})
+        for _ in range(2):
+            with pytest.raises(SampleFailed, match="cut off at --max_tokens"):
+                ask(server, tmp_path / "a.jsonl")
+        assert server.requests == 1 and [line["cost"] for line in records(tmp_path / "a.jsonl")] == [0]
+
+
+def test_a_local_models_answer_may_be_cut_off(tmp_path):
+    """Small models rarely end by themselves, and cost nothing."""
+    with teacher() as server:
+        server.completion = lambda prompt: completion("A film and", "length")
+        assert ask(server, tmp_path / "a.jsonl", local=True) == ["A film and"]
+        server.completion = lambda prompt: completion("<think>A film and", "length")
+        with pytest.raises(SampleFailed, match="cut off"):
+            ask(server, tmp_path / "a.jsonl", local=True, prompts=["new"])
+    assert [line["cut_off"] for line in records(tmp_path / "a.jsonl")] == [True, True]
+
+
+def test_thinking_is_paid_for_and_not_kept(tmp_path):
+    with teacher() as server:
+        server.completion = lambda prompt: completion("<think>Perhaps B.</think>\nA.", reasoning_content="B.")
+        assert ask(server, tmp_path / "a.jsonl") == ["A."]
+    (line,) = records(tmp_path / "a.jsonl")
+    assert line["answer"] == "A." and line["completion_tokens"] == 10 and "Perhaps" not in json.dumps(line)
+
+
+@pytest.mark.parametrize("reply", [completion(None, "content_filter"), completion(None, refusal="I'm sorry.")])
+def test_refusals_are_told_from_failures(tmp_path, reply):
+    with teacher() as server:
+        server.completion = lambda prompt: reply
+        with pytest.raises(SampleRefused, match="the teacher refuses, 2 tries"):
+            ask(server, tmp_path / "a.jsonl", tries=2)
+    assert [(line["answer"], line["cost"] > 0) for line in records(tmp_path / "a.jsonl")] == [(None, True)] * 2
+
+
+def test_the_pace_adapts_to_a_limit_of_tokens_per_minute(tmp_path, capsys):
+    """Four requests in 0.3 s, twelve at once, and only two tries: none is given up, and few are sent in vain."""
+    with teacher() as server:
+        server.refuse = limit = TokensPerMinute(4, 0.3)
+        began = time.monotonic()
+        assert ask(server, tmp_path / "a.jsonl", prompts=MANY, at_once=True, tries=2) == list(map(answer, MANY))
+        assert 0.6 <= time.monotonic() - began < 5 and set(server.answered.values()) == {1}
+        assert 8 <= limit.refused <= 30
+    assert capsys.readouterr().out.count("rate limit is reached") == 1
+
+
+@pytest.mark.parametrize("headers", [{"Retry-After": "0.3"}, {"x-ratelimit-reset-tokens": "300ms"}])
+def test_a_rate_limit_is_waited_for(tmp_path, headers):
+    with teacher() as server:
+        server.refuse = lambda request: (429, b"slow down", headers) if len(server.bodies) <= 3 else None
+        began = time.monotonic()
+        assert ask(server, tmp_path / "a.jsonl", tries=1) == [answer(PROMPT)]
+        assert server.requests == 4 and 0.9 <= time.monotonic() - began < 4
+
+
+def test_a_rate_limit_that_lets_nothing_through_ends_the_run(tmp_path, monkeypatch, capsys):
+    """As a limit of requests per day; so does one with a wait that ends in another age."""
+    monkeypatch.setattr("cot_data.client.MAX_WAIT", 0.3)
+    for wait in ("0.1", "1e308", "Fri, 31 Dec 9999 23:59:59 GMT"):
+        with teacher() as server:
+            server.refuse = lambda request, wait=wait: (429, b"{}", {"Retry-After": wait})
+            began = time.monotonic()
+            with pytest.raises(InputError, match="429: the server's rate limit lets nothing through"):
+                ask(server, tmp_path / "a.jsonl", tries=1)
+            assert 0.3 <= time.monotonic() - began < 3 and server.requests <= 5
+        assert ("the server asks to wait for" in capsys.readouterr().out) == (wait != "0.1")
+
+
+@pytest.mark.parametrize(("query", "path", "azure"), [
+    ("/openai/deployments/gpt?api-version=2024-06-01&a=b",
+     "/openai/deployments/gpt/chat/completions?a=b&api-version=2024-06-01", True),
+    ("/openai/deployments/gpt/chat/completions?api-version=1",
+     "/openai/deployments/gpt/chat/completions?api-version=1", True),
+    ("/?api-version=1", "/openai/deployments/m/chat/completions?api-version=1", True),
+    ("/openai/v1/?api-version=preview", "/openai/v1/chat/completions?api-version=preview", False),
+    ("/v1/chat/completions", "/v1/chat/completions", False), ("/v1?a=b%2Bc", "/v1/chat/completions?a=b%2Bc", False)])
+def test_the_query_of_the_address_goes_with_every_request(tmp_path, query, path, azure):
+    with teacher() as server:
+        ask(server, tmp_path / "a.jsonl", prompts=MANY[:2], query=query)
+        assert server.paths == {path} and server.requests == 2
+        assert (server.keys, server.azure_keys) == (({None}, {KEY}) if azure else ({f"Bearer {KEY}"}, {None}))
+
+
+def test_azures_api_version_is_not_part_of_the_servers_name():
+    new, old = (f"https://x.openai.azure.com/openai?api-version={version}" for version in ("2024-06-01", "preview"))
+    assert server_name(False, new) == server_name(False, old) != server_name(False, f"{old}&a=b")

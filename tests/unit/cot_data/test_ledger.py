@@ -16,7 +16,8 @@ from cot_data.schemas import LedgerLine
 from tlrec import paths
 from tlrec.errors import InputError
 
-LINE = {"request": "a", "sample": 0, "step": 1, "model": "m", "answer": "A", "served_by": "m", "prompt_tokens": 1,
+LINE = {"request": "a", "sample": 0, "step": 1, "model": "m", "parameters": {"max_tokens": 9}, "answer": "A",
+        "cut_off": False, "served_by": "m", "prompt_tokens": 1,
         "completion_tokens": 1, "tokens_estimated": False, "cost": 0.0, "seconds": 0.1}
 
 
