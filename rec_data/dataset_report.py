@@ -43,7 +43,7 @@ class Dataset:
         anonymous = (dataset_record.read_dataset_record(files[0].parent) or {}).get("made_by") == "rec_data.published"
         views = {split: None if anonymous else read_id_view(files[0].with_name(f"{split}.json"), samples)
                  for split, samples in self.splits.items()}
-        self.users = {split: None if view is None else view.table["user_id"].to_numpy()
+        self.users = {split: None if view is None or view.table is None else view.table["user_id"].to_numpy()
                       for split, view in views.items()}
 
     def titles(self) -> set[str]:

@@ -27,12 +27,12 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 class IdView:
     """One row a sample, all columns text, `rating` 0 or 1, and the hash of the very bytes it was read from."""
 
-    table: "pd.DataFrame"
+    table: "pd.DataFrame | None"  # None where it does not tell users and ratings
     sha256: str
 
 
 def read_id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
-    """Read the CSV beside the JSON file once; None where there is no such file, or none that tells users and ratings.
+    """Read the CSV beside the JSON file once; None where there is no such file.
 
     Ratings on another scale than 0 and 1 (1 to 5) are read as 0 and 1 where one threshold gives the answers of all
     rows. InputError where a row has no user id, or where the two views disagree in length, in a label, or in how many
@@ -42,6 +42,7 @@ def read_id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
     if not view.exists():
         return None
     content = read_bytes(view, NEEDED_DATA)
+    sha256 = hashlib.sha256(content).hexdigest()
     import pandas as pd
 
     try:
@@ -50,7 +51,7 @@ def read_id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
         raise InputError(f"{view}: not readable as CSV ({first_line(error)}); make the data again") from None
     if "user_id" not in table or "rating" not in table:
         print_notice(f"{view}: no user_id and rating columns; {_LEFT_ASIDE}")
-        return None
+        return IdView(None, sha256)
     if len(table) != len(samples):
         raise InputError(f"{view}: {len(table)} rows beside {len(samples)} samples; make the data again")
     labels = np.array([sample.label for sample in samples])
@@ -62,7 +63,7 @@ def read_id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
         most_disliked = ratings[labels == 0].max(initial=-np.inf)
         if not most_disliked < least_liked:  # NaN is not
             print_notice(f"{view}: no threshold on its ratings gives the answers of {Path(path).name}; {_LEFT_ASIDE}")
-            return None
+            return IdView(None, sha256)
         print_notice(f"{view}: ratings from {least_liked:g} on are read as likes, as {Path(path).name} has them")
     mismatches = np.flatnonzero((ratings >= least_liked) != labels)
     if len(mismatches):
@@ -75,7 +76,7 @@ def read_id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
     if len(missing):
         raise InputError(f"{view}: row {missing[0]} has no user_id ({table['user_id'][missing[0]]!r}); give every row "
                          "its user, or move this CSV away")
-    return IdView(table, hashlib.sha256(content).hexdigest())
+    return IdView(table, sha256)
 
 
 def _read_histories(

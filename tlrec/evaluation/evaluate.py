@@ -33,7 +33,7 @@ class SplitData:
     rows: list[samples.Sample]
     row_numbers: np.ndarray  # (n,) in the file
     labels: np.ndarray  # (n,) 1 liked, 0 disliked
-    id_view: pd.DataFrame | None  # n rows of text; None without a CSV view
+    id_view: pd.DataFrame | None  # n rows of text; None without a CSV view that tells users and ratings
     ids_sha256: str | None  # of the CSV view
     title_counts: np.ndarray | None  # (n, 2) liked and disliked titles; None where a prompt has no lists
     seed: int | None  # of the sample; None for all rows
@@ -98,7 +98,8 @@ def read_split(path: str | Path, test_rows: int = -1, needs_titles: bool = False
         title_counts = None
     labels = np.array([row.label for row in rows])
     return SplitData(path, file.sha256, rows, row_numbers, labels,
-                     None if view is None else view.table.iloc[row_numbers], None if view is None else view.sha256,
+                     None if view is None or view.table is None else view.table.iloc[row_numbers],
+                     None if view is None else view.sha256,
                      title_counts, seed)
 
 

@@ -49,7 +49,8 @@ def test_id_view_refuses_a_missing_user_id(tmp_path, user):
 def test_a_csv_of_other_columns_is_left_aside(tmp_path, capsys, content):
     path = beside(tmp_path, content)
     split = read_split(path)
-    assert split.id_view is split.ids_sha256 is None
+    assert split.id_view is split.users is None
+    assert split.ids_sha256 == files.sha256(tmp_path / "own.csv")  # a record names what lay there
     (notice,) = capsys.readouterr().out.splitlines()
     assert "own.csv: no user_id and rating columns; left aside" in notice and "user_id and rating (0 or 1)" in notice
     assert "left aside" in refused("own.csv", baselines_data.read, path)
