@@ -106,7 +106,8 @@ class TeacherClient:
             if wait > MAX_WAIT:
                 self._print_once(f"the server asks to wait for {wait:g} s; the run asks again after {MAX_WAIT:,} s")
             backoff = self._pause * 2 ** min(failed + limited - 1, 9) * random.uniform(0.75, 1.25)
-            await self._sleep(min(max(wait, min(backoff, 60)), MAX_WAIT))
+            longest = max(1, 4 * wait) if wait else 60  # a server that names a wait means about that
+            await self._sleep(min(max(wait, min(backoff, longest)), MAX_WAIT))
         raise SampleFailed("the run is stopping")
 
     def _slow_down(self, sent: float) -> None:
