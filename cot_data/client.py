@@ -61,8 +61,10 @@ class TeacherClient:
         self._create = openai.chat.completions.with_raw_response.create  # imports a lot: not in a request's time
         self._reserved = 0.0  # dollars that the requests in flight may cost
         self.requests, self.stopping = 0, asyncio.Event()
-        self.parameters: Parameters = ledger.parameters or {
-            "temperature": settings.temperature, "max_tokens": settings.max_tokens, "top_p": settings.top_p}
+        known = ledger.parameters or {}
+        limit = LIMITS[1] if LIMITS[1] in known else LIMITS[0]
+        values = {limit: settings.max_tokens, "temperature": settings.temperature, "top_p": settings.top_p}
+        self.parameters: Parameters = {name: values[name] for name in values if limit not in known or name in known}
         self._pace, self._last_answer = Pace(), time.monotonic()
         self._notices: set[str] = set()
 
@@ -196,8 +198,8 @@ class TeacherClient:
         # raised outside the except block, so that the server's own message, which may quote the key, is not its context
         supported = without_refused(parameters, status, details)
         if supported is None:
-            shown = {name: "" if contains_key(text, self._openai.api_key) else text for name, text in details.items()}
-            raise error_from_status(status, headers, details | {"code": shown["code"], "type": shown["type"]})
+            with_key = [name for name in ("code", "type") if contains_key(details[name], self._openai.api_key)]
+            raise error_from_status(status, headers, details | dict.fromkeys(with_key, ""))
         if parameters is self.parameters:  # otherwise another request has learnt it meanwhile
             self.parameters = supported
             (refused,) = parameters.keys() - supported.keys()

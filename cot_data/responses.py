@@ -16,7 +16,7 @@ REFUSED_STATUS = {400, 413, 422}  # of this request; another sample may succeed
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 LIMITS = ("max_tokens", "max_completion_tokens")  # names of the parameter that limits an answer's length
 _CUT_OFF = "the answer is cut off at --max_tokens; raise it"
-_UNSUPPORTED = re.compile("unsupported|not? support|unrecognized|unknown|not permitted|not allowed|cannot both|"
+_UNSUPPORTED = re.compile("unsupported|n(?:o|ot|'t) support|unrecognized|unknown|not permitted|not allowed|cannot both|"
                           "only the default|deprecated", re.IGNORECASE)
 _THINKING = re.compile(r".*[<\[]/(?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE | re.DOTALL)
 _OPEN_THINKING = re.compile(r"\s*[<\[](?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE)

@@ -223,6 +223,19 @@ def test_parameters_that_the_server_does_not_support_are_left_out(tmp_path, caps
     assert [line["parameters"] for line in records(tmp_path / "a.jsonl")] == [{"max_completion_tokens": 16}] * 13
 
 
+@pytest.mark.parametrize(("recorded", "sent"), [
+    ({"max_completion_tokens": 10**6, "n": 99}, {"max_completion_tokens": 16}),
+    ({"top_p": 0.5, "max_tokens": 9}, {"top_p": 1.0, "max_tokens": 16}),
+    ({"temperature": 9}, {"temperature": 0.2, "max_tokens": 16, "top_p": 1.0})])
+def test_a_ledger_says_what_the_server_supports_and_the_settings_with_what_value(tmp_path, recorded, sent):
+    with teacher() as server:
+        ask(server, tmp_path / "a.jsonl")
+        (line,) = records(tmp_path / "a.jsonl")
+        (tmp_path / "a.jsonl").write_text(json.dumps(line | {"parameters": recorded}) + "\n")
+        ask(server, tmp_path / "a.jsonl", prompts=MANY[:1])
+        assert {name: server.bodies[-1][name] for name in set(server.bodies[-1]) - {"model", "messages"}} == sent
+
+
 def test_a_server_that_supports_no_limit_of_the_length_is_not_asked_in_a_loop(tmp_path):
     def refuse(request):
         (name,) = {"max_tokens", "max_completion_tokens"} & set(request)

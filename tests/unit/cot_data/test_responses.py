@@ -37,6 +37,7 @@ def refused(message, param=None, code=None, status=400, sent=SENT):
      "temperature", "unsupported_value", {"max_tokens": 512, "top_p": 1.0}),
     ("litellm.UnsupportedParamsError: o1 does not support parameters: ['top_p']", None, "400",
      {"temperature": 0.2, "max_tokens": 512}),
+    ("The model doesn't support 'temperature'.", None, None, {"max_tokens": 512, "top_p": 1.0}),
     ("`temperature` is deprecated for this model.", None, "invalid_request_error", {"max_tokens": 512, "top_p": 1.0}),
     # what is wrong here is a value, which leaving the parameter out would hide
     ("max_tokens is too large: 5000. This model supports at most 4096 completion tokens.", "max_tokens",
