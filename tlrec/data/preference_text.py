@@ -65,16 +65,15 @@ def _entries(text: str, noun: str) -> list[str]:
     pieces = re.split(r', (?=")', text) if text else []
     if noun == "movie":
         return pieces
-    entries: list[list[str]] = []
-    complete, quotes = True, 0
-    for piece in pieces:
-        if complete:
-            entries.append([])
-            quotes = 0
-        entries[-1].append(piece)  # without an author yet, the comma and the quotation mark belong to the title
-        quotes += piece.count('"')
-        complete = _WRITTEN_BY in piece or (piece.endswith('"') and quotes % 2 == 0)
-    return [", ".join(entry) for entry in entries]
+    entries, start, quotes = [], 0, 0
+    for number, piece in enumerate(pieces, 1):
+        if _WRITTEN_BY not in piece:
+            quotes += piece.count('"')
+            if quotes % 2 or not piece.endswith('"'):
+                continue  # a quotation mark is open, so the comma belongs to the title
+        entries.append(", ".join(pieces[start:number]))
+        start, quotes = number, 0
+    return entries + [", ".join(pieces[start:])] * (start < len(pieces))
 
 
 def book_entry(title: str, author: str) -> str:
