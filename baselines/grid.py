@@ -18,6 +18,7 @@ from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import Scores, System, evaluate_system
 from tlrec.evaluation.metrics import format_figure
+from tlrec.model.base_model import select_device
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Bench:
 
         torch.set_num_threads(grid.threads)
         self.grid, self.settings, self.splits = grid, settings, splits
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = select_device()
         self.catalogue = data.catalogue(splits["train"])
         self.batches = {name: data.encode(split, self.catalogue).to(self.device) for name, split in splits.items()}
         self.titles = (title_embeddings.embed(data.titles(splits["train"], self.catalogue), grid.text_encoder)

@@ -109,6 +109,12 @@ def run(words: list[str]) -> None:
     cli.run(getattr(module, "main", None) or module.COMMANDS["table"], words[1:], words[0])
 
 
+def fake_nvidia_smi(folder: Path, gpus: int, driver: str = "580.65.06") -> None:
+    """A program in the folder that answers as nvidia-smi does on a machine with so many GPUs."""
+    (folder / "nvidia-smi").write_text("#!/bin/sh\n" + f"echo {driver}\n" * gpus)
+    (folder / "nvidia-smi").chmod(0o755)
+
+
 def refused(name: str, call, *arguments, **named) -> str:
     """The message of the InputError that the call raises: one line that holds the name of a file, flag or record."""
     with pytest.raises(InputError) as error:

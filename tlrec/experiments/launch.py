@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tlrec import cli, flag_syntax, paths
+from tlrec import cli, devices, flag_syntax, paths
 from tlrec.errors import InputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -166,13 +165,22 @@ def script_flags(texts: dict[str, Any], *programs: str) -> dict[str, dict[str, o
     return {program: json.loads(output) for program, (_, output, _) in zip(programs, outputs, strict=True)}
 
 
-def visible_devices(gpu: str) -> str:
-    """CUDA_VISIBLE_DEVICES for `0`, `0,1`, `gpu` (the first one) or `cpu` (none)."""
-    numbers = gpu.split(",")
-    if not re.fullmatch("cpu|gpu|[0-9]+(,[0-9]+)*", gpu) or len(set(numbers)) < len(numbers):
-        raise InputError(f"GPU {gpu!r} is unknown; give a CUDA device number, several different ones "
-                         "with commas, gpu for the first, or cpu")
-    return {"cpu": "", "gpu": "0"}.get(gpu, gpu)
+def check_devices(gpus: list[str]) -> tuple[list[str], bool]:
+    """(CUDA_VISIBLE_DEVICES for each of these GPU arguments, whether the machine has a GPU).
+
+    InputError for a device that is not there or not allowed; exits with 2 where torch cannot use it.
+    """
+    machine = devices.find_gpus()
+    chosen = [devices.choose_devices(gpu, devices.visible_entries(), machine.number) for gpu in gpus]
+    wanted = list(dict.fromkeys(",".join(filter(None, chosen)).split(",")))
+    if any(chosen) and machine.number:
+        run_apart(_check_torch, wanted)
+    return chosen, machine.number > 0
+
+
+def _check_torch(wanted: list[str]) -> None:
+    os.environ[devices.VARIABLE] = ",".join(wanted)
+    devices.usable_gpus(len(wanted))
 
 
 def begin(title: str, gpu: str = "") -> None:
@@ -180,16 +188,16 @@ def begin(title: str, gpu: str = "") -> None:
 
     InputError first, for all that the environment lacks.
     """
-    devices, on_cuda = visible_devices(gpu) if gpu else "", shutil.which("nvidia-smi") is not None
-    if gpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = devices
-    if devices and on_cuda:
-        os.environ["PROCESSES"] = variable("PROCESSES", str(len(devices.split(","))))
     processes()
     paths.check_writable(paths.results_dir(), "set TLREC_HOME to another folder")
+    (visible,), on_cuda = check_devices([gpu]) if gpu else ([""], False)
+    if gpu:
+        os.environ[devices.VARIABLE] = visible
+    if visible and on_cuda:
+        os.environ["PROCESSES"] = variable("PROCESSES", str(len(visible.split(","))))
     heading(title)
-    if devices and not on_cuda:
-        note(f"GPU {gpu} was asked for, but this machine has no CUDA: running on the CPU")
+    if gpu not in ("", "cpu") and not on_cuda:
+        note(f"GPU {gpu} was asked for, but this machine has no NVIDIA GPU: running on the CPU")
     note(f"Python: {sys.executable} (requirements are there)")
 
 

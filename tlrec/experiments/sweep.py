@@ -43,12 +43,11 @@ def sweep(target: str, *words: str) -> None:
     devices, shots = variable("GPUS", "gpu").split(), arguments.shot_counts()
     seeds = arguments.variable_words("SEEDS", "0 1 2 3 4")
     systems = arguments.variable_words("SYSTEMS", " ".join([*LANGUAGE_MODELS, *BASELINES]))
-    for device in devices:
-        launch.visible_devices(device)
     for system in systems:
         arguments.check_choice("SYSTEMS", system, (*LANGUAGE_MODELS, "GRU", *BASELINES))
     arguments.check_seeds(seeds)
     base = check_cells(systems, target)
+    launch.check_devices(devices)
     begin(f"sweep: {target}, {len(systems)} systems x {len(shots)} shot counts x {len(seeds)} seeds on "
           f"{' '.join(devices)}")
     folder = results_folder(target)

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tlrec import paths
+from tlrec import devices, paths
 from tlrec.errors import InputError
 from tlrec.files import read_json
 from tlrec.model.base_files import check_base_files, check_model, check_types, is_buffer
@@ -50,11 +50,13 @@ def _silence_libraries() -> None:
 
 
 def select_device() -> str:
-    """`cuda` or `cpu`, printed; the first thing to call before torch's libraries are used."""
+    """`cuda` or `cpu`, printed; the first thing to call before torch's libraries are used. InputError where the machine
+    has an NVIDIA GPU that torch cannot use."""
+    _silence_libraries()
+    on_cuda = devices.use_cuda()
     import torch
 
-    _silence_libraries()
-    if torch.cuda.is_available():
+    if on_cuda:
         print(f"device: {torch.cuda.get_device_name(0)}", flush=True)
         return "cuda"
     print(f"device: CPU ({torch.get_num_threads()} threads); no CUDA device was found", flush=True)

@@ -1,6 +1,6 @@
 """Devices, child processes and signals, with real children."""
 
-import importlib
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -8,11 +8,13 @@ import sys
 import time
 
 import pytest
-from conftest import refused
+from conftest import fake_nvidia_smi, refused
 
-from tlrec import paths
+from tlrec import devices, paths
 from tlrec.errors import InputError
 from tlrec.experiments import launch
+
+no_gpu = pytest.mark.skipif(devices.find_gpus().number > 0, reason="this machine has a GPU")
 
 
 @pytest.fixture
@@ -80,16 +82,6 @@ def test_script_flags_and_defaults():
     assert flags["ins_tuning.py"]["base_model"] is None and flags["baselines.grid"]["target"] == "movie"
 
 
-@pytest.mark.parametrize(("gpu", "devices"), [("cpu", ""), ("gpu", "0"), ("3", "3"), ("0,1", "0,1")])
-def test_visible_devices(gpu, devices):
-    assert launch.visible_devices(gpu) == devices
-
-
-@pytest.mark.parametrize("gpu", ["", "one", "0,", "0 1", "-1", "cpu,0", "gpu\n"])
-def test_visible_devices_refuses_other_words(gpu):
-    refused("GPU", launch.visible_devices, gpu)
-
-
 @pytest.mark.parametrize(("value", "count"), [("", 1), ("1", 1), ("2", 2)])
 def test_processes_reads_PROCESSES(monkeypatch, value, count):
     monkeypatch.setenv("PROCESSES", value)
@@ -102,10 +94,34 @@ def test_processes_refuses_other_words(monkeypatch):
 
 
 def test_processes_default_to_the_number_of_devices(monkeypatch, tmp_path):
-    (tmp_path / "nvidia-smi").touch(mode=0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    fake_nvidia_smi(tmp_path, gpus=4)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(devices, "usable_gpus", lambda wanted: wanted)  # the torch of a machine with GPUs
     for given, count in (("", 2), ("3", 3)):
         monkeypatch.setenv("PROCESSES", given)
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-        launch.begin("title", "0,1")
-        assert launch.processes() == count and os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+        launch.begin("title", "0,2")
+        assert launch.processes() == count and os.environ["CUDA_VISIBLE_DEVICES"] == "4,6"
+
+
+@no_gpu
+def test_a_gpu_that_torch_cannot_use_is_refused_in_one_line_before_the_heading(monkeypatch, tmp_path, capfd):
+    fake_nvidia_smi(tmp_path, gpus=1, driver="550.54")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for words in (["0"], ["gpu"], ["0", "cpu"]):
+        with pytest.raises(SystemExit) as stopped:
+            launch.check_devices(words)
+        output, error = capfd.readouterr()
+        assert stopped.value.code == 2 and not output and error.count("\n") == 1
+        assert f"torch {importlib.metadata.version('torch')} (" in error and "NVIDIA driver 550.54" in error
+        assert "`cpu` for a wrapper" in error
+    launch.begin("title", "cpu")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "" and capfd.readouterr().err == ""
+
+
+@no_gpu
+def test_a_machine_without_a_gpu_runs_on_the_cpu_and_says_so(monkeypatch, capsys):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    launch.begin("title", "0,1")
+    assert "running on the CPU" in capsys.readouterr().out and launch.processes() == 1
