@@ -64,19 +64,26 @@ if [ -n "${PYTHON:-}" ]; then
         "install them there, or unset PYTHON"
     return
 fi
-for candidate in "$ROOT/.venv/bin/python" python3 python; do
+active=${VIRTUAL_ENV:-${CONDA_PREFIX:-}} # of venv or uv, of conda
+for candidate in ${active:+"$active/bin/python"} "$ROOT/.venv/bin/python" python3 python; do
     ! choose_python "$candidate" || return 0
 done
+problem=
 for candidate in python3.13 python3.12 python3.11 python3; do
-    if in_root "$candidate" -c 'import sys, venv; assert (3, 11) <= sys.version_info < (3, 14)' 2>/dev/null; then
-        [ -w "$ROOT" ] || die "$ROOT: not writable, so .venv cannot be made there; install requirements.txt elsewhere" \
-            "and set PYTHON"
+    version=$(in_root "$candidate" -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14)
+print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
+    [ -w "$ROOT" ] || die "$ROOT: not writable, so no .venv; install requirements.txt elsewhere and set PYTHON"
+    [ -e "$ROOT/.venv" ] && partial= || partial=$ROOT/.venv
+    if output=$(in_root "$candidate" -m venv .venv 2>&1); then
         say "set-up: $ROOT/.venv with requirements.lock and torch ($candidate); once, a few minutes"
-        in_root "$candidate" -m venv .venv
         PYTHON=$ROOT/.venv/bin/python
         pip_install --require-hashes --no-deps --only-binary :all: -r requirements.lock
         pip_install -r requirements.txt # what is left of it: torch, CPU or CUDA build
         return
     fi
+    [ -z "$partial" ] || rm -rf "$partial"
+    cure="apt install python$version-venv" # Debian and Ubuntu ship Python without ensurepip
+    [[ "$output" = *ensurepip* || "$output" = *"No module named"* ]] || cure=${output##*$'\n'}
+    problem=${problem:-$candidate cannot make .venv ($cure); }
 done
-die "no Python 3.11 to 3.13 with venv was found; install one, or set PYTHON"
+die "${problem:-no Python 3.11 to 3.13 was found; }install what is missing, or set PYTHON to a Python with requirements.txt"
