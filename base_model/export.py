@@ -14,11 +14,12 @@ from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
 from tlrec.model.tokenizer import load_tokenizer
+from tlrec.signature_flags import PathText
 
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 
 
-def main(base_model: str, lora_weights: str, output_dir: str, dtype: str = "auto") -> None:
+def main(base_model: PathText, lora_weights: PathText, output_dir: PathText, dtype: str = "auto") -> None:
     """Write base model + adapter as one model folder, atomically, with its provenance in export.json.
 
     Args:

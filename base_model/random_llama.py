@@ -14,6 +14,7 @@ from tlrec.data import samples
 from tlrec.errors import InputError, first_line
 from tlrec.model.base_files import check_base_files
 from tlrec.model.base_model import resolve_base_model
+from tlrec.signature_flags import PathText
 
 NAME = "random-llama-7b"
 SHAPE = {"vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32,
@@ -22,7 +23,7 @@ SHARD_BYTES = 1 << 30
 TOKENIZER_DATA = "rec_data/movie/train.json"
 
 
-def prepare_random(tokenizer: str = "", seed: int = 0, layers: int = SHAPE["num_hidden_layers"]) -> None:
+def prepare_random(tokenizer: PathText | None = None, seed: int = 0, layers: int = SHAPE["num_hidden_layers"]) -> None:
     """Make base_model/random-llama-7b: LLaMA-7B's shape, random fp16 weights.
 
     Args:
@@ -48,7 +49,7 @@ def already_made(folder: Path) -> bool:
     return folder.exists()
 
 
-def make(folder: Path, shape: dict, tokenizer: str, seed: int) -> None:
+def make(folder: Path, shape: dict, tokenizer: str | None, seed: int) -> None:
     """Write the model folder atomically. InputError where the tokenizer or free disk space is missing."""
     loaded = _tokenizer(tokenizer, shape["vocab_size"])
     import torch
@@ -85,7 +86,7 @@ def make(folder: Path, shape: dict, tokenizer: str, seed: int) -> None:
     print(f"{folder}: made, {size / 2:,.0f} random weights in fp16 (seed {seed})")
 
 
-def _tokenizer(source: str, vocab_size: int):
+def _tokenizer(source: str | None, vocab_size: int):
     """The tokenizer of a folder or GGUF file, or one trained on the movie prompts, of at most `vocab_size` tokens."""
     from transformers import AutoTokenizer
 

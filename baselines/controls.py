@@ -22,6 +22,7 @@ from tlrec import cli, flag_syntax, paths
 from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import Scores, SplitData, System, evaluate_system, read_split
+from tlrec.signature_flags import PathText
 
 METHODS = ("item-mean", "popularity", "logistic", "liked-ratio+item-mean")
 PROBABILITIES = ("item-mean", "logistic")  # of the methods, those whose score is one
@@ -30,8 +31,8 @@ FOLDS = 5
 
 
 def main(
-    train_data_path: str,
-    test_data_path: str,
+    train_data_path: PathText,
+    test_data_path: PathText,
     methods: list[str] = METHODS,
     sample: int = -1,
     seed: int = 0,

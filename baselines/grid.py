@@ -19,6 +19,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import Scores, System, evaluate_system
 from tlrec.evaluation.metrics import format_figure
 from tlrec.model.base_model import select_device
+from tlrec.signature_flags import PathText
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class GridConfig:
 
     target: str = "movie"
     use_ratings: bool = False
-    text_encoder: str = title_embeddings.NAME
+    text_encoder: PathText = title_embeddings.NAME
     weight_decay: float | None = None
     threads: int = 1
     experiment: str = ""

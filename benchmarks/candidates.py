@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks import harness
 from cot_data import candidate_sets
 from tlrec import cli, paths
+from tlrec.signature_flags import PathText
 
 REPEATS = 3  # of the runs on the source
 COLUMNS = {
@@ -71,7 +72,7 @@ def worker(implementation: str, source: str, generated: int) -> None:
     harness.timed(work)
 
 
-def main(source: str = "instruction_data/netflix/train.json", generated_histories: int = 200_000) -> None:
+def main(source: PathText = "instruction_data/netflix/train.json", generated_histories: int = 200_000) -> None:
     """Measure candidate sets.
 
     Args:

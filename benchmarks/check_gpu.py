@@ -30,6 +30,7 @@ from tlrec.model.adapter_manifest import MANIFEST_FILE
 from tlrec.model.base_model import resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.reports.text_tables import markdown
+from tlrec.signature_flags import PathText
 
 ROWS = 16  # the first of movie/test
 LLAMA = "llama-7b"
@@ -47,8 +48,8 @@ class Check:
     seconds: float = 0.0
 
 
-def main(device: str = "cpu", base_model: str = "smollm2-135m", recorded: str = str(RECORDED), record: bool = False,
-         load_in_8bit: bool = True) -> None:
+def main(device: str = "cpu", base_model: PathText = "smollm2-135m", recorded: PathText = str(RECORDED),
+         record: bool = False, load_in_8bit: bool = True) -> None:
     """Print a Markdown table of checks; exit 1 where one fails.
 
     Args:

@@ -21,6 +21,7 @@ from tlrec.evaluation import metrics
 from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.adapter_manifest import MANIFEST_FILE
 from tlrec.model.base_model import load_base_model, resolve_base_model, select_device
+from tlrec.signature_flags import PathText
 from tlrec.training import checkpoints
 
 SCORES = "validation_scores.json"
@@ -66,9 +67,9 @@ def draw(rows: list[samples.Sample], p_yes: np.ndarray, count: int, draws: int) 
 
 
 def main(
-    tuned: str,
-    base_model: str = "smollm2-135m",
-    data: str = "rec_data/movie/valid.json",
+    tuned: PathText,
+    base_model: PathText = "smollm2-135m",
+    data: PathText = "rec_data/movie/valid.json",
     rows: int = -1,
     counts: list[str] = ["50", "100", "200"],  # noqa: B006
     draws: int = 200,

@@ -26,6 +26,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 from tlrec.model.adapter import WEIGHT_FILES, attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, resolve_base_model, select_device
+from tlrec.signature_flags import PathText
 from tlrec.training import checkpoints
 from tlrec.training.build_trainer import build_trainer
 from tlrec.training.tune import save_adapter
@@ -36,7 +37,7 @@ TOLERANCE = 1e-4  # of P(Yes)
 PART = "llama7b.part.json"  # results of `tune`, beside the adapter, for `reload`
 
 
-def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
+def tune(base_model: PathText = random_llama.NAME, output_dir: PathText | None = None) -> None:
     """Load in 8-bit, tune one step with the published LoRA, score, save the adapter.
 
     Ended after the step, the same command goes on from the step's checkpoint, and says so in the record.
@@ -72,7 +73,7 @@ def tune(base_model: str = random_llama.NAME, output_dir: str = "") -> None:
     (output / PART).write_text(json.dumps(part))
 
 
-def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str = "llama7b") -> None:
+def reload(base_model: PathText = random_llama.NAME, output_dir: PathText | None = None, name: str = "llama7b") -> None:
     """Load in 8-bit again, score untuned and with the saved adapter; fail unless the scores equal those of `tune`.
 
     Args:
@@ -116,7 +117,7 @@ def reload(base_model: str = random_llama.NAME, output_dir: str = "", name: str 
                          f"{TOLERANCE}), or tuning changed nothing")
 
 
-def _output(folder: str) -> Path:
+def _output(folder: str | None) -> Path:
     return Path(folder or paths.home_dir() / "output_model" / "llama7b")
 
 

@@ -19,6 +19,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation import metrics
 from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, max_positions, resolve_base_model
+from tlrec.signature_flags import PathText
 
 IMPLEMENTATIONS = ("ours", "plain", "published")
 SEED = 0  # of the rows drawn
@@ -32,8 +33,8 @@ COLUMNS = {
 }
 
 
-def worker(implementation: str, base_model: str, lora_weights: str, data: str, rows: int, length: int, batch: int,
-           dtype: str) -> None:
+def worker(implementation: str, base_model: str, lora_weights: str | None, data: str, rows: int, length: int,
+           batch: int, dtype: str) -> None:
     import torch
     from transformers.utils import logging
 
@@ -120,9 +121,9 @@ def compare(settings: dict, implementations: list[str], rounds: int) -> tuple[li
 
 
 def main(
-    base_model: str = "smollm2-135m",
-    lora_weights: str = "",
-    data: str = "rec_data/movie/test.json",
+    base_model: PathText = "smollm2-135m",
+    lora_weights: PathText | None = None,
+    data: PathText = "rec_data/movie/test.json",
     rows: int = 64,
     growth: list[str] = [],  # noqa: B006
     lengths: list[str] = [],  # noqa: B006

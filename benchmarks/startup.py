@@ -17,9 +17,10 @@ from pathlib import Path
 from benchmarks import harness
 from tlrec import cli, paths
 from tlrec.model.base_model import resolve_base_model
+from tlrec.signature_flags import PathText
 
 
-def main(base_model: str = "smollm2-135m", data: str = "rec_data/movie/test.json", rounds: int = 5) -> None:
+def main(base_model: PathText = "smollm2-135m", data: PathText = "rec_data/movie/test.json", rounds: int = 5) -> None:
     """Measure startup.
 
     Args:

@@ -20,6 +20,7 @@ from tlrec import cli
 from tlrec.data import samples
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base_model import load_base_model, resolve_base_model
+from tlrec.signature_flags import PathText
 
 ALL_TOKENS, ANSWER = "ours, loss on all tokens", "ours, loss on the answer"
 IMPLEMENTATIONS = ("published", "without checkpointing", ALL_TOKENS, ANSWER)
@@ -49,8 +50,8 @@ class Settings:
         auc_rows: rows for an AUC after tuning, drawn with seed 0; 0 is none
     """
 
-    base_model: str = "smollm2-135m"
-    data: str = "rec_data/movie/train.json"
+    base_model: PathText = "smollm2-135m"
+    data: PathText = "rec_data/movie/train.json"
     steps: int = 7
     micro_batch: int = 8
     dtype: str = "auto"

@@ -31,7 +31,7 @@ from tlrec import cli, paths
 from tlrec.data.samples import read_json_records
 from tlrec.errors import InputError
 from tlrec.files import write_atomically
-from tlrec.signature_flags import check_bounds
+from tlrec.signature_flags import PathText, check_bounds
 
 TEACHERS = ("api", "local", "rules")
 RESULT = "three_stages.json"
@@ -77,7 +77,7 @@ def write(path: Path, examples: list[CotExample], answers: dict[int, list[str]],
 
 
 def main(
-    source: str = "netflix",
+    source: PathText = "netflix",
     teacher: str = "api",
     model: str | None = None,
     temperature: float = 0.2,
@@ -91,7 +91,7 @@ def main(
     tries: int = 6,
     timeout: float = 120.0,
     pause: float = 1.0,
-    output_dir: str | None = None,
+    output_dir: PathText | None = None,
 ) -> None:
     """Make three-step answers from the liked samples of a source domain.
 

@@ -20,6 +20,7 @@ from tlrec import cli, paths
 from tlrec.data.samples import Sample, parse_sample, read_json_records
 from tlrec.errors import InputError
 from tlrec.files import read_json, sha256, validate, write_atomically
+from tlrec.signature_flags import PathText
 
 PUBLISHED_CUTOFF = 512  # tokens
 
@@ -52,9 +53,9 @@ def token_statistics(samples: list[Sample], tokenizer: str, cutoff: int = PUBLIS
 def main(
     source: str = "netflix",
     stages: list[str] = ["3"],  # noqa: B006
-    tokenizer: str | None = None,
-    input_path: str | None = None,
-    output_path: str | None = None,
+    tokenizer: PathText | None = None,
+    input_path: PathText | None = None,
+    output_path: PathText | None = None,
 ) -> None:
     """Keep the hits and write them as tuning samples.
 

@@ -15,6 +15,7 @@ from tlrec.data import dataset_record
 from tlrec.data.samples import parse_sample, read_json_records
 from tlrec.errors import InputError
 from tlrec.files import sha256
+from tlrec.signature_flags import PathText
 
 FOLDER = "instruction_data/alpaca"
 HUB_NAME = "yahma/alpaca-cleaned"
@@ -44,7 +45,7 @@ def build(path: Path) -> tuple[list[dict[str, str]], int]:
     return samples, empty
 
 
-def main(raw_file: str | None = None) -> None:
+def main(raw_file: PathText | None = None) -> None:
     """Build the Alpaca instruction data.
 
     Args:

@@ -16,6 +16,7 @@ from tlrec import cli
 from tlrec.data import dataset_record, preference_text, split_files, windows
 from tlrec.data.raw_files import MISSING_VALUES, RawFiles
 from tlrec.errors import InputError
+from tlrec.signature_flags import PathText
 
 FOLDER = "instruction_data/amazon-book"
 RULES = [
@@ -74,7 +75,7 @@ def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     return pc.fill_null(array.indices, -1).to_numpy(zero_copy_only=False), array.dictionary.to_pylist()
 
 
-def main(raw_dir: str) -> None:
+def main(raw_dir: PathText) -> None:
     """Build the book source domain from Amazon Books Reviews.
 
     Args:

@@ -18,6 +18,7 @@ from tlrec import cli
 from tlrec.data import dataset_record, windows
 from tlrec.data.raw_files import MISSING_VALUES, RawFiles
 from tlrec.errors import InputError
+from tlrec.signature_flags import PathText
 
 FOLDER = "instruction_data/netflix"
 RULES = [
@@ -55,7 +56,7 @@ def read_titles(raw_files: RawFiles, name: str) -> dict[int, str]:
     return titles
 
 
-def main(raw_dir: str, all_files: bool = False) -> None:
+def main(raw_dir: PathText, all_files: bool = False) -> None:
     """Build the Netflix source domain from the raw files of the Netflix Prize.
 
     Args:

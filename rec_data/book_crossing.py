@@ -24,6 +24,7 @@ from tlrec import cli, paths
 from tlrec.data import dataset_record, preference_text, split_files, windows
 from tlrec.data.raw_files import MISSING_VALUES, RawFiles, parse_ratings, read_csv
 from tlrec.errors import InputError
+from tlrec.signature_flags import PathText
 
 RULES = [
     "like = rating > 5; {implicit}",
@@ -106,7 +107,7 @@ def build(
 
 
 def main(
-    raw_dir: str, output_dir: str = "rec_data/book-crossing", seed: int = 42, drop_implicit: bool = False
+    raw_dir: PathText, output_dir: PathText = "rec_data/book-crossing", seed: int = 42, drop_implicit: bool = False
 ) -> None:
     """Build the book target domain from raw Book-Crossing, in a seeded split of its own.
 

@@ -21,6 +21,7 @@ from tlrec.data.samples import Sample, read_samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.reports.text_tables import markdown
+from tlrec.signature_flags import PathText
 
 SPLITS = ("train", "valid", "test")
 
@@ -134,7 +135,9 @@ def table(columns: list[tuple[str, dict[str, str]]]) -> str:
     return markdown([["", *(title for title, _ in columns)], *rows])
 
 
-def main(*names: str, target: str | None = None, tokenizer: str | None = None, cutoff_len: int = 512) -> None:
+def main(
+    *names: str, target: PathText | None = None, tokenizer: PathText | None = None, cutoff_len: int = 512
+) -> None:
     """Print a table of the datasets. Folders come first, as in `rec_data/movie instruction_data/netflix`.
 
     Args:

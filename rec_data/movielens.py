@@ -24,6 +24,7 @@ from tlrec.data import dataset_record, download, split_files, windows
 from tlrec.data.raw_files import RawFiles, parse_ratings, read_csv
 from tlrec.errors import InputError
 from tlrec.files import sha256
+from tlrec.signature_flags import PathText
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 GROUPLENS_SHA256 = "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"
@@ -143,7 +144,7 @@ def check_replaceable(folder: str, samples: list[dict]) -> None:
                              "data, or move the folder away to have it built")
 
 
-def main(raw_dir: str | None = None, folder: str | None = None) -> None:
+def main(raw_dir: PathText | None = None, folder: PathText | None = None) -> None:
     """Build the movie target domain and the in-domain source from raw MovieLens-100K.
 
     Args:

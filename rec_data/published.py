@@ -18,6 +18,7 @@ from tlrec import cli, files, paths
 from tlrec.data import dataset_record, download, preference_text, split_files
 from tlrec.data.samples import read_samples
 from tlrec.errors import InputError
+from tlrec.signature_flags import PathText
 
 _CATALOGUE_FILE = json.loads(Path(__file__).with_name("published_files.json").read_text())
 CATALOGUE = _CATALOGUE_FILE["files"]
@@ -165,7 +166,7 @@ def complete(folder: str) -> None:
     )
 
 
-def main(*names: str, mirror: str | None = None, base_url: str = BASE_URL, timeout: float = 30) -> None:
+def main(*names: str, mirror: PathText | None = None, base_url: str = BASE_URL, timeout: float = 30) -> None:
     """Fetch published files and verify them.
 
     Names of files or folders come first, as in `python -m rec_data.published rec_data/book`; none means all.

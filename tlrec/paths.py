@@ -16,20 +16,29 @@ from tlrec.errors import InputError
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def read_path(text: str) -> str | None:
+    """A path as a person means it, in a flag or variable: without blanks around it and slashes at its end, ~ expanded;
+    None for an empty text and for `None`, which scripts write for it. InputError for ~ without a home folder."""
+    text = text.strip()
+    if text in ("", "None"):
+        return None
+    path = os.path.expanduser(text)
+    if path.split("/")[0] == "~":
+        raise InputError(f"{text}: this user has no home folder; set HOME, or name the folder in full")
+    return path.rstrip("/") or "/"
+
+
 def home_dir() -> Path:
-    return Path(os.environ.get("TLREC_HOME") or ROOT).resolve()
+    return Path(read_path(os.environ.get("TLREC_HOME", "")) or ROOT).resolve()
 
 
 def mirror_dir() -> Path | None:
-    folder = os.environ.get("TLREC_MIRROR")
+    folder = read_path(os.environ.get("TLREC_MIRROR", ""))
     return Path(folder) if folder else None
 
 
 def cache_dir() -> Path:
-    folder = os.environ.get("TLREC_CACHE") or os.path.expanduser("~/.cache/tlrec")
-    if folder.startswith("~"):
-        raise InputError("~/.cache/tlrec: this user has no home folder; set HOME or TLREC_CACHE")
-    return Path(folder)
+    return Path(read_path(os.environ.get("TLREC_CACHE", "")) or str(read_path("~/.cache/tlrec")))
 
 
 def results_dir() -> Path:

@@ -13,23 +13,25 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from tlrec import paths
 from tlrec.errors import InputError
 
 HELP_WIDTH = 100  # characters
 Config = TypeVar("Config")
-TYPE_NAMES = {str: "TEXT", int: "INT", float: "NUMBER", bool: "True|False"}
+PathText = Annotated[str, "path"]  # the annotation of a flag that names a file or folder
+TYPE_NAMES = {PathText: "PATH", str: "TEXT", int: "INT", float: "NUMBER", bool: "True|False"}
 
 
 def flags(function: Callable) -> dict[str, inspect.Parameter]:
     """The flags of `function` by name, annotations resolved; a dataclass parameter is replaced by its fields."""
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     known: dict[str, inspect.Parameter] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         hint = hints.get(name, str)
         if dataclasses.is_dataclass(hint):
-            field_hints = typing.get_type_hints(hint)
+            field_hints = typing.get_type_hints(hint, include_extras=True)
             for field in dataclasses.fields(hint):
                 known[field.name] = inspect.Parameter(
                     field.name, parameter.kind, default=_default(field), annotation=field_hints[field.name])
@@ -66,7 +68,7 @@ def takes_names(function: Callable) -> bool:
 
 def value_type(hint: Any) -> Any:
     """The type of a flag's value: the annotation without `| None`."""
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
     return next(kind for kind in kinds if kind is not type(None))
 
 
@@ -98,8 +100,14 @@ def parser(name: str, hint: object) -> Callable[[str], object]:
                     raise ValueError
                 return number
             if is_list(kind):
-                return [part for part in (p.strip(" '\"") for p in text.strip("[]() ").split(",")) if part]
-            return text
+                parts = [part for part in (p.strip(" '\"") for p in text.strip("[]() ").split(",")) if part]
+                return list(filter(None, map(paths.read_path, parts))) if kind == list[PathText] else parts
+            if kind != PathText:
+                return text
+            path = paths.read_path(text)
+            if path is None and hint == kind:
+                raise InputError(f"--{name} is empty; name a file or folder")
+            return path
         except (KeyError, ValueError):
             wanted = {bool: "True or False", int: "a whole number", float: "a number"}.get(kind, "text without NUL")
             raise InputError(f"--{name} takes {wanted}, not {text[:40]!r}") from None

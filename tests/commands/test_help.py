@@ -33,8 +33,16 @@ def test_help_gives_every_flag_a_type_a_default_and_a_text(page):
     blocks = [block for block in page.split("```") if "\nFlags:\n" in block]
     flags = [flag for block in blocks for flag in re.findall(r"^  --.*\n.*$", block, re.MULTILINE)]
     assert len(flags) > 150
-    form = r"  --\w+ (TEXT|INT|NUMBER|LIST|True\|False) \((required|optional|default: .+)\)\n      \S.*"
+    form = r"  --\w+ (TEXT|PATH|INT|NUMBER|LIST|True\|False) \((required|optional|default: .+)\)\n      \S.*"
     assert [flag for flag in flags if not re.fullmatch(form, flag)] == []
+
+
+def test_every_flag_of_a_path_is_read_as_one(page):
+    """Of every script; the wrappers pass their flags on to these."""
+    names = set(re.findall(r"^  --(\w+) (?!PATH|LIST)", page, re.MULTILINE))
+    assert {"base_model", "output_dir", "raw_dir"} <= set(re.findall(r"^  --(\w+) PATH", page, re.MULTILINE))
+    words = r"(.*_(path|dir|file|model|weights|from_checkpoint|encoder)|data|folder|output|mirror|tokenizer|recorded)"
+    assert [name for name in names if re.fullmatch(words, name)] == []
 
 
 @pytest.mark.parametrize("path", sorted((paths.ROOT / "shell").glob("*.sh")), ids=lambda path: path.stem)

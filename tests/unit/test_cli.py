@@ -9,6 +9,7 @@ import pytest
 from conftest import refused
 
 from tlrec import cli, flag_syntax, paths
+from tlrec.signature_flags import PathText
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +145,27 @@ def test_read_flags_accepts_values_beginning_with_a_dash(monkeypatch):
     for value in ("-x", "-", "-h", "-1", "a=b", "-foo"):
         assert run(monkeypatch, "--path", value)[0] == value
         assert run(monkeypatch, f"--path={value}")[0] == value
+
+
+def paths_command(base_model: PathText, start: PathText | None = None, runs: list[PathText] | None = None) -> None:
+    print(json.dumps([base_model, start, runs]))
+
+
+@pytest.mark.parametrize(("words", "values"), [
+    (["--base_model", " ~/m/ ", "--start", "None", "--runs", "~/a/", "b"], ["/home/me/m", None, ["/home/me/a", "b"]]),
+    (["--base_model=~", "--start=", "--runs", "[~/a,None]"], ["/home/me", None, ["/home/me/a"]]),
+])
+def test_paths_that_shells_leave_odd_are_read_as_meant(monkeypatch, capsys, words, values):
+    monkeypatch.setenv("HOME", "/home/me")
+    cli.run(paths_command, words)
+    assert json.loads(capsys.readouterr().out) == values
+
+
+@pytest.mark.parametrize("text", ["", " ", "None"])
+def test_a_required_path_that_is_empty_is_refused(capsys, text):
+    with pytest.raises(SystemExit):
+        cli.run(paths_command, ["--base_model", text])
+    assert capsys.readouterr().err == "error: --base_model is empty; name a file or folder\n"
 
 
 def test_split_flags_between_scripts():

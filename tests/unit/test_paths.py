@@ -1,5 +1,6 @@
 import os
 
+import pytest
 from conftest import refused
 
 from tlrec import paths
@@ -29,3 +30,28 @@ def test_check_writable_refuses_a_folder_below_a_file(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
     folder = paths.writable_directory(tmp_path / "new" / "folder")
     assert folder.is_dir() and not os.listdir(folder)
+
+
+@pytest.mark.parametrize(("text", "path"), [
+    ("", None), ("  ", None), ("None", None), ("~", "/home/me"), ("~/x", "/home/me/x"), (" ~/x/ ", "/home/me/x"),
+    ("a/b/", "a/b"), ("a//", "a"), ("/", "/"), ("./None", "./None"), ("a b", "a b"), ("x~", "x~"),
+    ("owner/name@main", "owner/name@main"), ("caf\udce9/", "caf\udce9"),
+])
+def test_read_path_reads_what_a_person_means(monkeypatch, text, path):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert paths.read_path(text) == path
+
+
+def test_variables_are_read_like_the_flags(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value, home, mirror, cache in ((" ~/x/ ", *[tmp_path / "x"] * 3),
+                                       ("None", paths.ROOT, None, tmp_path / ".cache/tlrec")):
+        for name in ("TLREC_HOME", "TLREC_MIRROR", "TLREC_CACHE"):
+            monkeypatch.setenv(name, value)
+        assert (paths.home_dir(), paths.mirror_dir(), paths.cache_dir()) == (home, mirror, cache)
+
+
+def test_a_user_without_a_home_folder_is_told(monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError()))
+    refused("set HOME", paths.read_path, "~/x")

@@ -17,6 +17,7 @@ from tlrec.model.base_model import (
     resolve_dtype_name,
     select_device,
 )
+from tlrec.signature_flags import PathText
 
 CHOICES = {"method": ("llm", "liked-ratio"), "dtype": ("auto", "bfloat16", "float16", "float32")}
 
@@ -40,9 +41,9 @@ class EvaluationConfig:
         skip_recorded: print the earlier record of exactly this run, if there is one, instead of scoring again
     """
 
-    test_data_path: str
-    base_model: str | None = None
-    lora_weights: str | None = None
+    test_data_path: PathText
+    base_model: PathText | None = None
+    lora_weights: PathText | None = None
     method: str = "llm"
     test_rows: int = -1
     scoring_batch_size: int = 16

@@ -37,7 +37,7 @@ def user_flags(
 
     InputError for a flag that no script has, or that is not the user's to set (`fixed`).
     """
-    texts = flag_syntax.read_flags(list(words))
+    texts = {flag: text for flag, text in flag_syntax.read_flags(list(words)).items() if text.strip()}
     for flag in set(texts) & set(fixed):
         cure = "set BASE_MODEL instead" if flag == "base_model" else "leave it out"
         raise InputError(f"--{flag} is set by this wrapper; {cure}")

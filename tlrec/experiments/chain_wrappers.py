@@ -147,7 +147,7 @@ def alpaca(gpu: str, target: str, *words: str) -> None:
         tune.check_no_foreign_files(adapter)
     begin(f"alpaca tuning for {target}", gpu)
     inputs.prepare_base_model(base)
-    if "train_data_path" not in flags.given and not data.is_file():
+    if not flags.given.get("train_data_path") and not data.is_file():
         run("instruction_data.alpaca", env={"HF_HUB_OFFLINE": "0"})
     run_apart(chain.check_stages, [stage], base, flags, set())
     run(stage.script, **stage.flags(base, flags.given))

@@ -43,7 +43,7 @@ def generate_cot_data(*words: str) -> None:
     asking, tuning = (flags[script].given for script in SCRIPTS)
     serves = teacher == "local" and not dry_run and not variable("OPENAI_BASE_URL")
     base = inputs.choose_base_model(inputs.EMBEDDED) if serves else None
-    output = Path(texts.get("output_dir") or paths.home_dir() / "cot_data" / source)
+    output = Path(paths.read_path(texts.get("output_dir", "")) or paths.home_dir() / "cot_data" / source)
     paths.check_writable(output)
     launch.begin(f"chain-of-thought data from {source}")
     inputs.prepare_source(source)

@@ -24,7 +24,7 @@ def choose_base_model(default: str = "") -> BaseModel:
     """BASE_MODEL, else `default`, else llama-7b where it is there, else the embedded model. InputError where its folder
     holds no usable model; the embedded one may be missing still."""
     llama = "llama-7b" if (paths.home_dir() / "base_model" / "llama-7b").is_dir() else EMBEDDED
-    path = variable("BASE_MODEL", default or llama)
+    path = paths.read_path(variable("BASE_MODEL")) or default or llama
     if path != EMBEDDED:
         try:
             resolve_base_model(path)

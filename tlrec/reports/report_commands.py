@@ -20,6 +20,7 @@ from tlrec.reports import (
     table_cells,
     text_tables,
 )
+from tlrec.signature_flags import PathText
 
 REFERENCE = str(paths.ROOT / "results" / "reference" / "*" / "runs.jsonl")
 
@@ -34,7 +35,7 @@ class SplitRecords:
         split: the split whose evaluations count, all rows of it
     """
 
-    runs: list[str] | None = None
+    runs: list[PathText] | None = None
     experiment: str | None = None
     split: str = "test"
 
@@ -48,8 +49,8 @@ class SplitRecords:
 
 
 def table(
-    experiment: str | None = None, runs: list[str] | None = None, output: str | None = None, published: bool = False,
-    ids: bool = False, current: bool = False,
+    experiment: str | None = None, runs: list[PathText] | None = None, output: PathText | None = None,
+    published: bool = False, ids: bool = False, current: bool = False,
 ) -> None:
     """Print one table of evaluations; the latest record of each run counts.
 
@@ -79,7 +80,7 @@ def table(
         print(f"written to {output}")
 
 
-def table_1(chosen: SplitRecords, output: str | None = None) -> None:
+def table_1(chosen: SplitRecords, output: PathText | None = None) -> None:
     """Print Table 1: systems x movie/book x shots, ours beside the published.
 
     Args:
@@ -93,7 +94,7 @@ def table_1(chosen: SplitRecords, output: str | None = None) -> None:
         print(f"\nwritten to {output}.md, .tex and .csv")
 
 
-def summary(runs: list[str] | None = None) -> None:
+def summary(runs: list[PathText] | None = None) -> None:
     """Print the front page's table: one row a system on movie, ours beside the published.
 
     Args:
@@ -104,7 +105,7 @@ def summary(runs: list[str] | None = None) -> None:
     print(readme_table.render([*table_cells.own_cells(chosen), *table_cells.published_cells()]))
 
 
-def compare_runs(run_a: str, run_b: str, runs: list[str] | None = None) -> None:
+def compare_runs(run_a: str, run_b: str, runs: list[PathText] | None = None) -> None:
     """Compare two runs on the same test rows: paired bootstrap and DeLong's test, for AUC and UAUC.
 
     Args:
@@ -116,7 +117,7 @@ def compare_runs(run_a: str, run_b: str, runs: list[str] | None = None) -> None:
     print(compare.compare(records.find(read, run_a), records.find(read, run_b)))
 
 
-def draw_figures(chosen: SplitRecords, output: str | None = None) -> None:
+def draw_figures(chosen: SplitRecords, output: PathText | None = None) -> None:
     """Draw the figures, each as PNG and SVG.
 
     Args:
@@ -131,7 +132,7 @@ def draw_figures(chosen: SplitRecords, output: str | None = None) -> None:
     print(*drawn, sep="\n")
 
 
-def draw_chain(output: str = "docs/chain.svg") -> None:
+def draw_chain(output: PathText = "docs/chain.svg") -> None:
     """Draw the stages of TALLRec and TLRec as SVG, for light and dark pages.
 
     Args:
@@ -141,7 +142,7 @@ def draw_chain(output: str = "docs/chain.svg") -> None:
     print(output)
 
 
-def rerun_commands(run: str, runs: list[str] | None = None) -> None:
+def rerun_commands(run: str, runs: list[PathText] | None = None) -> None:
     """Print the commands that make a run again, and check that data, base model and adapter are the recorded ones.
 
     Args:
@@ -156,7 +157,7 @@ def rerun_commands(run: str, runs: list[str] | None = None) -> None:
     print("# data, base model and adapter are the recorded ones")
 
 
-def fill_pages(path: str | None = None) -> None:
+def fill_pages(path: PathText | None = None) -> None:
     """Fill the blocks between `<!-- COMMAND -->` and `<!-- end -->` with what their commands print.
 
     COMMAND is python report.py ..., python -m benchmarks.roofline, or cat of a table under results/reference.

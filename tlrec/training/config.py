@@ -9,6 +9,7 @@ from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.model.base_model import check_quantization, resolve_dtype_name
+from tlrec.signature_flags import PathText
 
 CHOICES = {
     "select_by": ("auc", "loss", "none"),
@@ -69,11 +70,11 @@ class TuningConfig:
         overwrite: replace an adapter of other settings or data, and files of the same names, in the output folder
     """
 
-    base_model: str
-    train_data_path: str
-    output_dir: str
-    val_data_path: str | None = None
-    resume_from_checkpoint: str | None = None
+    base_model: PathText
+    train_data_path: PathText
+    output_dir: PathText
+    val_data_path: PathText | None = None
+    resume_from_checkpoint: PathText | None = None
     sample: int = -1
     seed: int
     num_epochs: float
@@ -124,8 +125,6 @@ class TuningConfig:
             if getattr(self, flag) not in ("none", False) and importlib.util.find_spec(package) is None:
                 raise InputError(f"--{flag}: the package is not installed; pip install {package.replace('_', '-')}, "
                                  "or leave the flag out")
-        if not self.output_dir:
-            raise InputError("--output_dir is empty; name the folder that receives the adapter")
         check_quantization(self.load_in_8bit, self.load_in_4bit)
         if distributed.is_sharded() and (self.load_in_8bit is not False or self.load_in_4bit):
             raise InputError("quantised weights cannot be sharded (FSDP), and 8-bit is the default on CUDA; give "

@@ -164,7 +164,7 @@ def test_names_that_no_manifest_can_hold_are_refused_in_one_line(flags, capsys, 
 @pytest.mark.parametrize("changes", [
     {"select_by": "f1"}, {"dtype": "int8"}, {"val_data_path": None}, {"sample": 0}, {"sample": 25}, {"max_steps": 0},
     {"eval_samples": 9}, {"batch_size": 6, "micro_batch_size": 4}, {"load_in_8bit": True, "load_in_4bit": True},
-    {"output_dir": ""}, {"base_model": ""}, {"resume_from_checkpoint": "no-adapter"}, {"prompt_template": "none"},
+    {"base_model": ""}, {"resume_from_checkpoint": "no-adapter"}, {"prompt_template": "none"},
     {"lora_r": 0}, {"report_to": "paper"},
 ])
 def test_resolve_refuses_invalid_settings(flags, changes):
