@@ -10,12 +10,13 @@ from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.model.base_model import check_quantization, resolve_dtype_name
 from tlrec.signature_flags import PathText
+from tlrec.training.trackers import TRACKERS, check_tracker
 
 CHOICES = {
     "select_by": ("auc", "loss", "none"),
     "truncate": ("input", "published"),
     "dtype": ("auto", "bfloat16", "float16", "float32"),
-    "report_to": ("none", "tensorboard", "wandb", "mlflow", "comet_ml", "clearml", "neptune", "swanlab", "trackio"),
+    "report_to": TRACKERS,
 }
 BOUNDS = {  # least and most
     "batch_size": (1, 1e6), "micro_batch_size": (0, 1e6), "max_steps": (-1, 1e9), "cutoff_len": (1, 1e6),
@@ -121,10 +122,10 @@ class TuningConfig:
         samples.check_seed(self.seed)
         if self.select_by != "none" and not self.has_validation:
             raise InputError(f"--select_by {self.select_by} needs --val_data_path; give it, or --select_by none")
-        for flag, package in (("report_to", self.report_to), ("use_liger_kernel", "liger_kernel")):
-            if getattr(self, flag) not in ("none", False) and importlib.util.find_spec(package) is None:
-                raise InputError(f"--{flag}: the package is not installed; pip install {package.replace('_', '-')}, "
-                                 "or leave the flag out")
+        check_tracker(self.report_to)
+        if self.use_liger_kernel and importlib.util.find_spec("liger_kernel") is None:
+            raise InputError("--use_liger_kernel: the package is not installed; pip install liger-kernel, or leave the "
+                             "flag out")
         check_quantization(self.load_in_8bit, self.load_in_4bit)
         if distributed.is_sharded() and (self.load_in_8bit is not False or self.load_in_4bit):
             raise InputError("quantised weights cannot be sharded (FSDP), and 8-bit is the default on CUDA; give "
