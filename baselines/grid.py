@@ -45,6 +45,21 @@ class GridConfig:
     skip_recorded: bool = False
 
 
+def check_flags(
+    system: list[str], settings: BaselineConfig, grid: GridConfig, shots: list[str] | None, seed: list[str] | None
+) -> tuple[list[str], list[int]]:
+    """(names of the systems, seeds). InputError for a value that no data makes right."""
+    settings.check()
+    signature_flags.check_bounds(grid, {"threads": (1, 1024), "weight_decay": (0, 1e3)})
+    seeds = [_whole_number("--seed", word) for word in seed or ["0"]]
+    for number in seeds:
+        samples.check_seed(number)
+    for word in shots or []:
+        if word != "all" and not _whole_number("--shots", word):
+            raise InputError("--shots 0: must be at least 1")
+    return system_names(system), seeds
+
+
 def main(
     system: list[str],
     settings: BaselineConfig,
@@ -59,12 +74,7 @@ def main(
         shots: training rows, several with commas; all is the whole training split (default: 16,64,256,all)
         seed: of the few-shot rows, the initialisation, the order and the dropout; several with commas (default: 0)
     """
-    names = system_names(system)
-    settings.check()
-    signature_flags.check_bounds(grid, {"threads": (1, 1024), "weight_decay": (0, 1e3)})
-    seeds = [_whole_number("--seed", word) for word in seed or ["0"]]
-    for number in seeds:
-        samples.check_seed(number)
+    names, seeds = check_flags(system, settings, grid, shots, seed)
     folder = paths.home_dir() / "rec_data" / grid.target
     splits = {name: data.read(folder / f"{name}.json") for name in ("train", "valid", "test")}
     train, valid = splits["train"].data, splits["valid"].data
@@ -82,6 +92,9 @@ def main(
         for count in dict.fromkeys(counts):
             for number in dict.fromkeys(seeds):
                 bench.evaluate(name, count, number, weight_decay)
+
+
+main.check = check_flags  # type: ignore[attr-defined]
 
 
 class Bench:

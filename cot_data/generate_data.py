@@ -76,6 +76,22 @@ def write(path: Path, examples: list[CotExample], answers: dict[int, list[str]],
           f"{sum(record.hit_in_text for record in records):,}")
 
 
+def check_flags(teacher: str, model: str | None, max_samples: int, pricing: Pricing, dry_run: bool, **others) -> None:
+    """InputError for a value that no data and no server makes right."""
+    if teacher not in TEACHERS:
+        raise InputError(f"--teacher {teacher!r} is unknown; choose from {', '.join(TEACHERS)}")
+    if teacher == "local" and model is None and not dry_run:
+        raise InputError("--teacher local needs --model, the name that the local server knows")
+    if not (model or "").isprintable():
+        raise InputError(f"--model {model!r} contains characters that are not printable text")
+    check_bounds(pricing, PRICE_BOUNDS)
+    check_bounds(SimpleNamespace(**others), REQUEST_BOUNDS)
+    if max_samples < -1 or max_samples == 0:
+        raise InputError(f"--max_samples {max_samples}: must be above 0, or -1 for all")
+    if pricing.max_cost is not None and not (pricing.price_in or pricing.price_out):
+        raise InputError("--max_cost needs --price_in and --price_out, in dollars for a million tokens")
+
+
 def main(
     source: PathText = "netflix",
     teacher: str = "api",
@@ -111,22 +127,10 @@ def main(
         pause: seconds before the second attempt, doubled before each later one, unless the server asks for more
         output_dir: folder of answers and result (default: cot_data/SOURCE)
     """
-    if teacher not in TEACHERS:
-        raise InputError(f"--teacher {teacher!r} is unknown; choose from {', '.join(TEACHERS)}")
-    local = teacher == "local"
-    if local and model is None and not dry_run:
-        raise InputError("--teacher local needs --model, the name that the local server knows")
-    model = model or "gpt-4"
-    if not model.isprintable():
-        raise InputError(f"--model {model!r} contains characters that are not printable text")
+    check_flags(teacher, model, max_samples, pricing, dry_run, max_tokens=max_tokens, temperature=temperature,
+                top_p=top_p, concurrency=concurrency, tries=tries, timeout=timeout, pause=pause)
+    model, local = model or "gpt-4", teacher == "local"
     key, address = key_and_address(local) if teacher != "rules" and not dry_run else ("", None)
-    check_bounds(pricing, PRICE_BOUNDS)
-    check_bounds(SimpleNamespace(max_tokens=max_tokens, temperature=temperature, top_p=top_p, concurrency=concurrency,
-                                 tries=tries, timeout=timeout, pause=pause), REQUEST_BOUNDS)
-    if max_samples < -1 or max_samples == 0:
-        raise InputError(f"--max_samples {max_samples}: must be above 0, or -1 for all")
-    if pricing.max_cost is not None and not (pricing.price_in or pricing.price_out):
-        raise InputError("--max_cost needs --price_in and --price_out, in dollars for a million tokens")
     path, name = source_file(source)
     liked = candidate_sets.liked_samples(path)
     count = None if max_samples == -1 else min(max_samples, len(liked))
@@ -165,6 +169,9 @@ def main(
             write(result, examples, run.answers, model, name, run.client.parameters)
             print("python -m cot_data.preprocess_data makes tuning samples of them")
     report_missing(run, examples[0], pricing, max_tokens)
+
+
+main.check = check_flags  # type: ignore[attr-defined]
 
 
 def report_missing(run: Run, first: CotExample, pricing: Pricing, max_tokens: int) -> None:

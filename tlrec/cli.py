@@ -105,14 +105,17 @@ def exit_codes() -> Iterator[None]:
 
 def _list_flags(function: Callable, known: dict[str, inspect.Parameter], words: list[str]) -> dict[str, object]:
     """{flag: default}, for tlrec.experiments, which imports no script. InputError for a wrong value in `words`, which
-    may hold flags of other scripts too."""
+    may hold flags of other scripts too. A config, and the function itself, may have a `check` of its values."""
     defaults = {flag: p.default for flag, p in known.items()}
     values = defaults | {flag: parser(flag, known[flag].annotation)(text) for flag, text in read_flags(words).items()
                          if flag in known}
     if inspect.Parameter.empty not in values.values():
-        for value in call_arguments(function, values).values():
+        arguments = call_arguments(function, values)
+        for value in arguments.values():
             if hasattr(value, "check"):
                 value.check()
+        if hasattr(function, "check"):
+            function.check(**arguments)
     return {flag: None if default is inspect.Parameter.empty else default for flag, default in defaults.items()}
 
 

@@ -54,6 +54,20 @@ class EvaluationConfig:
     experiment: str = ""
     skip_recorded: bool = False
 
+    def check(self) -> None:
+        """InputError for a value that no data, model or device makes right."""
+        prompts.check_template(self.prompt_template)
+        check_quantization(self.load_in_8bit, self.load_in_4bit)
+        signature_flags.check_choices(self, CHOICES)
+        signature_flags.check_bounds(self, {"scoring_batch_size": (1, 1e6)})
+        if self.method == "llm" and not self.base_model:
+            raise InputError("missing --base_model; only --method liked-ratio works without one")
+        given = next((flag for flag in ("base_model", "lora_weights") if getattr(self, flag)), None)
+        if self.method != "llm" and given:
+            raise InputError(f"--method {self.method} reads no model; leave --{given} out")
+        if self.test_rows < -1 or self.test_rows == 0:
+            raise InputError(f"--test_rows {self.test_rows}: give a number of rows, or -1 for all")
+
     def recorded(self) -> dict[str, Any]:
         """The flags as a record and its command write them: paths hold in any folder; not whether to skip."""
         return asdict(self) | {
@@ -77,15 +91,7 @@ def resolve(config: EvaluationConfig) -> EvaluationPlan:
 
     torch is imported after that, and only where a model is read.
     """
-    prompts.check_template(config.prompt_template)
-    check_quantization(config.load_in_8bit, config.load_in_4bit)
-    signature_flags.check_choices(config, CHOICES)
-    signature_flags.check_bounds(config, {"scoring_batch_size": (1, 1e6)})
-    if config.method == "llm" and not config.base_model:
-        raise InputError("missing --base_model; only --method liked-ratio works without one")
-    given = next((flag for flag in ("base_model", "lora_weights") if getattr(config, flag)), None)
-    if config.method != "llm" and given:
-        raise InputError(f"--method {config.method} reads no model; leave --{given} out")
+    config.check()
     data = read_split(config.test_data_path, config.test_rows, needs_titles=config.method != "llm")
     if config.method != "llm":
         return EvaluationPlan(config, data, None, None, None)

@@ -49,9 +49,8 @@ def main(name: str = "", *words: str) -> None:
     error = usage_error(name, list(words)) if name in COMMANDS else (
         cli.unknown_command(name, COMMANDS) if name else f"no command; choose from {', '.join(COMMANDS)}")
     if error:
-        cli.print_error(error)
         print_help(name, sys.stderr)
-        sys.exit(2)
+        sys.exit(cli.print_error(error))
     launch.main(COMMANDS[name], *words)
 
 

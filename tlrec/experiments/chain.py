@@ -31,7 +31,8 @@ TALLREC_DEFAULTS: Flags = {"num_epochs": 200, "select_by": "auc", "keep_checkpoi
 CONFIGS = {"ins_tuning.py": InstructionTuningConfig, "rec_tuning.py": TuningConfig}
 STAGE_FLAGS = ("base_model", "train_data_path", "output_dir", "resume_from_checkpoint", "lora_weights",
                "test_data_path", "method")  # every stage sets them, so that a user cannot
-PLACEHOLDERS = {"base_model": "-", "train_data_path": "-", "output_dir": "-"}  # while a user's flags are checked
+PLACEHOLDERS = {"base_model": "-", "train_data_path": "-", "output_dir": "-", "test_data_path": "-"}  # while a user's
+# flags are checked
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,10 @@ def generate_cot_data(*words: str) -> None:
     if teacher == "api" and not dry_run and not variable("OPENAI_API_KEY"):
         raise InputError("OPENAI_API_KEY is not set; export it, or take --teacher rules (no language model) or "
                          "--dry_run True")
-    flags = arguments.user_flags(flag_syntax.flag_words(texts), SCRIPTS)
-    asking, tuning = (flags[script].given for script in SCRIPTS)
     serves = teacher == "local" and not dry_run and not variable("OPENAI_BASE_URL")
+    own = {"model": "-"} if serves else {}  # the base model's name
+    flags = arguments.user_flags(flag_syntax.flag_words(texts), SCRIPTS, **own)
+    asking, tuning = (flags[script].given for script in SCRIPTS)
     base = inputs.choose_base_model(inputs.EMBEDDED) if serves else None
     output = Path(paths.read_path(texts.get("output_dir", "")) or paths.home_dir() / "cot_data" / source)
     paths.check_writable(output)

@@ -28,7 +28,8 @@ def read_baseline_flags(words: Sequence[str]) -> Flags:
 def evaluate(gpu: str, model_type: str, *words: str) -> None:
     target, model_type = variable("TARGET"), model_type.removesuffix("/")
     arguments.check_choice("TARGET", target or "movie", arguments.TARGETS)
-    flags = arguments.user_flags(words, ["evaluate.py"], (*chain.STAGE_FLAGS, "experiment"))["evaluate.py"]
+    fixed = (*chain.STAGE_FLAGS, "experiment")
+    flags = arguments.user_flags(words, ["evaluate.py"], fixed, **chain.PLACEHOLDERS)["evaluate.py"]
     outputs = paths.home_dir() / "output_model"
     adapters = {path.parent: path.parent.relative_to(outputs) for path in sorted(outputs.rglob("tlrec.json"))
                 if fnmatch.fnmatchcase(str(path.relative_to(outputs)), f"{model_type}*")

@@ -21,8 +21,8 @@ CHOICES = {
 BOUNDS = {  # least and most
     "batch_size": (1, 1e6), "micro_batch_size": (0, 1e6), "max_steps": (-1, 1e9), "cutoff_len": (1, 1e6),
     "lora_r": (1, 4096), "lora_alpha": (1, 1e6), "lora_dropout": (0, 0.99), "early_stopping": (1, 1e9),
-    "eval_steps": (0, 1e9), "keep_checkpoints": (1, 1e9), "warmup_steps": (0, 1e9), "weight_decay": (0, 1e3),
-    "learning_rate": (1e-12, 1e3), "num_epochs": (1e-6, 1e6),
+    "sample": (-1, 1e9), "eval_samples": (-1, 1e9), "eval_steps": (0, 1e9), "keep_checkpoints": (1, 1e9),
+    "warmup_steps": (0, 1e9), "weight_decay": (0, 1e3), "learning_rate": (1e-12, 1e3), "num_epochs": (1e-6, 1e6),
 }
 CUDA_MICRO_BATCH, CPU_MICRO_BATCH = 32, 8
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import refused
 
 from tlrec import paths
-from tlrec.experiments import arguments, chain_wrappers, inputs, launch
+from tlrec.experiments import arguments, chain, chain_wrappers, inputs, launch
 from tlrec.experiments.__main__ import COMMANDS, usage_error
 
 WRAPPERS = {path.stem for path in (paths.ROOT / "shell").glob("*.sh")} - {"setup", "test"}
@@ -61,9 +61,17 @@ def test_user_flags_refuse_flags_set_by_the_wrapper():
     ("ins_tuning.py", ["--cutoff_len", "x"], "--cutoff_len takes a whole number"),
     ("baselines.grid", ["--max_epochs", "-3"], "--max_epochs -3: must be at least 1"),
     ("baselines.grid", ["--max_epoch", "3"], "did you mean --max_epochs"),
+    ("baselines.grid", ["--system", "GRU5"], "--system 'GRU5' is unknown"),
+    ("baselines.grid", ["--shots", "16,few"], "--shots takes whole numbers or all"),
+    ("baselines.grid", ["--threads", "0"], "--threads 0: must be at least 1"),
+    ("cot_data.generate_data", ["--price_in", "-1"], "--price_in -1.0: must be at least 0"),
+    ("cot_data.generate_data", ["--max_cost", "5"], "--max_cost needs --price_in and --price_out"),
+    ("cot_data.generate_data", ["--top_p", "2"], "--top_p 2.0: must be at least 0 and at most 1"),
+    ("evaluate.py", ["--scoring_batch_size", "0"], "--scoring_batch_size 0: must be at least 1"),
+    ("evaluate.py", ["--test_rows", "0"], "--test_rows 0: give a number of rows"),
 ])
 def test_user_flags_refuse_what_the_script_refuses(script, words, error):
-    refused(error, arguments.user_flags, words, [script], system="all")
+    refused(error, arguments.user_flags, words, [script], system="all", **chain.PLACEHOLDERS)
 
 
 def test_check_seeds():
@@ -116,7 +124,7 @@ def test_base_model_is_named_after_its_folder(tiny_llama, monkeypatch, tmp_path)
     monkeypatch.chdir(tiny_llama)
     for path in (".", f"../{tiny_llama.name}/", str(tiny_llama)):
         monkeypatch.setenv("BASE_MODEL", path)
-        assert inputs.choose_base_model() == (path, tiny_llama.name)
+        assert inputs.choose_base_model() == (path.rstrip("/"), tiny_llama.name)
     for path in ("nosuch", "-dash", ".."):
         monkeypatch.setenv("BASE_MODEL", path)
         refused("BASE_MODEL", inputs.choose_base_model)
@@ -135,3 +143,4 @@ def test_experiments_without_a_command_print_usage(words, code, text):
     assert finished.returncode == code and "Traceback" not in finished.stderr
     assert text in (finished.stderr if code else finished.stdout) and (not code or not finished.stdout)
     assert finished.stderr.count("error:") == bool(code)
+    assert not code or finished.stderr.splitlines()[-1].startswith("error:")
