@@ -150,9 +150,10 @@ class TuningConfig:
         checkpointing = quantized and device == "cuda" if self.gradient_checkpointing is None else (
             self.gradient_checkpointing)
         per_process = self.batch_size // distributed.world_size()
-        default = CUDA_MICRO_BATCH if device == "cuda" else CPU_MICRO_BATCH
-        micro_batch = math.gcd(per_process, self.micro_batch_size or default)
-        return DeviceSettings(device, dtype, in_8bit, quantized, checkpointing, micro_batch, per_process // micro_batch)
+        asked = self.micro_batch_size or (CUDA_MICRO_BATCH if device == "cuda" else CPU_MICRO_BATCH)
+        micro_batch = math.gcd(per_process, asked)
+        return DeviceSettings(device, dtype, in_8bit, quantized, checkpointing, math.gcd(self.batch_size, asked),
+                              micro_batch, per_process // micro_batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,5 +187,6 @@ class DeviceSettings:
     load_in_8bit: bool
     quantized: bool
     gradient_checkpointing: bool
-    micro_batch: int
+    micro_batch_size: int  # the flag without its default; the same for any number of processes
+    micro_batch: int  # of one process
     accumulation_steps: int

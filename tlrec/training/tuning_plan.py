@@ -93,7 +93,9 @@ def resolve(config: TuningConfig) -> TuningPlan:
         "overwrite": None,  # what a folder held is no part of a run
     }
     requested = {name: value for name, value in arguments.items() if name not in NOT_IN_REQUEST}
-    requested |= {"shots": shots, "lora_target_modules": targets, "load_in_8bit": settings.load_in_8bit}
+    requested |= {"shots": shots, "lora_target_modules": targets, "load_in_8bit": settings.load_in_8bit,
+                  "gradient_checkpointing": settings.gradient_checkpointing,
+                  "micro_batch_size": settings.micro_batch_size}
     request = {
         "settings": {name: int(value) if isinstance(value, float) and value.is_integer() else value
                      for name, value in requested.items()},  # 3 and 3.0 are one setting

@@ -79,6 +79,21 @@ def test_recorded_flags_resolve_to_the_same_plan(flags, monkeypatch, tmp_path):
     assert resolve(ins_tuning.Config(**paths.relative_to_home(plan.arguments))).request == plan.request
 
 
+@pytest.mark.parametrize(("device", "micro_batch"), [("cpu", 8), ("cuda", 32)])
+def test_request_holds_no_default_that_depends_on_the_device(flags, monkeypatch, device, micro_batch):
+    monkeypatch.setattr(tuning_plan, "select_device", lambda: device)
+    request = resolve(rec_tuning.Config(**flags)).request
+    settings = request["settings"]
+    assert settings["micro_batch_size"] == micro_batch and settings["gradient_checkpointing"] is (device == "cuda")
+    assert [name for name, value in settings.items() if value is None] == []
+    named = {"micro_batch_size": micro_batch, "gradient_checkpointing": device == "cuda"}
+    assert resolve(rec_tuning.Config(**flags, **named)).request == request
+    assert resolve(rec_tuning.Config(**flags, micro_batch_size=2)).request != request
+    one = resolve(rec_tuning.Config(**flags, batch_size=8)).request
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert resolve(rec_tuning.Config(**flags, batch_size=8)).request == one
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_request_and_manifest_name_the_precision_that_is_computed_in(flags, monkeypatch, device):
     monkeypatch.setattr(tuning_plan, "select_device", lambda: device)
