@@ -13,6 +13,7 @@ from tlrec.evaluation import run_log
 from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
+from tlrec.model.hub import hub_commit, model_name, pinned_name
 from tlrec.model.tokenizer import load_tokenizer
 from tlrec.signature_flags import PathText
 
@@ -23,8 +24,8 @@ def main(base_model: PathText, lora_weights: PathText, output_dir: PathText, dty
     """Write base model + adapter as one model folder, atomically, with its provenance in export.json.
 
     Args:
-        base_model: model folder, or its name under base_model/
-        lora_weights: adapter folder
+        base_model: model folder, its name under base_model/, or owner/name[@revision] on the Hub
+        lora_weights: adapter folder, or owner/name[@revision] on the Hub
         output_dir: new folder that receives the model
         dtype: of the merged weights; auto is that of the base model's config
     """
@@ -45,13 +46,16 @@ def main(base_model: PathText, lora_weights: PathText, output_dir: PathText, dty
         raise InputError(f"{base / 'config.json'}: unsupported dtype {wanted!r}; give --dtype")
     paths.writable_directory(output.parent)
     merge(base, adapter, output, wanted)
-    print(f"{output}: {base.name} + {' + '.join(adapter.chain)}, {wanted}")
+    print(f"{output}: {model_name(base)} + {' + '.join(adapter.chain)}, {wanted}")
 
 
 def merge(base: Path, adapter: Adapter, output: Path, dtype: str) -> None:
     """Write the merged model. InputError where the adapter does not fit the base model."""
     fingerprint = base_model_fingerprint(base)
     model, _ = load_base_model(base, False, dtype, "cpu")
+    if adapter.config.modules_to_save and model.config.tie_word_embeddings:
+        raise InputError(f"{adapter.folder}: has modules_to_save, and the base model's input and output layers share "
+                         "their weights, which one model folder cannot hold apart; score it with --lora_weights")
     model = attach_adapter(model, None, adapter)
     try:
         model = model.merge_and_unload(safe_merge=True)
@@ -60,13 +64,13 @@ def merge(base: Path, adapter: Adapter, output: Path, dtype: str) -> None:
     tokenizer = load_tokenizer(base)  # without the padding that load_base_model() sets
     check_unchanged(base, fingerprint)
     provenance = {
-        "base_model": {"name": base.name, "fingerprint": fingerprint},
+        "base_model": {"name": model_name(base), "fingerprint": fingerprint, "commit": hub_commit(base)},
         "adapter": {
-            "path": paths.relative_to_home(str(adapter.folder.resolve())),
+            "path": pinned_name(adapter.folder) or paths.relative_to_home(str(adapter.folder.resolve())),
             "sha256": adapter.sha256,
             "chain": adapter.chain,
             "rows_of_chain": adapter.rows_of_chain,
-            "prompt_template": adapter.manifest.arguments["prompt_template"] if adapter.manifest else None,
+            "prompt_template": adapter.manifest.arguments.get("prompt_template") if adapter.manifest else None,
         },
         "dtype": dtype,
         **run_log.environment(),

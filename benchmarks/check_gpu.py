@@ -29,6 +29,7 @@ from tlrec.evaluation import run_log
 from tlrec.model.adapter_manifest import MANIFEST_FILE
 from tlrec.model.base_model import resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
+from tlrec.model.hub import model_name
 from tlrec.reports.text_tables import markdown
 from tlrec.signature_flags import PathText
 
@@ -143,7 +144,7 @@ def check_model(bench: Bench, base: Path, recorded: Path | None) -> None:
     untuned = None
     fp32 = ["--dtype", "float32"]
     kind, words = ("8-bit", ["--load_in_8bit", "True"]) if bench.load_in_8bit else ("float32", fp32)
-    output = bench.home / "output_model" / base.name
+    output = bench.home / "output_model" / model_name(base)
 
     def compared(kind: str, *words) -> tuple[bool, str]:
         nonlocal untuned
@@ -165,13 +166,13 @@ def check_model(bench: Bench, base: Path, recorded: Path | None) -> None:
         return 0 < largest <= 1, f"scores moved by at most {largest:.2g}"
 
     if recorded:
-        bench.check(f"{base.name}: scores in fp32", lambda: compared("float32", *fp32))
+        bench.check(f"{model_name(base)}: scores in fp32", lambda: compared("float32", *fp32))
     untuned = None
-    bench.check(f"{base.name}: load and score, {kind}", lambda: compared(kind, *words))
-    if bench.check(f"{base.name}: two tuning steps", tuned) and untuned is not None:
-        bench.check(f"{base.name}: adapter saved and reloaded", reloaded)
+    bench.check(f"{model_name(base)}: load and score, {kind}", lambda: compared(kind, *words))
+    if bench.check(f"{model_name(base)}: two tuning steps", tuned) and untuned is not None:
+        bench.check(f"{model_name(base)}: adapter saved and reloaded", reloaded)
     else:
-        bench.checks.append(Check(f"{base.name}: adapter saved and reloaded", "skipped", "nothing to reload"))
+        bench.checks.append(Check(f"{model_name(base)}: adapter saved and reloaded", "skipped", "nothing to reload"))
     shutil.rmtree(output, ignore_errors=True)
 
 
@@ -214,20 +215,20 @@ def recorded_scores(recorded: Path, base: Path) -> list[float] | None:
     reference = json.loads(recorded.read_text())
     if reference["fingerprint"] == base_model_fingerprint(base):
         return reference["p_yes"]
-    if reference["base_model"] == base.name:
-        raise Failed(f"{recorded} belongs to other weights of {base.name}; prepare the model again, or {cure}")
+    if reference["base_model"] == model_name(base):
+        raise Failed(f"{recorded} belongs to other weights of {model_name(base)}; prepare the model again, or {cure}")
     return None
 
 
 def record_scores(bench: Bench, base: Path, recorded: Path) -> None:
     scores, record = bench.scores(base, "--dtype", "float32")
     reference = {
-        "command": "python -m benchmarks.check_gpu --record True", "base_model": base.name,
+        "command": "python -m benchmarks.check_gpu --record True", "base_model": model_name(base),
         "fingerprint": base_model_fingerprint(base), "rows": f"the first {ROWS} of rec_data/movie/test.json",
         "dtype": "float32", "p_yes": scores.tolist(), "commit": record["commit"], "versions": record["versions"],
     }
     recorded.write_text(json.dumps(reference, indent=2) + "\n")
-    print(f"{recorded}: {ROWS} scores of {base.name}")
+    print(f"{recorded}: {ROWS} scores of {model_name(base)}")
 
 
 def _memory(record: dict) -> str:

@@ -26,6 +26,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 from tlrec.model.adapter import WEIGHT_FILES, attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, resolve_base_model, select_device
+from tlrec.model.hub import model_name
 from tlrec.signature_flags import PathText
 from tlrec.training import checkpoints
 from tlrec.training.build_trainer import build_trainer
@@ -100,7 +101,7 @@ def reload(base_model: PathText = random_llama.NAME, output_dir: PathText | None
     measured, trained = laps.record(), part.pop("p_yes")
     difference = float(np.abs(again.p_yes - trained).max())
     peaks = {"tune": part.pop("peak"), "reload": measured["peak"]}
-    note = (f"{base.name}, seed {part['seed']}, the first {PROMPTS} rows of rec_data/movie/test.json; "
+    note = (f"{model_name(base)}, seed {part['seed']}, the first {PROMPTS} rows of rec_data/movie/test.json; "
             f"{part['trainable_parameters']:,} trainable parameters; adapter file {adapter.weights.stat().st_size:,} "
             "bytes; peak memory in GiB, all and anonymous: "
             + ", ".join(f"{process} {peak['memory_gib']}, {peak['anonymous_gib']}" for process, peak in peaks.items())
@@ -109,7 +110,7 @@ def reload(base_model: PathText = random_llama.NAME, output_dir: PathText | None
     laps_of_both = part.pop("laps") + measured["laps"]
     harness.write(
         "llama7b", name, "llama7b", {"step": "{step}", "seconds": "{seconds}"}, laps_of_both, note,
-        base_model=base.name, adapter_bytes=adapter.weights.stat().st_size, peak=peaks,
+        base_model=model_name(base), adapter_bytes=adapter.weights.stat().st_size, peak=peaks,
         p_yes={"untuned": untuned.p_yes.tolist(), "tuned": trained, "reloaded": again.p_yes.tolist()},
         largest_difference=difference, **part, versions=run_log.environment()["versions"])
     if difference > TOLERANCE or np.array_equal(untuned.p_yes, again.p_yes):

@@ -27,7 +27,7 @@ IFS=: read -ra entries <<<"${PYTHONPATH:-}"
 PYTHONPATH=$ROOT
 for entry in "${entries[@]}"; do [[ "$entry" != /* ]] || PYTHONPATH+=:$entry; done # others follow the current folder
 export PYTHONPATH
-export TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1}
+export TOKENIZERS_PARALLELISM=false
 [ -t 2 ] || export TQDM_MININTERVAL=${TQDM_MININTERVAL:-15} # a progress line now and then in a log
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-600} # seconds torchrun waits for a step's end
 

@@ -131,7 +131,7 @@ def test_resolve_refuses_weights_outside_the_model_folder(model_folder, mark):
 
 
 @pytest.mark.parametrize("setting", [{"megatron_config": {"a": 1}, "megatron_core": "stranger"},
-                                     {"modules_to_save": ["lm_head"]}, {"init_lora_weights": "pissa", "r": "8"},
+                                     {"modules_to_save": "lm_head"}, {"init_lora_weights": "pissa", "r": "8"},
                                      {"runtime_config": {"a": 1}}, {"target_modules": [["q_proj"]]}])
 def test_attach_refuses_adapter_settings_beyond_lora(tiny_llama, adapter, mark, monkeypatch, setting):
     (adapter / "stranger.py").write_text(f"import os\nos.mkdir({str(mark)!r})\n")

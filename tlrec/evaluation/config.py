@@ -10,13 +10,9 @@ from tlrec.errors import InputError
 from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
-from tlrec.model.base_model import (
-    check_quantization,
-    recorded_name,
-    resolve_base_model,
-    resolve_dtype_name,
-    select_device,
-)
+from tlrec.model.base_files import check_saved_bits
+from tlrec.model.base_model import check_quantization, resolve_base_model, resolve_dtype_name, select_device
+from tlrec.model.hub import recorded_name
 from tlrec.signature_flags import PathText
 
 CHOICES = {"method": ("llm", "liked-ratio"), "dtype": ("auto", "bfloat16", "float16", "float32")}
@@ -28,8 +24,8 @@ class EvaluationConfig:
 
     Args:
         test_data_path: instruction JSON whose outputs are `Yes.` and `No.`
-        base_model: model folder, or its name under base_model/
-        lora_weights: adapter folder; without it the base model is scored untuned
+        base_model: model folder, its name under base_model/, or owner/name[@revision] on the Hub
+        lora_weights: adapter folder, or owner/name[@revision] on the Hub; without it the base model is scored untuned
         method: llm, or liked-ratio (the share of liked titles in the prompt; needs no model)
         test_rows: score this many rows, drawn with a fixed seed; -1 is all
         scoring_batch_size: prompts per forward pass
@@ -71,15 +67,14 @@ class EvaluationConfig:
     def recorded(self) -> dict[str, Any]:
         """The flags as a record and its command write them: paths hold in any folder; not whether to skip."""
         return asdict(self) | {
-            "test_data_path": os.path.abspath(self.test_data_path), "base_model": recorded_name(self.base_model),
-            "lora_weights": self.lora_weights and os.path.abspath(self.lora_weights), "skip_recorded": None}
+            "test_data_path": os.path.abspath(self.test_data_path), "skip_recorded": None}
 
 
 @dataclass(frozen=True)
 class EvaluationPlan:
     """An EvaluationConfig whose files are found and checked."""
 
-    config: EvaluationConfig  # its dtype is not `auto` where a model is read
+    config: EvaluationConfig  # its dtype is not `auto`, its base model and adapter as records name them
     data: SplitData
     base: Path | None  # None: the method reads no model
     adapter: Adapter | None
@@ -96,7 +91,11 @@ def resolve(config: EvaluationConfig) -> EvaluationPlan:
     if config.method != "llm":
         return EvaluationPlan(config, data, None, None, None)
     base = resolve_base_model(config.base_model or "")
+    check_saved_bits(base, config.load_in_8bit, config.load_in_4bit)
     adapter = inspect_adapter(config.lora_weights, base) if config.lora_weights else None
     prompts.check_chat_template(base, config.prompt_template)
     device = select_device()
-    return EvaluationPlan(replace(config, dtype=resolve_dtype_name(config.dtype, device)), data, base, adapter, device)
+    config = replace(config, dtype=resolve_dtype_name(config.dtype, device),
+                     base_model=recorded_name(config.base_model or "", base),
+                     lora_weights=recorded_name(config.lora_weights or "", adapter.folder) if adapter else None)
+    return EvaluationPlan(config, data, base, adapter, device)

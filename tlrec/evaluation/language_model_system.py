@@ -11,6 +11,7 @@ from tlrec.evaluation.record_schema import chain_name
 from tlrec.model.adapter import Adapter, attach_adapter
 from tlrec.model.base_model import load_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
+from tlrec.model.hub import hub_commit, model_name
 
 
 def planned_system(plan: EvaluationPlan, command: str) -> System:
@@ -30,9 +31,11 @@ def planned_system(plan: EvaluationPlan, command: str) -> System:
         "scoring_batch_size": config.scoring_batch_size,
     }
     commands = [*(adapter.commands if adapter else []), command]
-    name = chain_name(base.name, adapter.chain, adapter.rows_of_chain) if adapter else f"{base.name}, untuned"
+    base_name = model_name(base)
+    name = chain_name(base_name, adapter.chain, adapter.rows_of_chain) if adapter else f"{base_name}, untuned"
+    commit = {"base_model_commit": hub_commit(base)} if hub_commit(base) else {}
     return System(name, "llm", request, lambda data: _language_model_scores(plan, base, fingerprint, data), commands,
-                  config.recorded(), {"base_model": base.name} | _adapter_fields(adapter))
+                  config.recorded(), {"base_model": base_name} | commit | _adapter_fields(adapter))
 
 
 def _liked_ratio(data: SplitData) -> Scores:
@@ -43,7 +46,7 @@ def _liked_ratio(data: SplitData) -> Scores:
 def _language_model_scores(plan: EvaluationPlan, base: Path, fingerprint: str, data: SplitData) -> Scores:
     config, adapter = plan.config, plan.adapter
     manifest = adapter.manifest if adapter else None
-    tuned_with = manifest.arguments["prompt_template"] if manifest else config.prompt_template
+    tuned_with = manifest.arguments.get("prompt_template") if manifest else config.prompt_template
     if tuned_with != config.prompt_template:
         print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with "
               f"{config.prompt_template}")

@@ -76,6 +76,7 @@ class EvaluationRecord(_Schema):
     system: Name  # its name in tables
     method: str  # llm, baseline, or a control's name
     base_model: Name | None  # None where no language model was scored
+    base_model_commit: str | None = None  # of its repository on the Hub, where it came from there
     chain: list[Name]  # a language model's tuning stages, first to last
     rows_of_chain: list[int | None] | None = None  # their training rows, where they are known
     shots: int | None  # rows of the target domain it was tuned on

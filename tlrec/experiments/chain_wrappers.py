@@ -148,6 +148,6 @@ def alpaca(gpu: str, target: str, *words: str) -> None:
     begin(f"alpaca tuning for {target}", gpu)
     inputs.prepare_base_model(base)
     if not flags.given.get("train_data_path") and not data.is_file():
-        run("instruction_data.alpaca", env={"HF_HUB_OFFLINE": "0"})
+        run("instruction_data.alpaca")
     run_apart(chain.check_stages, [stage], base, flags, set())
     run(stage.script, **stage.flags(base, flags.given))

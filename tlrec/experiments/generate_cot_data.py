@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tlrec.experiments import arguments, inputs, launch
 from tlrec.experiments.arguments import Flags
 from tlrec.experiments.inputs import BaseModel
 from tlrec.experiments.launch import variable
+from tlrec.model.base_model import resolve_base_model
 
 TEACHERS = ("api", "local", "rules")
 SCRIPTS = ["cot_data.generate_data", "cot_data.preprocess_data"]
@@ -67,23 +69,24 @@ def ask(flags: Flags, env: dict[str, str] | None = None) -> None:
 @contextmanager
 def serve(base: BaseModel) -> Iterator[str]:
     """The base model behind `transformers serve`; yields the address of its API."""
-    folder = Path(base.path).absolute() if Path(base.path).is_dir() else paths.home_dir() / "base_model" / base.name
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     log = paths.home_dir() / "cot_data" / "local_server.log"
     launch.heading(f"starting `transformers serve` with {base.name} on port {port}; its log: {log}")
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
-    with open(log, "w") as output:  # from the folder's parent, so that the folder's name is the model's name
+    environment["HF_HUB_OFFLINE"] = "1"  # a request may name any model
+    with tempfile.TemporaryDirectory() as folder, open(log, "w") as output:
+        os.symlink(resolve_base_model(base.path), os.path.join(folder, base.name))  # from there, that is its name
         server = launch.start(
             ["-P", "-m", "transformers.cli.transformers", "serve", base.name, "--host", "127.0.0.1", "--port", port],
-            cwd=folder.parent, env=environment,
+            cwd=folder, env=environment,
             stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        wait_for_server(server, port, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        launch.stop(server)
+        try:
+            wait_for_server(server, port, log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            launch.stop(server)
 
 
 def wait_for_server(server: subprocess.Popen, port: str, log: Path) -> None:

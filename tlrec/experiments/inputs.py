@@ -1,6 +1,5 @@
 """What an experiment needs before its first tuning: base model, data of both domains, chain-of-thought data."""
 
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -10,33 +9,38 @@ from tlrec.errors import InputError
 from tlrec.experiments.arguments import check_choice, variable
 from tlrec.experiments.launch import note, outputs_of, run
 from tlrec.model.base_model import resolve_base_model
+from tlrec.model.hub import model_name, pinned_name
 
 EMBEDDED = "smollm2-135m"
 PUBLISHED_COT = "cot_data/stage123.json"
 
 
 class BaseModel(NamedTuple):
-    path: str  # a folder, or a name under base_model/
-    name: str
+    path: str  # a folder, a name under base_model/, or `owner/name@commit`
+    name: str  # of its folders of adapters
 
 
 def choose_base_model(default: str = "") -> BaseModel:
     """BASE_MODEL, else `default`, else llama-7b where it is there, else the embedded model. InputError where its folder
-    holds no usable model; the embedded one may be missing still."""
+    holds no usable model; the embedded one, and the weights of one on the Hub, may be missing still."""
     llama = "llama-7b" if (paths.home_dir() / "base_model" / "llama-7b").is_dir() else EMBEDDED
     path = paths.read_path(variable("BASE_MODEL")) or default or llama
     if path != EMBEDDED:
         try:
-            resolve_base_model(path)
+            folder = resolve_base_model(path, weights=False)
         except InputError as error:
             raise InputError(f"BASE_MODEL {error}") from None
-    return BaseModel(path, Path(os.path.abspath(path)).name)  # not Path(path).name: `.` has none
+        pinned = not Path(path).is_dir() and pinned_name(folder)  # one commit for all stages
+        return BaseModel(pinned or path, Path(model_name(folder)).name)
+    return BaseModel(path, path)
 
 
 def prepare_base_model(base: BaseModel) -> None:
-    """Make the embedded model where it is the chosen one and missing."""
+    """Make the embedded model, or download one from the Hub, where it is the chosen one and missing."""
     if base.path == EMBEDDED:
         run("base_model.prepare", EMBEDDED)
+    else:
+        resolve_base_model(base.path)
     note(f"base model: {base.path}")
 
 

@@ -2,15 +2,18 @@
 
 import hashlib
 import io
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlrec import paths
 from tlrec.errors import InputError, first_line
-from tlrec.files import read_bytes
-from tlrec.model.adapter_config import CONFIG_FILE, AdapterConfig, read_adapter_config
+from tlrec.files import read_bytes, sha256
+from tlrec.model import hub
+from tlrec.model.adapter_config import CONFIG_FILE, AdapterConfig, check_patterns, read_adapter_config
 from tlrec.model.adapter_manifest import MANIFEST_FILE, Manifest, read_manifest
 from tlrec.model.fingerprint import base_model_fingerprint
+from tlrec.model.hub import model_name, pinned_name
 
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 
@@ -29,7 +32,7 @@ class Adapter:
     @property
     def chain(self) -> list[str]:
         """Names of the tuning stages; an adapter without a manifest is one stage with its folder's name."""
-        return self.manifest.chain if self.manifest else [self.folder.name]
+        return self.manifest.chain if self.manifest else [model_name(self.folder)]
 
     @property
     def rows_of_chain(self) -> list[int | None]:
@@ -41,8 +44,8 @@ class Adapter:
         """Commands that tune it again, first to last; a comment stands for an adapter without a manifest."""
         if self.manifest:
             return self.manifest.commands
-        path = " ".join(str(paths.relative_to_home(str(self.folder.resolve()))).split())  # one line, whatever it holds
-        return [f"# {path}: no manifest; bring this adapter"]
+        path = pinned_name(self.folder) or str(paths.relative_to_home(str(self.folder.resolve())))
+        return [f"# {' '.join(path.split())}: no manifest; bring this adapter"]  # one line, whatever it holds
 
     @property
     def seconds(self) -> float:
@@ -53,6 +56,9 @@ class Adapter:
 def weights_file(folder: Path) -> Path:
     """An adapter's file of weights. InputError where it has none."""
     path = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if path is None and (folder / "pytorch_model.bin").is_file():
+        raise InputError(f"{folder}: a training checkpoint (pytorch_model.bin, no adapter_model.bin); copy that file "
+                         f"to {WEIGHT_FILES[1]}, and put the {CONFIG_FILE} of its run beside it")
     checkpoints = sorted((path.parent.name for name in WEIGHT_FILES for path in folder.glob(f"checkpoint-*/{name}")),
                          key=lambda name: (len(name), name))
     if path is None and checkpoints:
@@ -63,36 +69,72 @@ def weights_file(folder: Path) -> Path:
     return path
 
 
-def inspect_adapter(folder: str | Path, base: Path) -> Adapter:
-    """Validate an adapter before anything heavy is loaded.
+def inspect_adapter(adapter: str | Path, base: Path) -> Adapter:
+    """Validate an adapter before anything heavy is loaded; prints what nothing proves of it.
 
-    Raises InputError where it is missing, empty, not LoRA, was tuned on another base model, or is not the one that its
-    manifest describes.
+    adapter: a folder, or `owner/name[@revision]` on the Hub. Raises InputError where it is missing, empty, not LoRA,
+    was tuned on another base model, or is not the one that its manifest describes.
     """
-    folder = Path(folder)
+    folder = Path(adapter)
+    if not folder.exists() and hub.is_hub_name(str(adapter)):
+        folder = hub.fetch(str(adapter), (CONFIG_FILE, MANIFEST_FILE), WEIGHT_FILES,
+                           lambda snapshot, files: _check_names(str(adapter), snapshot, files))
     if not folder.is_dir():
         raise InputError(f"{folder}: no such adapter; tune it first, or leave the flag out")
     weights = weights_file(folder)
     config, config_hash = read_adapter_config(folder)
+    check_patterns(folder, config, base)
     content = read_bytes(weights, "tune the adapter again")
     digest = hashlib.sha256(content).hexdigest()
     if weights.suffix == ".safetensors" and not _tensor_names(content, weights):
         raise InputError(f"{weights}: an empty adapter (old PEFT versions saved such files); tune it again")
     manifest = read_manifest(folder)
     if manifest:
-        _check_manifest(manifest, folder, base, {CONFIG_FILE: config_hash, weights.name: digest})
+        _check_manifest(manifest, folder, base, config, {CONFIG_FILE: config_hash, weights.name: digest})
+    else:
+        print(_notice(str(adapter), config.made_for, model_name(base)), flush=True)
     return Adapter(folder, weights, content, digest, config, manifest)
 
 
-def _check_manifest(manifest: Manifest, folder: Path, base: Path, hashes: dict[str, str]) -> None:
-    """InputError where the manifest is of another base model, or of other files than those with these hashes."""
+def _check_names(name: str, snapshot: Path, files: set[str]) -> None:
+    """InputError where a repository on the Hub holds no LoRA adapter, from its settings and its files' names."""
+    if CONFIG_FILE not in files:
+        raise InputError(f"{name}: holds no {CONFIG_FILE}, so it is no adapter; name it as --base_model where it is a "
+                         "model")
+    read_adapter_config(snapshot)
+
+
+def _notice(adapter: str, made_for: str, base_name: str) -> str:
+    """What is printed of an adapter without a manifest."""
+    named = re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", made_for)  # a path of its maker's machine says nothing
+    if named and Path(made_for).name != Path(base_name).name:
+        return (f"notice: {adapter} was made for {made_for}, and --base_model is {base_name}: scores mean something "
+                "only if they are the same weights")
+    return f"notice: {adapter} has no {MANIFEST_FILE}: nothing proves that it was made for {base_name}"
+
+
+def _check_manifest(
+    manifest: Manifest, folder: Path, base: Path, config: AdapterConfig, hashes: dict[str, str]
+) -> None:
+    """InputError where the manifest is of another base model or of other settings than the adapter's, or of other files
+    than those with these hashes."""
+    cure = f"tune the adapter again, or remove {MANIFEST_FILE} to use it without its history"
     if manifest.base_model.fingerprint != base_model_fingerprint(base):
-        raise InputError(f"{folder}: tuned on base model {manifest.base_model.name}, not on {base.name} as it is in "
-                         f"{base} (weights, config and tokenizer count)")
-    for name, current in hashes.items():
-        if manifest.files.get(name) != current:
-            raise InputError(f"{folder / name}: not the file that {MANIFEST_FILE} describes (its sha256 differs); tune "
-                             f"the adapter again, or remove {MANIFEST_FILE} to use it without its history")
+        raise InputError(f"{folder}: tuned on base model {manifest.base_model.name}, not on {model_name(base)} as it "
+                         f"is in {base} (weights, config and tokenizer count)")
+    for name in hashes | manifest.files:
+        if manifest.files.get(name) != (hashes.get(name) or (folder / name).is_file() and sha256(folder / name)):
+            raise InputError(f"{folder / name}: not the file that {MANIFEST_FILE} describes (missing, or its sha256 "
+                             f"differs); {cure}")
+    settings = manifest.request.get("settings")
+    settings, base_model = settings if isinstance(settings, dict) else {}, manifest.base_model
+    for name, told, expected in (
+        ("lora_r", settings.get("lora_r"), [config.r]),
+        ("lora_alpha", settings.get("lora_alpha"), [config.lora_alpha]),
+        ("base_model", Path(config.made_for).name or None, [Path(base_model.name).name, base_model.commit])):
+        if told is not None and told not in expected:
+            raise InputError(f"{folder / MANIFEST_FILE}: {name} is not what {CONFIG_FILE} says ({told}, "
+                             f"{expected[0]}); {cure}")
 
 
 def _tensor_names(content: bytes, path: Path) -> list[str]:

@@ -18,6 +18,7 @@ class _Model(BaseModel):
 class BaseModelId(_Model):
     name: str
     fingerprint: str = Field(description="of config, tokenizer and weights: base_model_fingerprint()")
+    commit: str | None = Field(None, description="of its repository on the Hub, where it came from there")
 
 
 class DataFile(_Model):
@@ -70,10 +71,29 @@ class Manifest(_Model):
             raise ValueError("chain and rows_of_chain differ in length")
         if len(self.chain) != len(self.stages):
             raise ValueError("chain and stages differ in length")
+        settings, last = _dictionary(self.request.get("settings")), self.stages[-1]
+        for name, one, other in (
+            ("base_model.fingerprint", self.base_model.fingerprint, self.request.get("base_model")),
+            ("arguments.prompt_template", self.arguments.get("prompt_template"), settings.get("prompt_template")),
+            ("seed", self.seed, settings.get("seed")),
+            ("shots", self.shots, settings.get("shots")),
+            ("data.train.rows", self.data.train.rows, self.rows_of_chain[-1]),
+            ("data.train.sha256", self.data.train.sha256, _dictionary(last.get("train")).get("sha256")),
+            ("stages", last.get("settings"), self.request.get("settings")),
+        ):
+            if None not in (one, other) and one != other:
+                raise ValueError(f"{name} is {str(one)[:40]} in one place and {str(other)[:40]} in another")
+        for name in self.files:
+            if Path(name).name != name:
+                raise ValueError(f"files names {name[:40]!r}, outside the adapter's folder")
         return self
 
     def write(self, folder: Path) -> None:
         write_atomically(folder / MANIFEST_FILE, self.model_dump_json(indent=2))
+
+
+def _dictionary(value: JsonValue) -> dict[str, JsonValue]:
+    return value if isinstance(value, dict) else {}
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -1,5 +1,6 @@
 """The files of a base model's folder, validated before torch is imported; they may come from a stranger."""
 
+import importlib.util
 import math
 import re
 from collections.abc import Iterable
@@ -10,13 +11,18 @@ from pydantic import ConfigDict, Field, create_model
 
 from tlrec.errors import InputError
 from tlrec.files import check_lfs_pointer, read_json, safetensors_names, validate
-from tlrec.model.weights import StoredTensor, stored_tensors, weight_files
+from tlrec.model.hub import model_name, pinned_name
+from tlrec.model.weights import INDEX, PICKLE, SAFETENSORS, StoredTensor, stored_tensors, weight_files
 
 _AGAIN = "fetch the model again"
 _FLOATS = ("F64", "F32", "F16", "BF16")
 # saved by older versions of transformers, computed anew by the model itself
 _BUFFERS = re.compile(r"(^|\.)(\w*inv_freq|(cos|sin)_cached|position_ids|masked_bias|(\w*attn|attention)\.bias)$")
 _SCALES = ("SCB", "weight.absmax", "weight_scale", "weight_scale_inv", "scales")  # beside a quantised weight
+BITSANDBYTES = "bitsandbytes"
+_NATIVE = ("fp8", "mxfp4")  # read by transformers alone
+_PACKAGES = {"gptq": "gptqmodel", "awq": "gptqmodel", "auto-round": "auto_round", "aqlm": "aqlm", "hqq": "hqq",
+             "compressed-tensors": "compressed_tensors", "quanto": "optimum", "torchao": "torchao"}  # read with these
 _Count = Annotated[int, Field(ge=1, le=10_000)]
 _Width = Annotated[int, Field(ge=1, le=1 << 24)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -40,6 +46,35 @@ _KEYS: dict[Any, tuple[str, ...]] = {
 }  # of every architecture; transformers checks the others by type
 _FIELDS: dict[str, Any] = {name: (kind | None, None) for kind, names in _KEYS.items() for name in names}
 _ModelConfig = create_model("_ModelConfig", __config__=ConfigDict(strict=True, allow_inf_nan=False), **_FIELDS)
+
+
+def check_settings(folder: Path, files: set[str]) -> None:
+    """Check all of a model folder but its weights, which may be missing still. files: the names of all its files.
+
+    InputError where it is no Hugging Face model or not usable as one.
+    """
+    check_layout(model_name(folder) if pinned_name(folder) else str(folder), files)
+    config = read_json(folder / "config.json", "a Hugging Face model folder needs one")
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise InputError(f"{folder / 'config.json'}: names no model_type; is this a Hugging Face model folder?")
+    if not (list(folder.glob("tokenizer*")) or list(folder.glob("vocab*"))):
+        raise InputError(f"{folder}: no tokenizer found; fetch the model again")
+    check_base_files(folder)
+
+
+def check_layout(name: str, files: set[str]) -> None:
+    """InputError where these names of files are those of LLaMA in Meta's layout, of GGUF, or of an adapter."""
+    if "params.json" in files and "config.json" not in files:
+        raise InputError(f"{name}: LLaMA in Meta's own layout (params.json, consolidated.*.pth); convert it with "
+                         "convert_llama_weights_to_hf.py of transformers, and name the folder that it writes")
+    if any(file.endswith(".gguf") for file in files) and not files & {
+            file + index for file in (SAFETENSORS, PICKLE) for index in ("", INDEX)}:
+        raise InputError(f"{name}: GGUF, which is for llama.cpp; take the model that it was made from (config.json and "
+                         "safetensors), with --load_in_4bit True where memory is short")
+    if "adapter_config.json" in files:  # transformers would load it onto the model without being asked
+        raise InputError(f"{name}: holds an adapter (adapter_config.json)"
+                         f"{' beside the base model' if 'config.json' in files else ', and no base model'}; name the "
+                         "adapter, in a folder of its own, where an adapter is wanted (--lora_weights)")
 
 
 def check_model(folder: Path, config: dict) -> None:
@@ -104,6 +139,21 @@ def check_types(folder: Path, tensors: Iterable[StoredTensor]) -> None:
                              "model in fp16, bf16 or fp32")
 
 
+def _can_be_read(method: str) -> bool:
+    package = _PACKAGES.get(method)
+    return BITSANDBYTES in method or method in _NATIVE or package is not None and (
+        importlib.util.find_spec(package) is not None)
+
+
+def check_saved_bits(folder: Path, load_in_8bit: bool | None, load_in_4bit: bool) -> None:
+    """InputError where a base model that bitsandbytes saved in 4-bit is to be loaded in 8-bit, or the reverse."""
+    saved = read_json(folder / "config.json", "").get("quantization_config") or {}
+    for bits, other, asked in ((4, 8, load_in_8bit), (8, 4, load_in_4bit)):
+        if asked and saved.get(f"load_in_{bits}bit"):
+            raise InputError(f"{folder}: its weights are saved in {bits}-bit; give --load_in_{other}bit False "
+                             f"--load_in_{bits}bit True")
+
+
 def is_buffer(name: str) -> bool:
     """Whether a tensor of a model's files is a constant that the model does not need, such as a rotary frequency."""
     return bool(_BUFFERS.search(name))
@@ -112,12 +162,9 @@ def is_buffer(name: str) -> bool:
 def check_base_files(folder: Path) -> None:
     """Validate a model folder from an untrusted source.
 
-    InputError where it wants its own code run, names weights outside the folder, has broken ones or calls plain ones
-    quantised, and where it holds an adapter, which transformers would load onto the model without being asked.
+    InputError where it wants its own code run, names weights outside the folder, has broken ones, calls plain ones
+    quantised or has some of a quantisation that is not read here. Its weights may be missing still.
     """
-    if (folder / "adapter_config.json").exists():
-        raise InputError(f"{folder}: holds an adapter (adapter_config.json) beside the base model; move the adapter to "
-                         "a folder of its own, and name that where an adapter is wanted")
     for path in filter(Path.is_file, sorted(folder.iterdir())):
         if path.stat().st_size < 1024:
             check_lfs_pointer(path, path.read_bytes())
@@ -137,7 +184,11 @@ def check_base_files(folder: Path) -> None:
         quantization = content.get("quantization_config")
         if not isinstance(quantization, dict | None):
             raise InputError(f"{path}: quantization_config is not an object; fetch the model again")
-        bitsandbytes = quantization and "bitsandbytes" in str(quantization.get("quant_method", "bitsandbytes"))
+        method = str(quantization.get("quant_method", BITSANDBYTES)) if quantization else None
+        if method and not _can_be_read(method):
+            raise InputError(f"{path}: quantised by {method}, which is not read here; take the model in fp16, bf16 or "
+                             "fp32, with --load_in_4bit True or --load_in_8bit True where memory is short")
+        bitsandbytes = method and BITSANDBYTES in method
         if bitsandbytes and tensors and not any(name.endswith((".SCB", ".absmax")) for name in tensors):
             raise InputError(f"{path}: quantization_config says that the weights are quantised, and they are not; "
                              "remove that entry, and give --load_in_8bit True or --load_in_4bit True")

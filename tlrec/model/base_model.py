@@ -9,39 +9,37 @@ from typing import Any
 from tlrec import devices, paths
 from tlrec.errors import InputError
 from tlrec.files import read_json
-from tlrec.model.base_files import check_base_files, check_model, check_types, is_buffer
+from tlrec.model import hub
+from tlrec.model.base_files import check_layout, check_model, check_settings, check_types, is_buffer
 from tlrec.model.tokenizer import load_tokenizer
-from tlrec.model.weights import stored_tensors, weight_files
+from tlrec.model.weights import WEIGHT_PATTERNS, stored_tensors, weight_files
 
 NO_LENGTH_LIMIT = 10**9
 
 
-def resolve_base_model(base_model: str) -> Path:
-    """The folder of a base model, given as a path or as a name under base_model/. InputError if it is not usable."""
+def resolve_base_model(base_model: str, weights: bool = True) -> Path:
+    """The folder of a base model, given as a path, as a name under base_model/, or as `owner/name[@revision]` on the
+    Hub, which is downloaded. InputError if it is not usable.
+
+    weights: without them only settings and tokenizer of a model on the Hub are fetched and checked.
+    """
     if not base_model:
         raise InputError("--base_model is empty; name a model folder, or one under base_model/")
     folder = Path(base_model)
     if not folder.is_dir() and (paths.home_dir() / "base_model" / base_model).is_dir():
         folder = paths.home_dir() / "base_model" / base_model
-    if not folder.is_dir():
+    on_hub = not folder.exists() and hub.is_hub_name(base_model)
+    if on_hub:
+        folder = hub.fetch(base_model, hub.SETTINGS, WEIGHT_PATTERNS if weights else (), check_settings)
+    elif folder.is_dir():
+        check_settings(folder, {path.name for path in folder.iterdir()})
+    else:
+        check_layout(base_model, {folder.name})
         raise InputError(f"{base_model}: no such model folder; `python -m base_model.prepare smollm2-135m` makes the "
                          "embedded one, the README says how to bring LLaMA-7B")
-    if (folder / "params.json").is_file() and not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: LLaMA in Meta's own layout (params.json, consolidated.*.pth); convert it with "
-                         "convert_llama_weights_to_hf.py of transformers, and name the folder that it writes")
-    config = read_json(folder / "config.json", "a Hugging Face model folder needs one")
-    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
-        raise InputError(f"{folder / 'config.json'}: names no model_type; is this a Hugging Face model folder?")
-    if not (list(folder.glob("tokenizer*")) or list(folder.glob("vocab*"))):
-        raise InputError(f"{folder}: no tokenizer found; fetch the model again")
-    check_base_files(folder)
-    check_model(folder, config)
-    return folder.resolve()
-
-
-def recorded_name(base_model: str | None) -> str | None:
-    """A base model as a record names it: a path is made absolute, so that it is found from any folder."""
-    return os.path.abspath(base_model) if base_model and Path(base_model).is_dir() else base_model
+    if weights or not on_hub:
+        check_model(folder, read_json(folder / "config.json", ""))
+    return Path(os.path.abspath(folder))  # a link keeps its name
 
 
 def _silence_libraries() -> None:

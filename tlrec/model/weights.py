@@ -10,6 +10,9 @@ from typing import Any
 from tlrec.files import read_json
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
+INDEX = ".index.json"  # after either name: which tensor is in which of several files
+# patterns of the files with weights, in the order in which transformers looks for them
+WEIGHT_PATTERNS = (SAFETENSORS, "model-*-of-*.safetensors", PICKLE, "pytorch_model-*-of-*.bin")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ def weight_files(folder: Path) -> list[Path]:
     for name in (SAFETENSORS, PICKLE):
         if (folder / name).is_file():
             return [folder / name]
-        index = folder / f"{name}.index.json"
+        index = folder / f"{name}{INDEX}"
         if index.is_file():
             content: Any = read_json(index, "")
             return [folder / shard for shard in sorted(set(content["weight_map"].values()))]

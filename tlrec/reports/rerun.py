@@ -8,6 +8,7 @@ from typing import Any
 from tlrec import files, paths
 from tlrec.errors import InputError
 from tlrec.evaluation.record_schema import EvaluationRecord
+from tlrec.model import hub
 from tlrec.model.adapter import weights_file
 from tlrec.model.adapter_config import read_adapter_config
 from tlrec.model.adapter_manifest import MANIFEST_FILE
@@ -43,8 +44,7 @@ def changed_inputs(record: EvaluationRecord) -> list[str]:
             changes.append(f"ids of the {split} data {paths.home_dir() / view}: were not there")
     base = arguments.get("base_model")  # a name under base_model/, or a path
     base = str(paths.home_dir() / base) if base and (paths.home_dir() / base).is_dir() else base
-    check("base model", base, request.get("base_model"),
-          lambda _: base_model_fingerprint(resolve_base_model(str(base))))
+    check("base model", base, request.get("base_model"), lambda folder: _base_hash(folder, str(base)))
     encoder = arguments.get("text_encoder")
     embedded = encoder and paths.home_dir() / "base_model" / encoder
     check("text encoder", str(embedded if embedded and embedded.is_dir() else encoder), request.get("text_encoder"),
@@ -79,6 +79,8 @@ def _change(what: str, name: str | None, recorded: str | None, current: Callable
     if not name or not recorded:
         return None
     path = paths.home_dir() / name
+    if not path.exists() and hub.is_hub_name(name):
+        path = hub.cached_snapshot(name) or path  # nothing is downloaded to look
     try:
         return None if current(path) == recorded else f"{what} {path}: differs from the recorded one"
     except FileNotFoundError:
@@ -87,6 +89,12 @@ def _change(what: str, name: str | None, recorded: str | None, current: Callable
         return f"{what} {path}: cannot be read ({error.strerror})"
     except InputError as error:
         return f"{what} {error}"  # which names the path
+
+
+def _base_hash(folder: Path, name: str) -> str:
+    if not folder.is_dir() and hub.is_hub_name(name):
+        raise FileNotFoundError
+    return base_model_fingerprint(resolve_base_model(str(folder) if folder.is_dir() else name))
 
 
 def _weights_hash(folder: Path) -> str:

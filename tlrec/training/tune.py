@@ -13,6 +13,7 @@ from tlrec.evaluation import run_log
 from tlrec.model.adapter import WEIGHT_FILES
 from tlrec.model.adapter_config import CONFIG_FILE
 from tlrec.model.adapter_manifest import MANIFEST_FILE, BaseModelId, Manifest, Selection, read_manifest
+from tlrec.model.hub import hub_commit, model_name
 from tlrec.training import checkpoints
 from tlrec.training.build_trainer import build_trainer
 from tlrec.training.tuning_plan import TuningPlan
@@ -121,7 +122,8 @@ def _manifest(plan: TuningPlan, command: str, trainer, cuts: dict[str, int], ste
         chain=[*(start.chain if start else []), plan.stage],
         rows_of_chain=[*(start.rows_of_chain if start else []), len(plan.train)],
         commands=[*(start.commands if start else []), command],
-        base_model=BaseModelId(name=plan.base.name, fingerprint=plan.request["base_model"]),
+        base_model=BaseModelId(name=model_name(plan.base), fingerprint=plan.request["base_model"],
+                               commit=hub_commit(plan.base)),
         data=plan.data,
         shots=plan.shots,
         seed=plan.config.seed,

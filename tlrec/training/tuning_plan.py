@@ -16,8 +16,10 @@ from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
 from tlrec.model.adapter_config import check_same_lora, resolve_target_modules
 from tlrec.model.adapter_manifest import DataFile, TuningData
-from tlrec.model.base_model import recorded_name, resolve_base_model, select_device
+from tlrec.model.base_files import check_saved_bits
+from tlrec.model.base_model import resolve_base_model, select_device
 from tlrec.model.fingerprint import base_model_fingerprint
+from tlrec.model.hub import model_name, recorded_name
 from tlrec.training.config import DeviceSettings, InstructionTuningConfig, TuningConfig
 
 PATH_FLAGS = ("train_data_path", "output_dir", "val_data_path", "resume_from_checkpoint")
@@ -57,9 +59,9 @@ class TuningPlan:
         kind = "instruction tuning" if self.shots is None else f"rec-tuning, {self.shots} shots"
         start = self.start.folder if self.start else "a new adapter"
         source = f" of {self.config.val_data_path or self.config.train_data_path}" if self.valid else ""
-        return (f"{kind} of {self.base.name} from {start}: {len(self.train)} rows of {self.config.train_data_path}, "
-                f"seed {self.config.seed}; validation on {len(self.valid)} rows{source}, checkpoint selected by "
-                f"{self.config.select_by}")
+        return (f"{kind} of {model_name(self.base)} from {start}: {len(self.train)} rows of "
+                f"{self.config.train_data_path}, seed {self.config.seed}; validation on {len(self.valid)} rows{source}, "
+                f"checkpoint selected by {self.config.select_by}")
 
 
 def resolve(config: TuningConfig) -> TuningPlan:
@@ -80,13 +82,15 @@ def resolve(config: TuningConfig) -> TuningPlan:
     targets = resolve_target_modules(base, config.lora_target_modules)
     start = inspect_adapter(config.resume_from_checkpoint, base) if config.resume_from_checkpoint else None
     if start:
-        check_same_lora(start.folder, start.config, config.lora_r, config.lora_alpha, targets)
+        check_same_lora(start.folder, start.config, config.lora_r, config.lora_alpha, targets, base)
     _check_output(Path(config.output_dir), base, start)
     settings = config.on_device(select_device())
+    check_saved_bits(base, settings.load_in_8bit, config.load_in_4bit)
     arguments = {
         **dataclasses.asdict(config),
         **{flag: path and os.path.abspath(path) for flag in PATH_FLAGS for path in [getattr(config, flag)]},
-        "base_model": recorded_name(config.base_model),
+        "base_model": recorded_name(config.base_model, base),
+        "resume_from_checkpoint": start and recorded_name(config.resume_from_checkpoint or "", start.folder),
         "dtype": settings.dtype,
         "eval_steps": eval_steps,
         "lora_target_modules": targets if isinstance(targets, list) else config.lora_target_modules,
@@ -169,7 +173,7 @@ def stage_name(train_path: Path) -> str:
 
 def _check_output(output: Path, base: Path, start: Adapter | None) -> None:
     paths.check_writable(output)
-    if output.resolve() == base or (output / "config.json").exists():
+    if output.resolve() == base.resolve() or (output / "config.json").exists():
         raise InputError(f"--output_dir {output}: is a base model's folder; give the adapter its own")
     if paths.ROOT.is_relative_to(output.resolve()):
         raise InputError(f"--output_dir {output}: holds the repository; give the adapter a folder of its own")

@@ -1,19 +1,23 @@
 """LoRA adapters: what is looked at before they are loaded, and how they go onto a model."""
 
+import json
 import shutil
 
 import pytest
 import torch
-from conftest import logits, manifest, refused
+from conftest import logits, make_rows, manifest, refused
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
+from tlrec.data.samples import Sample
 from tlrec.files import sha256
+from tlrec.model import scoring
 from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.adapter_config import check_same_lora, read_adapter_config
 from tlrec.model.adapter_manifest import MANIFEST_FILE
 from tlrec.model.base_model import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
+from tlrec.model.tokenization import Encoder
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 
@@ -46,15 +50,15 @@ def test_old_bin_adapter_loads_as_weights_only(tiny_llama, adapter):
 
 def test_check_same_lora_refuses_other_rank_alpha_or_targets(tiny_llama, adapter):
     config, _ = read_adapter_config(adapter)
-    check_same_lora(adapter, config, 8, 16, ["v_proj", "q_proj"])
+    check_same_lora(adapter, config, 8, 16, ["v_proj", "q_proj"], tiny_llama)
     for rank, alpha, targets, flag in (
         (4, 16, ["q_proj", "v_proj"], "--lora_r"),
         (8, 32, ["q_proj", "v_proj"], "--lora_alpha"),
         (8, 16, ["q_proj"], "--lora_target_modules"),
     ):
-        refused(flag, check_same_lora, adapter, config, rank, alpha, targets)
+        refused(flag, check_same_lora, adapter, config, rank, alpha, targets, tiny_llama)
     refused("--lora_r 8 --lora_alpha 16 --lora_target_modules '[q_proj,v_proj]'", check_same_lora, adapter, config, 16,
-            32, ["q_proj", "k_proj", "v_proj", "o_proj"])
+            32, ["q_proj", "k_proj", "v_proj", "o_proj"], tiny_llama)
     refused("adapter", attached, tiny_llama, adapter, r=4)
 
 
@@ -133,3 +137,99 @@ def test_a_folder_of_training_checkpoints_is_refused_with_their_names(tiny_llama
         shutil.copytree(adapter, tmp_path / "run" / f"checkpoint-{step}")
     assert "checkpoint-200" in refused("run", inspect_adapter, tmp_path / "run", tiny_llama)
     inspect_adapter(tmp_path / "run" / "checkpoint-200", tiny_llama)
+
+
+@pytest.fixture
+def peft_adapter(tiny_llama, tmp_path):
+    """Makes a PEFT adapter of tiny_llama with these settings; its weights change the logits."""
+    from peft import get_peft_model
+
+    def make(**settings):
+        model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
+        wrapped = get_peft_model(model, LoraConfig(**CONFIG | settings))
+        torch.manual_seed(1)
+        for name, parameter in wrapped.named_parameters():
+            if "lora_B" in name or "modules_to_save" in name:
+                parameter.data.normal_(std=0.1)
+        wrapped.save_pretrained(tmp_path / "made")
+        return tmp_path / "made"
+
+    return make
+
+
+@pytest.mark.parametrize("settings", [
+    {"modules_to_save": ["embed_tokens", "lm_head"]},
+    {"r": 16, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]},
+    {"target_modules": r".*\.(q|v)_proj"}, {"modules_to_save": ["norm"], "target_modules": "all-linear"}], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_public_adapters_give_the_logits_of_peft(tiny_llama, peft_adapter, settings, dtype):
+    from peft import PeftModel
+
+    folder = peft_adapter(**settings)
+    model, tokenizer = load_base_model(tiny_llama, False, dtype, "cpu")
+    mine = attach_adapter(model, None, inspect_adapter(folder, tiny_llama))
+    base, _ = load_base_model(tiny_llama, False, dtype, "cpu")
+    assert torch.equal(logits(mine), logits(PeftModel.from_pretrained(base, folder)))
+    rows = [Sample(**sample) for sample in make_rows(4, 5)[0]]
+    scores = scoring.score(mine, Encoder(tokenizer, "alpaca"), rows, 2, "scoring", str)
+    assert len(set(scores.p_yes.tolist())) == 4
+
+
+def test_a_starting_adapters_regular_expression_becomes_flags_that_can_be_given(tiny_llama, peft_adapter):
+    folder = peft_adapter(target_modules=r".*\.(q|v)_proj")
+    config = inspect_adapter(folder, tiny_llama).config
+    check_same_lora(folder, config, 8, 16, ["q_proj", "v_proj"], tiny_llama)
+    refused("--lora_target_modules '[q_proj,v_proj]'", check_same_lora, folder, config, 8, 16, ["q_proj"], tiny_llama)
+    config, _ = read_adapter_config(peft_adapter(target_modules=r".*\.1\..*\.q_proj"))
+    flag = "--lora_target_modules '[model.layers.1.self_attn.q_proj]'"
+    refused(flag, check_same_lora, folder, config, 8, 16, ["q_proj"], tiny_llama)
+
+
+@pytest.mark.parametrize("setting", [{"modules_to_save": ["lm_head"]}, {"bias": "all"}, {"layers_to_transform": [1]}])
+def test_tuning_does_not_start_from_more_than_lora(tiny_llama, adapter, setting):
+    set_config(adapter, **setting)
+    config, _ = read_adapter_config(adapter)
+    refused(next(iter(setting)), check_same_lora, adapter, config, 8, 16, ["q_proj", "v_proj"], tiny_llama)
+
+
+def set_config(adapter, **changes):
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("setting", ["target_modules", "exclude_modules", "rank_pattern"])
+def test_a_regular_expression_that_takes_forever_is_refused(tiny_llama, adapter, setting):
+    pattern = r"(\w+\.?)+x"
+    set_config(adapter, **{setting: {pattern: 4} if setting == "rank_pattern" else pattern})
+    refused("takes longer than", inspect_adapter, adapter, tiny_llama)
+
+
+@pytest.mark.parametrize(("made_for", "notice"), [
+    ("decapoda-research/llama-7b-hf", "was made for decapoda-research/llama-7b-hf, and --base_model is tiny-llama:"),
+    ("llama-7b", "was made for llama-7b"), ("owner/tiny-llama", "nothing proves that it was made for tiny-llama"),
+    ("/home/somebody/llama-7b", "has no tlrec.json: nothing proves"), ("../llama", "nothing proves"),
+    (None, "nothing proves"), (["a"], "nothing proves")])
+def test_an_adapter_without_a_manifest_gets_one_notice(tiny_llama, adapter, capsys, made_for, notice):
+    set_config(adapter, base_model_name_or_path=made_for)
+    inspect_adapter(adapter, tiny_llama)
+    output = capsys.readouterr().out
+    assert notice in output and output.startswith(f"notice: {adapter}") and output.count("\n") == 1
+
+
+def test_a_trainers_checkpoint_is_refused_with_the_cure(tiny_llama, adapter):
+    (adapter / "adapter_model.safetensors").rename(adapter / "pytorch_model.bin")
+    assert "adapter_model.bin" in refused("training checkpoint", inspect_adapter, adapter, tiny_llama)
+
+
+@pytest.mark.parametrize(("changes", "name"), [
+    ({"files": {"README.md": "0"}}, "README.md"), ({"request": {"settings": {"lora_r": 4}}}, "lora_r"),
+    ({"base_model": {"name": "llama-7b"}}, "base_model")])
+def test_a_manifest_that_contradicts_the_adapter_is_refused(tiny_llama, adapter, changes, name):
+    set_config(adapter, base_model_name_or_path=str(tiny_llama))
+    fields = {"base_model": {"name": "tiny-llama", "fingerprint": base_model_fingerprint(tiny_llama)},
+              "files": file_hashes(adapter)}
+    (adapter / MANIFEST_FILE).write_text(manifest(**fields))
+    inspect_adapter(adapter, tiny_llama)
+    changes = {field: fields.get(field, {}) | change for field, change in changes.items()}
+    (adapter / MANIFEST_FILE).write_text(manifest(**fields | changes))
+    assert MANIFEST_FILE in refused(name, inspect_adapter, adapter, tiny_llama)

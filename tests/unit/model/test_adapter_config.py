@@ -38,7 +38,8 @@ def test_target_modules_refuse_an_unknown_architecture(tmp_path):
 def test_check_same_lora_refuses_rslora(tiny_llama, adapter):
     settings = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(settings | {"use_rslora": True}))
-    refused("use_rslora", check_same_lora, adapter, read_adapter_config(adapter)[0], 8, 16, ["q_proj", "v_proj"])
+    refused("use_rslora", check_same_lora, adapter, read_adapter_config(adapter)[0], 8, 16, ["q_proj", "v_proj"],
+            tiny_llama)
 
 
 def test_target_modules_suggest_layers_of_the_model(tmp_path):

@@ -24,6 +24,10 @@ def test_read_manifest_of_a_foreign_adapter_is_none(tmp_path):
     ({"data": None}, "data"), ({"shots": "16"}, "shots"), ({"seed": 0.5}, "seed"), ({"seconds": -1}, "seconds"),
     ({"seconds": 1e9}, "seconds"), ({"seconds": True}, "seconds"), ({"seconds_before": float("inf")}, "seconds_before"),
     ({"request": {"a": [float("nan")]}}, "request"), ({"unknown": 1}, "unknown"),
+    ({"request": {"base_model": "1"}}, "base_model.fingerprint"), ({"rows_of_chain": [25]}, "data.train.rows"),
+    ({"request": {"settings": {"prompt_template": "chat"}}}, "prompt_template"),
+    ({"request": {"settings": {"seed": 1}}}, "seed"), ({"stages": [{"train": {"sha256": "1"}}]}, "data.train.sha256"),
+    ({"files": {"../weights": "0"}}, "files"),
 ])
 def test_read_manifest_refuses_invalid_fields(tmp_path, changes, field):
     (tmp_path / MANIFEST_FILE).write_text(manifest(**changes))
