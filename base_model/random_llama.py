@@ -14,6 +14,7 @@ from tlrec.data import samples
 from tlrec.errors import InputError, first_line
 from tlrec.model.base_files import check_base_files
 from tlrec.model.base_model import resolve_base_model
+from tlrec.model.tokenizer import load_tokenizer
 from tlrec.signature_flags import PathText
 
 NAME = "random-llama-7b"
@@ -88,22 +89,30 @@ def make(folder: Path, shape: dict, tokenizer: str | None, seed: int) -> None:
 
 def _tokenizer(source: str | None, vocab_size: int):
     """The tokenizer of a folder or GGUF file, or one trained on the movie prompts, of at most `vocab_size` tokens."""
-    from transformers import AutoTokenizer
-
-    path = Path(source)
     if not source:
         return _trained(paths.home_dir() / TOKENIZER_DATA, vocab_size)
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"{source}: no such folder or file; give LLaMA's tokenizer, or none")
     if path.is_dir():
         check_base_files(path)
-    folder, gguf = (path.parent, {"gguf_file": path.name}) if path.is_file() else (path, {})
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **gguf)
+        tokenizer = load_tokenizer(path) if path.is_dir() else _of_gguf(path)
+    except InputError:
+        raise
     except Exception as error:  # the loaders raise many kinds of errors for a bad file
         raise InputError(f"{source}: not readable as a tokenizer ({first_line(error)})") from None
     if len(tokenizer) > vocab_size:
         raise InputError(f"{source}: {len(tokenizer):,} tokens, the model has {vocab_size:,}; give LLaMA's tokenizer, "
                          "or none")
     return tokenizer
+
+
+def _of_gguf(path: Path):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True,
+                                         trust_remote_code=False)
 
 
 def _trained(path: Path, vocab_size: int):

@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tlrec.model.tokenizer import load_tokenizer
 from tlrec.model.weights import WEIGHT_PATTERNS, stored_tensors, weight_files
 
 NO_LENGTH_LIMIT = 10**9
+ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function")  # as config.json calls them
 
 
 def resolve_base_model(base_model: str, weights: bool = True) -> Path:
@@ -102,24 +104,28 @@ def load_base_model(
 
     _silence_libraries()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # what it warns of while loading is an error here
     compute = resolve_dtype(dtype, device)
     quantization = {}
-    if load_in_8bit or load_in_4bit:
+    saved = read_json(base / "config.json", "a Hugging Face model folder needs one").get("quantization_config")
+    if (load_in_8bit or load_in_4bit) and not saved:
         quantization["quantization_config"] = BitsAndBytesConfig(
             load_in_8bit=load_in_8bit, load_in_4bit=load_in_4bit, bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute)
-    placement = {"device_map": {"": device}} if quantization or device == "cuda" and not shard else {}
+    placement = {"device_map": {"": device}} if quantization or saved or device == "cuda" and not shard else {}
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         files = weight_files(base)
         in_safetensors = files[0].suffix == ".safetensors"
         if not in_safetensors:
             check_types(base, (tensor for file in files for tensor in stored_tensors(file)))
+        _check_names(base)
         tokenizer = load_tokenizer(base)
-        options: dict[str, Any] = {"dtype": compute, "output_loading_info": True, **placement, **quantization}
+        config = AutoConfig.from_pretrained(base, **safe)
+        options: dict[str, Any] = {"dtype": compute, "output_loading_info": True, "ignore_mismatched_sizes": True,
+                                   **placement, **quantization}
         loaded: Any
         if quantization and device == "cpu" and in_safetensors:
-            config = AutoConfig.from_pretrained(base, **safe)
             architecture: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
             loaded = architecture.from_pretrained(None, config=config, state_dict=_read_without_mmap(files), **options)
             loaded[0].name_or_path = loaded[0].config.name_or_path = str(base)  # adapters record their base model
@@ -128,9 +134,12 @@ def load_base_model(
     except InputError:
         raise
     except Exception as error:  # the loaders raise many kinds for a bad folder
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(f"{'unknown: ' * isinstance(error, KeyError)}{error}".split())[:300]
         raise InputError(f"{base}: cannot be loaded as a causal language model ({reason})") from None
     model, report = loaded
+    for name, stored, expected in sorted(report["mismatched_keys"]):
+        raise InputError(f"{base}: {name} is {_shape(stored)} in its files, and config.json asks for "
+                         f"{_shape(expected)}; they do not belong together, fetch the model again")
     missing = sorted(report["missing_keys"])  # a tied lm_head is not among them
     if missing:
         raise InputError(f"{base}: its files lack {len(missing)} of the weights that config.json asks for, "
@@ -154,6 +163,23 @@ def load_base_model(
         raise InputError(f"{base}: the tokenizer has {tokens} tokens, the model "
                          f"{model.get_input_embeddings().num_embeddings}; they do not belong together")
     return model, tokenizer
+
+
+def _shape(sizes: Iterable[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def _check_names(base: Path) -> None:
+    """InputError where config.json names an architecture or an activation function that transformers does not know."""
+    from transformers import CONFIG_MAPPING, __version__
+    from transformers.activations import ACT2FN
+
+    config = read_json(base / "config.json", "")
+    for name, known in (("model_type", CONFIG_MAPPING), *((name, ACT2FN) for name in ACTIVATIONS)):
+        value = config.get(name)
+        if value is not None and not (isinstance(value, str) and value in known):
+            raise InputError(f"{base / 'config.json'}: {name} is {str(value)[:60]!r}, which transformers {__version__} "
+                             "does not know; take a model that it supports")
 
 
 def max_positions(config) -> int | None:

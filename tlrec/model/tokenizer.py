@@ -5,10 +5,15 @@ become other tokens than in SentencePiece. Here the merges follow the scores, an
 SentencePiece itself.
 """
 
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tlrec.errors import InputError
+from tlrec.errors import InputError, first_line
 from tlrec.files import read_json
 from tlrec.model import prompts
 
@@ -20,7 +25,34 @@ PROBES = (*(prompts.format_prompt(prompts.PROBE, template) for template in promp
 
 
 def load_tokenizer(base: Path):
-    """The tokenizer of a model folder. InputError where its files cannot be read as SentencePiece reads them."""
+    """The tokenizer of a model folder. InputError where its files cannot be read as SentencePiece does."""
+    with _panics_refused(base):
+        return _load(base)
+
+
+@contextlib.contextmanager
+def _panics_refused(base: Path) -> Iterator[None]:
+    """InputError for a panic of the library tokenizers, and not the backtrace that it writes to stderr."""
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            written.truncate(0)
+            raise InputError(f"{base}: its tokenizer cannot be read ({first_line(error)[:200]}); fetch the model "
+                             "again") from None
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            with open(2, "wb", closefd=False) as file:
+                shutil.copyfileobj(written, file)
+
+
+def _load(base: Path):
     from transformers import AutoTokenizer
 
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -28,8 +60,8 @@ def load_tokenizer(base: Path):
         return AutoTokenizer.from_pretrained(base, **options, **_missing_special_tokens(base, None))
     pieces = _read_pieces(base / MODEL_FILE)
     options |= _missing_special_tokens(base, pieces)
-    config = read_json(base / "config.json", "")
-    if config.get("model_type") == "llama":
+    config = read_json(base / "config.json", "") if (base / "config.json").is_file() else {}
+    if config.get("model_type", "llama") == "llama":
         tokenizer = _load_llama(base, pieces, options)
     else:
         tokenizer = AutoTokenizer.from_pretrained(base, **options)

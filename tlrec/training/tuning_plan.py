@@ -60,8 +60,8 @@ class TuningPlan:
         start = self.start.folder if self.start else "a new adapter"
         source = f" of {self.config.val_data_path or self.config.train_data_path}" if self.valid else ""
         return (f"{kind} of {model_name(self.base)} from {start}: {len(self.train)} rows of "
-                f"{self.config.train_data_path}, seed {self.config.seed}; validation on {len(self.valid)} rows{source}, "
-                f"checkpoint selected by {self.config.select_by}")
+                f"{self.config.train_data_path}, seed {self.config.seed}; validation on {len(self.valid)} rows"
+                f"{source}, checkpoint selected by {self.config.select_by}")
 
 
 def resolve(config: TuningConfig) -> TuningPlan:

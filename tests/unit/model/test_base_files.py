@@ -8,10 +8,13 @@ import sys
 import pytest
 import torch
 from conftest import logits, refused
+from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GPT2Config, GPT2LMHeadModel
 
 from tlrec import paths
+from tlrec.model.adapter import attach_adapter
+from tlrec.model.base_files import check_saved_bits
 from tlrec.model.base_model import load_base_model, resolve_base_model
 
 WEIGHT = "model.layers.0.self_attn.q_proj.weight"
@@ -123,6 +126,45 @@ def test_saved_quantised_weights_need_their_scales(folder, tmp_path, bits):
     save(saved, {name: tensor for name, tensor in tensors.items()
                  if layer not in name or name == f"{layer}.weight"})
     refused(f"{layer}.weight", resolve_base_model, str(saved))
+
+
+@pytest.mark.parametrize("saved", [4, 8])
+@pytest.mark.parametrize("flag", [True, False])
+def test_weights_that_bitsandbytes_saved_are_loaded_and_tuned(folder, tmp_path, saved, flag, recwarn):
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, quantization_config=BitsAndBytesConfig(**{f"load_in_{saved}bit": True}))
+    model.save_pretrained(shutil.copytree(folder, tmp_path / "saved", dirs_exist_ok=True))
+    base = resolve_base_model(str(tmp_path / "saved"))
+    in_8bit, in_4bit = flag and saved == 8, flag and saved == 4
+    check_saved_bits(base, in_8bit, in_4bit)
+    loaded, _ = load_base_model(base, in_8bit, "float32", "cpu", in_4bit)
+    for layer in model.modules():  # as load_base_model() does
+        layer.support_avx512bf16_for_cpu = False
+    assert torch.equal(logits(loaded), logits(model))
+    tuned = attach_adapter(loaded, LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM"), None)
+    tuned(torch.arange(5, 25)[None]).logits.logsumexp(-1).sum().backward()
+    assert any("lora_B" in name and weight.grad.abs().max() > 0 for name, weight in tuned.named_parameters())
+    assert not [warning for warning in recwarn if "quantization_config" in str(warning.message)]
+    other = {4: (True, False), 8: (False, True)}[saved]
+    assert f"--load_in_{saved}bit True" in refused("saved", check_saved_bits, base, *other)
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "abacus", "compressed-tensors"])
+def test_a_quantisation_that_is_not_read_here_is_refused(folder, method):
+    set_config(folder, {"quantization_config": {"quant_method": method, "bits": 4}})
+    assert "--load_in_4bit" in refused(f"quantised by {method}", resolve_base_model, str(folder))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"hidden_act": "abacus"}, "config.json: hidden_act is 'abacus', which transformers"),
+    ({"hidden_act": [1]}, "config.json: hidden_act is '[1]', which transformers"),
+    ({"model_type": "abacus"}, "config.json: model_type is 'abacus', which transformers"),
+    ({"intermediate_size": 256}, "model.layers.0.mlp.down_proj.weight is 64x128 in its files, and config.json asks for "
+     "64x256"), ({"vocab_size": 50_000}, "x64 in its files, and config.json asks for 50000x64")])
+def test_what_transformers_refuses_is_one_line_of_ours(folder, change, message, capfd):
+    set_config(folder, change)
+    refused(message, load, folder)
+    assert not capfd.readouterr().err
 
 
 @pytest.mark.parametrize("shard", ["gone.safetensors", "a\0b.safetensors", "\ud800.safetensors"])

@@ -1,6 +1,8 @@
 """Tokenizers of LLaMA folders in the layouts that people have, held against SentencePiece itself."""
 
 import json
+import os
+import shutil
 
 import pytest
 import sentencepiece
@@ -13,7 +15,7 @@ from tlrec.data.samples import Sample
 from tlrec.model import prompts
 from tlrec.model.base_model import load_base_model, resolve_base_model
 from tlrec.model.tokenization import Encoder
-from tlrec.model.tokenizer import load_tokenizer
+from tlrec.model.tokenizer import _panics_refused, load_tokenizer
 
 
 @pytest.fixture(scope="module", params=TOKENIZER_CONFIGS)
@@ -75,3 +77,29 @@ def test_metas_own_layout_is_refused_with_the_conversion(tmp_path):
     (tmp_path / "consolidated.00.pth").write_bytes(b"")
     (tmp_path / "params.json").write_text("{}")
     assert "convert_llama_weights_to_hf" in refused(str(tmp_path), resolve_base_model, str(tmp_path))
+
+
+def test_a_panic_of_the_tokenizers_library_is_one_line(tiny_llama, tmp_path, capfd):
+    folder = shutil.copytree(tiny_llama, tmp_path / "llama")
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    path.write_text(json.dumps(content))
+    refused("its tokenizer cannot be read", load_tokenizer, folder)
+    assert "panicked" not in capfd.readouterr().err
+
+
+def test_what_a_good_tokenizer_writes_to_stderr_stays(tiny_llama, capfd):
+    with _panics_refused(tiny_llama):
+        os.write(2, b"a warning\n")
+    assert capfd.readouterr().err == "a warning\n"
+
+
+def test_random_llama_takes_the_tokens_of_sentencepiece(yahma, tmp_path):
+    from base_model.random_llama import _tokenizer
+
+    (tmp_path / "tokenizer.model").write_bytes((yahma / "tokenizer.model").read_bytes())
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(yahma / "tokenizer.model"))
+    for folder in (yahma, tmp_path):
+        tokenizer = _tokenizer(str(folder), 32_000)
+        assert tokenizer("two  spaces", add_special_tokens=False).input_ids == pieces.encode("two  spaces")
