@@ -50,15 +50,16 @@ class Check:
 
 
 def main(device: str = "cpu", base_model: PathText = "smollm2-135m", recorded: PathText = str(RECORDED),
-         record: bool = False, load_in_8bit: bool = True) -> None:
+         record: bool = False, load_in_8bit: bool = True, second_model: PathText = LLAMA) -> None:
     """Print a Markdown table of checks; exit 1 where one fails.
 
     Args:
         device: the GPU's number, or cpu; with a GPU, a missing CUDA device is a failure
-        base_model: model to check against recorded scores; LLaMA-7B is checked too if it is in base_model/
+        base_model: model to check against recorded scores
         recorded: file of reference scores
         record: write that file instead
         load_in_8bit: tune and score in 8-bit; False is faster on a CPU
+        second_model: checked too, without recorded scores; llama-7b is skipped where it is not in base_model/
     """
     base = resolve_base_model(base_model)
     rows = samples.read_json_records(paths.home_dir() / "rec_data" / "movie" / "test.json")[:ROWS]
@@ -71,11 +72,11 @@ def main(device: str = "cpu", base_model: PathText = "smollm2-135m", recorded: P
             return
         check_cuda(bench, device)
         check_model(bench, base, Path(recorded))
-        llama = paths.home_dir() / "base_model" / LLAMA
-        if llama.is_dir():
-            check_model(bench, resolve_base_model(str(llama)), None)
+        folder = paths.home_dir() / "base_model"
+        if second_model != LLAMA or (folder / LLAMA).is_dir():
+            check_model(bench, resolve_base_model(second_model), None)
         else:
-            bench.checks.append(Check(LLAMA, "skipped", f"not in {llama.parent}"))
+            bench.checks.append(Check(LLAMA, "skipped", f"not in {folder}"))
         check_two_processes(bench, base)
     environment = run_log.environment()
     print(f"\ndevice {device}, {platform.platform()}, python {environment['python']}, commit {environment['commit']}\n")

@@ -1,7 +1,8 @@
 # Sourced by every wrapper: prints its help, finds or makes a Python with the requirements, and sets what scripts read.
 #
 # Variables of every wrapper:
-#   BASE_MODEL    model folder, or its name under base_model/ (default: llama-7b where it is, else smollm2-135m)
+#   BASE_MODEL    model folder, its name under base_model/, or owner/name[@revision] on the Hugging Face Hub (default:
+#                 llama-7b where it is, else smollm2-135m)
 #   TLREC_HOME    where data, models, adapters and results live (default: the repository)
 #   TLREC_MIRROR  folder laid out like the authors' repository, used instead of a download
 #   TLREC_CACHE   folder for downloads that several checkouts share (default: ~/.cache/tlrec)

@@ -53,8 +53,12 @@ def evaluate(gpu: str, model_type: str, *words: str) -> None:
 
 def check_gpu(gpu: str, *words: str) -> None:
     flags = arguments.user_flags(words, ["benchmarks.check_gpu"], ("device",))["benchmarks.check_gpu"].given
+    base = inputs.choose_base_model()
     begin("check of this installation", gpu)
     if "base_model" not in flags:
         run("base_model.prepare", inputs.EMBEDDED)
+    if base.path != inputs.EMBEDDED:
+        inputs.prepare_base_model(base)
+        flags = {"second_model": base.path, **flags}
     inputs.prepare_target("movie")
     run("benchmarks.check_gpu", **{"device": gpu, **flags})
