@@ -101,3 +101,17 @@ def test_export_refuses_what_cannot_be_merged_and_writes_nothing(tiny_llama, ada
                    "--output_dir", tmp_path / "merged", home=tmp_path, code=2)
     assert "the base model needs 4x" in text
     assert not (tmp_path / "merged").exists() and not list(tmp_path.glob(".making-*"))
+
+
+def test_export_refuses_saved_layers_of_a_tied_model(tiny_llama, adapter, tmp_path):
+    base = shutil.copytree(tiny_llama, tmp_path / "tied")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    weights = load_file(base / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    adapter = shutil.copytree(adapter, tmp_path / "adapter")
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(settings | {"modules_to_save": ["lm_head"]}))
+    refused("has modules_to_save", export.main, str(base), str(adapter), str(tmp_path / "merged"))
+    assert not (tmp_path / "merged").exists()

@@ -10,10 +10,11 @@ from tlrec import paths
 from tlrec.errors import InputError, first_line
 from tlrec.files import read_bytes, sha256
 from tlrec.model import hub
-from tlrec.model.adapter_config import CONFIG_FILE, AdapterConfig, check_patterns, read_adapter_config
+from tlrec.model.adapter_config import CONFIG_FILE, AdapterConfig, read_adapter_config
 from tlrec.model.adapter_manifest import MANIFEST_FILE, Manifest, read_manifest
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.model.hub import model_name, pinned_name
+from tlrec.model.target_layers import check_patterns
 
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 

@@ -13,10 +13,11 @@ from tlrec.data.samples import Sample
 from tlrec.files import sha256
 from tlrec.model import scoring
 from tlrec.model.adapter import attach_adapter, inspect_adapter
-from tlrec.model.adapter_config import check_same_lora, read_adapter_config
+from tlrec.model.adapter_config import read_adapter_config
 from tlrec.model.adapter_manifest import MANIFEST_FILE
 from tlrec.model.base_model import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
+from tlrec.model.target_layers import check_same_lora
 from tlrec.model.tokenization import Encoder
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
@@ -202,6 +203,13 @@ def test_a_regular_expression_that_takes_forever_is_refused(tiny_llama, adapter,
     pattern = r"(\w+\.?)+x"
     set_config(adapter, **{setting: {pattern: 4} if setting == "rank_pattern" else pattern})
     refused("takes longer than", inspect_adapter, adapter, tiny_llama)
+
+
+def test_a_pattern_that_is_no_regular_expression_is_refused(tiny_llama, adapter):
+    set_config(adapter, layers_pattern=["["])
+    refused("'[' is not a regular expression", inspect_adapter, adapter, tiny_llama)
+    set_config(adapter, layers_pattern=None, target_modules=["q_proj", "["])  # a name, which no layer has
+    inspect_adapter(adapter, tiny_llama)
 
 
 @pytest.mark.parametrize(("made_for", "notice"), [

@@ -8,7 +8,8 @@ from conftest import refused
 from safetensors.torch import save_file
 
 from tlrec.model.adapter import inspect_adapter
-from tlrec.model.adapter_config import check_same_lora, read_adapter_config, resolve_target_modules
+from tlrec.model.adapter_config import read_adapter_config
+from tlrec.model.target_layers import check_same_lora, resolve_target_modules
 
 
 def test_settings_hash_depends_on_settings_that_change_logits(tiny_llama, adapter):
