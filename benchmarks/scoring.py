@@ -3,20 +3,22 @@
     python -m benchmarks.scoring                                    movie/test, untuned
     python -m benchmarks.scoring --lora_weights ADAPTER --name tuned
     python -m benchmarks.scoring --growth 64,256,1000 --lengths 128,256,512,1024 --batch_sizes 4,16,64 --ways ours
+    python -m benchmarks.scoring --candidates 500 --dtype float32 --ways ours,plain --name candidates    of one user
 
 Each implementation runs in its own process, in turns. All score the same rows, drawn with seed 0; the largest
 difference of P(Yes) from the plain loop is a column.
 """
 
+import dataclasses
 import json
 
 import numpy as np
 
 from benchmarks import harness
 from tlrec import cli
-from tlrec.data import samples
+from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
-from tlrec.evaluation import metrics
+from tlrec.evaluation import metrics, ranking
 from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, max_positions, resolve_base_model
 from tlrec.signature_flags import PathText
@@ -34,7 +36,7 @@ COLUMNS = {
 
 
 def worker(implementation: str, base_model: str, lora_weights: str | None, data: str, rows: int, length: int,
-           batch: int, dtype: str) -> None:
+           batch: int, dtype: str, candidates: int) -> None:
     import torch
     from transformers.utils import logging
 
@@ -60,8 +62,14 @@ def worker(implementation: str, base_model: str, lora_weights: str | None, data:
     available = samples.read_samples(data, answers_only=True)
     order = np.random.default_rng(SEED).permutation(len(available))
     picked = [available[order[number % len(available)]] for number in range(rows)]
+    if candidates:  # the first row's history with the targets of all rows
+        history = preference_text.parse(picked[0].input)
+        targets = dict.fromkeys(preference_text.parse(sample.input).target for sample in available)
+        assert history is not None
+        picked = [dataclasses.replace(picked[0], input=preference_text.render(history._replace(target=target)))
+                  for target in list(targets)[:candidates]]
     ids = encoder.answer_token_ids
-    labels = [sample.label for sample in picked]
+    labels = [0] if candidates else [sample.label for sample in picked]
     model.eval()
 
     def padded(prompts: list):
@@ -84,7 +92,9 @@ def worker(implementation: str, base_model: str, lora_weights: str | None, data:
 
     def run_round() -> dict:
         if implementation == "ours":
-            return {"p_yes": scoring.score(model, encoder, picked, batch).p_yes.tolist(), "labels": labels}
+            scorer = ranking.language_model_scorer(model, encoder, batch) if candidates else (
+                lambda picked: scoring.score(model, encoder, picked, batch).p_yes)
+            return {"p_yes": scorer(picked).tolist(), "labels": labels}
         prompts = [encoder.encode_prompt(sample) for sample in picked]
         parts = [prompts[first : first + batch] for first in range(0, len(prompts), batch)]
         if implementation == "plain":
@@ -106,7 +116,7 @@ def compare(settings: dict, implementations: list[str], rounds: int) -> tuple[li
         if name != "plain" and "plain" in results:
             largest = np.abs(np.subtract(result["p_yes"], results["plain"]["p_yes"])).max()
             difference = {"max_difference": float(largest)}
-        if "ours" in results:
+        if "ours" in results and not settings["candidates"]:
             difference["auc"] = metrics.auc(np.array(results["ours"]["labels"]), np.array(result["p_yes"]))
         rows.append({
             "implementation": name, **settings, "prompt_tokens": settings["length"] or "as they are",
@@ -125,6 +135,7 @@ def main(
     lora_weights: PathText | None = None,
     data: PathText = "rec_data/movie/test.json",
     rows: int = 64,
+    candidates: int = 0,
     growth: list[str] = [],  # noqa: B006
     lengths: list[str] = [],  # noqa: B006
     batch_sizes: list[str] = [],  # noqa: B006
@@ -141,6 +152,7 @@ def main(
         lora_weights: adapter folder; without it the base model is scored untuned
         data: instruction JSON
         rows: rows scored, unless --growth gives several
+        candidates: instead of rows, this many target titles after one user's history
         growth: several numbers of rows
         lengths: prompt lengths in tokens, each prompt repeated or cut to it
         batch_sizes: of the forward passes
@@ -155,17 +167,22 @@ def main(
     row_counts, prompt_lengths, sizes = (harness.whole_numbers(flag, words) for flag, words in (
         ("growth", growth), ("lengths", lengths), ("batch_sizes", batch_sizes)))
     cli.check_at_least(1, rows=rows, batch=batch)
-    cli.check_at_least(0, rounds=rounds)
+    cli.check_at_least(0, rounds=rounds, candidates=candidates)
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(resolve_base_model(base_model), trust_remote_code=False)
     longest = max_positions(config) or 10**9
     if any(not SHORTEST <= length <= longest for length in prompt_lengths):
         raise InputError(f"--lengths: from {SHORTEST} to {longest} tokens")
-    samples.read_samples(data, answers_only=True)
+    available = samples.read_samples(data, answers_only=True)
+    if candidates:
+        targets = {history.target for row in available if (history := preference_text.parse(row.input))}
+        if candidates > len(targets):
+            raise InputError(f"--candidates {candidates}: {data} has {len(targets)} target titles; give fewer")
+        rows = candidates
     dtype = harness.checked_dtype(dtype)
     common = {"base_model": base_model, "lora_weights": lora_weights, "data": data, "rows": rows, "length": 0,
-              "batch": batch, "dtype": dtype}
+              "batch": batch, "dtype": dtype, "candidates": candidates}
     variations: list[dict] = [{"rows": number} for number in row_counts]
     variations += [{"length": length} for length in prompt_lengths] + [{"batch": size} for size in sizes]
     measured, ceilings = [], []

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 
 from tlrec.errors import InputError
-from tlrec.signature_flags import flags, is_list, value_type
+from tlrec.signature_flags import WORD_SEPARATOR, flags, is_list, is_words, value_type
 
 
 def check_flags(known: dict[str, inspect.Parameter], arguments: list[str]) -> None:
@@ -63,15 +63,16 @@ def command_line(script: str, function: Callable, values: dict) -> str:
 
 
 def join_lists(known: dict[str, inspect.Parameter], arguments: list[str]) -> list[str]:
-    """`--files a b` -> `--files a,b` where the flag takes a list, as a shell's * writes it."""
+    """`--files a b` -> `--files a,b` where the flag takes a list, as a shell's * writes it; words keep their commas."""
     joined: list[str] = []
-    open_list = False
+    separator = ""
     for word in arguments:
         if word.startswith("--"):
             parameter = known.get(word[2:].replace("-", "_"))
-            open_list = parameter is not None and is_list(parameter.annotation)
-        elif open_list and not joined[-1].startswith("--"):
-            joined[-1] += f",{word}"
+            hint = parameter.annotation if parameter else str
+            separator = WORD_SEPARATOR if is_words(hint) else "," if is_list(hint) else ""
+        elif separator and not joined[-1].startswith("--"):
+            joined[-1] += separator + word
             continue
         joined.append(word)
     return joined

@@ -21,6 +21,7 @@ from tlrec.errors import InputError
 HELP_WIDTH = 100  # characters
 Config = TypeVar("Config")
 PathText = Annotated[str, "path"]  # the annotation of a flag that names a file or folder
+WORD_SEPARATOR = "\x1f"  # between the words of one flag; no title holds it
 TYPE_NAMES = {PathText: "PATH", str: "TEXT", int: "INT", float: "NUMBER", bool: "True|False"}
 
 
@@ -76,9 +77,16 @@ def is_list(hint: object) -> bool:
     return typing.get_origin(value_type(hint)) is list
 
 
+def is_words(hint: object) -> bool:
+    """Whether a flag takes several words, each with its commas: `--liked "A, The" B`."""
+    return typing.get_origin(value_type(hint)) is tuple
+
+
 def type_name(hint: object) -> str:
-    """How a value is written: TEXT, INT, NUMBER, True|False, or LIST (texts with commas)."""
+    """How a value is written: TEXT, INT, NUMBER, True|False, LIST (texts with commas), or TEXT ... (several words)."""
     kind = value_type(hint)
+    if is_words(hint):
+        return "TEXT ..."
     return "LIST" if is_list(hint) else TYPE_NAMES.get(kind, "TEXT")
 
 
@@ -102,6 +110,8 @@ def parser(name: str, hint: object) -> Callable[[str], object]:
             if is_list(kind):
                 parts = [part for part in (p.strip(" '\"") for p in text.strip("[]() ").split(",")) if part]
                 return list(filter(None, map(paths.read_path, parts))) if kind == list[PathText] else parts
+            if is_words(kind):
+                return tuple(text.split(WORD_SEPARATOR))
             if kind != PathText:
                 return text
             path = paths.read_path(text)

@@ -33,7 +33,7 @@ def test_help_gives_every_flag_a_type_a_default_and_a_text(page):
     blocks = [block for block in page.split("```") if "\nFlags:\n" in block]
     flags = [flag for block in blocks for flag in re.findall(r"^  --.*\n.*$", block, re.MULTILINE)]
     assert len(flags) > 150
-    form = r"  --\w+ (TEXT|PATH|INT|NUMBER|LIST|True\|False) \((required|optional|default: .+)\)\n      \S.*"
+    form = r"  --\w+ (TEXT( \.{3})?|PATH|INT|NUMBER|LIST|True\|False) \((required|optional|default: .+)\)\n      \S.*"
     assert [flag for flag in flags if not re.fullmatch(form, flag)] == []
 
 

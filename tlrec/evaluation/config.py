@@ -12,50 +12,86 @@ from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
 from tlrec.model.base_files import check_saved_bits
 from tlrec.model.base_model import check_quantization, resolve_base_model, resolve_dtype_name, select_device
+from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.model.hub import recorded_name
 from tlrec.signature_flags import PathText
 
-CHOICES = {"method": ("llm", "liked-ratio"), "dtype": ("auto", "bfloat16", "float16", "float32")}
 
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """Flags of evaluate.py.
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Flags that say which language model scores, and how it is loaded.
 
     Args:
-        test_data_path: instruction JSON whose outputs are `Yes.` and `No.`
         base_model: model folder, its name under base_model/, or owner/name[@revision] on the Hub
         lora_weights: adapter folder, or owner/name[@revision] on the Hub; without it the base model is scored untuned
-        method: llm, or liked-ratio (the share of liked titles in the prompt; needs no model)
-        test_rows: score this many rows, drawn with a fixed seed; -1 is all
         scoring_batch_size: prompts per forward pass
         load_in_8bit: base model in 8-bit
         load_in_4bit: base model in 4-bit, as QLoRA (NF4, quantised scales)
         dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, on a CPU bf16 where it has it, else fp32
         prompt_template: alpaca-published, alpaca for the clean wording, or chat for the model's own chat template
-        experiment: a name under which report.py finds the record
-        skip_recorded: print the earlier record of exactly this run, if there is one, instead of scoring again
     """
 
-    test_data_path: PathText
     base_model: PathText | None = None
     lora_weights: PathText | None = None
-    method: str = "llm"
-    test_rows: int = -1
     scoring_batch_size: int = 16
     load_in_8bit: bool = False
     load_in_4bit: bool = False
     dtype: str = "auto"
     prompt_template: str = prompts.DEFAULT_TEMPLATE
-    experiment: str = ""
-    skip_recorded: bool = False
 
     def check(self) -> None:
         """InputError for a value that no data, model or device makes right."""
         prompts.check_template(self.prompt_template)
         check_quantization(self.load_in_8bit, self.load_in_4bit)
-        signature_flags.check_choices(self, CHOICES)
+        signature_flags.check_choices(self, {"dtype": ("auto", "bfloat16", "float16", "float32")})
         signature_flags.check_bounds(self, {"scoring_batch_size": (1, 1e6)})
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """A ModelConfig whose folders are found and checked."""
+
+    config: ModelConfig  # its dtype is not `auto`, its base model and adapter as records name them
+    base: Path
+    adapter: Adapter | None
+    device: str  # cuda or cpu
+    fingerprint: str  # of the base model
+
+
+def resolve_model(config: ModelConfig) -> ModelPlan:
+    """The model of the flags; InputError for all that can be refused without loading it. Imports torch at its end."""
+    base = resolve_base_model(config.base_model or "")
+    check_saved_bits(base, config.load_in_8bit, config.load_in_4bit)
+    adapter = inspect_adapter(config.lora_weights, base) if config.lora_weights else None
+    prompts.check_chat_template(base, config.prompt_template)
+    device = select_device()
+    config = replace(config, dtype=resolve_dtype_name(config.dtype, device),
+                     base_model=recorded_name(config.base_model or "", base),
+                     lora_weights=recorded_name(config.lora_weights or "", adapter.folder) if adapter else None)
+    return ModelPlan(config, base, adapter, device, base_model_fingerprint(base))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(ModelConfig):
+    """Flags of evaluate.py.
+
+    Args:
+        test_data_path: instruction JSON whose outputs are `Yes.` and `No.`
+        method: llm, or liked-ratio (the share of liked titles in the prompt; needs no model)
+        test_rows: score this many rows, drawn with a fixed seed; -1 is all
+        experiment: a name under which report.py finds the record
+        skip_recorded: print the earlier record of exactly this run, if there is one, instead of scoring again
+    """
+
+    test_data_path: PathText
+    method: str = "llm"
+    test_rows: int = -1
+    experiment: str = ""
+    skip_recorded: bool = False
+
+    def check(self) -> None:
+        super().check()
+        signature_flags.check_choices(self, {"method": ("llm", "liked-ratio")})
         if self.method == "llm" and not self.base_model:
             raise InputError("missing --base_model; only --method liked-ratio works without one")
         given = next((flag for flag in ("base_model", "lora_weights") if getattr(self, flag)), None)
@@ -76,9 +112,7 @@ class EvaluationPlan:
 
     config: EvaluationConfig  # its dtype is not `auto`, its base model and adapter as records name them
     data: SplitData
-    base: Path | None  # None: the method reads no model
-    adapter: Adapter | None
-    device: str | None  # cuda or cpu; None: the method reads no model
+    model: ModelPlan | None  # None: the method reads no model
 
 
 def resolve(config: EvaluationConfig) -> EvaluationPlan:
@@ -89,13 +123,8 @@ def resolve(config: EvaluationConfig) -> EvaluationPlan:
     config.check()
     data = read_split(config.test_data_path, config.test_rows, needs_titles=config.method != "llm")
     if config.method != "llm":
-        return EvaluationPlan(config, data, None, None, None)
-    base = resolve_base_model(config.base_model or "")
-    check_saved_bits(base, config.load_in_8bit, config.load_in_4bit)
-    adapter = inspect_adapter(config.lora_weights, base) if config.lora_weights else None
-    prompts.check_chat_template(base, config.prompt_template)
-    device = select_device()
-    config = replace(config, dtype=resolve_dtype_name(config.dtype, device),
-                     base_model=recorded_name(config.base_model or "", base),
-                     lora_weights=recorded_name(config.lora_weights or "", adapter.folder) if adapter else None)
-    return EvaluationPlan(config, data, base, adapter, device)
+        return EvaluationPlan(config, data, None)
+    model = resolve_model(config)
+    named = model.config
+    config = replace(config, dtype=named.dtype, base_model=named.base_model, lora_weights=named.lora_weights)
+    return EvaluationPlan(config, data, model)

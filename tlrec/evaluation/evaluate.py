@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ class System:
     arguments: dict[str, Any]  # the flags that were given
     fields: dict[str, Any] = field(default_factory=dict)  # of the record: shots, seed, chain, train_domain ...
     probabilities: bool = True  # whether the score is a probability of Yes
+    measure: Callable[[SplitData, Scores], dict[str, Any]] | None = None  # None: AUC and what is read beside it
 
     @property
     def title(self) -> str:
@@ -147,10 +149,7 @@ def evaluate_system(
     scores = system.score(data)
     if not distributed.is_main_process():
         return None
-    score = next(iter(scores.columns.values()))
-    figures = metrics.evaluate(data.labels, score, data.users, data.title_counts, system.probabilities)
-    if "p_yes_published" in scores.columns:
-        figures["auc_published_score"] = metrics.auc(data.labels, scores.columns["p_yes_published"])
+    figures = (system.measure or partial(_auc_figures, system.probabilities))(data, scores)
     record = {
         "tuning_seconds": 0,
         **description,
@@ -169,7 +168,22 @@ def evaluate_system(
     return {**record, "run_id": run_id}
 
 
+def _auc_figures(probabilities: bool, data: SplitData, scores: Scores) -> dict[str, Any]:
+    score = next(iter(scores.columns.values()))
+    figures = metrics.evaluate(data.labels, score, data.users, data.title_counts, probabilities)
+    if "p_yes_published" in scores.columns:
+        figures["auc_published_score"] = metrics.auc(data.labels, scores.columns["p_yes_published"])
+    return figures
+
+
 def print_figures(figures: Metrics) -> None:
+    if figures.hit_rate is not None:
+        k = figures.ranking_k
+        for name, value, interval in ((f"HR@{k}", figures.hit_rate, figures.hit_rate_interval_users),
+                                      (f"NDCG@{k}", figures.ndcg, figures.ndcg_interval_users)):
+            print(f"===== {name}: {format_figure(value)} (95% interval, users resampled: {format_interval(interval)}; "
+                  f"{figures.n:,} targets) =====")
+        return
     few = figures.users is not None and figures.users < metrics.MIN_USERS
     of_users = (f"none from {figures.users} users, at least {metrics.MIN_USERS} are needed" if few else
                 format_interval(figures.auc_interval_users))

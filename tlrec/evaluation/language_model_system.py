@@ -1,27 +1,40 @@
 """The systems that evaluate.py scores: a language model with or without an adapter, and the training-free control."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from tlrec.data import samples
-from tlrec.evaluation.config import EvaluationPlan
+from tlrec.evaluation.config import EvaluationPlan, ModelPlan
 from tlrec.evaluation.evaluate import Scores, SplitData, System
 from tlrec.evaluation.record_schema import chain_name
 from tlrec.model.adapter import Adapter, attach_adapter
 from tlrec.model.base_model import load_base_model
-from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
+from tlrec.model.fingerprint import check_unchanged
 from tlrec.model.hub import hub_commit, model_name
+from tlrec.model.tokenization import Encoder
 
 
 def planned_system(plan: EvaluationPlan, command: str) -> System:
     """The system that the plan names. command: the evaluation's own, for its record."""
-    config, base, adapter = plan.config, plan.base, plan.adapter
-    if base is None:
-        return System("liked-ratio", "liked-ratio", {}, _liked_ratio, [command], config.recorded())
-    fingerprint = base_model_fingerprint(base)
-    request = {
-        "base_model": fingerprint,
+    model, arguments = plan.model, plan.config.recorded()
+    if model is None:
+        return System("liked-ratio", "liked-ratio", {}, _liked_ratio, [command], arguments)
+    commands = [*(model.adapter.commands if model.adapter else []), command]
+    return System(language_model_name(model), "llm", model_request(model),
+                  lambda data: _language_model_scores(model, data), commands, arguments, record_fields(model))
+
+
+def language_model_name(model: ModelPlan) -> str:
+    """Its name in tables: base model and tuning stages."""
+    base, adapter = model_name(model.base), model.adapter
+    return chain_name(base, adapter.chain, adapter.rows_of_chain) if adapter else f"{base}, untuned"
+
+
+def model_request(model: ModelPlan) -> dict[str, Any]:
+    """What determines the model's scores, beside the rows."""
+    config, adapter = model.config, model.adapter
+    return {
+        "base_model": model.fingerprint,
         "adapter_sha256": adapter.sha256 if adapter else None,
         **({"adapter_settings_sha256": adapter.config.settings_hash()} if adapter else {}),
         "load_in_8bit": config.load_in_8bit,
@@ -30,12 +43,21 @@ def planned_system(plan: EvaluationPlan, command: str) -> System:
         "prompt_template": config.prompt_template,
         "scoring_batch_size": config.scoring_batch_size,
     }
-    commands = [*(adapter.commands if adapter else []), command]
-    base_name = model_name(base)
-    name = chain_name(base_name, adapter.chain, adapter.rows_of_chain) if adapter else f"{base_name}, untuned"
-    commit = {"base_model_commit": hub_commit(base)} if hub_commit(base) else {}
-    return System(name, "llm", request, lambda data: _language_model_scores(plan, base, fingerprint, data), commands,
-                  config.recorded(), {"base_model": base_name} | commit | _adapter_fields(adapter))
+
+
+def load_model(plan: ModelPlan) -> tuple[Any, Encoder]:
+    """(model with its adapter, encoder). A notice where the adapter was tuned with another template."""
+    config, adapter = plan.config, plan.adapter
+    manifest = adapter.manifest if adapter else None
+    tuned_with = manifest.arguments.get("prompt_template") if manifest else config.prompt_template
+    if tuned_with != config.prompt_template:
+        print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with "
+              f"{config.prompt_template}")
+    model, tokenizer = load_base_model(plan.base, config.load_in_8bit, config.dtype, plan.device, config.load_in_4bit)
+    check_unchanged(plan.base, plan.fingerprint)
+    if adapter:
+        model = attach_adapter(model, None, adapter)
+    return model, Encoder(tokenizer, config.prompt_template)
 
 
 def _liked_ratio(data: SplitData) -> Scores:
@@ -43,24 +65,20 @@ def _liked_ratio(data: SplitData) -> Scores:
     return Scores({"p_yes": samples.liked_ratio(data.title_counts)})
 
 
-def _language_model_scores(plan: EvaluationPlan, base: Path, fingerprint: str, data: SplitData) -> Scores:
-    config, adapter = plan.config, plan.adapter
-    manifest = adapter.manifest if adapter else None
-    tuned_with = manifest.arguments.get("prompt_template") if manifest else config.prompt_template
-    if tuned_with != config.prompt_template:
-        print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with "
-              f"{config.prompt_template}")
+def _language_model_scores(plan: ModelPlan, data: SplitData) -> Scores:
     from tlrec.model import scoring
-    from tlrec.model.tokenization import Encoder
 
-    model, tokenizer = load_base_model(base, config.load_in_8bit, config.dtype, str(plan.device), config.load_in_4bit)
-    check_unchanged(base, fingerprint)
-    if adapter:
-        model = attach_adapter(model, None, adapter)
-    encoder = Encoder(tokenizer, config.prompt_template)
-    scores = scoring.score(model, encoder, data.rows, config.scoring_batch_size, "scoring",
+    model, encoder = load_model(plan)
+    scores = scoring.score(model, encoder, data.rows, plan.config.scoring_batch_size, "scoring",
                            lambda row: f"{data.path}: record {data.row_numbers[row]}")
     return Scores(scores._asdict())
+
+
+def record_fields(model: ModelPlan) -> dict[str, Any]:
+    """What a record says of the model: base, and its adapter's chain, shots, seed, last tuning data and cost."""
+    commit = hub_commit(model.base)
+    return {"base_model": model_name(model.base), **({"base_model_commit": commit} if commit else {}),
+            **_adapter_fields(model.adapter)}
 
 
 def _adapter_fields(adapter: Adapter | None) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class Metrics(_Schema):
     calibration_bins: list[Bin] | None = None  # [rows, mean probability, share of Yes]; None for other scores
     calibration_error: Number | None = None
     auc_published_score: Number | None = None
+    ranking_k: int | None = None  # of a ranking: its cut-off, hit rate and NDCG of the liked targets
+    hit_rate: Share | None = None
+    ndcg: Share | None = None
+    hit_rate_interval_users: Interval | None = None  # 95%, bootstrap over users
+    ndcg_interval_users: Interval | None = None
 
     @property
     def auc_interval(self) -> list[float] | None:
@@ -74,7 +79,7 @@ class EvaluationRecord(_Schema):
     time: str  # ISO 8601, UTC
     experiment: Name | None = None  # a name that the user gave
     system: Name  # its name in tables
-    method: str  # llm, baseline, or a control's name
+    method: str  # llm, baseline, a control's name, or ranking
     base_model: Name | None  # None where no language model was scored
     base_model_commit: str | None = None  # of its repository on the Hub, where it came from there
     chain: list[Name]  # a language model's tuning stages, first to last

@@ -29,12 +29,14 @@ class Scores(NamedTuple):
 
 
 def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, progress: str = "",
-          named=lambda row: f"sample {row}") -> Scores:
+          named=lambda row: f"sample {row}", count_prefix: bool = True) -> Scores:
     """Score samples with a causal language model; puts the model in evaluation mode.
 
     batch_size: of the longest prompts in one forward pass; shorter ones are batched up to the same number of tokens. On
     out of memory the batch, and those after it, are halved. Prompts are never truncated: InputError where one is longer
     than the model's maximum, or alone too long for the device. named: how a message names a sample, from its index.
+    count_prefix: whether the prefix that all prompts share counts among a batch's tokens, though it is computed once;
+    False pays where it is most of each prompt.
     """
     ids = encoder.answer_token_ids
     prompts = [encoder.encode_prompt(sample, named(row)) for row, sample in enumerate(samples)]
@@ -46,18 +48,19 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
                          "lists, or take a model that reads more")
     logits = np.empty((len(samples), 3))  # Yes, No, log of the sum over the vocabulary
     budget = batch_size * longest
-    queue = [
-        rows for rows, _ in distributed.shard(token_batches(order, [len(prompt) for prompt in prompts], budget))
-    ][::-1]
     scored: dict[int, np.ndarray] = {}  # logits by row, of this process
     model.eval()
+    with torch.inference_mode():
+        prefix = _compute_prefix(model, prompts)
+    uncounted = prefix.get_seq_length() if prefix and not count_prefix else 0
+    lengths = [len(prompt) - uncounted for prompt in prompts]
+    queue = [rows for rows, _ in distributed.shard(token_batches(order, lengths, budget))][::-1]
     silent = not progress or not distributed.is_main_process()
     own_rows = sum(map(len, queue))
     with torch.inference_mode(), tqdm(total=own_rows, desc=progress, unit="row", disable=silent) as bar:
-        prefix = _compute_prefix(model, prompts)
         while queue:
             rows = queue.pop()
-            tokens = len(rows) * len(prompts[rows[0]])
+            tokens = len(rows) * lengths[rows[0]]
             try:
                 if tokens > budget and len(rows) > 1:
                     raise torch.OutOfMemoryError
@@ -66,8 +69,8 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
                 if not is_out_of_memory(error):
                     raise
                 if len(rows) == 1:
-                    raise InputError(f"{named(rows[0])}: out of memory with this prompt of {tokens} tokens alone; "
-                                     "take a smaller --dtype, or --load_in_8bit True") from None
+                    raise InputError(f"{named(rows[0])}: out of memory with this prompt of {len(prompts[rows[0]])} "
+                                     "tokens alone; take a smaller --dtype, or --load_in_8bit True") from None
                 budget = min(budget, tokens // 2)
                 queue += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
             else:

@@ -13,14 +13,15 @@ from pathlib import Path
 
 from tlrec import paths
 
-SCRIPTS = ("ins_tuning.py", "rec_tuning.py", "evaluate.py", "report.py")
+SCRIPTS = ("ins_tuning.py", "rec_tuning.py", "evaluate.py", "recommend.py", "report.py")
 VARIABLES = "Variables of every wrapper"
 INTRODUCTION = """\
 <!-- made by `python report.py commands > docs/commands.md`; do not edit -->
 # Commands
 
 Every command and its flags, as `--help` prints them. `(required)` flags must be given, `(optional)` ones have no
-default value. A flag is written `--name value` or `--name=value`; a LIST is texts with commas.
+default value. A flag is written `--name value` or `--name=value`; a LIST is texts with commas,
+and `TEXT ...` several words, each of which keeps its commas.
 """
 
 

@@ -73,6 +73,9 @@ def on_full_split(records: list[EvaluationRecord], split: str) -> tuple[list[Eva
         if os.path.splitext(os.path.basename(record.test_data.path))[0] != split:
             notes.append(f"left out: {_name(record)}, not on {split}")
             continue
+        if record.metrics.hit_rate is not None:
+            notes.append(f"left out: {_name(record)}, a ranking, which has no AUC")
+            continue
         if record.test_data.sampled_with_seed is not None:
             notes.append(f"left out: {_name(record)}, on a sample of {record.metrics.n:,} rows")
             continue

@@ -1,0 +1,48 @@
+"""Rank titles for a user with a tuned model, or measure its rankings on a test set (HR@10 and NDCG@10).
+
+    python recommend.py --base_model smollm2-135m --liked "Alien (1979)" "Heat (1995)" --disliked "Dave (1993)" --top 10
+    python recommend.py --base_model smollm2-135m --users histories.json --output ranked.csv
+    python recommend.py --base_model smollm2-135m --test_data_path rec_data/movie/test.json --negatives 99
+"""
+
+import numpy as np
+import pandas as pd
+
+from baselines import controls
+from tlrec import cli, flag_syntax, paths
+from tlrec.data import samples
+from tlrec.evaluation import recommendation
+from tlrec.evaluation.evaluate import evaluate_system
+from tlrec.evaluation.recommendation import Catalogue, RecommendationConfig
+
+
+def main(config: RecommendationConfig) -> None:
+    """Rank candidate titles for a user by P(Yes), with item-mean and popularity beside it.
+
+    With --test_data_path, HR@10 and NDCG@10 of the test users' liked targets among --negatives other titles, for the
+    model, item-mean and popularity: one record each in results/runs.jsonl.
+    """
+    plan = recommendation.resolve(config)
+    statistics = item_statistics(plan.catalogue)
+    if plan.test is None:
+        recommendation.recommend(plan, statistics)
+        return
+    command = flag_syntax.command_line("recommend.py", main, paths.relative_to_home(plan.recorded()))
+    for system in recommendation.ranking_systems(plan, statistics, command):
+        evaluate_system(system, plan.test, config.experiment, config.skip_recorded)
+
+
+def item_statistics(catalogue: Catalogue) -> pd.DataFrame:
+    """Columns popularity and item-mean of every title that the training rows' targets hold, index: title."""
+    rows = samples.read_samples(catalogue.train_path, answers_only=True) if catalogue.train_path.is_file() else []
+    items = np.array([recommendation.target_title(row) for row in rows], dtype=object)
+    labels = np.array([row.label for row in rows])
+    titles = list(dict.fromkeys([*catalogue.titles, *items]))
+    unknown = np.array([], dtype=object)
+    columns = {name: controls.score(name, items, labels, unknown, np.array(titles, dtype=object), unknown)
+               for name in ("popularity", "item-mean")} if rows else {}
+    return pd.DataFrame(columns, index=pd.Index(titles, name="title"))
+
+
+if __name__ == "__main__":
+    cli.run(main)

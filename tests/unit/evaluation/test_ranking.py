@@ -1,0 +1,138 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from conftest import make_rows, refused, write_split
+from sklearn.metrics import ndcg_score
+
+import recommend
+from tlrec import signature_flags
+from tlrec.evaluation import ranking, recommendation
+from tlrec.evaluation.ranking import Profile
+from tlrec.evaluation.recommendation import RecommendationConfig
+from tlrec.flag_syntax import join_lists
+from tlrec.model import scoring
+from tlrec.model.base_model import load_base_model
+from tlrec.model.tokenization import Encoder
+
+TITLES = [f"Film {number}, The ({1950 + number})" for number in range(60)]
+
+
+@pytest.fixture(scope="module")
+def encoder_and_model(tiny_llama):
+    model, tokenizer = load_base_model(tiny_llama, False, "float32", "cpu")
+    return Encoder(tokenizer), model
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """A dataset folder of 60 rows of 12 users, and its test set."""
+    folder = tmp_path / "rec_data" / "films"
+    folder.mkdir(parents=True)
+    for seed, name in enumerate(("train", "test")):
+        rows, ids = make_rows(60, seed)
+        write_split(folder, name, rows, [[f"u{number // 5}", *row[1:]] for number, row in enumerate(ids)])
+    return folder
+
+
+def test_scorer_gives_the_scores_of_whole_prompts_for_all_candidates(encoder_and_model):
+    """One user's candidates share instruction and history; alone, each prompt runs through the model in full."""
+    encoder, model = encoder_and_model
+    samples = Profile("1", TITLES[:6], TITLES[6:9]).samples("movie", TITLES[9:])
+    together = ranking.language_model_scorer(model, encoder)(samples)
+    alone = [scoring.score(model, encoder, [sample]).p_yes[0] for sample in samples]
+    assert np.abs(together - alone).max() < 1e-5 and len(set(together)) > 40
+
+
+def test_scorer_batches_candidates_up_to_the_tokens_of_whole_prompts(encoder_and_model):
+    encoder, model = encoder_and_model
+    sizes = []
+    hook = model.register_forward_pre_hook(
+        lambda _, args, inputs: sizes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True)
+    ranking.language_model_scorer(model, encoder, 4)(Profile("1", TITLES[:9], []).samples("movie", TITLES[9:]))
+    hook.remove()
+    rows = [shape for shape in sizes if shape[0] > 1]
+    assert max(count for count, _ in rows) > 16 and sum(count for count, _ in rows) == 51
+
+
+def test_ranking_figures_equal_scikit_learns_ndcg():
+    generator = np.random.default_rng(0)
+    scores = generator.normal(size=(40, 100))
+    ranks = np.array([ranking.ranks(row)[0] for row in scores])
+    relevant = np.zeros_like(scores)
+    relevant[:, 0] = 1
+    figures = ranking.ranking_figures(ranks, np.arange(40) // 2)
+    assert figures["ndcg"] == pytest.approx(ndcg_score(relevant, scores, k=10))
+    assert figures["hit_rate"] == np.mean([0 in np.argsort(-row)[:10] for row in scores])
+    low, high = figures["hit_rate_interval_users"]
+    assert low < figures["hit_rate"] < high
+    assert ranking.ranking_figures(ranks, np.arange(40) // 5)["ndcg_interval_users"] is None  # 8 users
+
+
+def test_ranks_share_the_mean_of_equal_scores():
+    assert ranking.ranks(np.array([0.5, 0.5, 0.9, 0.1])).tolist() == [2.5, 2.5, 1, 4]
+    assert ranking.order(np.array([0.5, 0.5, 0.9])) == [2, 0, 1]
+
+
+def test_draw_negatives_leaves_out_what_the_user_knows():
+    drawn = ranking.draw_negatives(TITLES, set(TITLES[:30]), 20, np.random.default_rng(0))
+    assert len(set(drawn)) == 20 and not set(drawn) & set(TITLES[:30])
+    assert ranking.draw_negatives(TITLES, set(TITLES[:30]), -1, np.random.default_rng(0)) == TITLES[30:]
+    refused("--negatives 31", ranking.draw_negatives, TITLES, set(TITLES[:30]), 31, np.random.default_rng(0))
+
+
+def test_words_of_one_flag_keep_their_commas():
+    known = signature_flags.flags(RecommendationConfig)
+    joined = join_lists(known, ["--liked", "Alien, The (1979)", "Heat", "--disliked", "Dave", "--top", "3"])
+    values = dict(zip(joined[::2], joined[1::2], strict=True))
+    parse = signature_flags.parser("liked", known["liked"].annotation)
+    assert parse(values["--liked"]) == ("Alien, The (1979)", "Heat")
+
+
+def test_read_titles_of_csv_and_text(tmp_path):
+    table, lines, wrong = tmp_path / "items.csv", tmp_path / "items.txt", tmp_path / "wrong.csv"
+    table.write_text('id,Title\n1,"Alien, The"\n2,Heat\n3,Heat\n')
+    lines.write_text("Alien, The\n\nHeat\n")
+    wrong.write_text("id,text\n1,Alien\n")
+    assert recommendation.read_titles(table) == recommendation.read_titles(lines) == ["Alien, The", "Heat"]
+    refused("wrong.csv: no column `title`", recommendation.read_titles, wrong)
+
+
+@pytest.mark.parametrize("flags, message", [
+    ({}, "no user to rank for"),
+    ({"liked": ("A",), "users": "u.json"}, "--users names the users"),
+    ({"liked": ("A",), "test_data_path": "t.json"}, "--test_data_path measures"),
+    ({"liked": ("A",), "dataset": "nowhere"}, "nowhere"),
+])
+def test_resolve_refuses(flags, message):
+    refused(message, recommendation.resolve, RecommendationConfig(base_model="none", **flags))
+
+
+def test_users_file_is_ranked_and_resumed(dataset, tiny_llama, tmp_path, capsys):
+    users, output = tmp_path / "users.json", tmp_path / "ranked.csv"
+    users.write_text(json.dumps([{"user": number, "liked": TITLES[number : number + 3]} for number in range(3)]))
+    config = RecommendationConfig(base_model=str(tiny_llama), users=str(users), output=str(output), top=5,
+                                  dataset=str(dataset), dtype="float32")
+    recommend.main(config)
+    first = output.read_bytes()
+    rows = list(csv.DictReader(output.open()))
+    assert [row["user"] for row in rows] == [str(number) for number in range(3) for _ in range(5)]
+    assert rows[0]["p_yes"] >= rows[4]["p_yes"] and int(rows[0]["popularity"]) >= 0
+    output.write_bytes(b"".join(first.splitlines(keepends=True)[:8]))  # killed within the second user
+    recommend.main(config)
+    assert output.read_bytes() == first and "3 users, 1 of them done" in capsys.readouterr().out
+    refused("other settings", recommend.main, RecommendationConfig(**vars(config) | {"top": 4}))
+    assert output.read_bytes() == first
+
+
+def test_rankings_of_a_test_set_are_recorded_with_hit_rate_and_ndcg(dataset, tiny_llama, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path))
+    recommend.main(RecommendationConfig(base_model=str(tiny_llama), test_data_path=str(dataset / "test.json"),
+                                        dataset=str(dataset), negatives=5, dtype="float32"))
+    records = [json.loads(line) for line in (tmp_path / "results" / "runs.jsonl").read_text().splitlines()]
+    assert [record["system"] for record in records] == ["tiny-llama, untuned", "popularity", "item-mean"]
+    likes = sum(row["output"] == "Yes." for row in json.loads((dataset / "test.json").read_text()))
+    assert all(record["metrics"]["n"] == likes and 0 <= record["metrics"]["ndcg"] <= record["metrics"]["hit_rate"] <= 1
+               for record in records)
+    assert "===== HR@10:" in capsys.readouterr().out
