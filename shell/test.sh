@@ -10,4 +10,4 @@ cd "$ROOT"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m mypy
 "$PYTHON" -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
-"$PYTHON" -m pytest -n 2 --dist loadfile "$@"
+"$PYTHON" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" # as listed: slow files first

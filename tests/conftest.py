@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from warm_python import warm_python
 
 from tlrec import cli, paths
 from tlrec.data import preference_text, split_files
@@ -89,11 +90,15 @@ def small_data(tmp_path_factory) -> Path:
     return home
 
 
-def command(*words, home: Path, code: int = 0, shell: bool = False, **variables) -> str:
-    """Run one of the repository's scripts as a user does; returns its output, after checking the exit code."""
-    program = ["bash"] if shell else [sys.executable]
+def command(*words, home: Path, code: int = 0, shell: bool = False, new: bool = False, **variables) -> str:
+    """Run one of the repository's scripts as a user does; returns its output, after checking the exit code.
+
+    new: in a Python that has imported nothing yet, as a user's has not; see warm_python.
+    """
+    python = sys.executable if new else warm_python()
+    program = ["bash"] if shell else [python]
     users = {name: value for name, value in os.environ.items() if name != "TLREC_MIRROR"}
-    environment = {**users, "TLREC_HOME": str(home), "PYTHONPATH": str(paths.ROOT), "PYTHON": sys.executable,
+    environment = {**users, "TLREC_HOME": str(home), "PYTHONPATH": str(paths.ROOT), "PYTHON": python,
                    **variables}
     finished = subprocess.run(
         [*program, *map(str, words)], cwd=paths.ROOT, env=environment, text=True, stdout=subprocess.PIPE,

@@ -14,7 +14,7 @@ import torch
 from tlrec.training import checkpoints
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tlrec.training.trainer", "tlrec.training.tune", "bitsandbytes"])
+PROCESSES.set_forkserver_preload(["warm_libraries", "tlrec.training.trainer"])
 
 
 def words(home, model, output, *more, epochs=8):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from conftest import command
+from warm_python import warm_python
 
 from benchmarks import check_gpu
 from tlrec.data import samples
@@ -63,6 +64,7 @@ def test_committed_scores_have_the_fingerprint_of_the_embedded_model(embedded):
 
 def test_check_gpu_compares_scores_of_two_processes(tiny_llama, small_data, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("sys.executable", warm_python())
     rows = samples.read_json_records(small_data / "rec_data/movie/test.json")[: check_gpu.ROWS]
     bench = check_gpu.Bench(tmp_path, rows, load_in_8bit=False)
     check_gpu.check_two_processes(bench, tiny_llama)

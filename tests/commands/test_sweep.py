@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 from conftest import command
+from warm_python import warm_python
 
 from tlrec import paths
 from tlrec.evaluation import run_log
@@ -33,7 +34,7 @@ def start(home, **variables):
 
 def test_two_concurrent_sweeps_run_every_cell_once(home):
     grid = {"SYSTEMS": "GRU4Rec SASRec", "SHOTS": "8 16"}
-    both = [start(home, **grid), start(home, **grid, GPUS="cpu cpu")]
+    both = [start(home, **grid, PYTHON=warm_python(), GPUS=devices) for devices in ("cpu", "cpu cpu")]
     for sweep in both:
         text, _ = sweep.communicate(timeout=600)
         assert sweep.returncode == 0 and "4 cells finished or recorded before, 0 failed" in text, text

@@ -31,7 +31,7 @@ def instruction_tune(home, model, output, *more, **options):
 
 @pytest.fixture(scope="module")
 def source_adapter(home, tiny_llama):
-    instruction_tune(home, tiny_llama, home / "source")
+    instruction_tune(home, tiny_llama, home / "source", new=True)
     return home / "source"
 
 
@@ -61,9 +61,9 @@ def test_few_shot_chain_records_its_auc(home, tiny_llama, source_adapter):
     text = command(
         "rec_tuning.py", "--base_model", tiny_llama, "--train_data_path", home / "rec_data/movie/train.json",
         "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output, "--sample", "16", "--seed", "3",
-        "--num_epochs", "2", "--resume_from_checkpoint", source_adapter, *TINY, home=home)
+        "--num_epochs", "2", "--resume_from_checkpoint", source_adapter, *TINY, home=home, new=True)
     assert "rec-tuning, 16 shots of tiny-llama" in text and f"adapter saved in {output}" in text
-    text, record = evaluate(home, tiny_llama, "--lora_weights", output)
+    text, record = evaluate(home, tiny_llama, "--lora_weights", output, new=True)
     assert text.strip().splitlines()[-1] == f"===== auc: {record['metrics']['auc']:.4f} ====="
     assert (record["chain"], record["shots"], record["seed"]) == (["movielens", "movie"], 16, 3)
     assert (record["train_domain"], record["test_domain"], record["base_model"]) == ("movie", "movie", "tiny-llama")
