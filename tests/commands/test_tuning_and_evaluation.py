@@ -61,8 +61,10 @@ def test_few_shot_chain_records_its_auc(home, tiny_llama, source_adapter):
     text = command(
         "rec_tuning.py", "--base_model", tiny_llama, "--train_data_path", home / "rec_data/movie/train.json",
         "--val_data_path", home / "rec_data/movie/valid.json", "--output_dir", output, "--sample", "16", "--seed", "3",
-        "--num_epochs", "2", "--resume_from_checkpoint", source_adapter, *TINY, home=home, new=True)
+        "--num_epochs", "2", "--resume_from_checkpoint", source_adapter, *TINY, home=home, new=True,
+        PYTHONPROFILEIMPORTTIME="1")
     assert "rec-tuning, 16 shots of tiny-llama" in text and f"adapter saved in {output}" in text
+    assert " bitsandbytes\n" in text and "torch._inductor.compile_fx" not in text  # that takes a second
     text, record = evaluate(home, tiny_llama, "--lora_weights", output, new=True)
     assert text.strip().splitlines()[-1] == f"===== auc: {record['metrics']['auc']:.4f} ====="
     assert (record["chain"], record["shots"], record["seed"]) == (["movielens", "movie"], 16, 3)
