@@ -7,28 +7,29 @@ from torch import nn
 
 
 class Caser(nn.Module):
-    """Item vectors (n, length, size), lengths (n,) -> sequence states (n, size).
+    """History vectors (n, length, width) -> states (n, 48 + width).
 
-    Horizontal filters span 2, 3 or 4 items and all of their size, ReLU, then the maximum over the windows of real
-    items (0 where a history has no such window); one vertical filter weighs the positions. Both are joined and mapped
-    to the items' size.
+    16 horizontal filters each over 2, 3 and 4 items and all of their width, ReLU, then the maximum over positions; one
+    vertical filter weighs the positions, ReLU. Both are joined, with dropout.
     """
 
-    def __init__(self, size: int, length: int, dropout: float, filters: int = 16, heights: tuple[int, ...] = (2, 3, 4)):
+    def __init__(self, width: int, length: int, dropout: float, filters: int = 16, heights: tuple = (2, 3, 4)):
         super().__init__()
-        self.horizontal = nn.ModuleList(nn.Conv1d(size, filters, height) for height in heights)
-        self.vertical = nn.Linear(length, 1, bias=False)
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(filters * len(heights) + size, size)
-
-    def forward(self, vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        positions = torch.arange(vectors.shape[1], device=lengths.device)
-        real = (positions < lengths[:, None]).float()
-        columns = (vectors * real[..., None]).transpose(1, 2)  # (n, size, length)
-        pooled = []
+        self.states = filters * len(heights) + width
+        self.horizontal = nn.ModuleList(nn.Conv2d(1, filters, (height, width)) for height in heights)
         for convolution in self.horizontal:
-            windows = torch.relu(convolution(columns))  # (n, filters, windows)
-            complete = real[:, convolution.kernel_size[0] - 1 :]  # windows whose last item is real
-            pooled.append((windows * complete[:, None]).amax(dim=2))  # ReLU is never below the 0 of a masked window
-        weighted = self.vertical(columns).squeeze(2)
-        return self.output(self.dropout(torch.cat([*pooled, weighted], dim=1)))
+            _initialise(convolution)
+        self.vertical = nn.Conv2d(1, 1, (length, 1))
+        _initialise(self.vertical)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        image = vectors[:, None]  # one channel
+        pooled = [torch.relu(convolution(image)).amax(dim=(2, 3)) for convolution in self.horizontal]
+        weighed = torch.relu(self.vertical(image)).flatten(1)
+        return self.dropout(torch.cat([*pooled, weighed], dim=1))
+
+
+def _initialise(convolution: nn.Module) -> None:
+    nn.init.xavier_normal_(convolution.weight)
+    nn.init.constant_(convolution.bias, 0.1)

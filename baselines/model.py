@@ -1,57 +1,65 @@
-"""Item embedding x encoder: the score of a (history, target) pair is sequence state . target vector."""
+"""Item embedding -> encoder -> output layer over all items; the target's output through a sigmoid is the score."""
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from baselines.data import FIRST, PADDING, Batch
+from baselines.caser import Caser
+from baselines.config import BaselineConfig, System
+from baselines.data import LENGTH, Batch
+from baselines.gru4rec import GRU4Rec
+from baselines.sasrec import SASRec
 
 
-class Items(nn.Module):
-    """The table of item vectors: one learned per catalogue item, joined with a projection of its frozen title vector.
+class Recommender(nn.Module):
+    """A history of LENGTH items, each with whether it was liked -> the probability that the target is liked.
 
-    Rows 0 and 1 are not learned: padding is zero, an item outside the catalogue is the mean of the catalogue. The table
-    has `width` columns: `size`, or twice that with titles.
+    Each history item is `size` numbers: a learned vector, N(0, 0.01), whose last number is the rating (0 or 1) where
+    ratings are read. With titles, their frozen vectors (items, title width), mapped to `size` numbers, stand beside.
     """
 
-    def __init__(self, count: int, size: int, titles: np.ndarray | None = None):
+    def __init__(self, system: System, items: int, settings: BaselineConfig, ratings: bool = True,
+                 titles: np.ndarray | None = None):
         super().__init__()
-        self.learned = nn.Parameter(torch.randn(count, size) * size**-0.5)
+        self.ratings, size = ratings, settings.embedding
+        self.embedding = nn.Embedding(items + 1, size - ratings)  # the published tables have a row more than items
+        nn.init.normal_(self.embedding.weight, 0, 0.01)
         self.register_buffer("titles", None if titles is None else torch.from_numpy(titles))
-        self.project = nn.Linear(titles.shape[1], size) if titles is not None else None
-        self.width = size if titles is None else 2 * size
+        self.project = None if titles is None else nn.Linear(titles.shape[1], size)
+        width = size if titles is None else 2 * size
+        encoders = {"gru": lambda: GRU4Rec(width, settings.gru_hidden, settings.gru_layers),
+                    "caser": lambda: Caser(width, LENGTH, settings.dropout),
+                    "sasrec": lambda: SASRec(width, LENGTH, settings.dropout)}
+        self.encoder: nn.Module = encoders[system.encoder]()
+        self.output = nn.Linear(self.encoder.states, items)
 
-    def forward(self) -> torch.Tensor:
-        """(FIRST + count, width)"""
-        known: torch.Tensor = self.learned
+    def states(self, batch: Batch) -> torch.Tensor:
+        """(n, states)"""
+        parts = [self.embedding(batch.items)]
+        if self.ratings:
+            parts.append(batch.likes[..., None])
         if self.project is not None:
-            known = torch.cat([known, self.project(self.titles)], dim=1)
-        return torch.cat([torch.zeros_like(known[:1]), known.mean(dim=0, keepdim=True), known])
+            parts.append(self.project(self.titles[batch.items]))
+        return self.encoder(torch.cat(parts, dim=2))
 
-
-class Scorer(nn.Module):
-    """encoder: (vectors (n, length, width), lengths (n,)) -> states (n, width)."""
-
-    def __init__(self, items: Items, encoder: nn.Module, dropout: float, use_ratings: bool):
-        super().__init__()
-        self.items, self.encoder, self.dropout = items, encoder, nn.Dropout(dropout)
-        self.flags = nn.Embedding(3, items.width, padding_idx=PADDING) if use_ratings else None
-
-    def states(self, table: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Sequence states (n, width)."""
-        vectors = functional.embedding(batch.items, table)
-        if self.flags is not None:
-            vectors = vectors + self.flags(batch.flags)
-        return self.encoder(self.dropout(vectors), batch.lengths)
+    def target_scores(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Outputs of the targets alone, before the sigmoid, (n,): those of the other items are not computed."""
+        return (states * functional.embedding(targets, self.output.weight)).sum(dim=1) + self.output.bias[targets]
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Scores of the pairs (n,), trained towards the 0/1 label but not bounded."""
-        table = self.items()
-        return (self.states(table, batch) * functional.embedding(batch.targets, table)).sum(dim=1)
+        """Probabilities (n,)."""
+        return torch.sigmoid(self.target_scores(self.states(batch), batch.targets))
 
-    def forward_all(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores of the pairs (n,), and of every catalogue item as the target (n, count)."""
-        table = self.items()
-        every = self.states(table, batch) @ table.T
-        return every.gather(1, batch.targets[:, None]).squeeze(1), every[:, FIRST:]
+    def keep_items(self, history_items: torch.Tensor, targets: torch.Tensor | None) -> None:
+        """Drop the rows of all other items from the embedding, and from the output layer (targets None: keep all).
+
+        Adam treats every number by itself, and a row that no batch reads changes no score, so the rest trains as
+        before. Item numbers then count within history_items and targets.
+        """
+        self.embedding.weight = nn.Parameter(self.embedding.weight.detach()[history_items])
+        if self.titles is not None:
+            self.titles = self.titles[history_items]
+        if targets is not None:
+            self.output.weight = nn.Parameter(self.output.weight.detach()[targets])
+            self.output.bias = nn.Parameter(self.output.bias.detach()[targets])

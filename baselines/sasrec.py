@@ -1,7 +1,7 @@
 """SASRec (Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018).
 
-One block of one head, as in the code of DROS's authors (the paper has two blocks). It is the common
-pre-norm transformer block; in the paper's code the residual is normalised as well.
+One block of four heads, as published with TALLRec: queries are normalised, keys and values are not; attention is
+divided by the square root of the full width; no output projection; the residual joins the normalised input.
 """
 
 import torch
@@ -9,36 +9,28 @@ from torch import nn
 from torch.nn import functional
 
 
-class Block(nn.Module):
-    """Causal self-attention and a two-layer network, each as x + dropout(f(norm(x))): (n, length, size) -> the same."""
+class SASRec(nn.Module):
+    """History vectors (n, length, width) -> states (n, width) of the last item.
 
-    def __init__(self, size: int, dropout: float):
+    The block is causal and only its last state is read. That state's query sees every item, so it alone is computed.
+    """
+
+    def __init__(self, width: int, length: int, dropout: float, heads: int = 4):
         super().__init__()
-        self.attention_norm, self.network_norm = nn.LayerNorm(size), nn.LayerNorm(size)
-        self.query_key_value, self.mixed = nn.Linear(size, 3 * size), nn.Linear(size, size)
-        self.inner, self.outer = nn.Linear(size, size), nn.Linear(size, size)
+        self.states, self.heads = width, heads
+        self.positions = nn.Embedding(length, width)
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, width)
+        self.input_norm, self.attention_norm, self.inner_norm, self.norm = (nn.LayerNorm(width) for _ in range(4))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        query, key, value = self.query_key_value(self.attention_norm(x))[:, None].chunk(3, dim=-1)  # one head
-        rate = self.dropout.p if self.training else 0.0
-        seen = functional.scaled_dot_product_attention(query, key, value, dropout_p=rate, is_causal=True)
-        x = x + self.dropout(self.mixed(seen.squeeze(1)))
-        inner = self.dropout(torch.relu(self.inner(self.network_norm(x))))
-        return x + self.dropout(self.outer(inner))
-
-
-class SASRec(nn.Module):
-    """Item vectors (n, length, size), lengths (n,) -> sequence states (n, size): the last real position's output."""
-
-    def __init__(self, size: int, length: int, dropout: float, blocks: int = 1):
-        super().__init__()
-        self.positions = nn.Parameter(torch.randn(length, size) * size**-0.5)
-        self.blocks = nn.ModuleList(Block(size, dropout) for _ in range(blocks))
-        self.norm = nn.LayerNorm(size)
-
-    def forward(self, vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        x = vectors + self.positions[: vectors.shape[1]]
-        for block in self.blocks:
-            x = block(x)  # causal: the last item never attends to the padding behind it
-        return self.norm(x[torch.arange(len(x), device=lengths.device), lengths.clamp(min=1) - 1])
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        x = self.dropout(vectors + self.positions.weight)
+        last = self.input_norm(x[:, -1:])
+        query, key, value = (project(source).unflatten(2, (self.heads, -1)).transpose(1, 2) for project, source in (
+            (self.query, last), (self.key, x), (self.value, x)))  # each (n, heads, length, width / heads)
+        weights = torch.softmax(query @ key.transpose(2, 3) * self.states**-0.5, dim=3)
+        attended = (self.dropout(weights) @ value).transpose(1, 2).flatten(2) + last
+        x = self.attention_norm(attended.squeeze(1))
+        x = self.inner_norm(x + self.dropout(self.outer(functional.relu(self.inner(x)))))
+        return self.norm(x)

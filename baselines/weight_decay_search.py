@@ -1,7 +1,5 @@
-"""Weight decay of a system: searched once on validation with seed 0, then read from a file.
-
-The committed search is results/reference/baselines/weight_decay.json, made by run.sh beside it. A search of your own
-(another target, text encoder or setting) goes to results/weight_decay.json.
+"""Weight decay of a system: searched once on validation with seed 0, as in TALLRec's paper, then read from
+results/weight_decay.json.
 """
 
 from dataclasses import asdict
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 GRID = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # as published
 SHOTS = (16, 64, 256)  # and all rows
 SEED = 0
-COMMITTED = paths.ROOT / "results" / "reference" / "baselines" / "weight_decay.json"
 
 
 class Choice(BaseModel):
@@ -30,8 +27,8 @@ class Choice(BaseModel):
     weight_decay: float = Field(ge=0, allow_inf_nan=False)
     shots: list[int]
     mean_validation_auc: dict[str, float]
-    settings: dict | None = None  # of the committed search: the defaults
-    data: dict[str, str | None] | None = None  # hashes of what was read: Bench.hashes()
+    settings: dict
+    data: dict[str, str | None]  # hashes of what was read: Bench.hashes()
 
 
 class Searches(RootModel[dict[str, dict[str, Choice]]]):
@@ -39,30 +36,26 @@ class Searches(RootModel[dict[str, dict[str, Choice]]]):
 
 
 def choose(bench: "Bench", name: str) -> float:
-    """The weight decay of a system on a target: from the user's own search with these settings on this data, else from
-    the committed one (made with the default settings, used for any), else from a search that is run now."""
-    title, target, own = bench.title(name), bench.grid.target, paths.results_dir() / "weight_decay.json"
+    """The weight decay of a system on a target: from an earlier search with these settings on this data, else from one
+    that is run now."""
+    title, target, file = bench.title(name), bench.grid.target, paths.results_dir() / "weight_decay.json"
     train, valid = bench.splits["train"].data, bench.splits["valid"].data
     settings, hashes = asdict(bench.settings), bench.hashes(name)
-    choice = _read(own).get(target, {}).get(title)
+    choice = _read(file).get(target, {}).get(title)
     if choice and (choice.settings, choice.data) == (settings, hashes):  # not that of a reduced run for a full one
         return choice.weight_decay
-    choice = _read(COMMITTED).get(target, {}).get(title)
-    if choice:
-        print(f"{title}: weight decay {choice.weight_decay:.0e}, searched on the published {target} data", flush=True)
-        return choice.weight_decay
-    counts = [count for count in SHOTS if count < len(train.rows)] + [len(train.rows)]
+    counts = [count for count in SHOTS if count < len(train.labels)] + [len(train.labels)]
     print(f"{title}: searching the weight decay on {valid.path}, seed {SEED}", flush=True)
     means = {}
     for value in GRID:
         fits = [bench.fit(name, count, SEED, value) for count in counts]
         means[f"{value:.0e}"] = float(np.mean([fitted.validation_auc for fitted in fits]))
     best = max(GRID, key=lambda value: means[f"{value:.0e}"])
-    searches = _read(own)  # read again: another process may have searched another system
+    searches = _read(file)  # read again: another process may have searched another system
     searches.setdefault(target, {})[title] = Choice(weight_decay=best, shots=counts, mean_validation_auc=means,
                                                     settings=settings, data=hashes)
-    files.write_atomically(own, Searches(searches).model_dump_json(indent=2, exclude_unset=True) + "\n")
-    print(f"{title}: weight decay {best:.0e}, saved in {own}")
+    files.write_atomically(file, Searches(searches).model_dump_json(indent=2) + "\n")
+    print(f"{title}: weight decay {best:.0e}, saved in {file}")
     return best
 
 

@@ -1,19 +1,18 @@
 """The baselines' real command and wrapper at tiny size, and the title vectors."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
-from conftest import command
+from conftest import command, refused
 
-from baselines import title_embeddings
+from baselines import grid, title_embeddings
 from baselines.config import SYSTEMS, BaselineConfig, system_names
 from tlrec import files
 from tlrec.data import samples
 from tlrec.evaluation import metrics, run_log
 
-QUICK = ["--embedding", "8", "--max_epochs", "3", "--learning_rate", "0.01"]
+QUICK = ["--embedding", "8", "--gru_hidden", "8", "--gru_layers", "1", "--epochs", "5", "--learning_rate", "0.01"]
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +45,9 @@ def train(home, *words, **options):
 
 
 def test_grid_of_all_systems_writes_records_like_evaluate(home, tiny_bert):
-    grid = ["--system", "all", "--shots", "8,all", "--seed", "0,3", "--text_encoder", tiny_bert, "--weight_decay",
-            "1e-5", "--skip_recorded", "True", *QUICK]
-    out = train(home, *grid, "--experiment", "grid")
+    words = ["--system", "all", "--shots", "8,all", "--seed", "0,3", "--text_encoder", tiny_bert, "--skip_recorded",
+            "True", *QUICK]
+    out = train(home, *words, "--experiment", "grid")
     records = run_log.read_records(home / "results/runs.jsonl")
     assert len(records) == 6 * 2 * 2 and out.count("===== auc: ") == 24
     assert {(r["system"].removesuffix(" (tiny-bert)"), r["shots"], r["seed"]) for r in records} == {
@@ -64,41 +63,52 @@ def test_grid_of_all_systems_writes_records_like_evaluate(home, tiny_bert):
         assert record["test_data"] == {"path": "rec_data/movie/test.json", "sha256": files.sha256(test), "rows": 16,
                                        "sampled_with_seed": None}
         assert {"seconds", "tuning_seconds", "peak_memory_gib", "commit", "versions", "arguments"} <= set(record)
-        assert 1 <= record["baseline"]["epochs"] <= 3
+        assert record["baseline"]["step"] == record["baseline"]["steps"] == 5
+        assert record["request"]["rows"] == "pandas" and record["request"]["input"] == "ratings"
         table = np.genfromtxt(home / "results" / record["predictions"], delimiter=",", names=True, dtype=None,
                               encoding="utf-8")
         assert list(table["label"]) == list(labels) and table.dtype.names == ("row", "user_id", "label", "score")
-        assert metrics.evaluate(labels, table["score"], users, counts, probabilities=False) == record["metrics"]
-    again = train(home, *grid[2:], "--system", "SASRec,Caser", "--experiment", "again")
+        assert metrics.evaluate(labels, table["score"], users, counts) == record["metrics"]
+    again = train(home, *words[2:], "--system", "SASRec,Caser", "--experiment", "again")
     reused = run_log.read_records(home / "results/runs.jsonl")[24:]
     assert again.count("already recorded as") == len(reused) == 8
     assert {r["experiment"] for r in reused} == {"again"}
     assert {r["reused_from"] for r in reused} == {r["run_id"] for r in records if r["system"] in ("SASRec", "Caser")}
-    train(home, "--system", "SASRec", "--shots", "8", "--seed", "3", "--weight_decay", "1e-5", *QUICK)
+    train(home, "--system", "SASRec", "--shots", "8", "--seed", "3", *QUICK)
     alone = run_log.read_records(home / "results/runs.jsonl")[-1]
     twin = next(r for r in records if (r["system"], r["shots"], r["seed"]) == ("SASRec", 8, 3))
     assert alone["metrics"] == twin["metrics"]  # a cell does not depend on the cells before it
 
 
 def test_baselines_wrapper_skips_recorded_cells(home):
-    words = ["shell/baselines.sh", "cpu", "4,5", "movie", "--system", "GRU4Rec", "--weight_decay", "1e-5", *QUICK]
+    words = ["shell/baselines.sh", "cpu", "4,5", "movie", "--system", "GRU4Rec", *QUICK]
     out = command(*words, home=home, shell=True, SHOTS="8 16")
     assert "--skip_recorded True" in out and out.count("===== auc: ") == 4
     again = command(*words, home=home, shell=True, SHOTS="8 16")
     assert "recorded as" in again and again.count("already recorded as") == 4 == again.count("recorded as")
 
 
-def test_grid_searches_an_unrecorded_weight_decay_once(home):
-    words = ["--system", "Caser", "--target", "book", "--shots", "8", "--use_ratings", "True", *QUICK]
-    assert "searching the weight decay" in train(home, *words)
-    choice = json.loads((home / "results/weight_decay.json").read_text())["book"]["Caser + ratings"]
-    assert choice["weight_decay"] == float(max(choice["mean_validation_auc"], key=choice["mean_validation_auc"].get))
-    assert choice["shots"] == [16, 24] and len(choice["mean_validation_auc"]) == 5
-    assert "searching" not in train(home, *words)
-    again = train(home, *words, "--patience", "1")
-    assert "searching" in again  # a choice made with other settings is not taken over
-    record = run_log.read_records(home / "results/runs.jsonl")[-2]
-    assert record["system"] == "Caser + ratings" and record["arguments"]["weight_decay"] == choice["weight_decay"]
+def test_grid_of_book_reads_the_published_ids_or_the_text_rows(home):
+    folder = home / "baseline/books"
+    folder.mkdir(parents=True)
+    for name, count in (("train", 24), ("valid", 8), ("test", 16)):
+        rows = [f'{n},"[{n % 7}, {n + 3}]","[1, 0]",{n % 5},{n % 2}\n' for n in range(count)]
+        (folder / f"{name}.csv").write_text("user,history_item_id,history_rating,item_id,rating\n" + "".join(rows))
+    words = ["--target", "book", "--shots", "8", *QUICK]
+    assert "--raw_dir" in train(home, "--system", "GRU-BERT", *words, code=2)
+    out = train(home, "--system", "all", *words)
+    assert "GRU-BERT, DROS-BERT: left out" in out and "271,381 items" in out
+    train(home, "--system", "Caser", *words, "--rows", "llm", "--input", "ids")
+    records = run_log.read_records(home / "results/runs.jsonl")[-5:]
+    assert [r["system"] for r in records] == ["GRU", "Caser", "SASRec", "DROS", "Caser (ids only, LLM rows)"]
+    assert [r["test_data"]["path"] for r in records] == 4 * ["baseline/books/test.csv"] + ["rec_data/book/test.json"]
+    assert {r["test_domain"] for r in records} == {"book"} and records[0]["metrics"]["users"] == 16
+    assert [r["request"]["rows"] for r in records] == 4 * ["pandas"] + ["llm"]
+
+
+def test_grid_refuses_epochs_that_end_before_a_validation(home, monkeypatch):
+    monkeypatch.setenv("TLREC_HOME", str(home))
+    refused("--eval_steps 5", grid.main, ["Caser"], BaselineConfig(epochs=4), grid.GridConfig(), ["8"])
 
 
 @pytest.mark.parametrize(("words", "message"), [

@@ -31,13 +31,14 @@ class SplitData:
 
     path: Path
     sha256: str
-    rows: list[samples.Sample]
+    rows: list[samples.Sample]  # none of a split that has ids only
     row_numbers: np.ndarray  # (n,) in the file
     labels: np.ndarray  # (n,) 1 liked, 0 disliked
     id_view: pd.DataFrame | None  # n rows of text; None without a CSV view that tells users and ratings
     ids_sha256: str | None  # of the CSV view
     title_counts: np.ndarray | None  # (n, 2) liked and disliked titles; None where a prompt has no lists
     seed: int | None  # of the sample; None for all rows
+    domain: str = ""  # default: the folder's name
 
     @property
     def users(self) -> np.ndarray | None:
@@ -116,7 +117,7 @@ def evaluate_system(
     """
     distributed.init()
     request = {"method": system.method, "test_sha256": data.sha256, "test_ids_sha256": data.ids_sha256,
-               "test_rows": len(data.rows), **system.request}
+               "test_rows": len(data.labels), **system.request}
     description = {
         "system": system.name,
         "experiment": experiment,
@@ -128,8 +129,8 @@ def evaluate_system(
         "seed": None,
         "train_domain": None,
         **system.fields,
-        "test_domain": data.path.resolve().parent.name,
-        "test_data": {"path": os.path.abspath(data.path), "sha256": data.sha256, "rows": len(data.rows),
+        "test_domain": data.domain or data.path.resolve().parent.name,
+        "test_data": {"path": os.path.abspath(data.path), "sha256": data.sha256, "rows": len(data.labels),
                       "sampled_with_seed": data.seed},
         "arguments": system.arguments,
         "commands": system.commands,
@@ -143,7 +144,7 @@ def evaluate_system(
             run_log.append_record({**recorded, **description, "reused_from": recorded["run_id"]})
         print_figures(checked.metrics)
         return recorded
-    print(f"{system.title}: {len(data.rows)} rows of {printable(str(data.path))}")
+    print(f"{system.title}: {len(data.labels)} rows of {printable(str(data.path))}")
     run_log.check_appendable()
     began = time.time()
     scores = system.score(data)

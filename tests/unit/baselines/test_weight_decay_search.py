@@ -34,13 +34,19 @@ def search(**changes) -> dict:
             "settings": asdict(BaselineConfig()), "data": HASHES} | changes
 
 
-def test_choose_prefers_the_own_search_for_equal_settings_and_data(bench, own):
+def test_choose_takes_a_search_of_equal_settings_and_data_only(bench, own):
     own.write_text(json.dumps({"movie": {"GRU": search()}}))
     assert weight_decay_search.choose(bench, "GRU") == 0.5
-    committed = json.loads(weight_decay_search.COMMITTED.read_text())["movie"]["GRU"]["weight_decay"]
-    for other in ({"data": HASHES | {"train_ids_sha256": "z"}}, {"settings": asdict(BaselineConfig(patience=1))}):
+    fits = []
+    bench.fit = lambda name, count, seed, value: fits.append((count, seed, value)) or SimpleNamespace(
+        validation_auc=0.6 if value == 1e-5 else 0.5)
+    bench.splits = dict.fromkeys(SPLITS, SimpleNamespace(data=SimpleNamespace(path="valid.json", labels=[0] * 100)))
+    for other in ({"data": HASHES | {"train_ids_sha256": "z"}}, {"settings": asdict(BaselineConfig(alpha=1))}):
         own.write_text(json.dumps({"movie": {"GRU": search(**other)}}))
-        assert weight_decay_search.choose(bench, "GRU") == committed
+        fits.clear()
+        assert weight_decay_search.choose(bench, "GRU") == 1e-5
+        assert [(count, seed) for count, seed, _ in fits[:3]] == [(16, 0), (64, 0), (100, 0)] and len(fits) == 15
+        assert weight_decay_search.choose(bench, "GRU") == 1e-5 and len(fits) == 15  # read from the file
 
 
 @pytest.mark.parametrize(("content", "field"), [
