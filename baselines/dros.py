@@ -8,7 +8,7 @@ TALLRec: the term covers the targets of all drawn rows, also the disliked ones.
 import numpy as np
 import torch
 
-CHUNK = 512  # items at a time: the logits of 256 rows then stay in a core's cache
+CHUNK = 2**18  # logits at a time, which stay in a core's cache
 
 
 def propensities(targets: np.ndarray, items: int) -> torch.Tensor:
@@ -26,8 +26,8 @@ def robust_term(
     targets t: (n,); propensity: (items,). Term t of the sum is replaced before the log-sum-exp, which avoids an
     overflow.
     """
-    parts, start = [], 0
-    for weight, bias, p in zip(output.weight.split(CHUNK), output.bias.split(CHUNK), propensity.split(CHUNK),
+    parts, start, items = [], 0, max(1, CHUNK // len(states))
+    for weight, bias, p in zip(output.weight.split(items), output.bias.split(items), propensity.split(items),
                                strict=True):
         scores = torch.addmm(bias, states, weight.T)
         rows = ((targets >= start) & (targets < start + len(p))).nonzero().squeeze(1)

@@ -2,10 +2,11 @@
 
     python -m rec_data.published                                  every file
     python -m rec_data.published rec_data/book                    the files of one folder
+    python -m rec_data.published baseline/books                   the id rows of book, for the baselines
     python -m rec_data.published instruction_data/netflix/train.json --mirror /folder/like/their/repository
 
-The published book data has no ids. In its id view (CSV), an item is a title with its author and every row has a user of
-its own, so it serves the baselines but has no UAUC.
+The text of book (rec_data/book) has no ids: in its id view (CSV), an item is a title with its author and every row has
+a user of its own. The ids that TALLRec's baselines read (baseline/books) are another shuffle of the same users.
 """
 
 import json
@@ -30,6 +31,7 @@ FROM_RAW = {
     "instruction_data/netflix": "python -m instruction_data.netflix --raw_dir DIR",
     "instruction_data/amazon-book": "python -m instruction_data.amazon_book --raw_dir DIR",
     "cot_data": "the scripts in cot_data",
+    "baseline/books": "",  # cannot be built: the authors' shuffle of users was not seeded
 }
 
 
@@ -93,6 +95,8 @@ def _is_own_data(path: Path) -> bool:
 
     InputError where its folder holds other splits that the user built.
     """
+    if path.suffix == ".csv":
+        return path.is_file() and path.read_bytes()[:5] == b"user,"
     record = dataset_record.read_dataset_record(path.parent)
     split = record["splits"].get(path.stem) if record else None
     if record is None or record["made_by"] == "rec_data.published":
@@ -128,11 +132,12 @@ def _copy(name: str, mirror: Path, path: Path) -> None:
 
 def _missing_file(name: str, path: Path, reason: str) -> str:
     """The message of a file that cannot be fetched, with its remedies."""
-    folder = str(Path(name).parent)
+    build = FROM_RAW[str(Path(name).parent)]
+    build = build and f", or build it from raw: {build}"
     state = "damaged" if path.exists() else "missing"
     return (
         f"{path}: {state} ({reason}); connect and download it with `python -m rec_data.published {name}`, or give a "
-        f"copy of the authors' repository as --mirror or TLREC_MIRROR, or build it from raw: {FROM_RAW[folder]}"
+        f"copy of the authors' repository as --mirror or TLREC_MIRROR{build}"
     )
 
 
@@ -141,7 +146,7 @@ def complete(folder: str) -> None:
     home = paths.home_dir()
     names = [name for name in CATALOGUE if str(Path(name).parent) == folder and identical(name, home / name)]
     record = dataset_record.read_dataset_record(home / folder)
-    if folder == "cot_data" or not names or (record and record["made_by"] != "rec_data.published"):
+    if folder in ("cot_data", "baseline/books") or not names or (record and record["made_by"] != "rec_data.published"):
         return
     if record and {Path(name).stem: CATALOGUE[name]["blob"] for name in names} == {
         split: entry["json"]["git_blob"] for split, entry in record["splits"].items()

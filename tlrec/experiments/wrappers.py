@@ -15,7 +15,10 @@ def baselines(gpu: str, seed: str, target: str, *words: str) -> None:
     arguments.check_seeds(seed.split(","))
     shots, flags = arguments.shot_counts("16 64 256 all"), read_baseline_flags(words)
     begin(f"baselines: {target}, seed {seed}", gpu)
-    inputs.prepare_target(target)
+    if target == "book" and flags.get("rows") != "llm":
+        run("rec_data.published", "baseline/books")
+    else:
+        inputs.prepare_target(target)
     run("baselines.grid", **{"target": target, "seed": seed, "system": "all", "shots": ",".join(shots),
                              "skip_recorded": True, "experiment": "baselines", **flags})
 
