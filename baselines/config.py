@@ -23,6 +23,7 @@ SYSTEMS = {
 }
 ALIASES = {"GRU4Rec": "GRU"}
 PUBLISHED_ITEMS = {"movie": 1_683, "book": 271_381}  # of the published output layers; an item's number is its id
+HEADS = 4  # of SASRec
 EPOCHS = 100
 MORE_EPOCHS = {("book", "Caser"): 500}  # as published
 BOUNDS = {  # least and most

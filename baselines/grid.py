@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from baselines import data, title_embeddings, weight_decay_search
-from baselines.config import SYSTEMS, BaselineConfig, system_names
+from baselines.config import HEADS, SYSTEMS, BaselineConfig, system_names
 from tlrec import cli, flag_syntax, paths, signature_flags
 from tlrec.data import samples
 from tlrec.errors import InputError
@@ -68,7 +68,10 @@ def check_flags(
     for word in shots or []:
         if word != "all" and not _whole_number("--shots", word):
             raise InputError("--shots 0: must be at least 1")
-    return system_names(system), seeds
+    names = system_names(system)
+    if "SASRec" in names and settings.embedding % HEADS:
+        raise InputError(f"--embedding {settings.embedding}: SASRec's four heads need a multiple of {HEADS}")
+    return names, seeds
 
 
 def main(
@@ -93,7 +96,7 @@ def main(
             raise InputError(f"{left_out[0]} on book reads the titles of BX-Books.csv; give its folder as --raw_dir")
         print(f"{', '.join(left_out)}: left out, their titles stand in BX-Books.csv; give its folder as --raw_dir")
         names = [name for name in names if name not in left_out]
-    folder = paths.home_dir() / (data.BOOK_IDS if book_ids else f"rec_data/{grid.target}")
+    folder = paths.home_dir() / data.BOOK_IDS if book_ids else paths.home_dir() / "rec_data" / grid.target
     splits = {name: data.read_book_ids(folder / f"{name}.csv") if book_ids else data.read(folder / f"{name}.json")
               for name in data.SPLITS}
     train, valid = splits["train"].data, splits["valid"].data

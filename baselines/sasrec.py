@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from baselines.config import HEADS
+
 
 class SASRec(nn.Module):
     """History vectors (n, length, width) -> states (n, width) of the last item.
@@ -15,7 +17,7 @@ class SASRec(nn.Module):
     The block is causal and only its last state is read. That state's query sees every item, so it alone is computed.
     """
 
-    def __init__(self, width: int, length: int, dropout: float, heads: int = 4):
+    def __init__(self, width: int, length: int, dropout: float, heads: int = HEADS):
         super().__init__()
         self.states, self.heads = width, heads
         self.positions = nn.Embedding(length, width)

@@ -11,7 +11,7 @@ SYSTEMS = {
     "liked-ratio": ["evaluate", "--method", "liked-ratio", "--test_data_path", "rec_data/movie/test.json"],
     "control": ["baselines.controls", "--methods", "item-mean", "--train_data_path", "rec_data/movie/train.json",
                 "--test_data_path", "rec_data/movie/test.json"],
-    "baseline": ["baselines.grid", "--system", "GRU", "--shots", "8", "--weight_decay", "1e-5", "--max_epochs", "1"],
+    "baseline": ["baselines.grid", "--system", "GRU", "--shots", "8", "--epochs", "5"],
 }
 
 

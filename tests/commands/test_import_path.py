@@ -58,13 +58,13 @@ def wrapper(name, *words):
 
 @pytest.mark.parametrize("path", ["", ":", ".:", "sub", f"::{paths.ROOT}"])
 def test_wrappers_import_nothing_from_the_current_folder(traps, home, path):
-    quick = "--system GRU4Rec --max_epochs 1 --weight_decay 0".split()
+    quick = "--system GRU4Rec --epochs 1 --eval_steps 1".split()
     run_from(traps, wrapper("baselines", "cpu", "0", "movie", *quick), home, SHOTS="8", PYTHONPATH=path)
 
 
 def test_sweep_cells_import_nothing_from_the_current_folder(traps, home):
     text = run_from(traps, wrapper("sweep", "movie"), home, SHOTS="8", SEEDS="0", GPUS="cpu", SYSTEMS="GRU4Rec",
-                    BASELINE_FLAGS="--max_epochs 1 --weight_decay 0", PYTHONPATH=":")
+                    BASELINE_FLAGS="--epochs 1 --eval_steps 1", PYTHONPATH=":")
     assert "1 cells finished" in text
 
 

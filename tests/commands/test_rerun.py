@@ -29,8 +29,8 @@ def home(small_data, tiny_llama, tmp_path_factory):
     command("evaluate.py", "--method", "liked-ratio", "--test_data_path", home / "rec_data/movie/test.json", home=home)
     command("-m", "baselines.controls", "--train_data_path", home / "rec_data/movie/train.json", "--test_data_path",
             home / "rec_data/movie/test.json", "--methods", "item-mean", home=home)
-    command("-m", "baselines.grid", "--system", "SASRec", "--shots", "8", "--seed", "3", "--weight_decay", "1e-5",
-            "--embedding", "8", "--max_epochs", "3", home=home)
+    command("-m", "baselines.grid", "--system", "SASRec", "--shots", "8", "--seed", "3",
+            "--embedding", "8", "--epochs", "5", home=home)
     return home
 
 

@@ -38,7 +38,7 @@ def home(small_data, tmp_path_factory, tiny_llama):
         (["few_shot", "0", "0", "movie", "--sample", "9"], "--sample is set by this wrapper"),
         (["few_shot", "0", "0", "movie", "--dtype", "float31"], "--dtype 'float31' is unknown"),
         (["instruct_7B", "0", "0", "--scoring_batch_size", "x"], "--scoring_batch_size takes a whole number"),
-        (["baselines", "0", "0", "movie", "--max_epochs", "0"], "--max_epochs 0: must be at least 1"),
+        (["baselines", "0", "0", "movie", "--epochs", "-1"], "--epochs -1: must be at least 0"),
         (["zero_shot", "0", "movie", "movielens", "--method", "liked-ratio"], "--method is set by this wrapper"),
     ],
 )

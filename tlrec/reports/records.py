@@ -63,13 +63,14 @@ def on_full_split(records: list[EvaluationRecord], split: str) -> tuple[list[Eva
     """The evaluations of all rows of one split, the last one for each system, shots and seed; and notes on what was
     left out.
 
-    InputError where one domain's records are of different test files, whose figures cannot be averaged.
+    InputError where one domain's records are of different test files, whose figures cannot be averaged. Files of ids
+    alone (CSV, the baselines' on book) stand beside those of text.
     """
     chosen: dict[tuple, EvaluationRecord] = {}
-    first: dict[str, EvaluationRecord] = {}  # by domain
+    first: dict[tuple[str, bool], EvaluationRecord] = {}  # by domain, and whether its file has ids alone
     notes = []
     for record in records:
-        domain = record.test_domain
+        domain, ids = record.test_domain, on_id_rows(record)
         if os.path.splitext(os.path.basename(record.test_data.path))[0] != split:
             notes.append(f"left out: {_name(record)}, not on {split}")
             continue
@@ -79,7 +80,7 @@ def on_full_split(records: list[EvaluationRecord], split: str) -> tuple[list[Eva
         if record.test_data.sampled_with_seed is not None:
             notes.append(f"left out: {_name(record)}, on a sample of {record.metrics.n:,} rows")
             continue
-        other = first.setdefault(domain, record)
+        other = first.setdefault((domain, ids), record)
         for ending, same in (("json", other.test_data.sha256 == record.test_data.sha256),
                              ("csv", other.request.get("test_ids_sha256") == record.request.get("test_ids_sha256"))):
             if not same:
@@ -90,6 +91,11 @@ def on_full_split(records: list[EvaluationRecord], split: str) -> tuple[list[Eva
             notes.append(f"left out: {_name(chosen.pop(key))}, an earlier run of the same seed")
         chosen[key] = record
     return list(chosen.values()), notes
+
+
+def on_id_rows(record: EvaluationRecord) -> bool:
+    """Whether the test file holds ids alone: another shuffle of book's users than the text."""
+    return record.test_data.path.endswith(".csv")
 
 
 def _name(record: EvaluationRecord) -> str:

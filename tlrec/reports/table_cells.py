@@ -18,6 +18,7 @@ from tlrec.reports import records
 from tlrec.reports.records import BASELINES
 
 ALIASES = {"GRU4Rec": "GRU", "GRU4Rec-BERT": "GRU-BERT"}  # ours: the published name of the same system
+ID_ROWS = "ours, id rows"
 BLOCKS = {  # of the published figures: the system's name in tables
     "movie, block 'results in the paper'": "TLRec (paper's block)",
     "movie, block 'latest results'": "TLRec (latest block)",
@@ -31,7 +32,7 @@ class Cell:
 
     system: str
     group: str
-    figures: str  # ours or published
+    figures: str  # ours, ours on id rows, or published
     domain: str
     shots: int  # 0: zero-shot, or needs no rows
     seeds: int
@@ -95,8 +96,8 @@ def _brief(value: object) -> str:
 
 def cells_with_runs(evaluations: list[EvaluationRecord]) -> list[tuple[Cell, list[EvaluationRecord]]]:
     """Averages over seeds: one cell for each system, domain and number of shots; and the runs behind it."""
-    return [(Cell(name, group, "ours", domain, shots, seeds=len(runs), n=runs[0].metrics.n,
-                  **_means([run.metrics for run in runs])), runs)
+    return [(Cell(name, group, ID_ROWS if records.on_id_rows(runs[0]) else "ours", domain, shots, seeds=len(runs),
+                  n=runs[0].metrics.n, **_means([run.metrics for run in runs])), runs)
             for (name, group, domain, shots), runs in runs_by_cell(evaluations).items()]
 
 

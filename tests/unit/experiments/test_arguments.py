@@ -59,8 +59,8 @@ def test_user_flags_refuse_flags_set_by_the_wrapper():
 
 @pytest.mark.parametrize(("script", "words", "error"), [
     ("ins_tuning.py", ["--cutoff_len", "x"], "--cutoff_len takes a whole number"),
-    ("baselines.grid", ["--max_epochs", "-3"], "--max_epochs -3: must be at least 1"),
-    ("baselines.grid", ["--max_epoch", "3"], "did you mean --max_epochs"),
+    ("baselines.grid", ["--epochs", "-3"], "--epochs -3: must be at least 0"),
+    ("baselines.grid", ["--epoch", "3"], "did you mean --epochs"),
     ("baselines.grid", ["--system", "GRU5"], "--system 'GRU5' is unknown"),
     ("baselines.grid", ["--shots", "16,few"], "--shots takes whole numbers or all"),
     ("baselines.grid", ["--threads", "0"], "--threads 0: must be at least 1"),

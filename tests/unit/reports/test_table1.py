@@ -4,9 +4,9 @@ import statistics
 
 import numpy as np
 import pytest
-from report_records import parsed
+from report_records import parsed, record
 
-from tlrec.reports import table1, table_cells, text_tables
+from tlrec.reports import records, table1, table_cells, text_tables
 
 
 def test_table1_averages_seeds_beside_the_published(report_runs):
@@ -28,6 +28,23 @@ def test_table1_averages_seeds_beside_the_published(report_runs):
     header = next(line for line in movie.splitlines() if line.startswith("| system"))
     assert [cell.strip() for cell in header.split("|")[3:-1]] == ["zero-shot", "16", "64", "256", "8,000"]
     assert "| Caser " in book and "published" in book
+
+
+def test_table1_names_rows_on_the_ids_of_book(report_runs):
+    ids = record("GRU", 0, 16, domain="book")
+    ids["test_data"] |= {"path": "baseline/books/test.csv", "sha256": "another"}
+    runs = parsed(*report_runs, ids)
+    assert "id rows" not in table1.render(table_cells.own_cells(parsed(*report_runs)))["md"]
+    kept, _ = records.on_full_split(runs, "test")  # beside the text rows of the domain
+    assert kept == runs
+    texts = table1.render([*table_cells.own_cells(kept), *table_cells.published_cells()])
+    movie, book = texts["md"].split("### book/test")
+    assert "id rows" not in movie and table1.ID_ROWS_NOTE in book
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in book.splitlines() if line.startswith("| GRU ")]
+    assert rows[:2] == [["GRU", "ours, id rows"], ["GRU", "published"]]
+    detail = next(line for line in book.splitlines() if line.startswith("| GRU ") and "ours" not in line
+                  and "published" not in line)
+    assert detail.split("|")[-2].strip() == "48.95"  # the published cell beside it
 
 
 def test_table1_grid_marks_the_best_and_leaves_missing_cells_blank(parsed_runs):
