@@ -94,10 +94,10 @@ def test_grid_of_book_reads_the_published_ids_or_the_text_rows(home):
     for name, count in (("train", 24), ("valid", 8), ("test", 16)):
         rows = [f'{n},"[{n % 7}, {n + 3}]","[1, 0]",{n % 5},{n % 2}\n' for n in range(count)]
         (folder / f"{name}.csv").write_text("user,history_item_id,history_rating,item_id,rating\n" + "".join(rows))
-    words = ["--target", "book", "--shots", "8", *QUICK]
-    out = train(home, "--system", "all", *words)
-    assert "GRU-BERT, DROS-BERT: left out" in out and "271,381 items" in out
-    train(home, "--system", "Caser", *words, "--rows", "llm", "--input", "ids")
+    out = command("shell/baselines.sh", "cpu", "0", "book", *QUICK, home=home, shell=True, SHOTS="8")
+    assert "baseline/books/test.csv: kept as your own data" in out and "271,381 items" in out
+    assert "GRU-BERT, DROS-BERT: left out" in out
+    train(home, "--system", "Caser", "--target", "book", "--shots", "8", *QUICK, "--rows", "llm", "--input", "ids")
     records = run_log.read_records(home / "results/runs.jsonl")[-5:]
     assert [r["system"] for r in records] == ["GRU", "Caser", "SASRec", "DROS", "Caser (ids only, LLM rows)"]
     assert [r["test_data"]["path"] for r in records] == 4 * ["baseline/books/test.csv"] + ["rec_data/book/test.json"]

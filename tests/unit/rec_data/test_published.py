@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import command, refused
 from files_server import CONTENT, NAME, SAMPLES, Server
+from published_files import MIRROR, needs
 
 from rec_data import published
 from tlrec import files, paths
@@ -210,3 +211,22 @@ def test_catalogue_has_ids_commits_and_remedies():
     assert all(re.fullmatch("[0-9a-f]{40}", entry["blob"]) for entry in published.CATALOGUE.values())
     assert all(re.fullmatch("[0-9a-f]{40}", repository["commit"]) for repository in published.REPOSITORIES.values())
     assert {str(Path(name).parent) for name in published.CATALOGUE} == set(published.FROM_RAW)
+
+
+@needs("baseline/books/train.csv", "baseline/books/valid.csv", "baseline/books/test.csv")
+def test_ids_of_book_are_fetched_and_a_changed_file_is_kept(home, capsys):
+    published.main("baseline/books", mirror=str(MIRROR))
+    folder = home / "baseline/books"
+    assert sorted(path.name for path in folder.iterdir()) == ["test.csv", "train.csv", "valid.csv"]
+    assert all(published.identical(f"baseline/books/{path.name}", path) for path in folder.iterdir())
+    (folder / "test.csv").write_text("user,history_item_id,history_rating,item_id,rating\n")
+    (folder / "valid.csv").write_bytes(b"\0" * 100)  # damaged
+    capsys.readouterr()
+    published.main("baseline/books", mirror=str(MIRROR))
+    assert [line.split(": ")[1].split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "already", "copied", "kept"]
+
+
+def test_ids_of_book_cannot_be_built_from_raw(home):
+    message = refused("TLREC_MIRROR", published.fetch, "baseline/books/test.csv", home)
+    assert "raw" not in message
