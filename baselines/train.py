@@ -60,7 +60,7 @@ def fit(
     size, generator = min(settings.batch_size, rows), np.random.RandomState(seed)
     steps = settings.epochs * max(1, rows // settings.batch_size)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=weight_decay, fused=True)
-    best = Fitted(np.empty(0), 0.0, 0, steps, parameters, 0.0)
+    best = Fitted(np.empty(0), -1.0, 0, steps, parameters, 0.0)
     for step in range(1, steps + 1):
         model.train()
         drawn = torch.from_numpy(generator.choice(rows, size, replace=False)).to(device)

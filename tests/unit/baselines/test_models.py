@@ -194,3 +194,15 @@ def test_published_epochs_of_each_system():
     assert BaselineConfig().resolve("book", "Caser").epochs == 500
     assert BaselineConfig().resolve("movie", "Caser").epochs == BaselineConfig().resolve("book", "GRU").epochs == 100
     assert BaselineConfig(epochs=7).resolve("book", "Caser").epochs == 7
+
+
+def test_fit_keeps_scores_of_a_validation_auc_of_zero():
+    splits, settings = make_splits(), BaselineConfig(**{**vars(SMALL), "epochs": 1, "eval_steps": 2})
+    pair = splits.valid.take(torch.tensor([0, 1]))
+    aucs = set()
+    for labels in ([0.0, 1.0], [1.0, 0.0]):
+        fitted = train.fit(SYSTEMS["GRU"], splits._replace(valid=pair._replace(labels=torch.tensor(labels))), settings,
+                           0.0, 0)
+        aucs.add(fitted.validation_auc)
+        assert len(fitted.scores) == len(splits.test.labels) and fitted.step == 2
+    assert aucs == {0, 1}
