@@ -10,6 +10,7 @@ from baselines import title_embeddings
 from baselines.config import SYSTEMS, BaselineConfig, system_names
 from tlrec import files
 from tlrec.data import samples
+from tlrec.data.id_view import read_id_view
 from tlrec.evaluation import metrics, run_log
 
 QUICK = ["--embedding", "8", "--gru_hidden", "8", "--gru_layers", "1", "--epochs", "5", "--learning_rate", "0.01"]
@@ -55,7 +56,7 @@ def test_grid_of_all_systems_writes_records_like_evaluate(home, tiny_bert):
     test = home / "rec_data/movie/test.json"
     rows = samples.read_samples(test, answers_only=True)
     labels, counts = np.array([r.label for r in rows]), samples.title_counts(rows)
-    users = samples.id_view(test, rows).table["user_id"].to_numpy()
+    users = read_id_view(test, rows).table["user_id"].to_numpy()
     for record in records:
         assert (record["experiment"], record["base_model"]) == ("grid", None)
         assert (record["chain"], record["rows_of_chain"], record["method"]) == ([], [], "baseline")
