@@ -12,6 +12,8 @@ from tlrec import files
 from tlrec.data import samples
 from tlrec.data.id_view import read_id_view
 from tlrec.evaluation import metrics, run_log
+from tlrec.evaluation.record_schema import EvaluationRecord
+from tlrec.reports.rerun import changed_inputs
 
 QUICK = ["--embedding", "8", "--gru_hidden", "8", "--gru_layers", "1", "--epochs", "5", "--learning_rate", "0.01"]
 
@@ -89,7 +91,7 @@ def test_baselines_wrapper_skips_recorded_cells(home):
     assert "recorded as" in again and again.count("already recorded as") == 4 == again.count("recorded as")
 
 
-def test_grid_of_book_reads_the_published_ids_or_the_text_rows(home):
+def test_grid_of_book_reads_the_published_ids_or_the_text_rows(home, monkeypatch):
     folder = home / "baseline/books"
     folder.mkdir(parents=True)
     for name, count in (("train", 24), ("valid", 8), ("test", 16)):
@@ -103,6 +105,11 @@ def test_grid_of_book_reads_the_published_ids_or_the_text_rows(home):
     assert [r["system"] for r in records] == ["GRU", "Caser", "SASRec", "DROS", "Caser (ids only, LLM rows)"]
     assert [r["test_data"]["path"] for r in records] == 4 * ["baseline/books/test.csv"] + ["rec_data/book/test.json"]
     assert {r["test_domain"] for r in records} == {"book"} and records[0]["metrics"]["users"] == 16
+    read = [EvaluationRecord.model_validate(record) for record in records]
+    monkeypatch.setenv("TLREC_HOME", str(home))
+    assert [changed_inputs(record) for record in read] == [[]] * 5
+    (folder / "valid.csv").unlink()
+    assert "valid.csv: no such file" in changed_inputs(read[0])[0]
     assert [r["request"]["rows"] for r in records] == 4 * ["pandas"] + ["llm"]
 
 

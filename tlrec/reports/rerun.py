@@ -35,12 +35,12 @@ def changed_inputs(record: EvaluationRecord) -> list[str]:
 
     data = Path(record.test_data.path)
     for split in ("test", "train", "valid"):
-        name = arguments.get(f"{split}_data_path") or str(data.with_name(f"{split}.json"))
+        name = arguments.get(f"{split}_data_path") or str(data.with_stem(split))
         check(f"{split} data", name, request.get(f"{split}_sha256"), files.sha256)
         view = Path(name).with_suffix(".csv")
         ids = f"{split}_ids_sha256"
         check(f"ids of the {split} data", str(view), request.get(ids), files.sha256)
-        if ids in request and request[ids] is None and (paths.home_dir() / view).exists():
+        if ids in request and request[ids] is None and str(view) != name and (paths.home_dir() / view).exists():
             changes.append(f"ids of the {split} data {paths.home_dir() / view}: were not there")
     base = arguments.get("base_model")  # a name under base_model/, or a path
     base = str(paths.home_dir() / base) if base and (paths.home_dir() / base).is_dir() else base
