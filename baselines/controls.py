@@ -14,6 +14,7 @@ The fifth, liked-ratio, needs no training rows: `evaluate.py --method liked-rati
 """
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,10 @@ import pandas as pd
 from tlrec import cli, flag_syntax, paths
 from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
+from tlrec.evaluation import metrics
 from tlrec.evaluation.evaluate import Scores, SplitData, System, evaluate_system, read_split
+from tlrec.evaluation.metrics import format_figure
+from tlrec.reports import text_tables
 from tlrec.signature_flags import PathText
 
 METHODS = ("item-mean", "popularity", "logistic", "liked-ratio+item-mean")
@@ -129,6 +133,21 @@ def held_out_item_mean(items: np.ndarray, labels: np.ndarray) -> np.ndarray:
         inside = fold == number
         means[inside] = item_mean(items[~inside], labels[~inside], items[inside], labels.mean())
     return means
+
+
+def report(train_data_path: str | Path, test_data_path: str | Path) -> str:
+    """AUC and UAUC of liked-ratio and of every control fitted on all training rows, as a table; nothing is recorded."""
+    train, test = (read_split(path, needs_titles=True) for path in (train_data_path, test_data_path))
+    train_items, test_items = target_items(train, test)
+    rows = [["control", "AUC", "UAUC"]]
+    for method in ("liked-ratio", *METHODS):
+        if method == "logistic" and len(set(train.labels)) < 2:
+            continue
+        scores = samples.liked_ratio(test.title_counts) if method == "liked-ratio" else score(
+            method, train_items, train.labels, train.title_counts, test_items, test.title_counts)
+        uauc = None if test.users is None else metrics.uauc(test.labels, scores, test.users)[0]
+        rows.append([method, format_figure(metrics.auc(test.labels, scores)), format_figure(uauc)])
+    return text_tables.markdown(rows)
 
 
 def target_items(*splits: SplitData) -> list[np.ndarray]:

@@ -156,7 +156,7 @@ def draw_rows(count: int, shots: int, seed: int, rule: str) -> np.ndarray:
 
 
 def titles(splits: list[Split], numbers: dict[str, int]) -> list[str]:
-    """Title of each item (of a book, with its author), in the order of `numbers`, from the texts of the splits.
+    """Title of each item (with its author where the text has one), in the order of `numbers`, from the texts of the splits.
 
     The target gives its title itself; history entries are matched to ids within the liked and the disliked list. A
     title that contains `, "` splits its list, so such a list is skipped; InputError where an item has no title.
@@ -177,9 +177,7 @@ def titles(splits: list[Split], numbers: dict[str, int]) -> list[str]:
     missing = [item for item in numbers if item not in by_item]
     if missing:
         raise InputError(f"{splits[0].data.path}: no title for item {missing[0]}; make the data again")
-    if text.noun == "book":
-        return [" written by ".join(preference_text.book_parts(by_item[item])) for item in numbers]
-    return [by_item[item].strip('"') for item in numbers]
+    return [preference_text.without_quotes(by_item[item]) for item in numbers]
 
 
 def book_titles(raw_dir: str, numbers: dict[str, int]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from tlrec.data import preference_text
 from tlrec.data.samples import read_samples
 from tlrec.errors import InputError
 
@@ -25,14 +26,13 @@ NEIGHBOURS = 12
 CANDIDATES = 19
 BLOCK_CELLS = 1 << 22  # of a block of similarities, if all are above 0: at most 64 MiB
 _TITLE = re.compile(r'"(.*?)"')
-_NOUN = re.compile(r"\nWhether the user will like the target (movie|book) ")
 
 
 class Liked(NamedTuple):
     """A source sample whose answer is Yes."""
 
     row: int  # in the source file
-    noun: str  # movie or book
+    noun: str  # what the items are: movie, book ...
     history: list[str]  # titles without their quotation marks, in the order of the prompt
     target: str
 
@@ -46,10 +46,10 @@ def liked_samples(path: str | Path) -> list[Liked]:
     for row, sample in enumerate(read_samples(path, answers_only=True)):
         if not sample.label:
             continue
-        noun, titles = _NOUN.search(sample.input), _TITLE.findall(sample.input)
-        if noun is None or not titles:
-            raise InputError(f"{path}: record {row} names no target movie or book; give a source domain's train.json")
-        liked.append(Liked(row, noun[1], titles[:-1], titles[-1]))
+        history, titles = preference_text.parse(sample.input), _TITLE.findall(sample.input)
+        if history is None or not titles:
+            raise InputError(f"{path}: record {row} names no target item; give a source domain's train.json")
+        liked.append(Liked(row, history.noun, titles[:-1], titles[-1]))
     if not liked:
         raise InputError(f"{path}: no sample has the answer 'Yes.'; chain-of-thought data is made from liked samples")
     return liked

@@ -16,8 +16,7 @@ from tlrec.errors import InputError
 
 HISTORY_TITLES = 10  # history titles in a prompt
 RULES = "rules (no language model)"  # the teacher's name in data made by it
-_VERB = {"movie": "watched", "book": "read"}
-NOUNS = set(_VERB)
+_VERBS = {"movie": "watched", "book": "read"}
 _QUESTIONS = (
     "Step 1. In a sentence or two, what matters most to this user in a {noun}?",
     "Step 2. Which of the {verb} {noun}s show this best? Name at most five, the clearest first, one numbered line "
@@ -57,8 +56,8 @@ def cot_examples(liked: Sequence[Liked], seed: int) -> Iterator[CotExample]:
 
 def prompt(example: CotExample, answers: Sequence[str]) -> str:
     """The prompt of the step after the given `answers`; its last line is `Answer:`."""
-    text = f"Candidate {example.noun}s: {_quoted(example.candidates)}\n"
-    text += f"{_VERB[example.noun].capitalize()} {example.noun}s: {_quoted(example.watched)}\n"
+    lists = _with_noun("Candidate {noun}s: {{}}\n{Verb} {noun}s: {{}}\n", example.noun)
+    text = lists.format(_quoted(example.candidates), _quoted(example.watched))
     for question, answer in zip(_QUESTIONS, [*answers, None], strict=False):
         text += f"{_with_noun(question, example.noun)}\nAnswer:"
         text += f" {answer.strip()}\n" if answer is not None else ""
@@ -94,4 +93,5 @@ def _quoted(titles: Sequence[str]) -> str:
 
 
 def _with_noun(text: str, noun: str) -> str:
-    return text.format(noun=noun, verb=_VERB[noun])
+    verb = _VERBS.get(noun, "rated")
+    return text.format(noun=noun, verb=verb, Verb=verb.capitalize())

@@ -1,8 +1,8 @@
 """The documents of the chain-of-thought data, one schema each, used for writing and for reading."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
+
+from tlrec.data.preference_text import NOUN
 
 STEPS = 3
 Parameters = dict[str, int | float]  # temperature, top_p, max_tokens or max_completion_tokens: what the server supports
@@ -38,7 +38,7 @@ class CotAnswers(_Record):
     parameters: Parameters | None  # of the requests; None for answers by rules
     sample: int  # among the liked samples of the source
     row: int  # in the source file
-    noun: Literal["movie", "book"]
+    noun: str = Field(pattern=f"^(?:{NOUN})$")
     target: str
     candidates: list[str]
     watched: list[str]

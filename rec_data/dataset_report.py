@@ -87,7 +87,7 @@ def within(dataset: Dataset, split: str, count: Callable[[str], int] | None, cut
     parsed = [history for history in dataset.histories[split] if history]
     titles = [len(history.entries()) - 1 for history in parsed]
     texts = [(sample.instruction, sample.input) for sample in samples]
-    users = dataset.users[split]
+    users, answers = dataset.users[split], [sample.output for sample in samples]
     entries = {entry for history in parsed for entry in history.entries()}
     elsewhere = Counter(
         (sample.instruction, sample.input)
@@ -95,9 +95,10 @@ def within(dataset: Dataset, split: str, count: Callable[[str], int] | None, cut
     )
     cells = {
         "rows": f"{len(samples):,}",
-        "share of Yes": f"{np.mean([sample.output == 'Yes.' for sample in samples]):.3f}" if parsed else "-",
+        "share of Yes": f"{np.mean([answer == 'Yes.' for answer in answers]):.3f}" if parsed else "-",
         "titles per prompt (mean, min-max)": f"{np.mean(titles):.1f}, {min(titles)}-{max(titles)}" if titles else "-",
         "users": f"{len(set(users)):,}" if users is not None else "-",
+        "users with both answers": "-" if users is None else f"{_count_with_both(users, answers):,}",
         "items (distinct entries)": f"{len(entries):,}" if parsed else "-",
         "duplicates within the split": f"{len(texts) - len(set(texts)):,}",
         "rows that other splits have as well": f"{sum(text in elsewhere for text in texts):,}",
@@ -122,6 +123,11 @@ def between(source: Dataset, target: Dataset) -> dict[str, str]:
         f"titles that {target.name} has as well": f"{len(source.titles() & target.titles()):,}",
         f"rows that stand in the test set of {target.name} (leakage)": f"{leaks:,}" if tests else "-",
     }
+
+
+def _count_with_both(users: np.ndarray, answers: list[str]) -> int:
+    answered = set(zip(users, answers, strict=True))
+    return sum((user, "Yes.") in answered and (user, "No.") in answered for user in set(users))
 
 
 def _bag(history: preference_text.History) -> tuple[str, ...]:

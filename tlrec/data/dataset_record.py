@@ -26,15 +26,19 @@ class Split:
         self.users: set[str] = set()
         self.items: set[str] = set()
         self.ids = True  # whether the rows have an id view
+        self.prompt: dict[str, str] = {}  # noun and instruction of its rows
 
     def __iter__(self) -> Iterator[tuple[dict[str, str], list | None]]:
         for sample, row in self._pairs:
             self.yes += sample["output"] == "Yes."
             self.ids = row is not None
+            history = None if self.prompt and self.ids else preference_text.parse(sample["input"])
+            if history:
+                self.prompt = {"noun": history.noun, "instruction": sample["instruction"]}
             if row is not None:
                 self.users.add(row[0])
                 self.items.update(row[1], (row[3],))
-            elif history := preference_text.parse(sample["input"]):
+            elif history:
                 self.items.update(history.entries())
             yield sample, row
 
@@ -126,6 +130,7 @@ def write_dataset_record(
         "sources": sources,
         "rules": rules,
         "dropped": dropped,
+        **next(iter(splits.values())).prompt,
         **_statistics(splits.values()),
         "splits": {
             name: {

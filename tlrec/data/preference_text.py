@@ -9,7 +9,9 @@ from typing import NamedTuple
 _UNPREFERENCE = "\nUser Unpreference: "
 _WRITTEN_BY = '" written by '
 _PREFERENCE = "User Preference: "
-_TARGETS = {noun: f"\nWhether the user will like the target {noun} " for noun in ("movie", "book")}
+_TARGET = "\nWhether the user will like the target "
+NOUN = r"[^\W\d_][\w-]{0,29}(?: [\w-]{1,30}){0,3}"  # what the items are: one to four words
+_TARGET_MARK = re.compile(rf'{_TARGET}(?:({NOUN}) (?=")|(movie|book) )')
 
 
 class History(NamedTuple):
@@ -17,7 +19,7 @@ class History(NamedTuple):
 
     liked: list[str]
     disliked: list[str]
-    noun: str  # movie or book
+    noun: str  # movie, book or what else the items are
     target: str  # everything after "the target movie ", question mark included
 
     def target_entry(self) -> str:
@@ -42,28 +44,31 @@ def render(history: History) -> str:
     """The input text of a sample; the exact inverse of parse()."""
     return (
         f"{_PREFERENCE}{', '.join(history.liked)}{_UNPREFERENCE}{', '.join(history.disliked)}"
-        f"{_TARGETS[history.noun]}{history.target}"
+        f"{_TARGET}{history.noun} {history.target}"
     )
 
 
 def parse(text: str) -> History | None:
     """Split a sample's input text into its entries; None for other text (CoT, alpaca).
 
-    A new entry starts at a comma, a space and a quotation mark. A book's entry names its author, or, where that is
-    missing, closes its quotation marks. A movie title that itself holds `, "` is split in two, which changes counts
-    but never the rendered text.
+    A new entry starts at a comma, a space and a quotation mark. An entry of a book, or of any item whose target names
+    its author, ends with its author, or, where that is missing, where its quotation marks are closed. A movie title
+    that itself holds `, "` is split in two, which changes counts but never the rendered text.
     """
     liked, unpreference, rest = text.partition(_UNPREFERENCE)
-    end, noun = max((rest.rfind(mark), noun) for noun, mark in _TARGETS.items())
-    if not liked.startswith(_PREFERENCE) or not unpreference or end < 0:
+    marks = list(_TARGET_MARK.finditer(rest))
+    if not liked.startswith(_PREFERENCE) or not unpreference or not marks:
         return None
-    target = rest[end + len(_TARGETS[noun]) :]
-    return History(_entries(liked.removeprefix(_PREFERENCE), noun), _entries(rest[:end], noun), noun, target)
+    target = rest[marks[-1].end() :]
+    noun = marks[-1][1] or marks[-1][2]
+    liked, disliked = liked.removeprefix(_PREFERENCE), rest[: marks[-1].start()]
+    authors = noun == "book" or _WRITTEN_BY in target
+    return History(_entries(liked, authors), _entries(disliked, authors), noun, target)
 
 
-def _entries(text: str, noun: str) -> list[str]:
+def _entries(text: str, authors: bool) -> list[str]:
     pieces = re.split(r', (?=")', text) if text else []
-    if noun == "movie":
+    if not authors:
         return pieces
     entries, start, quotes = [], 0, 0
     for number, piece in enumerate(pieces, 1):
@@ -80,10 +85,20 @@ def book_entry(title: str, author: str) -> str:
     return f'"{title}{_WRITTEN_BY}{author}'
 
 
+def entry(title: str, author: str = "") -> str:
+    """An item's text: its title in quotation marks, with the author where there is one."""
+    return book_entry(title, author) if author else f'"{title}"'
+
+
 def book_parts(entry: str) -> tuple[str, str]:
     """(title, author) of a book's entry; the inverse of book_entry()."""
     title, _, author = entry[1:].partition(_WRITTEN_BY)
     return title, author
+
+
+def without_quotes(entry: str) -> str:
+    """An entry as plain text: its title, with the author where it names one."""
+    return " written by ".join(book_parts(entry)) if _WRITTEN_BY in entry else entry.strip('"')
 
 
 def make_sample(noun: str, titles: list[str], likes: list[int], target: str, liked: int) -> dict[str, str]:

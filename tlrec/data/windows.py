@@ -40,6 +40,23 @@ def sliding_windows(users: np.ndarray, timestamps: np.ndarray, last: int | None 
     return spans if last is None else spans[max(len(spans) - last, 0) :]
 
 
+def rated_before(users: np.ndarray) -> np.ndarray:
+    """Number of the same user's interactions before each, shape (n,). users: codes of shape (n,), grouped."""
+    starts = np.flatnonzero(np.diff(users, prepend=-1))
+    return np.arange(len(users)) - np.repeat(starts, np.diff(starts, append=len(users)))
+
+
+def padded_windows(order: np.ndarray, before: np.ndarray, targets: np.ndarray, length: int) -> np.ndarray:
+    """Windows whose history may be shorter than `length`: shape (rows, length + 1), -1 where there is none.
+
+    order: interactions, grouped by user and sorted by time, shape (n,); before: rated_before() of them; targets:
+    positions in `order`, shape (rows,).
+    """
+    steps = np.arange(-length, 1)
+    spans = order[np.maximum(targets[:, None] + steps, 0)]
+    return np.where(-steps <= before[targets, None], spans, -1)
+
+
 def samples_from_windows(
     spans: np.ndarray,
     noun: str,
@@ -51,15 +68,18 @@ def samples_from_windows(
 ) -> tuple[list[dict[str, str]], list[list]]:
     """Samples and id rows of windows.
 
-    spans: shape (rows, 11), indices into the other arrays. entry: an item's text, from its id.
+    spans: shape (rows, length + 1), indices into the other arrays, -1 where the history is shorter. entry: an item's
+    text, from its id.
     """
     samples, rows = [], []
-    for span, item_span, like_span in zip(spans, items[spans].tolist(), likes[spans].tolist(), strict=True):
-        history, target = item_span[:-1], item_span[-1]
+    starts = (spans < 0).sum(axis=1).tolist()
+    for span, start, item_span, like_span in zip(
+            spans, starts, items[spans].tolist(), likes[spans].tolist(), strict=True):
+        history, liked, target = item_span[start:-1], like_span[start:-1], item_span[-1]
         samples.append(
-            make_sample(noun, [entry(item) for item in history], like_span[:-1], f"{entry(target)}?", like_span[-1])
+            make_sample(noun, [entry(item) for item in history], liked, f"{entry(target)}?", like_span[-1])
         )
-        rows.append(id_row(users[span[-1]], history, like_span[:-1], target, like_span[-1], timestamps[span[-1]]))
+        rows.append(id_row(users[span[-1]], history, liked, target, like_span[-1], timestamps[span[-1]]))
     return samples, rows
 
 

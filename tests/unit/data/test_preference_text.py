@@ -92,15 +92,27 @@ def test_book_entries_may_lack_their_authors():
         assert preference_text.parse(preference_text.render(history)) == history
 
 
+@pytest.mark.parametrize("noun", ["game", "board game", "TV series", "jeu de société", "e-book"])
+@pytest.mark.parametrize("author", ["", "Ann Lee"])
+def test_parse_reads_the_noun_of_any_domain(noun, author):
+    entries = [preference_text.entry(title, author) for title in ("Go", "Risk, again", 'The "Game" of movie x')]
+    sample = preference_text.make_sample(noun, entries[:2], [1, 0], f"{entries[2]}?", 1)
+    assert noun in sample["instruction"]
+    history = preference_text.parse(sample["input"])
+    assert history == (entries[:1], entries[1:2], noun, f"{entries[2]}?") and history.entries() == entries
+    assert preference_text.without_quotes(entries[1]) == f"Risk, again{' written by Ann Lee' if author else ''}"
+
+
 def test_parse_returns_none_for_free_text():
     assert preference_text.parse("Tell me a story.") is None
 
 
 PARTS = re.compile(  # what parse() finds, as a pattern whose time is the square of an unusual text's length
     r"\AUser Preference: (?P<liked>.*?)\nUser Unpreference: (?P<disliked>.*)"
-    r"\nWhether the user will like the target (?P<noun>movie|book) (?P<target>.*)\Z", re.DOTALL)
+    r'\nWhether the user will like the target (?P<noun>movie|book|board game(?= ")) (?P<target>.*)\Z', re.DOTALL)
 FRAGMENTS = ["User Preference: ", "\nUser Unpreference: ", "\nWhether the user will like the target movie ", ', "',
-             "\nWhether the user will like the target book ", '" written by ', '"', ", ", "x", "\n"]
+             "\nWhether the user will like the target book ", "\nWhether the user will like the target board game ",
+             '" written by ', '"', ", ", "x", "\n"]
 
 
 def split_by_pattern(text: str) -> preference_text.History | None:
@@ -112,7 +124,8 @@ def split_by_pattern(text: str) -> preference_text.History | None:
         entries: list[str] = []
         for piece in re.split(r', (?=")', match[name]) if match[name] else []:
             ended = not entries or entries[-1].endswith('"') and entries[-1].count('"') % 2 == 0
-            if match["noun"] == "book" and not ended and '" written by ' not in entries[-1]:
+            authors = match["noun"] == "book" or '" written by ' in match["target"]
+            if authors and not ended and '" written by ' not in entries[-1]:
                 entries[-1] += f", {piece}"
             else:
                 entries.append(piece)

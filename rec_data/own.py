@@ -1,0 +1,199 @@
+"""Your own ratings -> rec_data/NAME, a dataset that every script takes as target or source.
+
+    python -m rec_data.own --ratings ratings.csv --items games.csv --name games --noun game
+    python -m rec_data.own --ratings ml-32m/ratings.csv --items ml-32m/movies.csv --name ml-32m --noun movie
+
+Formats: CSV, TSV, JSON lines, Parquet, RecBole's .inter and .item (rec_data/rating_files.py). A user's ratings are
+sorted by time; each with enough ratings before it is a row, whose history is the latest of these. The prompt is the
+published one with your noun in it.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from rec_data import dataset_report, rating_files, splitting
+from rec_data.rating_table import Table, answer
+from tlrec import cli, paths
+from tlrec.data import dataset_record, datasets, preference_text, windows
+from tlrec.data.dataset_record import DATASET_FILE, Split
+from tlrec.errors import InputError
+from tlrec.files import sha256
+
+LIKE_FROM = 4  # of five
+
+
+def main(
+    ratings: str,
+    name: str,
+    noun: str,
+    items: str | None = None,
+    user: str | None = None,
+    item: str | None = None,
+    rating: str | None = None,
+    label: str | None = None,
+    timestamp: str | None = None,
+    title: str | None = None,
+    author: str | None = None,
+    brand: str | None = None,
+    like_from: float | None = None,
+    history_length: int = windows.HISTORY_LENGTH,
+    min_history: int | None = None,
+    split: str | None = None,
+    keep_cold: bool = True,
+    rows: int = windows.MAX_SPLIT_ROWS,
+    tokenizer: str | None = None,
+) -> None:
+    """Build a dataset from ratings of your own, and report on it.
+
+    Columns are recognised by their names, and printed; name what is not.
+
+    Args:
+        ratings: file of ratings: .csv, .tsv, .jsonl, .parquet, .inter, each but Parquet also with .gz
+        name: of the dataset: it is written to rec_data/NAME
+        noun: what an item is in the prompt, in the singular: game
+        items: file with the titles of the items; without it the ratings hold them
+        user: column of the user's id
+        item: column of the item's id, in both files
+        rating: column of the rating
+        label: column of an answer (1 or 0, true or false), instead of a rating
+        timestamp: column of the time: numbers or ISO dates
+        title: column of the title
+        author: column of the author, who then stands behind each title in the prompt
+        brand: column of the brand, which then stands in parentheses behind each title
+        like_from: the lowest rating that is a like (default: 4, for ratings of up to 5)
+        history_length: most ratings in a history
+        min_history: fewest ratings in a history (default: history_length, as published)
+        split: time (over all users), user, leave-last-out, or the column that holds train, valid and test (default: the
+            column `split` where there is one, else time)
+        keep_cold: keep the rows of valid and test whose user or item is in no row of train
+        rows: rows to write, the last ones; -1 is all
+        tokenizer: a base model's folder, for the report's token lengths (default: the embedded model's, if it is there)
+    """
+    min_history = history_length if min_history is None else min_history
+    check_arguments(name, noun, history_length, min_history, split, keep_cold, rows)
+    roles = {"user": user, "item": item, "rating": rating, "label": label, "timestamp": timestamp}
+    if split not in splitting.METHODS:
+        roles["split"] = split
+    table = rating_files.read(ratings, roles, ["user", "item", "timestamp"], noun)
+    catalogue = rating_files.read(items or ratings, {"item": item, "title": title, "author": author, "brand": brand},
+                                  ["item", "title"], noun)
+    users, user_names = table.codes("user")
+    rated, item_names = table.codes("item")
+    likes, like_rule = read_likes(table, like_from)
+    times = table.times()
+    entries = read_entries(catalogue)
+    print(f"{len(users):,} ratings of {len(user_names):,} users and {len(item_names):,} items; {len(entries):,} items "
+          "with a title", flush=True)
+    titled = np.array([item_name in entries for item_name in item_names])[rated]
+    if not titled.any():
+        raise InputError(f"{catalogue.path}: no title for any rated item, as {item_names[0]!r} of {table.path}; do "
+                         f"{catalogue.names['item']} and {table.names['item']} hold the same ids?")
+    order = np.lexsort((times, pd.factorize(users)[0]))
+    pairs = users[order].astype(np.int64) * len(item_names) + rated[order]
+    repeated = pd.Series(pairs).duplicated().to_numpy()
+    dropped = {"ratings of items without a title": int((~titled).sum()),
+               "further ratings of an item by the same user": int((repeated & titled[order]).sum())}
+    order = order[~repeated & titled[order]]
+    kind = split if split in splitting.METHODS else "column" if "split" in table.names else "time"
+    parts = None if kind != "column" else table.numbers("split", lambda text: splitting.NAMES[text.lower()],
+                                                        f"one of {', '.join(splitting.NAMES)}")
+    before = windows.rated_before(users[order])
+    targets = splitting.choose_targets(kind, order, before, users, times, parts, min_history, rows)
+    if not keep_cold:
+        cold = splitting.drop_cold(targets, users[order], rated[order])
+        dropped["rows of a user or an item that is in no row of train"] = cold
+    empty = next((part for part, positions in targets.items() if not len(positions)), None)
+    if empty:
+        raise InputError(f"{table.path}: no rows for {empty}: the longest history has {before.max(initial=0)} ratings, "
+                         f"a row needs {min_history}; give a lower --min_history, or another --split")
+    splits = {}
+    for part, positions in targets.items():
+        spans = windows.padded_windows(order, before, positions, history_length)
+        splits[part] = make_split(spans, noun, users, user_names, rated, item_names, likes, table, entries)
+    rules = [like_rule, "a user's ratings sorted, stably, by time; the first rating of an item counts",
+             f"histories of the last {history_length} ratings, at least {min_history}",
+             splitting.rule(kind, rows, table.names.get("split")),
+             *([] if keep_cold else ["valid and test: only rows whose user and item are in a row of train"])]
+    sources = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
+               for path in dict.fromkeys((table.path, catalogue.path))}
+    folder = f"rec_data/{name}"
+    dataset_record.write_dataset(folder, splits, "rec_data.own", sources, rules, dropped, {}, entries.items())
+    embedded = paths.home_dir() / "base_model" / "smollm2-135m"
+    dataset_report.main(folder, tokenizer=tokenizer or (str(embedded) if embedded.is_dir() else None))
+    from baselines import controls
+
+    print(controls.report(*(paths.home_dir() / folder / f"{part}.json" for part in ("train", "test"))))
+
+
+def check_arguments(
+    name: str, noun: str, history_length: int, min_history: int, split: str | None, keep_cold: bool, rows: int
+) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name, re.ASCII):
+        raise InputError(f"--name {name!r}: give letters, digits, dots, dashes and underscores, at most 64")
+    if name in datasets.published_names():
+        raise InputError(f"--name {name} is a published dataset's; give your data a name of its own")
+    folder = paths.home_dir() / "rec_data" / name
+    record = dataset_record.read_dataset_record(folder)
+    if folder.exists() and any(folder.iterdir()) and (not record or record["made_by"] != "rec_data.own"):
+        raise InputError(f"{folder}: holds files that rec_data.own did not make ({DATASET_FILE} says so); give another "
+                         "--name, or move the folder away")
+    if not re.fullmatch(preference_text.NOUN, noun):
+        raise InputError(f"--noun {noun!r}: give one to four words that say what an item is, as game")
+    for flag, value, least, most in (("history_length", history_length, 1, 1000),
+                                     ("min_history", min_history, 0, history_length)):
+        if not least <= value <= most:
+            raise InputError(f"--{flag} {value}: must be at least {least} and at most {most}")
+    if rows != -1 and rows < 10:
+        raise InputError(f"--rows {rows}: give at least 10, or -1 for all")
+    if split == "user" and not keep_cold:
+        raise InputError("--keep_cold False: by --split user, all users of valid and test are new; take another split")
+
+
+def read_likes(table: Table, like_from: float | None) -> tuple[np.ndarray, str]:
+    """(1 liked or 0 disliked of each rating, the rule). InputError where a scale other than of five needs --like_from.
+    """
+    if "rating" not in table.names:
+        if "label" not in table.names:
+            raise InputError(f"{table.path}: no column is known as rating or label; name it with --rating or --label")
+        labels = table.numbers("label", answer, "1, 0, true, false, yes or no")
+        return labels.astype(np.int8), "like = label"
+    values = table.numbers("rating", float, "a number")
+    if like_from is None and values.max() > 5:
+        raise InputError(f"{table.path}: ratings in column {table.names['rating']} reach {values.max():g}; say from "
+                         "which one on an item is liked, as --like_from 7")
+    like_from = LIKE_FROM if like_from is None else like_from
+    return (values >= like_from).astype(np.int8), f"like = rating >= {like_from:g}"
+
+
+def read_entries(catalogue: Table) -> dict[str, str]:
+    """The text of each item with a title, the first of an id; with the author or brand where they are known."""
+    codes, names = catalogue.codes("item")
+    first = np.sort(np.unique(codes, return_index=True)[1])
+    columns = {role: catalogue.texts(role) for role in ("title", "author", "brand") if role in catalogue.names}
+    entries = {}
+    for row in first.tolist():
+        title, author, brand = (" ".join(columns[role][row].split()) if role in columns else ""
+                                for role in ("title", "author", "brand"))
+        if title and (author or "author" not in columns):
+            entries[names[codes[row]]] = preference_text.entry(f"{title} ({brand})" if brand else title, author)
+    return entries
+
+
+def make_split(
+    spans: np.ndarray, noun: str, users: np.ndarray, user_names: list[str], items: np.ndarray, item_names: list[str],
+    likes: np.ndarray, table: Table, entries: dict[str, str],
+) -> Split:
+    """The rows of one split; text is made of the ratings in its windows alone."""
+    used = np.unique(spans[spans >= 0])
+    positions = np.where(spans < 0, -1, np.searchsorted(used, spans))
+    samples, rows = windows.samples_from_windows(
+        positions, noun, [user_names[code] for code in users[used].tolist()],
+        np.array([item_names[code] for code in items[used].tolist()], dtype=object), likes[used],
+        table.columns["timestamp"].take(used).to_pylist(), entries.__getitem__)
+    return Split(len(samples), zip(samples, rows, strict=True))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,176 @@
+"""Ratings and items of any origin: CSV, TSV, JSON lines, Parquet, RecBole's .inter and .item; the first four may end in
+.gz.
+
+Columns are known by the names that public datasets give them, or named by the user. All are read as text; numbers and
+times are parsed from it, so that an error can name the row and the column.
+"""
+
+import csv
+import gzip
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
+import pyarrow.parquet as pa_parquet
+
+from rec_data.rating_table import CATEGORY, Table
+from tlrec.data.split_files import check_id_lengths
+from tlrec.errors import InputError
+
+ALIASES = {  # by role: column names without case, punctuation and RecBole's `:type`, the likeliest first
+    "user": ["user", "userid", "uid", "reviewerid", "customerid", "steamid", "username", "profilename"],
+    "item": ["item", "itemid", "iid", "movieid", "bookid", "parentasin", "asin", "isbn", "productid", "gameid", "appid",
+             "songid", "trackid", "businessid", "id"],
+    "rating": ["rating", "bookrating", "score", "reviewscore", "overall", "stars"],
+    "label": ["label", "liked", "like", "recommended", "isrecommended", "votedup"],
+    "timestamp": ["timestamp", "time", "unixreviewtime", "reviewtime", "timestampcreated", "datetime", "date"],
+    "split": ["split", "fold", "subset"],
+    "title": ["title", "name", "itemtitle", "movietitle", "booktitle", "producttitle", "productname", "gametitle",
+              "gamename", "appname", "titlewithoutseries"],
+    "author": ["author", "authors", "bookauthor", "authorname"],
+    "brand": ["brand", "developer", "artist", "store", "manufacturer"],
+}
+BLOCK_BYTES = 1 << 24
+FORMATS = {".csv": "CSV", ".tsv": "CSV", ".inter": "CSV", ".item": "CSV", ".jsonl": "JSON", ".ndjson": "JSON",
+           ".json": "JSON", ".parquet": "Parquet"}
+
+
+def read(path: str, roles: dict[str, str | None], needed: list[str], noun: str) -> Table:
+    """The columns of these roles, with the names that the user gave for some; a role that is not needed may be missing.
+
+    InputError where the file cannot be read, a named column is missing, or a needed one is not recognised.
+    """
+    file = Path(path)
+    kind = FORMATS.get(Path(file.name.removesuffix(".gz")).suffix.lower())
+    if kind is None:
+        raise InputError(f"{file}: its ending is none of {', '.join(FORMATS)} (.gz after it); rename it")
+    if not file.is_file():
+        raise InputError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}; name a file of ratings "
+                         "or items")
+    try:
+        with _opened(file) as stream:
+            head = stream.read(1 << 20)
+        reader = {"CSV": _read_csv, "JSON": _read_json, "Parquet": _read_parquet}[kind]
+        table = reader(file, head, lambda names: recognise(file, names, roles, needed, noun))
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{file}: not valid {kind} ({reason}); mend that row, or save it again as UTF-8") from None
+    if not len(next(iter(table.columns.values()))):
+        raise InputError(f"{file}: holds no rows")
+    for role in {"user", "item"} & set(table.columns):
+        codes, texts = table.codes(role)
+        check_id_lengths(file, table.names[role], np.pad(np.array([*map(len, texts)])[codes], (table.first_row, 0)))
+    print(f"{file}: " + ", ".join(f"{role} = {name}" for role, name in table.names.items()), flush=True)
+    return table
+
+
+def recognise(
+    path: Path, names: list[str], roles: dict[str, str | None], needed: list[str], noun: str
+) -> dict[str, str]:
+    """The column of each role that the file has."""
+    plain = {re.sub(r"[\W_]", "", name.lower().partition(":")[0]): name for name in reversed(names)}
+    columns = {}
+    for role, given in roles.items():
+        of_noun = {"item": [f"{noun}id", noun], "title": [f"{noun}title", f"{noun}name"]}.get(role, [])
+        aliases = [re.sub(r"[\W_]", "", alias.lower()) for alias in [*of_noun, *ALIASES[role]]]
+        named = given if given in names else plain.get(next((alias for alias in aliases if alias in plain), ""))
+        if given and given not in names:
+            raise InputError(f"{path}: no column {given!r} for --{role} among {', '.join(names)[:120]}")
+        if named:
+            columns[role] = named
+        elif role in needed:
+            raise InputError(f"{path}: no column is known as {role} among {', '.join(names)[:120]}; name it with "
+                             f"--{role}")
+    return columns
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else open(path, "rb")
+
+
+def _read_csv(path: Path, head: bytes, choose: Callable[[list[str]], dict[str, str]]) -> Table:
+    first = head.decode("utf-8-sig", errors="replace").splitlines()[:1]
+    if not first:
+        raise InputError(f"{path}: empty")
+    delimiter = max("\t,;|", key=first[0].count)
+    quotes = False if path.name.removesuffix(".gz").endswith((".inter", ".item")) else '"'
+    names = next(csv.reader(first, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE))
+    columns = choose(names)
+
+    def table(threads: bool) -> pa.Table:
+        return pa_csv.read_csv(
+            path, read_options=pa_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=threads),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, quote_char=quotes, newlines_in_values=bool(quotes)),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=list(dict.fromkeys(columns.values())), null_values=[""], strings_can_be_null=True,
+                column_types={name: pa.string() if role == "timestamp" else CATEGORY
+                              for role, name in columns.items()}))
+    try:
+        content = table(True)
+    except pa.ArrowInvalid:
+        content = table(False)  # again, as it then names the row
+    return _table(path, content, columns, 2)
+
+
+def _read_json(path: Path, head: bytes, choose: Callable[[list[str]], dict[str, str]]) -> Table:
+    lines = head[: head.rfind(b"\n") + 1] or head
+    if lines.lstrip()[:1] == b"[":
+        raise InputError(f"{path}: a JSON list; write one object a line (.jsonl)")
+    try:
+        schema = pa_json.read_json(io.BytesIO(lines)).schema
+        columns = choose(schema.names)
+        kinds = pa.schema([schema.field(name) for name in dict.fromkeys(columns.values())])
+        content = pa_json.read_json(
+            path, pa_json.ReadOptions(block_size=BLOCK_BYTES),
+            pa_json.ParseOptions(explicit_schema=kinds, unexpected_field_behavior="ignore"))
+        return _table(path, content, columns, 1)
+    except pa.ArrowInvalid as error:
+        _check_json_rows(path)
+        raise error
+
+
+def _check_json_rows(path: Path) -> None:
+    """InputError names the first row that is not a JSON object, or has another type of value than the first row."""
+    kinds: dict[str, type] = {}
+    with _opened(path) as stream:
+        for row, line in enumerate(stream, 1):
+            try:
+                values = json.loads(line) if line.strip() else {}
+            except (ValueError, RecursionError):
+                values = None
+            if not isinstance(values, dict):
+                raise InputError(f"{path}: row {row} is not a JSON object; mend or remove that line")
+            for name, value in values.items():
+                kind = float if type(value) is int else type(value)
+                if value is not None and kinds.setdefault(name, kind) is not kind:
+                    raise InputError(f"{path}: row {row}, column {name}: {str(value)[:40]!r} is of another type than "
+                                     "in the rows before; write the column as texts or as numbers")
+
+
+def _read_parquet(path: Path, head: bytes, choose: Callable[[list[str]], dict[str, str]]) -> Table:
+    with pa_parquet.ParquetFile(path) as file:
+        columns = choose(file.schema_arrow.names)
+        return _table(path, file.read(list(dict.fromkeys(columns.values()))), columns, 1)
+
+
+def _table(path: Path, content: pa.Table, names: dict[str, str], first_row: int) -> Table:
+    columns = {}
+    for role, name in names.items():
+        column, kind = content[name], pa.string() if role == "timestamp" else CATEGORY
+        if pa.types.is_nested(column.type):
+            raise InputError(f"{path}: column {name} holds lists or objects, {role} needs texts or numbers")
+        column = column if column.type == kind else column.cast(pa.string())
+        column = pc.if_else(pc.equal(column, ""), None, column) if column.type == pa.string() else column
+        column = column if column.type == kind else column.dictionary_encode()
+        columns[role] = column.unify_dictionaries() if kind == CATEGORY else column
+    return Table(path, names, columns, first_row)

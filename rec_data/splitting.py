@@ -1,0 +1,62 @@
+"""The ratings that are targets of train, valid and test: by time, by user, leave-last-out, or as a column has it."""
+
+import numpy as np
+
+from tlrec.data import datasets, windows
+
+METHODS = ("time", "user", "leave-last-out")
+NAMES = {"train": 0, "training": 0, "valid": 1, "validation": 1, "val": 1, "dev": 1, "test": 2, "testing": 2}
+RULES = {
+    "time": "the last {rows} windows of all users by the time of their target, cut 8:1:1",
+    "user": "users in order of first appearance; their last {rows} windows, cut 8:1:1 between two users",
+    "leave-last-out": "a user's last rating is a target of test, the one before of valid; of each split the last by "
+                      "time, 8:1:1 of {rows}",
+    "column": "as column {column} of the ratings has it; of each split the last by time, 8:1:1 of {rows}",
+}
+
+
+def rule(split: str, rows: int, column: str | None) -> str:
+    """What was done, for dataset.json."""
+    text = RULES[split].format(rows=f"{rows:,}", column=column)
+    return text.replace("last -1 ", "").replace("of each split the last by time, 8:1:1 of -1", "all of them")
+
+
+def choose_targets(
+    split: str, order: np.ndarray, before: np.ndarray, users: np.ndarray, times: np.ndarray, parts: np.ndarray | None,
+    min_history: int, rows: int,
+) -> dict[str, np.ndarray]:
+    """Positions in `order` of the targets of train, valid and test."""
+    eligible = np.flatnonzero(before >= min_history)
+    if split in ("time", "user"):
+        if split == "time":
+            eligible = eligible[np.argsort(times[order[eligible]], kind="stable")]
+        chosen = eligible if rows == -1 else eligible[-rows:]
+        cuts = [part.stop for part in windows.split_slices(len(chosen)).values()][:2]
+        if split == "user" and len(chosen):
+            owners = users[order[chosen]]
+            cuts = [int(np.argmax(owners == owners[cut])) for cut in cuts]
+        return dict(zip(datasets.SPLITS, np.split(chosen, cuts), strict=True))
+    if parts is None:
+        last = np.append(before[1:] == 0, True)  # of their user
+        parts = np.zeros(len(users))
+        parts[order[np.append(last[1:], False) & ~last]] = 1
+        parts[order[last]] = 2
+    targets = {}
+    shares = windows.split_slices(rows)
+    for code, (name, share) in enumerate(shares.items()):
+        of_part = eligible[parts[order[eligible]] == code]
+        if rows != -1 and len(of_part) > share.stop - share.start:
+            latest = np.argsort(times[order[of_part]], kind="stable")[share.start - share.stop :]
+            of_part = of_part[np.sort(latest)]
+        targets[name] = of_part
+    return targets
+
+
+def drop_cold(targets: dict[str, np.ndarray], users: np.ndarray, items: np.ndarray) -> int:
+    """Keep the warm targets of valid and test; returns how many were dropped. users, items: in the targets' order."""
+    train, dropped = targets["train"], 0
+    for name in ("valid", "test"):
+        positions = targets[name]
+        warm = np.isin(users[positions], users[train]) & np.isin(items[positions], items[train])
+        targets[name], dropped = positions[warm], dropped + int((~warm).sum())
+    return dropped

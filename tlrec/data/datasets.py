@@ -1,0 +1,46 @@
+"""Datasets by name: which there are, and the folder of a target or source domain."""
+
+from pathlib import Path
+
+from tlrec import paths
+from tlrec.errors import InputError
+
+MAKERS = {  # folders that a command makes or fetches, and the words of that command after `python -m`
+    "rec_data/movie": ("rec_data.movielens", "--folder", "rec_data/movie"),
+    "rec_data/book": ("rec_data.published",),
+    "rec_data/ml-1m": ("rec_data.ml_1m",),
+    "instruction_data/netflix": ("rec_data.published",),
+    "instruction_data/amazon-book": ("rec_data.published",),
+    "instruction_data/movielens": ("rec_data.movielens", "--folder", "instruction_data/movielens"),
+}
+# the role's own folder, then the other's: a prepared dataset can be either
+PARENTS = {"TARGET": ("rec_data", "instruction_data"), "SOURCE": ("instruction_data", "rec_data")}
+SPLITS = ("train", "valid", "test")
+
+
+def published_names() -> list[str]:
+    return [Path(folder).name for folder in MAKERS]
+
+
+def find_folder(role: str, name: str) -> Path:
+    """The folder of a TARGET or SOURCE; it may be still to be made. InputError with the names that there are."""
+    folders = _folders(role)
+    if name not in folders:
+        raise InputError(f"{role} {name!r} is unknown; choose from: {' '.join(folders)}")
+    return folders[name]
+
+
+def _folders(role: str) -> dict[str, Path]:
+    """By name: what can be made for this role, then what is prepared for it, then what is prepared for the other."""
+    home = paths.home_dir()
+    made = [home / folder for folder in MAKERS if folder.startswith(f"{PARENTS[role][0]}/")]
+    prepared = [path.parent for parent in PARENTS[role] for path in sorted((home / parent).glob("*/train.json"))
+                if all((path.parent / f"{split}.json").is_file() for split in SPLITS)]
+    folders: dict[str, Path] = {}
+    for folder in [*made, *prepared]:
+        folders.setdefault(folder.name, folder)
+    return folders
+
+
+def names(role: str) -> list[str]:
+    return list(_folders(role))
