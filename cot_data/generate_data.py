@@ -28,6 +28,7 @@ from cot_data.schemas import STEPS, CotAnswers, Parameters
 from cot_data.teacher_run import Run
 from cot_data.teacher_server import connect, key_and_address, server_name
 from tlrec import cli, paths
+from tlrec.data import datasets
 from tlrec.data.samples import read_json_records
 from tlrec.errors import InputError
 from tlrec.files import write_atomically
@@ -42,11 +43,11 @@ REQUEST_BOUNDS = {"max_tokens": (1, 1e6), "temperature": (0, 100), "top_p": (0, 
 
 
 def source_file(source: str) -> tuple[Path, str]:
-    """(train.json, name) of a source: a folder under instruction_data, or a JSON file."""
+    """(train.json, name) of a source: a dataset, or a JSON file."""
     if source.endswith((".json", ".jsonl")):
         path = Path(source)
         return path, path.resolve().parent.name
-    return paths.home_dir() / "instruction_data" / source / "train.json", source
+    return datasets.find_folder("SOURCE", source) / "train.json", source
 
 
 def estimate(examples: list[CotExample], pricing: Pricing, max_tokens: int) -> str:
@@ -112,7 +113,7 @@ def main(
     """Make three-step answers from the liked samples of a source domain.
 
     Args:
-        source: netflix, amazon-book, movielens (a folder under instruction_data), or a JSON file
+        source: netflix, amazon-book, movielens, any other dataset's name, or a JSON file
         teacher: api (any OpenAI-compatible server), local (one on this machine), or rules (no language model)
         model: name that the server knows; default gpt-4, none for a local server
         temperature: of the teacher

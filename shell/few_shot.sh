@@ -6,9 +6,9 @@
 #
 # GPU     CUDA device number, gpu for the first one, or cpu
 # SEED    of the few-shot subset, the initialisation, the order and the dropout
-# TARGET  movie | book
+# TARGET  movie, book, ml-1m, or another dataset that is prepared (docs/your-own-data.md)
 #
-# SOURCE       source domain of the chain (default: netflix for movie, amazon-book for book)
+# SOURCE       source domain of the chain (default: netflix for movie, amazon-book for book; else it must be given)
 # SHOTS        shot counts (default: "16 64 256")
 # CHAIN_FLAGS  flags for zero_shot.sh, which makes the chain again where they ask for it (default: what is finished of it is
 #              kept as it is; the rest is made with the flags of the finished part)

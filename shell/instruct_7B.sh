@@ -7,7 +7,7 @@
 # GPU   CUDA device number, gpu for the first one, or cpu
 # SEED  of the few-shot subset, the initialisation, the order and the dropout
 #
-# TARGET  movie | book (default: movie)
+# TARGET  movie, book, ml-1m, or another dataset that is prepared (default: movie)
 # SHOTS   shot counts (default: "16 64 256"; published: 64)
 # ALPACA  skip: start without the alpaca adapter
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"

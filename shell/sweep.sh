@@ -4,7 +4,7 @@
 #     bash ./shell/sweep.sh TARGET
 #     GPUS="0 1" SEEDS="0 1 2" SYSTEMS="tlrec GRU4Rec" bash ./shell/sweep.sh movie
 #
-# TARGET  movie | book
+# TARGET  movie, book, ml-1m, or another dataset that is prepared (docs/your-own-data.md)
 #
 # GPUS     each entry works off cells on its own: CUDA device numbers, gpu for the first one, or cpu (default: gpu)
 # SYSTEMS  tlrec (few_shot.sh), tallrec (instruct_7B.sh), or names of baselines (default: both and the six baselines)

@@ -5,8 +5,8 @@
 #     bash ./shell/zero_shot.sh 0 movie netflix
 #
 # GPU     CUDA device number, gpu for the first one, or cpu
-# TARGET  movie | book
-# SOURCE  netflix | amazon-book | movielens (same catalogue as movie: no transfer claim)
+# TARGET  movie, book, ml-1m, or another dataset that is prepared (docs/your-own-data.md)
+# SOURCE  netflix, amazon-book, movielens (same catalogue as movie: no transfer claim), or another that is prepared
 #
 # --select_on target|source|none   whose validation rows choose the checkpoint (target is published, and means that
 #                                  1,000 target labels are seen)

@@ -5,12 +5,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tlrec import flag_syntax
+from tlrec.data import datasets
 from tlrec.errors import InputError
 from tlrec.experiments.launch import script_flags, variable
 
 Flags = dict[str, Any]
-TARGETS = ("movie", "book")
-SOURCES = ("netflix", "amazon-book", "movielens")
 DEFAULT_SHOTS = "16 64 256"
 DEFAULT_SOURCES = {"movie": "netflix", "book": "amazon-book"}
 
@@ -62,7 +61,10 @@ def shot_counts(default: str = DEFAULT_SHOTS) -> list[str]:
 
 def source_domain(target: str) -> str:
     """SOURCE, or the published source of this target."""
-    check_choice("TARGET", target, TARGETS)
-    source = variable("SOURCE", DEFAULT_SOURCES[target])
-    check_choice("SOURCE", source, SOURCES)
+    datasets.find_folder("TARGET", target)
+    source = variable("SOURCE", DEFAULT_SOURCES.get(target, ""))
+    if not source:
+        raise InputError(f"SOURCE is not set, and TARGET {target} has no published source; choose from: "
+                         f"{' '.join(datasets.names('SOURCE'))}")
+    datasets.find_folder("SOURCE", source)
     return source

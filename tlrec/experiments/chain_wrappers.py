@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from tlrec import flag_syntax, paths
+from tlrec.data import datasets
 from tlrec.errors import InputError
 from tlrec.experiments import arguments, chain, inputs
 from tlrec.experiments.arguments import ScriptFlags
@@ -23,8 +24,8 @@ AllFlags = dict[str, ScriptFlags]  # by script
 
 
 def zero_shot(gpu: str, target: str, source: str, *words: str) -> None:
-    arguments.check_choice("TARGET", target, arguments.TARGETS)
-    arguments.check_choice("SOURCE", source, arguments.SOURCES)
+    datasets.find_folder("TARGET", target)
+    datasets.find_folder("SOURCE", source)
     select_on, flags = read_zero_shot_flags(words)
     base, alpaca = choose_start(target)
     begin(f"zero-shot: {source} -> {target}", gpu)
@@ -124,7 +125,7 @@ def resume_chain(plan: Chain, flags: ScriptFlags) -> tuple[list[Stage], int, Scr
 
 def instruct_7b(gpu: str, seed: str, *words: str) -> None:
     target = variable("TARGET", "movie")
-    arguments.check_choice("TARGET", target, arguments.TARGETS)
+    datasets.find_folder("TARGET", target)
     arguments.check_seeds([seed])
     shots, flags = arguments.shot_counts(), read_few_shot_flags(words, **chain.TALLREC_DEFAULTS)
     base, start = choose_start(target)
@@ -136,7 +137,7 @@ def instruct_7b(gpu: str, seed: str, *words: str) -> None:
 
 
 def alpaca(gpu: str, target: str, *words: str) -> None:
-    arguments.check_choice("TARGET", target, arguments.TARGETS)
+    datasets.find_folder("TARGET", target)
     own = {**chain.PLACEHOLDERS, **chain.ALPACA_DEFAULTS}
     flags = arguments.user_flags(words, ["ins_tuning.py"], ("base_model", "output_dir"), **own)["ins_tuning.py"]
     base = inputs.choose_base_model()

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tlrec import flag_syntax, paths
+from tlrec.data import datasets
 from tlrec.errors import InputError
 from tlrec.experiments import arguments, inputs, launch
 from tlrec.experiments.arguments import Flags
@@ -34,7 +35,7 @@ def generate_cot_data(*words: str) -> None:
     source = texts.setdefault("source", variable("SOURCE", "netflix"))
     teacher, stages = texts.get("teacher", "api"), texts.get("stages", "3")
     dry_run = texts.get("dry_run", "False").lower() in ("true", "1")
-    arguments.check_choice("SOURCE", source, arguments.SOURCES)
+    datasets.find_folder("SOURCE", source)
     arguments.check_choice("--teacher", teacher, TEACHERS)
     if not re.fullmatch("[123](,[123])*", stages):
         raise InputError(f"--stages {stages}: give one or more of 1, 2, 3, as 1,2,3")

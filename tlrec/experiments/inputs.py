@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tlrec import paths
+from tlrec.data import datasets
 from tlrec.errors import InputError
 from tlrec.experiments.arguments import check_choice, variable
 from tlrec.experiments.launch import note, outputs_of, run
@@ -45,27 +46,32 @@ def prepare_base_model(base: BaseModel) -> None:
 
 
 def target_file(target: str, split: str) -> Path:
-    return paths.home_dir() / "rec_data" / target / f"{split}.json"
+    return datasets.find_folder("TARGET", target) / f"{split}.json"
 
 
 def source_file(source: str, split: str) -> Path:
-    return paths.home_dir() / "instruction_data" / source / f"{split}.json"
+    return datasets.find_folder("SOURCE", source) / f"{split}.json"
 
 
 def prepare_target(target: str) -> None:
     """Make or fetch what is missing of the target domain's data; data of your own is kept."""
-    if target == "movie":
-        run("rec_data.movielens", folder="rec_data/movie")
-    else:
-        run("rec_data.published", *[f"rec_data/{target}/{split}.json" for split in ("train", "valid", "test")])
+    prepare_data(datasets.find_folder("TARGET", target), *datasets.SPLITS)
 
 
 def prepare_source(source: str, *splits: str) -> None:
     """Make or fetch what is missing of the source domain's data: train and the given splits."""
-    if source == "movielens":
-        run("rec_data.movielens", folder="instruction_data/movielens")
+    prepare_data(datasets.find_folder("SOURCE", source), "train", *splits)
+
+
+def prepare_data(folder: Path, *splits: str) -> None:
+    name = str(folder.relative_to(paths.home_dir()))
+    maker, *words = datasets.MAKERS.get(name, ("",))
+    if maker == "rec_data.published":
+        words = [f"{name}/{split}.json" for split in splits]
+    if maker:
+        run(maker, *words)
     else:
-        run("rec_data.published", *[f"instruction_data/{source}/{split}.json" for split in ("train", *splits)])
+        note(f"{name}: your own data")
 
 
 def find_alpaca_adapter(base: BaseModel, target: str) -> Path | None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from tlrec import paths
+from tlrec.data import datasets
 from tlrec.errors import InputError
 from tlrec.experiments import arguments, chain_wrappers, inputs, launch, wrappers
 from tlrec.experiments.inputs import BaseModel
@@ -39,7 +40,7 @@ class Cell(NamedTuple):
 def sweep(target: str, *words: str) -> None:
     if words:
         raise InputError("sweep.sh takes no flags; set LLM_FLAGS, BASELINE_FLAGS or CHAIN_FLAGS")
-    arguments.source_domain(target)
+    datasets.find_folder("TARGET", target)
     devices, shots = variable("GPUS", "gpu").split(), arguments.shot_counts()
     seeds = arguments.variable_words("SEEDS", "0 1 2 3 4")
     systems = arguments.variable_words("SYSTEMS", " ".join([*LANGUAGE_MODELS, *BASELINES]))
@@ -70,6 +71,7 @@ def sweep(target: str, *words: str) -> None:
 def check_cells(systems: list[str], target: str) -> BaseModel | None:
     """InputError for flags and variables that a cell would refuse. Returns the base model, if a system uses one."""
     if "tlrec" in systems:
+        arguments.source_domain(target)
         chain_wrappers.read_zero_shot_flags(variable("CHAIN_FLAGS").split())
     if set(systems) - set(LANGUAGE_MODELS):
         wrappers.read_baseline_flags(variable("BASELINE_FLAGS").split())

@@ -4,6 +4,7 @@ import fnmatch
 from collections.abc import Sequence
 
 from tlrec import paths
+from tlrec.data import datasets
 from tlrec.errors import InputError
 from tlrec.experiments import arguments, chain, inputs
 from tlrec.experiments.arguments import Flags
@@ -11,7 +12,7 @@ from tlrec.experiments.launch import begin, heading, run, variable
 
 
 def baselines(gpu: str, seed: str, target: str, *words: str) -> None:
-    arguments.check_choice("TARGET", target, arguments.TARGETS)
+    datasets.find_folder("TARGET", target)
     arguments.check_seeds(seed.split(","))
     shots, flags = arguments.shot_counts("16 64 256 all"), read_baseline_flags(words)
     begin(f"baselines: {target}, seed {seed}", gpu)
@@ -30,13 +31,13 @@ def read_baseline_flags(words: Sequence[str]) -> Flags:
 
 def evaluate(gpu: str, model_type: str, *words: str) -> None:
     target, model_type = variable("TARGET"), model_type.removesuffix("/")
-    arguments.check_choice("TARGET", target or "movie", arguments.TARGETS)
+    datasets.find_folder("TARGET", target or "movie")
     fixed = (*chain.STAGE_FLAGS, "experiment")
     flags = arguments.user_flags(words, ["evaluate.py"], fixed, **chain.PLACEHOLDERS)["evaluate.py"]
     outputs = paths.home_dir() / "output_model"
     adapters = {path.parent: path.parent.relative_to(outputs) for path in sorted(outputs.rglob("tlrec.json"))
                 if fnmatch.fnmatchcase(str(path.relative_to(outputs)), f"{model_type}*")
-                and set(path.relative_to(outputs).parts[1:2]) & set(arguments.TARGETS)}
+                and set(path.relative_to(outputs).parts[1:2]) & set(datasets.names("TARGET"))}
     if not adapters:
         raise InputError(f"{outputs}/{model_type}*: no tuned adapter there; tune one with shell/few_shot.sh")
     bases = {name: inputs.choose_base_model(name) for name in {path.parts[0] for path in adapters.values()}}

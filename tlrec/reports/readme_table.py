@@ -1,4 +1,4 @@
-"""The front page's table: movie, one row a system, ours beside the published."""
+"""The front page's table: one domain, one row a system, ours beside the published."""
 
 from tlrec.evaluation.metrics import format_figure
 from tlrec.reports import records, text_tables
@@ -7,13 +7,13 @@ from tlrec.reports.table_cells import Cell
 CONTROLS = ("liked-ratio", "liked-ratio+item-mean")
 PUBLISHED = {"TALLRec": "TALLRec, LLaMA-7B", "TLRec (paper's block)": "TLRec, LLaMA-7B"}
 SHOTS = (0, 16, 64, 256)
-LEGEND = ("AUC x 100 on all of movie/test: ours, mean over seeds, and in parentheses the published. Columns: training "
-          "rows of movie. UAUC x 100: of ours in the row's last column.")
+LEGEND = ("AUC x 100 on all of {target}/test: ours, mean over seeds, and in parentheses the published. Columns: "
+          "training rows of {target}. UAUC x 100: of ours in the row's last column.")
 
 
-def render(cells: list[Cell]) -> str:
+def render(cells: list[Cell], target: str = "movie") -> str:
     """The table as Markdown, and its legend. cells: ours and the published."""
-    cells = [cell for cell in cells if cell.domain == "movie" and cell.auc is not None]
+    cells = [cell for cell in cells if cell.domain == target and cell.auc is not None]
     ours: dict[str, dict[int, Cell]] = {}
     published: dict[str, dict[int, Cell]] = {}
     for cell in cells:
@@ -32,7 +32,7 @@ def render(cells: list[Cell]) -> str:
     rows = [header, *(row for row in rows if any(row[1:]))]
     few_seeds = any("†" in figure for row in rows for figure in row)
     note = " † of one seed, whereas the row's zero-shot figure is a mean." if few_seeds else ""
-    return f"{text_tables.markdown(rows)}\n\n{LEGEND}{note}"
+    return f"{text_tables.markdown(rows)}\n\n{LEGEND.format(target=target)}{note}"
 
 
 def _figures(ours: dict[int, Cell], published: dict[int, Cell], columns: list[int]) -> list[str]:

@@ -81,7 +81,7 @@ def table(
 
 
 def table_1(chosen: SplitRecords, output: PathText | None = None) -> None:
-    """Print Table 1: systems x movie/book x shots, ours beside the published.
+    """Print Table 1: systems x domains x shots, ours beside the published.
 
     Args:
         output: also write OUTPUT.md, OUTPUT.tex (booktabs) and OUTPUT.csv
@@ -94,15 +94,20 @@ def table_1(chosen: SplitRecords, output: PathText | None = None) -> None:
         print(f"\nwritten to {output}.md, .tex and .csv")
 
 
-def summary(runs: list[PathText] | None = None) -> None:
-    """Print the front page's table: one row a system on movie, ours beside the published.
+def summary(target: str = "movie", runs: list[PathText] | None = None) -> None:
+    """Print the front page's table: one row a system on one domain, ours beside the published.
 
     Args:
+        target: name of the dataset that was tested on
         runs: one or more record files to read (default: results/reference/*/runs.jsonl)
     """
     latest = records.latest_per_request(records.read_runs(runs or [REFERENCE]))
-    chosen, _ = records.on_full_split([record for record in latest if record.test_domain == "movie"], "test")
-    print(readme_table.render([*table_cells.own_cells(chosen), *table_cells.published_cells()]))
+    of_target = [record for record in latest if record.test_domain == target]
+    if not of_target:
+        known = ", ".join(sorted({record.test_domain for record in latest}))
+        raise InputError(f"--target {target!r}: no evaluation on it; choose from {known}, or name a record with --runs")
+    chosen, _ = records.on_full_split(of_target, "test")
+    print(readme_table.render([*table_cells.own_cells(chosen), *table_cells.published_cells()], target))
 
 
 def compare_runs(run_a: str, run_b: str, runs: list[PathText] | None = None) -> None:
