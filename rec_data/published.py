@@ -32,6 +32,7 @@ FROM_RAW = {
     "instruction_data/amazon-book": "python -m instruction_data.amazon_book --raw_dir DIR",
     "cot_data": "the scripts in cot_data",
     "baseline/books": "",  # cannot be built: the authors' shuffle of users was not seeded
+    "collm-datasets": "python -m rec_data.ml_1m --raw_dir DIR",
 }
 
 
@@ -146,7 +147,8 @@ def complete(folder: str) -> None:
     home = paths.home_dir()
     names = [name for name in CATALOGUE if str(Path(name).parent) == folder and identical(name, home / name)]
     record = dataset_record.read_dataset_record(home / folder)
-    if folder in ("cot_data", "baseline/books") or not names or (record and record["made_by"] != "rec_data.published"):
+    is_dataset = folder.startswith(("rec_data/", "instruction_data/"))
+    if not is_dataset or not names or (record and record["made_by"] != "rec_data.published"):
         return
     if record and {Path(name).stem: CATALOGUE[name]["blob"] for name in names} == {
         split: entry["json"]["git_blob"] for split, entry in record["splits"].items()

@@ -87,7 +87,8 @@ def test_generate_data_dry_run_sends_nothing_without_a_key(home, here):
 @pytest.mark.parametrize(("flags", "message"), [
     ([], "OPENAI_API_KEY is not set"), (["--teacher", "local", "--model", "m"], "OPENAI_BASE_URL is not set"),
     (["--teacher", "local"], "--teacher local needs --model"),
-    (["--teacher", "gpt"], "choose from api, local, rules"), (["--teacher", "rules", "--source", "no"], "no such file"),
+    (["--teacher", "gpt"], "choose from api, local, rules"),
+    (["--teacher", "rules", "--source", "no"], "SOURCE 'no' is unknown"),
     (["--teacher", "rules", "--max_cost", "1"], "needs --price_in"),
 ])
 def test_generate_data_refuses_invalid_flags(home, here, flags, message):

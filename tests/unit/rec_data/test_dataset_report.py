@@ -43,7 +43,8 @@ def test_within_and_between_count_rows_and_leakage(home):
     train, test = (dataset_report.within(target, split, None, 512) for split in ("train", "test"))
     assert train == {
         "rows": "4", "share of Yes": "1.000", "titles per prompt (mean, min-max)": "3.0, 3-3", "users": "3",
-        "users with both answers": "0", "items (distinct entries)": "8", "duplicates within the split": "1", "rows that other splits have as well": "1"}
+        "users with both answers": "0", "items (distinct entries)": "8", "duplicates within the split": "1",
+        "rows that other splits have as well": "1"}
     assert test["share of Yes"] == "0.000" and test["rows that other splits have as well"] == "1"
     assert dataset_report.within(source, "test", None, 512)["users"] == "-"
     assert dataset_report.between(source, target) == {
