@@ -27,6 +27,7 @@ def test_controls_record_every_method_once(small_data, tmp_path):
     films, wanted = (np.array([preference_text.parse(row.input).target_entry() for row in rows])
                      for rows in (train, test))
     means = controls.item_mean(films, np.array([row.label for row in train]), wanted)  # title and id name the same
+    assert all(r["metrics"]["warm"]["n"] + r["metrics"]["cold"]["n"] == 16 for r in records)
     assert records[0]["metrics"]["auc"] == metrics.auc(np.array([r.label for r in test]), means)
     assert [r["metrics"]["calibration_bins"] is not None for r in records] == [True, False, True, False]
     predictions = (tmp_path / "results" / records[0]["predictions"]).read_text().splitlines()

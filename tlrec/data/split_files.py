@@ -5,6 +5,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from tlrec.data.preference_text import History
 from tlrec.errors import InputError
@@ -25,6 +26,20 @@ def check_id_lengths(path: Path | str, column: str, lengths: np.ndarray) -> None
 def id_row(user: str, items: Iterable, likes: Iterable, item: str, like: int, timestamp: str) -> list:
     """One row of the id view; the CSV holds its two lists as Python text, as published."""
     return [user, [str(i) for i in items], [int(like) for like in likes], str(item), int(like), timestamp]
+
+
+def warm_rows(train: Path, rows: pd.DataFrame) -> np.ndarray | None:
+    """Whether each row's user and item are the user and the target of rows of the id view `train`, shape (n,).
+
+    rows: the id view of another split. None without ids of both.
+    """
+    try:
+        known = pd.read_csv(train, dtype=str, keep_default_na=False, usecols=["user_id", "movie_id"])
+    except (OSError, ValueError):  # pandas' own errors are ValueErrors
+        return None
+    if "movie_id" not in rows:
+        return None
+    return (rows["user_id"].isin(known["user_id"]) & rows["movie_id"].isin(known["movie_id"])).to_numpy()
 
 
 def id_rows_from_text(histories: Iterable[History], labels: Iterable[int], split: str) -> list[list]:

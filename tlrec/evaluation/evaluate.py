@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tlrec import distributed, files, paths
-from tlrec.data import samples
+from tlrec.data import samples, split_files
 from tlrec.data.id_view import read_id_view
 from tlrec.errors import InputError, printable
 from tlrec.evaluation import metrics, run_log
@@ -174,6 +174,11 @@ def _auc_figures(probabilities: bool, data: SplitData, scores: Scores) -> dict[s
     figures = metrics.evaluate(data.labels, score, data.users, data.title_counts, probabilities)
     if "p_yes_published" in scores.columns:
         figures["auc_published_score"] = metrics.auc(data.labels, scores.columns["p_yes_published"])
+    if data.id_view is not None and data.users is not None:
+        warm = split_files.warm_rows(data.path.with_name("train.csv"), data.id_view)
+        if warm is not None and 0 < warm.sum() < len(warm):
+            figures |= {name: metrics.evaluate_subset(data.labels[rows], score[rows], data.users[rows])
+                        for name, rows in (("warm", warm), ("cold", ~warm))}
     return figures
 
 
@@ -192,6 +197,10 @@ def print_figures(figures: Metrics) -> None:
     print(f"95% interval of the AUC, users resampled: {of_users}")
     print(f"95% interval of the AUC, rows resampled:  {format_interval(figures.auc_interval_rows)}")
     print(f"UAUC {format_figure(figures.uauc)} over {figures.uauc_users} users with both answers")
+    for name, rows in (("warm", figures.warm), ("cold", figures.cold)):
+        if rows:
+            print(f"{name} rows (user and item {'are' if name == 'warm' else 'not both'} in train): n {rows.n}, AUC "
+                  f"{format_figure(rows.auc)}, UAUC {format_figure(rows.uauc)} over {rows.uauc_users} users")
     if figures.stratified_pairs:
         print(f"stratified AUC {format_figure(figures.stratified_auc)} over {figures.stratified_pairs:,} pairs "
               "with an equal number of liked titles; Spearman with liked-ratio "

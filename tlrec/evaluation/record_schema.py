@@ -23,6 +23,13 @@ class _Schema(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
+class SubsetMetrics(_Schema):
+    n: int  # rows
+    auc: Share | None
+    uauc: Share | None
+    uauc_users: int
+
+
 class Metrics(_Schema):
     """Figures of the scored rows; None where one is undefined (AUC of a single class, UAUC without users)."""
 
@@ -48,6 +55,8 @@ class Metrics(_Schema):
     ndcg: Share | None = None
     hit_rate_interval_users: Interval | None = None  # 95%, bootstrap over users
     ndcg_interval_users: Interval | None = None
+    warm: SubsetMetrics | None = None  # rows whose user and item are the user and the target of training rows
+    cold: SubsetMetrics | None = None  # the others; both None where there are no users, or one kind of rows only
 
     @property
     def auc_interval(self) -> list[float] | None:

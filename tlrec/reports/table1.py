@@ -21,6 +21,9 @@ DETAIL_NOTE = ("n: test rows. 95% interval: bootstrap over users where they are 
 ID_ROWS_NOTE = ("id rows: tested on the authors' baseline/books/test.csv, another shuffle of the users than the text, "
                 "as their baselines were; a difference from a row on the text is not one of systems alone. GRU-BERT "
                 "and DROS-BERT are blank there without BX-Books.csv, whose titles they read.")
+WARMTH = ["system", "shots", "n, warm", "n, cold", "AUC, all", "warm", "cold", "UAUC, all", "warm", "cold"]
+WARMTH_NOTE = ("x 100. warm: the user and the item of the row are the user and the target of rows of train; cold: the "
+               "others.")
 _percent = partial(format_figure, digits=2, scale=100)
 
 
@@ -39,6 +42,8 @@ def render(cells: list[Cell]) -> dict[str, str]:
         add(f"### {domain}/test", f"{domain}:", *grid(inside), GRID_NOTE + id_rows)
         if any(not cell.published for cell in inside):
             add(f"Behind our figures on {domain}/test:", f"{domain}, our figures.", *details(inside), DETAIL_NOTE)
+        if any(cell.warm_n for cell in inside):
+            add(f"Warm and cold rows of {domain}/test:", f"{domain}, warm and cold rows.", *warmth(inside), WARMTH_NOTE)
     lines = [[round(value, 6) if isinstance(value, float) else value for value in astuple(cell)]
              for cell in ordered(cells)]
     return {"md": "\n\n".join(markdown) + "\n", "tex": "\n\n".join(latex) + "\n",
@@ -80,6 +85,17 @@ def details(cells: list[Cell]) -> tuple[list[list[str]], set[int]]:
         beside.get((cell.published_name.partition(" [")[0], cell.shots), ""),
     ] for cell in ours]
     return [DETAILS, *rows], _rules([cell.group for cell in ours])
+
+
+def warmth(cells: list[Cell]) -> tuple[list[list[str]], set[int]]:
+    """One row for each of our cells of one domain with figures of its warm and cold rows."""
+    ours = ordered(cell for cell in cells if cell.warm_n)
+    rows = [[
+        cell.system, f"{cell.shots:,}", f"{cell.warm_n:,}", f"{(cell.n or 0) - (cell.warm_n or 0):,}",
+        *(_percent(value) for value in (cell.auc, cell.warm_auc, cell.cold_auc, cell.uauc, cell.warm_uauc,
+                                        cell.cold_uauc)),
+    ] for cell in ours]
+    return [WARMTH, *rows], _rules([cell.group for cell in ours])
 
 
 def _rules(groups: list[str]) -> set[int]:

@@ -44,6 +44,11 @@ class Cell:
     uauc: float | None = None
     stratified_auc: float | None = None
     spearman_liked_ratio: float | None = None
+    warm_n: int | None = None
+    warm_auc: float | None = None
+    warm_uauc: float | None = None
+    cold_auc: float | None = None
+    cold_uauc: float | None = None
 
     @property
     def published(self) -> bool:
@@ -97,7 +102,8 @@ def _brief(value: object) -> str:
 def cells_with_runs(evaluations: list[EvaluationRecord]) -> list[tuple[Cell, list[EvaluationRecord]]]:
     """Averages over seeds: one cell for each system, domain and number of shots; and the runs behind it."""
     return [(Cell(name, group, ID_ROWS if records.on_id_rows(runs[0]) else "ours", domain, shots, seeds=len(runs),
-                  n=runs[0].metrics.n, **_means([run.metrics for run in runs])), runs)
+                  n=runs[0].metrics.n, warm_n=getattr(runs[0].metrics.warm, "n", None),
+                  **_means([run.metrics for run in runs])), runs)
             for (name, group, domain, shots), runs in runs_by_cell(evaluations).items()]
 
 
@@ -111,6 +117,8 @@ def _means(runs: list[Metrics]) -> dict[str, float | None]:
     intervals = [run.auc_interval or (None, None) for run in runs]
     values = {name: [getattr(run, name) for run in runs] for name in (
         "auc", "uauc", "stratified_auc", "spearman_liked_ratio")}
+    values |= {f"{name}_{figure}": [getattr(getattr(run, name), figure, None) for run in runs]
+               for name in ("warm", "cold") for figure in ("auc", "uauc")}
     values |= {"auc_low": [low for low, _ in intervals], "auc_high": [high for _, high in intervals]}
     defined = {name: [value for value in column if value is not None] for name, column in values.items()}
     means = {name: statistics.fmean(column) if column else None for name, column in defined.items()}

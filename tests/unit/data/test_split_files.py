@@ -1,5 +1,6 @@
 import json
 
+import pandas as pd
 import pytest
 from conftest import write_split
 
@@ -24,3 +25,15 @@ def test_interrupted_write_pairs_keeps_the_old_files(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         split_files.write_pairs(tmp_path, "train", pairs())
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_warm_rows_have_user_and_item_of_training_targets(tmp_path):
+    rows = [["u", ["h"], [1], "i", 1, ""], ["v", [], [], "j", 0, ""]]
+    write_split(tmp_path, "train", [{"a": "b"}] * 2, rows)
+    others = [("u", "i"), ("u", "j"), ("w", "i"), ("u", "h"), ("u", "k")]
+    table = pd.DataFrame(others, columns=["user_id", "movie_id"])
+    assert split_files.warm_rows(tmp_path / "train.csv", table).tolist() == [True, True, False, False, False]
+    assert split_files.warm_rows(tmp_path / "none.csv", table) is None
+    assert split_files.warm_rows(tmp_path / "train.csv", table[["user_id"]]) is None
+    (tmp_path / "train.csv").write_text("")
+    assert split_files.warm_rows(tmp_path / "train.csv", table) is None

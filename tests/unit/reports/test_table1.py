@@ -47,6 +47,17 @@ def test_table1_names_rows_on_the_ids_of_book(report_runs):
     assert detail.split("|")[-2].strip() == "48.95"  # the published cell beside it
 
 
+def test_table1_shows_warm_and_cold_rows_where_a_record_has_them(report_runs):
+    part = {"n": 90, "auc": 0.625, "uauc": None, "uauc_users": 0}
+    run = next(run for run in report_runs if run["system"] == "GRU4Rec")
+    warm = run["metrics"] | {"warm": part, "cold": part | {"n": 30, "auc": 0.5, "uauc": 0.75}}
+    text = table1.render(table_cells.own_cells(parsed(run | {"metrics": warm})))["md"]
+    (line,) = [line for line in text.partition("Warm and cold rows")[2].splitlines() if line.startswith("| GRU4Rec")]
+    cells = [cell.strip() for cell in line.split("|")]
+    assert cells[3:5] == ["90", "30"] and cells[6:8] == ["62.50", "50.00"] and cells[9:11] == ["undefined", "75.00"]
+    assert "Warm and cold" not in table1.render(table_cells.own_cells(parsed(*report_runs)))["md"]
+
+
 def test_table1_grid_marks_the_best_and_leaves_missing_cells_blank(parsed_runs):
     cells = {(cell.system, cell.shots): cell.auc for cell in table_cells.own_cells(parsed_runs)
              if cell.domain == "movie"}
