@@ -5,9 +5,9 @@ Columns are known by the names that public datasets give them, or named by the u
 times are parsed from it, so that an error can name the row and the column.
 """
 
+import contextlib
 import csv
 import gzip
-import io
 import json
 import re
 from collections.abc import Callable
@@ -123,24 +123,31 @@ def _read_csv(path: Path, head: bytes, choose: Callable[[list[str]], dict[str, s
 
 
 def _read_json(path: Path, head: bytes, choose: Callable[[list[str]], dict[str, str]]) -> Table:
-    lines = head[: head.rfind(b"\n") + 1] or head
-    if lines.lstrip()[:1] == b"[":
+    lines = (head[: head.rfind(b"\n") + 1] or head).splitlines()
+    if lines[:1] and lines[0].lstrip()[:1] == b"[":
         raise InputError(f"{path}: a JSON list; write one object a line (.jsonl)")
     try:
-        schema = pa_json.read_json(io.BytesIO(lines)).schema
-        columns = choose(schema.names)
-        kinds = pa.schema([schema.field(name) for name in dict.fromkeys(columns.values())])
-        content = pa_json.read_json(
-            path, pa_json.ReadOptions(block_size=BLOCK_BYTES),
-            pa_json.ParseOptions(explicit_schema=kinds, unexpected_field_behavior="ignore"))
-        return _table(path, content, columns, 1)
-    except pa.ArrowInvalid as error:
-        _check_json_rows(path)
-        raise error
+        rows = [json.loads(line) for line in lines if line.strip()]
+        columns = choose(list(dict.fromkeys(name for row in rows for name in row)))
+    except (ValueError, TypeError, RecursionError):
+        _check_json_rows(path, set())
+        raise
+    kinds = {name: {type(row.get(name)) for row in rows} - {type(None)} for name in columns.values()}
+    for whole_number in (pa.int64(), pa.float64()):  # a fraction may come after many whole numbers
+        types = {str: pa.string(), bool: pa.bool_(), int: whole_number, float: pa.float64()}
+        schema = pa.schema([(name, pa.float64() if float in found else types.get(next(iter(found), str), pa.null()))
+                            for name, found in kinds.items()])
+        with contextlib.suppress(pa.ArrowInvalid):
+            return _table(path, pa_json.read_json(
+                path, pa_json.ReadOptions(block_size=BLOCK_BYTES),
+                pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")), columns, 1)
+    _check_json_rows(path, set(columns.values()))
+    raise InputError(f"{path}: not one JSON object a line; write it again")
 
 
-def _check_json_rows(path: Path) -> None:
-    """InputError names the first row that is not a JSON object, or has another type of value than the first row."""
+def _check_json_rows(path: Path, names: set[str]) -> None:
+    """InputError names the first row that is not a JSON object, or whose value in one of the columns is of another type
+    than in the rows before."""
     kinds: dict[str, type] = {}
     with _opened(path) as stream:
         for row, line in enumerate(stream, 1):
@@ -150,11 +157,11 @@ def _check_json_rows(path: Path) -> None:
                 values = None
             if not isinstance(values, dict):
                 raise InputError(f"{path}: row {row} is not a JSON object; mend or remove that line")
-            for name, value in values.items():
-                kind = float if type(value) is int else type(value)
-                if value is not None and kinds.setdefault(name, kind) is not kind:
-                    raise InputError(f"{path}: row {row}, column {name}: {str(value)[:40]!r} is of another type than "
-                                     "in the rows before; write the column as texts or as numbers")
+            for name in names & set(values):
+                value, kind = values[name], float if type(values[name]) is int else type(values[name])
+                if isinstance(value, list | dict) or value is not None and kinds.setdefault(name, kind) is not kind:
+                    raise InputError(f"{path}: row {row}, column {name}: {str(value)[:40]!r} is a list, an object, or "
+                                     "of another type than before; write the column as texts or as numbers")
 
 
 def _read_parquet(path: Path, head: bytes, choose: Callable[[list[str]], dict[str, str]]) -> Table:

@@ -199,7 +199,7 @@ HEAD = b"user,item,rating,timestamp\n"
     ("r.jsonl", b'{"user":"u","item":"g1","rating":5,"timestamp":1}\n{"user":', "row 2 is not a JSON object"),
     ("r.jsonl", b'{"user":"u","item":"g1","rating":5,"timestamp":1}\n{"user":"u","item":"g1","rating":"x"}',
      "row 2, column rating: 'x'"),
-    ("r.jsonl", b'{"user":"u","item":["g1"],"rating":5,"timestamp":1}\n', "column item holds lists"),
+    ("r.jsonl", b'{"user":"u","item":["g1"],"rating":5,"timestamp":1}\n', "row 1, column item: \"['g1']\" is a list"),
     ("r.jsonl", b"[{}]", "one object a line"), ("r.parquet", b"PAR1", "not valid Parquet"),
     ("r.xlsx", b"x", "its ending is none of .csv"),
 ])
