@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tlrec.data.id_view import MISSING
 from tlrec.errors import InputError
 
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
@@ -33,7 +34,12 @@ class Table(NamedTuple):
         """(codes of shape (rows,), the text of each code). InputError names the first row without a value."""
         array = self.columns[role].combine_chunks()
         self._check_complete(role)
-        return array.indices.to_numpy(zero_copy_only=False), array.dictionary.to_pylist()
+        codes, texts = array.indices.to_numpy(zero_copy_only=False), array.dictionary.to_pylist()
+        missing = [code for code, text in enumerate(texts) if role == "user" and text.strip().casefold() in MISSING]
+        if missing:
+            row = int(np.flatnonzero(codes == missing[0])[0])
+            raise InputError(f"{self.where(role, row)}: {texts[missing[0]]!r} names no user; every row needs one")
+        return codes, texts
 
     def texts(self, role: str) -> list[str]:
         """One stripped text a row, empty where there is none."""

@@ -31,14 +31,15 @@ def find_folder(role: str, name: str) -> Path:
 
 
 def _folders(role: str) -> dict[str, Path]:
-    """By name: what can be made for this role, then what is prepared for it, then what is prepared for the other."""
+    """By name: what can be made and what is prepared, in the role's own folder and then in the other's."""
     home = paths.home_dir()
-    made = [home / folder for folder in MAKERS if folder.startswith(f"{PARENTS[role][0]}/")]
-    prepared = [path.parent for parent in PARENTS[role] for path in sorted((home / parent).glob("*/train.json"))
-                if all((path.parent / f"{split}.json").is_file() for split in SPLITS)]
     folders: dict[str, Path] = {}
-    for folder in [*made, *prepared]:
-        folders.setdefault(folder.name, folder)
+    for parent in PARENTS[role]:
+        made = [home / folder for folder in MAKERS if folder.startswith(f"{parent}/")]
+        prepared = [path.parent for path in sorted((home / parent).glob("*/train.json"))
+                    if all(path.with_name(f"{split}.json").is_file() for split in SPLITS)]
+        for folder in [*made, *prepared]:
+            folders.setdefault(folder.name, folder)
     return folders
 
 

@@ -24,10 +24,12 @@ def test_a_role_finds_its_own_folder_before_the_others(prepared):
     assert datasets.find_folder("SOURCE", "netflix") == prepared / "instruction_data/netflix"
     assert datasets.find_folder("TARGET", "netflix") == prepared / "rec_data/netflix"
     assert datasets.find_folder("TARGET", "movie") == prepared / "rec_data/movie"  # still to be made
+    assert datasets.find_folder("SOURCE", "ml-1m") == prepared / "rec_data/ml-1m"
 
 
 @pytest.mark.parametrize("name", ["gmaes", "alpaca", "", ".", "../rec_data/games", "rec_data/games"])
 def test_an_unknown_name_is_refused_with_the_names_that_exist(prepared, name):
-    assert "choose from: movie book ml-1m games netflix shop" in refused(
+    assert "choose from: movie book ml-1m games netflix amazon-book movielens shop" in refused(
         f"TARGET {name!r}", datasets.find_folder, "TARGET", name)
-    refused("choose from: netflix amazon-book movielens shop games", datasets.find_folder, "SOURCE", name)
+    names = "netflix amazon-book movielens shop movie book ml-1m games"
+    refused(f"choose from: {names}", datasets.find_folder, "SOURCE", name)

@@ -96,6 +96,22 @@ def test_blank_variables_are_unset_ones(monkeypatch):
         assert launch.processes() == 1
 
 
+def test_own_data_is_a_target_with_a_source_to_be_named(home, monkeypatch, capsys):
+    (home / "rec_data/games").mkdir(parents=True)
+    for split in ("train", "valid", "test"):
+        (home / f"rec_data/games/{split}.json").write_text("[]")
+    monkeypatch.delenv("SOURCE", raising=False)
+    refused("SOURCE is not set", arguments.source_domain, "games")
+    for source, folder in (("games", "rec_data/games"), ("movie", "rec_data/movie"),
+                           ("netflix", "instruction_data/netflix")):
+        monkeypatch.setenv("SOURCE", source)
+        assert arguments.source_domain("games") == source
+        assert inputs.source_file(source, "train") == home / folder / "train.json"
+    refused("TARGET 'gmaes' is unknown; choose from: movie book", arguments.source_domain, "gmaes")
+    inputs.prepare_target("games")  # starts no command
+    assert capsys.readouterr().out.strip().endswith("rec_data/games: your own data")
+
+
 @pytest.mark.parametrize(("name", "value"), [("COT", "no"), ("COT_SAMPLES", "zz"), ("COT_SAMPLES", "0")])
 def test_variables_of_the_chain_refuse_other_words(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
