@@ -15,6 +15,7 @@ from tlrec import cli
 from tlrec.data import dataset_record, preference_text, windows
 from tlrec.errors import InputError
 from tlrec.files import sha256
+from tlrec.signature_flags import PathText
 
 FOLDER = "rec_data/amazon-book-2017"
 YEAR, MORE_THAN, LIKE = 2017, 20, 5
@@ -28,7 +29,7 @@ RULES = [
 ]
 
 
-def main(reviews: str, items: str) -> None:
+def main(reviews: PathText, items: PathText) -> None:
     """Build the target domain amazon-book-2017 from Amazon's reviews of 2018.
 
     Args:

@@ -24,6 +24,7 @@ from tlrec import cli, files, paths
 from tlrec.data import dataset_record, datasets, download, preference_text, windows
 from tlrec.data.raw_files import RawFiles, read_csv
 from tlrec.errors import InputError
+from tlrec.signature_flags import PathText
 
 FOLDER = "rec_data/ml-1m"
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
@@ -143,7 +144,7 @@ def load(raw_dir: str | None) -> tuple[pd.DataFrame, dict[str, dict]]:
     return read_collm(archive), {COLLM: {"git_blob": files.git_blob_id(archive), "bytes": archive.stat().st_size}}
 
 
-def main(raw_dir: str | None = None) -> None:
+def main(raw_dir: PathText | None = None) -> None:
     """Build the target domain ml-1m from MovieLens-1M, in CoLLM's split.
 
     Args:

@@ -20,15 +20,16 @@ from tlrec.data import dataset_record, datasets, preference_text, windows
 from tlrec.data.dataset_record import DATASET_FILE, Split
 from tlrec.errors import InputError
 from tlrec.files import sha256
+from tlrec.signature_flags import PathText
 
 LIKE_FROM = 4  # of five
 
 
 def main(
-    ratings: str,
+    ratings: PathText,
     name: str,
     noun: str,
-    items: str | None = None,
+    items: PathText | None = None,
     user: str | None = None,
     item: str | None = None,
     rating: str | None = None,
@@ -43,7 +44,7 @@ def main(
     split: str | None = None,
     keep_cold: bool = True,
     rows: int = windows.MAX_SPLIT_ROWS,
-    tokenizer: str | None = None,
+    tokenizer: PathText | None = None,
 ) -> None:
     """Build a dataset from ratings of your own, and report on it.
 
