@@ -156,7 +156,7 @@ def draw_rows(count: int, shots: int, seed: int, rule: str) -> np.ndarray:
 
 
 def titles(splits: list[Split], numbers: dict[str, int]) -> list[str]:
-    """Title of each item (with its author where the text has one), in the order of `numbers`, from the texts of the splits.
+    """Title of each item (with its author where the text has one), in the order of `numbers`, from the splits' texts.
 
     The target gives its title itself; history entries are matched to ids within the liked and the disliked list. A
     title that contains `, "` splits its list, so such a list is skipped; InputError where an item has no title.
