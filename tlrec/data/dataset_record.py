@@ -32,7 +32,7 @@ class Split:
             self.yes += sample["output"] == "Yes."
             self.ids = row is not None
             if row is not None:
-                self.users.add(row[0])
+                self.users.update(filter(None, row[:1]))  # blank where it is unknown
                 self.items.update(row[1], (row[3],))
             elif history := preference_text.parse(sample["input"]):
                 self.items.update(history.entries())

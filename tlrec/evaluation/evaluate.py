@@ -16,7 +16,7 @@ import pandas as pd
 
 from tlrec import distributed, files, paths
 from tlrec.data import samples
-from tlrec.data.id_view import read_id_view
+from tlrec.data.id_view import known_users, read_id_view
 from tlrec.errors import InputError, printable
 from tlrec.evaluation import metrics, run_log
 from tlrec.evaluation.metrics import format_figure, format_interval
@@ -42,8 +42,8 @@ class SplitData:
 
     @property
     def users(self) -> np.ndarray | None:
-        """User ids, shape (n,); None without a CSV view."""
-        return None if self.id_view is None else self.id_view["user_id"].to_numpy(dtype=object)
+        """User ids, shape (n,); None where they are unknown."""
+        return known_users(self.id_view)
 
 
 @dataclass(frozen=True)
