@@ -105,16 +105,17 @@ def summary(runs: list[PathText] | None = None) -> None:
     print(readme_table.render([*table_cells.own_cells(chosen), *table_cells.published_cells()]))
 
 
-def compare_runs(run_a: str, run_b: str, runs: list[PathText] | None = None) -> None:
-    """Compare two runs on the same test rows: paired bootstrap and DeLong's test, for AUC and UAUC.
+def compare_runs(run_a: list[str], run_b: str, runs: list[PathText] | None = None) -> None:
+    """Compare runs on the same test rows: paired jackknife over users and DeLong's test, for AUC, UAUC and GAUC.
 
     Args:
-        run_a: run id, or its beginning or end (`python report.py table --ids True` lists them)
+        run_a: run id, or its beginning or end (`python report.py table --ids True` lists them); of several, with commas
+            between, p is also adjusted for their number by Holm's method
         run_b: the run that is subtracted
         runs: one or more record files to read (default: results/runs.jsonl)
     """
     read = records.read_runs(runs)
-    print(compare.compare(records.find(read, run_a), records.find(read, run_b)))
+    print(compare.compare([records.find(read, run) for run in run_a], records.find(read, run_b)))
 
 
 def draw_figures(chosen: SplitRecords, output: PathText | None = None) -> None:

@@ -7,7 +7,7 @@ import re
 import statistics
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,9 +39,11 @@ class Cell:
     n: int | None = None  # test rows
     auc: float | None = None
     auc_sd: float | None = None  # over seeds; None for a single one
-    auc_low: float | None = None  # means of the runs' 95% intervals: users resampled where they are known, else rows
+    auc_low: float | None = None  # means of the runs' 95% intervals: over users where they are known, else over rows
     auc_high: float | None = None
+    interval_rule: str | None = None  # of the intervals
     uauc: float | None = None
+    gauc: float | None = None
     stratified_auc: float | None = None
     spearman_liked_ratio: float | None = None
 
@@ -106,15 +108,17 @@ def own_cells(evaluations: list[EvaluationRecord]) -> list[Cell]:
     return [cell for cell, _ in cells_with_runs(evaluations)]
 
 
-def _means(runs: list[Metrics]) -> dict[str, float | None]:
+def _means(runs: list[Metrics]) -> dict[str, Any]:
     """The figures of a cell from the metrics of its runs; a run without a figure does not count for it."""
     intervals = [run.auc_interval or (None, None) for run in runs]
     values = {name: [getattr(run, name) for run in runs] for name in (
-        "auc", "uauc", "stratified_auc", "spearman_liked_ratio")}
+        "auc", "uauc", "gauc", "stratified_auc", "spearman_liked_ratio")}
     values |= {"auc_low": [low for low, _ in intervals], "auc_high": [high for _, high in intervals]}
     defined = {name: [value for value in column if value is not None] for name, column in values.items()}
     means = {name: statistics.fmean(column) if column else None for name, column in defined.items()}
-    return means | {"auc_sd": float(np.std(defined["auc"], ddof=1)) if len(defined["auc"]) > 1 else None}
+    rules = sorted({run.interval_rule for run in runs if run.interval_rule})
+    return means | {"auc_sd": float(np.std(defined["auc"], ddof=1)) if len(defined["auc"]) > 1 else None,
+                    "interval_rule": " and ".join(rules) or None}
 
 
 def published_figures() -> dict:

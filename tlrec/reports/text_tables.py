@@ -11,8 +11,8 @@ from tlrec.evaluation.record_schema import EvaluationRecord
 from tlrec.reports.records import DOMAINS
 from tlrec.reports.table_cells import published_cells
 
-COLUMNS = ["system", "shots", "seed", "n", "AUC", "95% interval", "UAUC", "stratified", "Spearman", "tuning s",
-           "scoring s"]
+COLUMNS = ["system", "shots", "seed", "n", "AUC", "95% interval", "UAUC", "GAUC", "stratified", "Spearman",
+           "tuning s", "scoring s"]
 MARKDOWN = str.maketrans({letter: f"\\{letter}" for letter in r"\`*|"})
 LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "±": r"$\pm$", "−": "$-$",
          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -60,7 +60,7 @@ def comma_separated(rows: list[list]) -> str:
 
 
 def evaluations(records: list[EvaluationRecord]) -> list[list[str]]:
-    """One row a record; users are resampled for the interval where they are known."""
+    """One row a record; the interval is over users where they are known, else over rows."""
     rows = [COLUMNS]
     for record in records:
         figures = record.metrics
@@ -73,7 +73,8 @@ def evaluations(records: list[EvaluationRecord]) -> list[list[str]]:
             format_interval(figures.auc_interval, 3, between="-"),
             format_figure(figures.uauc),
             *(format_figure(value) if name in figures.model_fields_set else "" for name, value in (
-                ("stratified_auc", figures.stratified_auc), ("spearman_liked_ratio", figures.spearman_liked_ratio))),
+                ("gauc", figures.gauc), ("stratified_auc", figures.stratified_auc),
+                ("spearman_liked_ratio", figures.spearman_liked_ratio))),
             format_figure(record.tuning_seconds, 0),
             format_figure(record.seconds, 0),
         ])
