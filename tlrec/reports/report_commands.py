@@ -20,6 +20,7 @@ from tlrec.reports import (
     table_cells,
     text_tables,
 )
+from tlrec.reports import published as published_figures
 from tlrec.signature_flags import PathText
 
 REFERENCE = str(paths.ROOT / "results" / "reference" / "*" / "runs.jsonl")
@@ -74,7 +75,7 @@ def table(
         rows = [[*row, name] for row, name in zip(rows, names, strict=True)]
     print(text_tables.markdown(rows))
     if published:
-        print("\nPublished, LLaMA-7B, AUC x 100:\n\n" + text_tables.markdown(text_tables.published()))
+        print(f"\nPublished, AUC x 100:\n\n{published_figures.page()}")
     if output:
         _write(Path(output), json.dumps([records.short(record) for record in latest], indent=2) + "\n")
         print(f"written to {output}")
@@ -86,12 +87,17 @@ def table_1(chosen: SplitRecords, output: PathText | None = None) -> None:
     Args:
         output: also write OUTPUT.md, OUTPUT.tex (booktabs) and OUTPUT.csv
     """
-    texts = table1.render([*table_cells.own_cells(chosen.read()), *table_cells.published_cells()])
+    texts = table1.render([*table_cells.own_cells(chosen.read()), *published_figures.cells()])
     print(texts["md"], end="")
     if output:
         for ending, text in texts.items():
             _write(Path(f"{output}.{ending}"), text)
         print(f"\nwritten to {output}.md, .tex and .csv")
+
+
+def print_published() -> None:
+    """Print every published figure with the label it has at its source."""
+    print(published_figures.page())
 
 
 def summary(runs: list[PathText] | None = None) -> None:
@@ -102,7 +108,7 @@ def summary(runs: list[PathText] | None = None) -> None:
     """
     latest = records.latest_per_request(records.read_runs(runs or [REFERENCE]))
     chosen, _ = records.on_full_split([record for record in latest if record.test_domain == "movie"], "test")
-    print(readme_table.render([*table_cells.own_cells(chosen), *table_cells.published_cells()]))
+    print(readme_table.render([*table_cells.own_cells(chosen), *published_figures.cells()]))
 
 
 def compare_runs(run_a: list[str], run_b: str, runs: list[PathText] | None = None) -> None:

@@ -1,7 +1,6 @@
-"""The cells of Table 1: runs of one system on one split, averaged over seeds, and the published figures."""
+"""The cells of Table 1: runs of one system on one split, averaged over seeds."""
 
 import itertools
-import json
 import math
 import re
 import statistics
@@ -11,19 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tlrec import paths
 from tlrec.errors import printable
 from tlrec.evaluation.record_schema import EvaluationRecord, Metrics
 from tlrec.reports import records
-from tlrec.reports.records import BASELINES
 
 ALIASES = {"GRU4Rec": "GRU", "GRU4Rec-BERT": "GRU-BERT"}  # ours: the published name of the same system
 ID_ROWS = "ours, id rows"
-BLOCKS = {  # of the published figures: the system's name in tables
-    "movie, block 'results in the paper'": "TLRec (paper's block)",
-    "movie, block 'latest results'": "TLRec (latest block)",
-    "book, block 'latest results'": "TLRec (latest block)",
-}
 
 
 @dataclass(frozen=True)
@@ -119,26 +111,3 @@ def _means(runs: list[Metrics]) -> dict[str, Any]:
     rules = sorted({run.interval_rule for run in runs if run.interval_rule})
     return means | {"auc_sd": float(np.std(defined["auc"], ddof=1)) if len(defined["auc"]) > 1 else None,
                     "interval_rule": " and ".join(rules) or None}
-
-
-def published_figures() -> dict:
-    return json.loads((paths.ROOT / "results" / "reference" / "published_results.json").read_text(encoding="utf-8"))
-
-
-def published_cells() -> list[Cell]:
-    """The published figures (results/reference/published_results.json) as cells."""
-    figures = published_figures()
-    table, cells = figures["tallrec_table_1"], []
-    for name in [name for name in table if name not in ("source", "columns")]:
-        kind = "baselines" if name in BASELINES else "language models"
-        for column, auc in zip(table["columns"], table[name], strict=True):
-            domain, count = column.split("/")
-            cells.append(Cell(name, kind, "published", domain, int(count), 5, auc=auc / 100))
-    for block, name in BLOCKS.items():
-        for stage, value in figures["tlrec_llama_7b"][block].items():
-            count = 0 if "zero-shot" in stage else int(stage.split("-")[0]) if "-shot" in stage else None
-            if count is not None:
-                aucs = value if isinstance(value, list) else [value]
-                cells.append(Cell(name, "language models", "published", block.split(",")[0], count, len(aucs),
-                                  auc=statistics.fmean(aucs) / 100))
-    return cells

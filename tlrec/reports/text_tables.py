@@ -8,8 +8,6 @@ from collections.abc import Collection
 from tlrec.errors import printable
 from tlrec.evaluation.metrics import format_figure, format_interval
 from tlrec.evaluation.record_schema import EvaluationRecord
-from tlrec.reports.records import DOMAINS
-from tlrec.reports.table_cells import published_cells
 
 COLUMNS = ["system", "shots", "seed", "n", "AUC", "95% interval", "UAUC", "GAUC", "stratified", "Spearman",
            "tuning s", "scoring s"]
@@ -78,17 +76,4 @@ def evaluations(records: list[EvaluationRecord]) -> list[list[str]]:
             format_figure(record.tuning_seconds, 0),
             format_figure(record.seconds, 0),
         ])
-    return rows
-
-
-def published() -> list[list[str]]:
-    """The published figures in short, AUC x 100."""
-    rows = [["system", "zero-shot", "16", "64", "256"]]
-    aucs = {(cell.domain, cell.system, cell.shots): cell.auc for cell in published_cells()}
-    for domain in DOMAINS:
-        for name, label in (("SASRec", "SASRec"), ("DROS", "DROS"), ("TALLRec", "TALLRec"),
-                            ("TLRec (latest block)", "TLRec (unofficial)")):
-            values = [aucs.get((domain, name, shots)) for shots in (0, 16, 64, 256)]
-            rows.append([f"{domain}: {label}", *("" if value is None else format_figure(value, 2, 100)
-                                                 for value in values)])
     return rows

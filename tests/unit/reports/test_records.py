@@ -4,7 +4,7 @@ import pytest
 from conftest import refused
 from report_records import parsed, record, stage
 
-from tlrec.reports import figures, readme_table, records, table1, table_cells, text_tables
+from tlrec.reports import figures, published, readme_table, records, table1, table_cells, text_tables
 
 
 def test_cells_name_systems_by_chain_without_shots(parsed_runs):
@@ -84,7 +84,7 @@ def test_reports_read_records_without_optional_figures(tmp_path):
     path.write_text("".join(json.dumps({name: value for name, value in run.items() if name != "commit"}) + "\n"
                             for run in bare))
     read, _ = records.on_full_split(records.read_runs([str(path)]), "test")
-    cells = [*table_cells.own_cells(read), *table_cells.published_cells()]
+    cells = [*table_cells.own_cells(read), *published.cells()]
     assert "undefined" in table1.render(cells)["md"] and readme_table.render(cells)
     assert "undefined" in text_tables.markdown(text_tables.evaluations(read))
     assert [records.short(run)["n"] for run in read] == [8, 8, 8]
