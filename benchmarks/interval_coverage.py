@@ -45,8 +45,9 @@ def main(simulations: int = 2_000, seed: int = 0, users: list[int] = (16, 10, 8,
     """
     intervals.MIN_USERS = 2  # the intervals that are not given elsewhere are what is asked for
     measurements = [row for count in users for row in coverage(int(count), simulations, seed)]
-    harness.write("intervals", "coverage", "interval_coverage", COLUMNS, measurements, NOTE, seed=seed,
-                  simulations=simulations, sets_for_truth=SETS_FOR_TRUTH, resamples=RESAMPLES)
+    harness.write("intervals", "coverage", "interval_coverage", COLUMNS, measurements,
+                  f"{NOTE} {simulations:,} simulations, seed {seed}.", seed=seed, simulations=simulations,
+                  sets_for_truth=SETS_FOR_TRUTH, resamples=RESAMPLES)
 
 
 def coverage(count: int, simulations: int, seed: int) -> list[dict]:
