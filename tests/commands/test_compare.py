@@ -125,9 +125,9 @@ def test_compare_refuses_edited_and_cut_predictions(measured):
     path.write_bytes(content)
 
 
-def test_compare_gives_no_interval_over_too_few_users(measured):
+def test_compare_gives_no_interval_over_fewer_than_ten_users(measured):
     home, (ratio, mean, *_) = measured
     text = command("report.py", "compare", mean, ratio, home=home)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
     assert [row[3:] for row in rows if row[1] == "jackknife"] == 3 * [
-        ["none from fewer than 5 users", "", "4 users"]]
+        ["none from fewer than 10 users", "", "4 users"]]

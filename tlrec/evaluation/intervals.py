@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 RULE = "jackknife"  # in records
-MIN_USERS = 5  # with fewer, an interval over users spans most of the range
+MIN_USERS = 10  # with fewer, an interval over users covers but spans about a third of the range, or more
 
 
 class Estimate(NamedTuple):

@@ -103,16 +103,16 @@ def test_jackknife_of_a_mean_is_the_t_interval():
     assert intervals.clipped(intervals.Estimate(0.9, 0.7, 1.1, 0, 9)) == [0.7, 1]
 
 
-def test_too_few_users_have_no_interval_over_users(capsys):
+def test_fewer_than_ten_users_have_no_interval_over_users(capsys):
     labels, scores = np.tile([0, 1], 30), np.linspace(0.1, 0.9, 60)
-    for count, given in ((1, False), (2, False), (4, False), (5, True)):
+    for count, given in ((1, False), (2, False), (9, False), (10, True)):
         users = np.arange(60) // 2 % count
         figures = metrics.evaluate(labels, np.where(users == 0, 1 - scores, scores), users.astype(str))
         for name in ("auc_interval_users", "uauc_interval", "gauc_interval"):
             assert figures["users"] == count and (figures[name] is not None) == given
         assert figures["auc_interval_rows"] is not None
         print_figures(Metrics(**figures))
-        assert (f"none from {count} users, at least 5 are needed" in capsys.readouterr().out) != given
+        assert (f"none from {count} users, at least 10 are needed" in capsys.readouterr().out) != given
 
 
 def test_one_long_user_id_takes_little_memory():

@@ -5,6 +5,7 @@ from conftest import refused
 from report_records import parsed, record, stage
 
 from tlrec.reports import figures, published, readme_table, records, table1, table_cells, text_tables
+from tlrec.reports.report_commands import REFERENCE
 
 
 def test_cells_name_systems_by_chain_without_shots(parsed_runs):
@@ -113,6 +114,16 @@ def test_read_runs_refuses_lines_that_are_no_record(report_runs, tmp_path):
     for line in (None, [1], lacking):
         path.write_text(f"{json.dumps(report_runs[1])}\n{json.dumps(line)}\n")
         refused("runs.jsonl: line 2", records.read_runs, [str(path)])
+
+
+def test_a_record_names_the_rule_of_its_intervals(report_runs, tmp_path):
+    rules = {run.metrics.interval_rule for run in records.read_runs([REFERENCE])}
+    assert rules <= {"jackknife", "bootstrap"} and report_runs[0]["metrics"]["interval_rule"] == "jackknife"
+    path = tmp_path / "runs.jsonl"
+    for rule in ({}, {"interval_rule": "exact"}):
+        metrics = {"n": 8, "auc_interval_rows": [0.4, 0.6], **rule}
+        path.write_text(json.dumps(report_runs[0] | {"metrics": metrics}) + "\n")
+        assert "interval_rule" in refused("runs.jsonl: line 1: metrics", records.read_runs, [str(path)])
 
 
 @pytest.mark.parametrize("change", [

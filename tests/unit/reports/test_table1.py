@@ -37,7 +37,7 @@ def test_table1_names_rows_on_the_ids_of_book(report_runs):
     assert "id rows" not in table1.render(table_cells.own_cells(parsed(*report_runs)))["md"]
     kept, _ = records.on_full_split(runs, "test")  # beside the text rows of the domain
     assert kept == runs
-    texts = table1.render([*table_cells.own_cells(kept), *table_cells.published_cells()])
+    texts = table1.render([*table_cells.own_cells(kept), *published.cells()])
     movie, book = texts["md"].split("### book/test")
     assert "id rows" not in movie and table1.ID_ROWS_NOTE in book
     rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in book.splitlines() if line.startswith("| GRU ")]
