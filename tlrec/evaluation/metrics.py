@@ -15,6 +15,7 @@ import pandas as pd
 from tlrec.data.samples import liked_ratio
 from tlrec.errors import InputError
 from tlrec.evaluation import intervals
+from tlrec.evaluation.intervals import Estimate
 
 CALIBRATION_BINS = 10
 
@@ -43,10 +44,15 @@ def pair_wins(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tup
     return np.bincount(of_block, likes * (below + dislikes / 2)), likes_of * dislikes_of
 
 
-def uauc(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> tuple[float | None, int]:
-    """Mean AUC over the users who have both classes, and how many they are."""
-    values = list(auc_by_user(labels, scores, users).values())
-    return (float(np.mean(values)) if values else None), len(values)
+def user_means(
+    labels: np.ndarray, scores: np.ndarray, users: np.ndarray
+) -> tuple[dict[str, float], Estimate | None, Estimate | None]:
+    """AUC of each user who has both classes; its mean over them, UAUC; and its mean weighted by their rows, GAUC. The
+    means are None without such users."""
+    by_user = auc_by_user(labels, scores, users)
+    aucs = np.array(list(by_user.values()))
+    return (by_user, intervals.user_mean(aucs, np.ones(len(aucs))),
+            intervals.user_mean(aucs, rows_of(by_user, users)))
 
 
 def auc_by_user(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> dict[str, float]:
@@ -155,10 +161,7 @@ def evaluate(
         raise ValueError("probabilities outside [0, 1]")
     clipped = np.clip(inside, 1e-12, 1 - 1e-12)
     bins = calibration_bins(labels, inside)
-    by_user = auc_by_user(labels, scores, users) if users is not None else {}
-    aucs = np.array(list(by_user.values()))
-    mean = intervals.user_mean(aucs, np.ones(len(aucs)))
-    mean_by_rows = intervals.user_mean(aucs, rows_of(by_user, users)) if users is not None else None
+    by_user, mean, mean_by_rows = user_means(labels, scores, users) if users is not None else ({}, None, None)
     within, pairs = stratified_auc(labels, scores, counts) if counts is not None else (None, 0)
     return {
         "n": len(labels),

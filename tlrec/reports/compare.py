@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tlrec.data import samples
+from tlrec.data.id_view import known_users
 from tlrec.errors import InputError, first_line
 from tlrec.evaluation import metrics, significance
 from tlrec.evaluation.intervals import MIN_USERS, Estimate
@@ -50,7 +50,7 @@ def predictions(record: EvaluationRecord) -> pd.DataFrame:
 def compare(systems: list[EvaluationRecord], reference: EvaluationRecord) -> str:
     """Each system minus the reference as text. InputError where they were not measured on the same rows of one file."""
     other = predictions(reference)
-    labels, users = other["label"].to_numpy(), _users(other)
+    labels, users = other["label"].to_numpy(), known_users(other if "user_id" in other else None)
     scores = {"B": other["score"].to_numpy()}
     runs = {"B": reference}
     for number, record in enumerate(systems, 1):
@@ -81,10 +81,6 @@ class _Test(NamedTuple):
     name: str
     estimate: Estimate | None
     units: str
-
-
-def _users(table: pd.DataFrame) -> np.ndarray | None:
-    return samples.known_users(table if "user_id" in table else None)
 
 
 def _paired_scores(first: EvaluationRecord, second: EvaluationRecord, other: pd.DataFrame) -> np.ndarray:
@@ -123,10 +119,7 @@ def _figures(
 ) -> list[str]:
     means = ["no users"] * 2
     if users is not None:
-        by_user = metrics.auc_by_user(labels, scores, users)
-        weights = metrics.rows_of(by_user, users)
-        means = [format_figure(float(np.average(list(by_user.values()), weights=rows)) if by_user else None)
-                 for rows in (None, weights)]
+        means = [format_figure(mean and mean.value) for mean in metrics.user_means(labels, scores, users)[1:]]
     return [letter, run.run_id, records.system(run), str(records.shots(run)), "" if run.seed is None else str(run.seed),
             format_figure(metrics.auc(labels, scores)), *means]
 

@@ -57,8 +57,8 @@ def test_auc_and_uauc_of_one_class_are_none():
 def test_uauc_is_the_mean_over_users_with_both_classes():
     labels = np.array([1, 0, 1, 0, 1, 1])
     scores = np.array([0.9, 0.1, 0.2, 0.8, 0.5, 0.6])
-    value, users = metrics.uauc(labels, scores, np.array(["a", "a", "b", "b", "c", "c"]))
-    assert (value, users) == (0.5, 2)
+    _, mean, _ = metrics.user_means(labels, scores, np.array(["a", "a", "b", "b", "c", "c"]))
+    assert (mean.value, mean.units) == (0.5, 2)
     names = np.array(list("aabbbb"))
     figures = metrics.evaluate(labels, np.array([0.9, 0.1, 0.2, 0.8, 0.5, 0.6]), names)
     assert figures["uauc"] == (1 + 0) / 2 and figures["gauc"] == (2 * 1 + 4 * 0) / 6  # weighted by the users' rows
@@ -71,7 +71,8 @@ def test_uauc_of_many_users_is_fast():
     labels, scores = np.arange(30_000) % 2, np.arange(30_000) / 30_000
     users = np.array([f"test-{number // 2}" for number in range(30_000)], dtype=object)
     began = time.process_time()
-    assert metrics.uauc(labels, scores, users) == (1.0, 15_000)
+    by_user, mean, by_rows = metrics.user_means(labels, scores, users)
+    assert len(by_user) == mean.units == 15_000 and mean.value == by_rows.value == 1
     assert significance.delong_uauc(labels, scores, -scores, users) is None  # it wants two rows of each answer
     assert time.process_time() - began < 10
 
@@ -186,5 +187,6 @@ def test_auc_and_uauc_ignore_the_order_of_rows():
     labels, scores, users = made()
     order = np.random.default_rng(3).permutation(len(labels))
     assert metrics.auc(labels, scores) == metrics.auc(labels[order], scores[order])
-    assert metrics.uauc(labels, scores, users)[0] == pytest.approx(
-        metrics.uauc(labels[order], scores[order], users[order])[0], abs=1e-12)
+    for mean, other in zip(metrics.user_means(labels, scores, users)[1:],
+                           metrics.user_means(labels[order], scores[order], users[order])[1:], strict=True):
+        assert mean == pytest.approx(other, abs=1e-12)

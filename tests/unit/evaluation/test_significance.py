@@ -72,7 +72,7 @@ def test_delong_of_uauc_is_the_mean_over_users():
     found = significance.delong_uauc(labels, first, second, users)
     assert found.value == pytest.approx(np.mean([value for value, _ in parts]), abs=1e-12) and found.units == 10
     assert found.value == pytest.approx(
-        metrics.uauc(labels, first, users)[0] - metrics.uauc(labels, second, users)[0], abs=1e-12)
+        np.subtract(*(metrics.user_means(labels, scores, users)[1].value for scores in (first, second))), abs=1e-12)
     error = np.sqrt(np.sum([variance for _, variance in parts])) / 10
     assert found.high - found.value == pytest.approx(1.959964 * error)
 
