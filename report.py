@@ -3,6 +3,7 @@
     python report.py                                       every evaluation in results/runs.jsonl
     python report.py table --experiment quickstart --output results/quickstart.json
     python report.py table1 --runs results/reference/*/runs.jsonl --output results/table1
+    python report.py published                             every published figure with its source
     python report.py summary                               the front page's table
     python report.py compare RUN_A RUN_B
     python report.py figures --output results/figures
@@ -20,6 +21,7 @@ from tlrec.reports import report_commands
 COMMANDS = {
     "table": report_commands.table,
     "table1": report_commands.table_1,
+    "published": report_commands.print_published,
     "summary": report_commands.summary,
     "compare": report_commands.compare_runs,
     "figures": report_commands.draw_figures,

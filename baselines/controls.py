@@ -145,8 +145,8 @@ def report(train_data_path: str | Path, test_data_path: str | Path) -> str:
             continue
         scores = samples.liked_ratio(test.title_counts) if method == "liked-ratio" else score(
             method, train_items, train.labels, train.title_counts, test_items, test.title_counts)
-        uauc = None if test.users is None else metrics.uauc(test.labels, scores, test.users)[0]
-        rows.append([method, format_figure(metrics.auc(test.labels, scores)), format_figure(uauc)])
+        mean = None if test.users is None else metrics.user_means(test.labels, scores, test.users)[1]
+        rows.append([method, format_figure(metrics.auc(test.labels, scores)), format_figure(mean and mean.value)])
     return text_tables.markdown(rows)
 
 

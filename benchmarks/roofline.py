@@ -79,6 +79,11 @@ def seconds(stage: Stage, gpu: Gpu) -> float:
     return computing + sum(max(passes / (UTILISATION * gpu.peak), reading) for passes in generated)
 
 
+def weight_bytes_in_8bit(other: int) -> int:
+    """Bytes of the weights where the layers' matrices are 8-bit and each other weight takes `other` bytes."""
+    return LAYER_WEIGHTS + other * (WEIGHTS - LAYER_WEIGHTS)
+
+
 def main() -> None:
     """Print the tables."""
     row = LAYERS * 254 * 2  # bytes of one value per token and layer, in fp16, for a row of 254 tokens
@@ -86,8 +91,9 @@ def main() -> None:
     print(f"LLaMA-7B: {WEIGHTS:,} weights, {LAYER_WEIGHTS:,} of them in its layers; LoRA {LORA:,}.\n")
     print(f"A token's forward pass: 2 x {LAYER_WEIGHTS:,} = {2 * LAYER_WEIGHTS / 1e9:.2f} GFLOP, and at a context of "
           f"128 4 x {WIDTH} x 128 x {LAYERS} = {4 * WIDTH * 128 * LAYERS / 1e9:.2f} for attention.\n")
-    print(f"Memory: weights {2 * WEIGHTS / 1e9:.1f} GB in fp16, {(LAYER_WEIGHTS + 4 * VOCABULARY * WIDTH) / 1e9:.1f} "
-          "GB in 8-bit (embedding and LM head stay fp16); LoRA, its gradient and Adam's two averages, fp32: 16 x "
+    print(f"Memory: weights {2 * WEIGHTS / 1e9:.1f} GB in fp16; in 8-bit {weight_bytes_in_8bit(2) / 1e9:.1f} GB to "
+          f"score (embedding and LM head in fp16) and {weight_bytes_in_8bit(4) / 1e9:.1f} GB to tune, where peft's "
+          "prepare_model_for_kbit_training makes them fp32; LoRA, its gradient and Adam's two averages, fp32: 16 x "
           f"{LORA:,} = {16 * LORA / 1e9:.2f} GB. Activations of 32 rows of 254 tokens: with checkpointing {LAYERS} x "
           f"32 x 254 x {WIDTH} x 2 bytes = {32 * row * WIDTH / 1e9:.1f} GB; without it about "
           f"{32 * row * activations / 1e9:.0f} GB (10 vectors of the width and 3 of the feed-forward layer a token and "

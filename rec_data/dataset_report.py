@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from tlrec import cli, paths
-from tlrec.data import dataset_record, preference_text
-from tlrec.data.id_view import read_id_view
+from tlrec.data import preference_text
+from tlrec.data.id_view import known_users, read_id_view
 from tlrec.data.samples import Sample, read_samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
@@ -41,11 +41,9 @@ class Dataset:
         self.histories = {
             split: [preference_text.parse(sample.input) for sample in samples] for split, samples in self.splits.items()
         }
-        anonymous = (dataset_record.read_dataset_record(files[0].parent) or {}).get("made_by") == "rec_data.published"
-        views = {split: None if anonymous else read_id_view(files[0].with_name(f"{split}.json"), samples)
+        views = {split: read_id_view(files[0].with_name(f"{split}.json"), samples)
                  for split, samples in self.splits.items()}
-        self.users = {split: None if view is None or view.table is None else view.table["user_id"].to_numpy()
-                      for split, view in views.items()}
+        self.users = {split: known_users(view and view.table) for split, view in views.items()}
 
     def titles(self) -> set[str]:
         return {entry for part in self.histories.values() for history in part if history for entry in history.entries()}

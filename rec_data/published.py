@@ -5,8 +5,9 @@
     python -m rec_data.published baseline/books                   the id rows of book, for the baselines
     python -m rec_data.published instruction_data/netflix/train.json --mirror /folder/like/their/repository
 
-The text of book (rec_data/book) has no ids: in its id view (CSV), an item is a title with its author and every row has
-a user of its own. The ids that TALLRec's baselines read (baseline/books) are another shuffle of the same users.
+The text of book (rec_data/book) has no ids: in its id view (CSV), an item is a title with its author, and the user ids
+are blank: there is no UAUC, and intervals take rows as independent. The ids that TALLRec's baselines read
+(baseline/books) are another shuffle of the same users.
 """
 
 import json
@@ -161,7 +162,7 @@ def complete(folder: str) -> None:
         rows: list = [None] * len(samples)
         if folder == "rec_data/book":
             parsed = (preference_text.parse(sample.input) for sample in samples)
-            rows = split_files.id_rows_from_text(parsed, [sample.label for sample in samples], path.stem)
+            rows = split_files.id_rows_from_text(parsed, [sample.label for sample in samples])
             files.write_csv(path.with_suffix(".csv"), [split_files.ID_COLUMNS, *rows])
         split = dataset_record.Split(len(samples), zip(map(asdict, samples), rows, strict=True))
         splits[path.stem] = split

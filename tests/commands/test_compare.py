@@ -1,15 +1,14 @@
 """report.py compare: from real predictions, and predictions that are none."""
 
-import csv
 import shutil
 
 import numpy as np
 import pytest
-from conftest import command, refused
+from conftest import command, refused, run
 from sklearn.metrics import roc_auc_score
 
 from tlrec import files
-from tlrec.evaluation import run_log
+from tlrec.evaluation import intervals, run_log
 from tlrec.reports import compare, records
 
 
@@ -37,26 +36,46 @@ def test_compare_prints_the_difference_of_two_runs(measured):
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
     assert [row[5] for row in rows[1:3]] == [f"{auc:.4f}" for auc in aucs] and [row[1] for row in rows[1:3]] == [
         mean, ratio]
-    assert [row[:2] for row in rows[4:]] == [["AUC", "bootstrap"], ["AUC", "DeLong"], ["UAUC", "bootstrap"],
-                                             ["UAUC", "DeLong"]]
+    of_mean = records.find(records.read_runs([str(home / "results" / "runs.jsonl")]), mean).metrics
+    assert rows[1][6:] == [f"{of_mean.uauc:.4f}", f"{of_mean.gauc:.4f}"]
+    assert [row[:2] for row in rows[4:]] == [["AUC", "jackknife"], ["AUC", "DeLong"], ["UAUC", "jackknife"],
+                                             ["UAUC", "DeLong"], ["GAUC", "jackknife"]]
     assert {row[2] for row in rows[4:6]} == {f"{aucs[0] - aucs[1]:+.4f}"} and rows[5][-1] == "16 rows"
     assert text == command("report.py", "compare", "--run_a", mean, "--run_b", ratio, home=home)
 
 
-def test_compare_without_users(measured, tmp_path):
+def test_rows_with_blank_user_ids_have_no_users_in_record_and_compare(measured, tmp_path, monkeypatch):
+    """As the CSV beside the published book data."""
+    shutil.copytree(measured[0] / "rec_data", tmp_path / "rec_data")
+    path = tmp_path / "rec_data/movie/test.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *("," + row.partition(",")[2] for row in rows)]) + "\n")
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    run(["evaluate", "--method", "liked-ratio", "--test_data_path", "rec_data/movie/test.json"])
+    run(["baselines.controls", "--methods", "item-mean", "--train_data_path", "rec_data/movie/train.json",
+         "--test_data_path", "rec_data/movie/test.json"])
+    read = records.read_runs(None)
+    for figures in (record.metrics for record in read):
+        assert figures.users is figures.uauc is figures.gauc is figures.auc_interval_users is None
+        assert figures.auc_interval == figures.auc_interval_rows
+    text = compare.compare(read[:1], read[1])
+    assert "Users are unknown" in text and text.count("no users") == 4 and text.count("16 rows |") == 2
+
+
+def test_compare_adjusts_p_over_several_systems(measured, monkeypatch):
     home, (ratio, mean, *_) = measured
-    found = records.read_runs([str(home / "results" / "runs.jsonl")])
-    for run in (ratio, mean):
-        with open(home / "results" / "predictions" / f"{run}.csv", newline="") as source:
-            rows = [[cell for name, cell in row.items() if name != "user_id"] for row in csv.DictReader(source)]
-        (tmp_path / "predictions").mkdir(exist_ok=True)
-        name = "p_yes" if run == ratio else "score"
-        path = tmp_path / "predictions" / f"{run}.csv"
-        path.write_text("\n".join(",".join(row) for row in [["row", "label", name], *rows]))
-        record = records.find(found, run)
-        record.folder, record.predictions_sha256 = tmp_path, files.sha256(path)
-    text = compare.compare(records.find(found, ratio), records.find(found, mean))
-    assert "Users are unknown" in text and text.count("no users") == 2 and text.count("16 rows |") == 2
+    monkeypatch.setattr(intervals, "MIN_USERS", 2)
+    read = records.read_runs([str(home / "results" / "runs.jsonl")])
+    ours = records.find(read, mean)
+    alone, several = (compare.compare([ours] * count, records.find(read, ratio)) for count in (1, 3))
+    assert "Holm" not in alone and "p, Holm" in several
+    (single,) = [line.split("|") for line in alone.splitlines() if line.startswith("| AUC") and "DeLong" in line]
+    rows = [line.split("|") for line in several.splitlines() if " AUC " in line and "DeLong" in line]
+    assert [row[1].strip() for row in rows] == ["A1 AUC", "A2 AUC", "A3 AUC"]
+    assert {row[5].strip() for row in rows} == {single[5].strip()}
+    assert [float(row[6]) for row in rows] == pytest.approx([min(1, 3 * float(single[5]))] * 3, abs=2e-3)
+    refused("different test rows", compare.compare, [ours, records.find(read, measured[1][2])], ours)
 
 
 def test_compare_refuses_other_rows_and_unknown_runs(measured):
@@ -110,5 +129,5 @@ def test_compare_gives_no_interval_over_fewer_than_ten_users(measured):
     home, (ratio, mean, *_) = measured
     text = command("report.py", "compare", mean, ratio, home=home)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
-    assert [row[3:] for row in rows if row[1] == "bootstrap"] == 2 * [
+    assert [row[3:] for row in rows if row[1] == "jackknife"] == 3 * [
         ["none from fewer than 10 users", "", "4 users"]]

@@ -37,7 +37,7 @@ def test_controls_record_every_method_once(small_data, tmp_path):
 
 
 def test_controls_give_the_published_figures(tmp_path):
-    """results/reference/published_results.json: item-mean of 8,000 rows 67.15, plain sum 76.10."""
+    """docs/results.md: item-mean of 8,000 rows 67.15, plain sum 76.10."""
     words = [str(paths.home_dir() / word) if word.startswith("rec_data/") else word for word in ARGUMENTS]
     command(*words, "--methods", "item-mean,liked-ratio+item-mean", home=tmp_path)
     found = {r["method"]: r["metrics"] for r in run_log.read_records(tmp_path / "results" / "runs.jsonl")}

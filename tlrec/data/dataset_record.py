@@ -36,7 +36,7 @@ class Split:
             if history:
                 self.prompt = {"noun": history.noun, "instruction": sample["instruction"]}
             if row is not None:
-                self.users.add(row[0])
+                self.users.update(filter(None, row[:1]))  # blank where it is unknown
                 self.items.update(row[1], (row[3],))
             elif history:
                 self.items.update(history.entries())

@@ -35,8 +35,8 @@ def read_id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
     """Read the CSV beside the JSON file once; None where there is no such file.
 
     Ratings on another scale than 0 and 1 (1 to 5) are read as 0 and 1 where one threshold gives the answers of all
-    rows. InputError where a row has no user id, or where the two views disagree in length, in a label, or in how many
-    titles the user liked.
+    rows. InputError where only some rows have a user id, or where the two views disagree in length, in a label, or in
+    how many titles the user liked.
     """
     view = Path(path).with_suffix(".csv")
     if not view.exists():
@@ -71,12 +71,20 @@ def read_id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
     table["rating"] = labels.astype(str)
     if "history_rating" in table:
         _read_histories(view, table, most_disliked, least_liked, samples, Path(path).name)
-    users = table["user_id"].str.strip().str.casefold()
-    missing = np.flatnonzero(users.isin(MISSING))
-    if len(missing):
+    missing = np.flatnonzero(_missing(table["user_id"]))
+    if 0 < len(missing) < len(table):
         raise InputError(f"{view}: row {missing[0]} has no user_id ({table['user_id'][missing[0]]!r}); give every row "
                          "its user, or move this CSV away")
     return IdView(table, sha256)
+
+
+def known_users(table: "pd.DataFrame | None") -> np.ndarray | None:
+    """User ids of the rows of an id view, shape (n,); None without one, or where no row has a user id."""
+    return None if table is None or _missing(table["user_id"]).all() else table["user_id"].to_numpy(dtype=object)
+
+
+def _missing(users: "pd.Series") -> "pd.Series":
+    return users.str.strip().str.casefold().isin(MISSING)
 
 
 def _read_histories(

@@ -42,16 +42,16 @@ def warm_rows(train: Path, rows: pd.DataFrame) -> np.ndarray | None:
     return (rows["user_id"].isin(known["user_id"]) & rows["movie_id"].isin(known["movie_id"])).to_numpy()
 
 
-def id_rows_from_text(histories: Iterable[History], labels: Iterable[int], split: str) -> list[list]:
-    """Id rows of samples without ids: an entry's text serves as item id, and each row is a user of its own.
+def id_rows_from_text(histories: Iterable[History], labels: Iterable[int]) -> list[list]:
+    """Id rows of samples without ids: an entry's text serves as item id, and the user id is blank.
 
     The history has the text's order, liked before disliked; the timestamp is empty.
     """
     rows = []
-    for number, (history, label) in enumerate(zip(histories, labels, strict=True)):
+    for history, label in zip(histories, labels, strict=True):
         likes = [1] * len(history.liked) + [0] * len(history.disliked)
         entries = history.liked + history.disliked
-        rows.append(id_row(f"{split}-{number}", entries, likes, history.target_entry(), label, ""))
+        rows.append(id_row("", entries, likes, history.target_entry(), label, ""))
     return rows
 
 

@@ -16,9 +16,10 @@ import pandas as pd
 
 from tlrec import distributed, files, paths
 from tlrec.data import samples, split_files
-from tlrec.data.id_view import read_id_view
+from tlrec.data.id_view import known_users, read_id_view
 from tlrec.errors import InputError, printable
 from tlrec.evaluation import metrics, run_log
+from tlrec.evaluation.intervals import MIN_USERS
 from tlrec.evaluation.metrics import format_figure, format_interval
 from tlrec.evaluation.record_schema import EvaluationRecord, Metrics
 
@@ -42,8 +43,8 @@ class SplitData:
 
     @property
     def users(self) -> np.ndarray | None:
-        """User ids, shape (n,); None without a CSV view."""
-        return None if self.id_view is None else self.id_view["user_id"].to_numpy(dtype=object)
+        """User ids, shape (n,); None where they are unknown."""
+        return known_users(self.id_view)
 
 
 @dataclass(frozen=True)
@@ -187,23 +188,24 @@ def print_figures(figures: Metrics) -> None:
         k = figures.ranking_k
         for name, value, interval in ((f"HR@{k}", figures.hit_rate, figures.hit_rate_interval_users),
                                       (f"NDCG@{k}", figures.ndcg, figures.ndcg_interval_users)):
-            print(f"===== {name}: {format_figure(value)} (95% interval, users resampled: {format_interval(interval)}; "
+            print(f"===== {name}: {format_figure(value)} (95% interval over users: {format_interval(interval)}; "
                   f"{figures.n:,} targets) =====")
         return
-    few = figures.users is not None and figures.users < metrics.MIN_USERS
-    of_users = (f"none from {figures.users} users, at least {metrics.MIN_USERS} are needed" if few else
+    few = figures.users is not None and figures.users < MIN_USERS
+    of_users = (f"none from {figures.users} users, at least {MIN_USERS} are needed" if few else
                 format_interval(figures.auc_interval_users))
     print(f"n {figures.n}, share of Yes {format_figure(figures.share_yes, 3)}")
-    print(f"95% interval of the AUC, users resampled: {of_users}")
-    print(f"95% interval of the AUC, rows resampled:  {format_interval(figures.auc_interval_rows)}")
-    print(f"UAUC {format_figure(figures.uauc)} over {figures.uauc_users} users with both answers")
+    print(f"95% interval of the AUC, {figures.interval_rule} over users: {of_users}")
+    print(f"95% interval of the AUC, {figures.interval_rule} over rows:  {format_interval(figures.auc_interval_rows)}")
+    print(f"UAUC {format_figure(figures.uauc)}, GAUC {format_figure(figures.gauc)} (weighted by rows), over "
+          f"{figures.uauc_users} users with both answers")
     for name, rows in (("warm", figures.warm), ("cold", figures.cold)):
         if rows:
             print(f"{name} rows (user and item {'are' if name == 'warm' else 'not both'} in train): n {rows.n}, AUC "
                   f"{format_figure(rows.auc)}, UAUC {format_figure(rows.uauc)} over {rows.uauc_users} users")
     if figures.stratified_pairs:
         print(f"stratified AUC {format_figure(figures.stratified_auc)} over {figures.stratified_pairs:,} pairs "
-              "with an equal number of liked titles; Spearman with liked-ratio "
+              "with equal numbers of liked and of disliked titles; Spearman with liked-ratio "
               f"{format_figure(figures.spearman_liked_ratio)}")
     print(f"accuracy {format_figure(figures.accuracy)}, log loss {format_figure(figures.log_loss)}, "
           f"calibration error {format_figure(figures.calibration_error)}")

@@ -1,39 +1,71 @@
 """AUC and what must be read beside it: its intervals, per-user and stratified AUC, what the score owes to counting
 liked titles, accuracy, log loss, calibration.
 
+Intervals are by the delete-one-user jackknife with t quantiles, which covers best (benchmarks/interval_coverage.py).
+
 Undefined values (AUC of a single class, per-user AUC without users) are None.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from tlrec.data.samples import liked_ratio
 from tlrec.errors import InputError
+from tlrec.evaluation import intervals
+from tlrec.evaluation.intervals import Estimate
 
-RESAMPLES = 2_000
-MIN_USERS = 10  # with fewer, the intervals over users cover too seldom (benchmarks/interval_coverage.py)
 CALIBRATION_BINS = 10
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
-    """Area under the ROC curve; labels 0/1 and scores of shape (n,). None where there is only one class."""
-    if labels.min() == labels.max():
-        return None
-    return float(weighted_auc(labels, scores, np.ones((1, len(labels))))[0])
+    """Area under the ROC curve, ties count a half; labels 0/1 and scores of shape (n,). None where there is only one
+    class."""
+    wins, pairs = pair_wins(labels, scores, np.zeros(len(labels), int))
+    return float(wins[0] / pairs[0]) if pairs[0] else None
 
 
-def uauc(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> tuple[float | None, int]:
-    """Mean AUC over the users who have both classes, and how many they are."""
-    values = list(auc_by_user(labels, scores, users).values())
-    return (float(np.mean(values)) if values else None), len(values)
+def pair_wins(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(pairs that the liked row wins, a tie a half; all pairs) of a liked and a disliked row within each group.
+
+    labels 0/1, scores and group numbers: shape (n,); both results: shape (highest group number + 1,). Exact: sums of
+    halves.
+    """
+    order = np.lexsort((scores, groups))
+    groups, scores, liked = groups[order], scores[order], labels[order].astype(bool)
+    new = np.append(True, (groups[1:] != groups[:-1]) | (scores[1:] != scores[:-1]))  # where a block of ties begins
+    starts = np.flatnonzero(new)
+    likes, dislikes = (np.add.reduceat(rows.astype(float), starts) for rows in (liked, ~liked))
+    likes_of, dislikes_of = (np.bincount(groups, rows) for rows in (liked, ~liked))
+    of_block = groups[starts]
+    below = np.cumsum(dislikes) - dislikes - (np.cumsum(dislikes_of) - dislikes_of)[of_block]
+    return np.bincount(of_block, likes * (below + dislikes / 2)), likes_of * dislikes_of
+
+
+def user_means(
+    labels: np.ndarray, scores: np.ndarray, users: np.ndarray
+) -> tuple[dict[str, float], Estimate | None, Estimate | None]:
+    """AUC of each user who has both classes; its mean over them, UAUC; and its mean weighted by their rows, GAUC. The
+    means are None without such users."""
+    by_user = auc_by_user(labels, scores, users)
+    aucs = np.array(list(by_user.values()))
+    return (by_user, intervals.user_mean(aucs, np.ones(len(aucs))),
+            intervals.user_mean(aucs, rows_of(by_user, users)))
 
 
 def auc_by_user(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> dict[str, float]:
     """AUC of each user who has both classes, users in order of first appearance."""
-    values = {user: auc(labels[rows], scores[rows]) for user, rows in rows_by_user(users).items()}
-    return {user: value for user, value in values.items() if value is not None}
+    codes, names = pd.factorize(users)
+    wins, pairs = pair_wins(labels, scores, codes)
+    return {str(names[code]): float(wins[code] / pairs[code]) for code in np.flatnonzero(pairs)}
+
+
+def rows_of(by_user: Iterable[str], users: np.ndarray) -> np.ndarray:
+    """Number of rows of each user of `by_user`, in its order: the weights of GAUC. users: shape (n,)."""
+    rows = Counter(map(str, users))
+    return np.array([float(rows[user]) for user in by_user])
 
 
 def rows_by_user(users: np.ndarray) -> dict[str, np.ndarray]:
@@ -43,22 +75,15 @@ def rows_by_user(users: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(map(str, names), np.split(order, np.cumsum(np.bincount(codes))[:-1]), strict=True))
 
 
-def stratified_auc(labels: np.ndarray, scores: np.ndarray, strata: np.ndarray) -> tuple[float | None, int]:
-    """AUC over the (liked, disliked) pairs of rows within one stratum, and how many such pairs there are.
+def stratified_auc(labels: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> tuple[float | None, int]:
+    """AUC over the pairs of a liked and a disliked row of equal counts, and how many such pairs there are.
 
-    strata: shape (n,), here the number of liked titles in the prompt: between rows of equal number, counting liked
-    titles ranks nothing, so a system that only counts has 0.5.
+    counts: liked and disliked titles in the prompt, shape (n, 2). No function of the two counts ranks anything between
+    such rows, so a system that only counts has 0.5, however long the lists are.
     """
-    wins, pairs = 0.0, 0
-    for stratum in np.unique(strata):
-        inside = strata == stratum
-        likes = int(labels[inside].sum())
-        pairs_inside = likes * (int(inside.sum()) - likes)
-        value = auc(labels[inside], scores[inside])
-        if value is not None:
-            wins += value * pairs_inside
-            pairs += pairs_inside
-    return (wins / pairs if pairs else None), pairs
+    strata = np.unique(counts, axis=0, return_inverse=True)[1].reshape(-1)
+    wins, pairs = (of_strata.sum() for of_strata in pair_wins(labels, scores, strata))
+    return (float(wins / pairs) if pairs else None), int(pairs)
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
@@ -70,56 +95,40 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
     return float(spearmanr(first, second).statistic)
 
 
-def auc_interval(
-    labels: np.ndarray, scores: np.ndarray, clusters: np.ndarray | None = None, seed: int = 0
-) -> list[float] | None:
-    """95% percentile bootstrap interval of the AUC, [low, high].
+def auc_left_out(labels: np.ndarray, scores: np.ndarray, users: np.ndarray | None) -> np.ndarray:
+    """AUC without each user's rows in turn (users None: without each row), shape (users,); NaN where one class is left.
 
-    clusters: shape (n,); whole clusters (users) are drawn with replacement. Without it, rows are. Resamples with a
-    single class are left out; None where no resample has two, or where there are fewer than MIN_USERS clusters.
+    Exact from one sort: the wins without a user are all wins, less those of the user's rows against every row, plus
+    those between two rows of the user, which were taken off twice.
     """
-    if too_few(clusters):
-        return None
-    drawn = resampled_weights(len(labels), clusters, seed)
-    values = np.concatenate([weighted_auc(labels, scores, weights) for weights in drawn])
-    values = values[~np.isnan(values)]
-    return [float(v) for v in np.percentile(values, [2.5, 97.5])] if len(values) else None
-
-
-def too_few(users: np.ndarray | None) -> bool:
-    """Whether users (shape (n,); None: unknown) are fewer than an interval or test over users needs."""
-    return users is not None and len(set(users)) < MIN_USERS
-
-
-def _texts(users: np.ndarray) -> np.ndarray:
-    """User ids as Python strings: an array of numpy's would give each the width of the longest."""
-    return np.array([str(user) for user in users], dtype=object)
-
-
-def resampled_weights(rows: int, clusters: np.ndarray | None, seed: int) -> Iterator[np.ndarray]:
-    """How often each row is drawn in each of 2,000 bootstrap resamples, shape (200, rows) at a time to bound memory.
-
-    clusters: shape (rows,); whole clusters are drawn with replacement. Without it, rows are.
-    """
-    codes = np.arange(rows) if clusters is None else pd.factorize(_texts(clusters), sort=True)[0]
-    count = codes.max() + 1
-    generator = np.random.default_rng(seed)
-    for _ in range(0, RESAMPLES, 200):
-        yield generator.multinomial(count, np.full(count, 1 / count), size=200)[:, codes]
-
-
-def weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUC under each row of weights (resamples, n); ties count a half; NaN where a class has no weight."""
-    order = np.argsort(scores, kind="stable")
-    sorted_scores = scores[order]
-    starts = np.flatnonzero(np.concatenate([[True], sorted_scores[1:] != sorted_scores[:-1]]))
-    weights, positive = weights[:, order].astype(float), labels[order].astype(bool)
-    likes = np.add.reduceat(weights * positive, starts, axis=1)
-    dislikes = np.add.reduceat(weights * ~positive, starts, axis=1)
-    below = np.cumsum(dislikes, axis=1) - dislikes
-    pairs = likes.sum(axis=1) * dislikes.sum(axis=1)
+    codes = np.arange(len(labels)) if users is None else pd.factorize(users)[0]
+    liked = labels.astype(bool)
+    of_likes, of_dislikes = row_wins(labels, scores)
+    inside, _ = pair_wins(labels, scores, codes)
+    of_user = np.bincount(codes[liked], of_likes, len(inside)) + np.bincount(codes[~liked], of_dislikes, len(inside))
+    likes, dislikes = (np.bincount(codes, rows) for rows in (liked, ~liked))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (likes * (below + dislikes / 2)).sum(axis=1) / pairs
+        return (of_likes.sum() - of_user + inside) / ((liked.sum() - likes) * ((~liked).sum() - dislikes))
+
+
+def row_wins(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each liked row the disliked rows that it beats, shape (likes,), and for each disliked row the liked rows that
+    beat it, shape (dislikes,); ties count a half."""
+    likes, dislikes = (scores[labels == label] for label in (1, 0))
+    below, above = ((np.searchsorted(others, own) + np.searchsorted(others, own, "right")) / 2
+                    for own, others in ((likes, np.sort(dislikes)), (dislikes, np.sort(likes))))
+    return below, len(likes) - above
+
+
+def auc_interval(labels: np.ndarray, scores: np.ndarray, users: np.ndarray | None = None) -> list[float] | None:
+    """95% jackknife interval of the AUC, [low, high], within 0 and 1.
+
+    users: shape (n,); each user's rows are left out in turn. Without it, each row is. None where the AUC or one of
+    those without a user is undefined, or where there are fewer than intervals.MIN_USERS users.
+    """
+    value = auc(labels, scores)
+    return None if value is None or intervals.too_few(users) else intervals.clipped(
+        intervals.jackknife(value, auc_left_out(labels, scores, users)))
 
 
 def calibration_bins(labels: np.ndarray, probabilities: np.ndarray) -> list[list[float]]:
@@ -152,8 +161,8 @@ def evaluate(
         raise ValueError("probabilities outside [0, 1]")
     clipped = np.clip(inside, 1e-12, 1 - 1e-12)
     bins = calibration_bins(labels, inside)
-    by_user = auc_by_user(labels, scores, users) if users is not None else {}
-    within, pairs = stratified_auc(labels, scores, counts[:, 0]) if counts is not None else (None, 0)
+    by_user, mean, mean_by_rows = user_means(labels, scores, users) if users is not None else ({}, None, None)
+    within, pairs = stratified_auc(labels, scores, counts) if counts is not None else (None, 0)
     return {
         "n": len(labels),
         "share_yes": float(labels.mean()),
@@ -161,8 +170,12 @@ def evaluate(
         "auc_interval_rows": auc_interval(labels, scores),
         "auc_interval_users": auc_interval(labels, scores, users) if users is not None else None,
         "users": len(set(users)) if users is not None else None,
-        "uauc": float(np.mean(list(by_user.values()))) if by_user else None,
+        "interval_rule": intervals.RULE,
+        "uauc": mean and mean.value,
+        "uauc_interval": intervals.clipped(mean),
         "uauc_users": len(by_user),
+        "gauc": mean_by_rows and mean_by_rows.value,
+        "gauc_interval": intervals.clipped(mean_by_rows),
         "auc_by_user": by_user if users is not None else None,
         "stratified_auc": within,
         "stratified_pairs": pairs,
@@ -176,8 +189,9 @@ def evaluate(
 
 def evaluate_subset(labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> dict:
     """The figures of some of the rows, as SubsetMetrics has them."""
-    mean, count = uauc(labels, scores, users)
-    return {"n": len(labels), "auc": auc(labels, scores), "uauc": mean, "uauc_users": count}
+    by_user, mean, _ = user_means(labels, scores, users)
+    return {"n": len(labels), "auc": auc(labels, scores), "uauc": mean.value if mean else None,
+            "uauc_users": len(by_user)}
 
 
 def format_figure(value: float | None, digits: int = 4, scale: float = 1) -> str:

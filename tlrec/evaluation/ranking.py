@@ -12,9 +12,7 @@ import numpy as np
 from tlrec.data import preference_text
 from tlrec.data.samples import Sample, Text
 from tlrec.errors import InputError
-from tlrec.evaluation.metrics import MIN_USERS, rows_by_user
-
-RESAMPLES = 2_000
+from tlrec.evaluation import intervals
 
 
 @dataclass(frozen=True)
@@ -69,22 +67,17 @@ def draw_negatives(catalogue: Sequence[str], known: set[str], count: int, genera
 def ranking_figures(target_ranks: np.ndarray, users: np.ndarray | None, k: int = 10) -> dict[str, object]:
     """HR@k and NDCG@k of targets at these ranks (from 1), shape (n,), one relevant item each.
 
-    With users, shape (n,), the 95% percentile bootstrap over users; none for fewer than MIN_USERS.
+    With users, shape (n,), the 95% jackknife interval over users; none for fewer than intervals.MIN_USERS.
     """
     within = target_ranks <= k
     gains = np.where(within, 1 / np.log2(1 + target_ranks), 0.0)
-    figures: dict[str, object] = {"ranking_k": k, "hit_rate": float(within.mean()), "ndcg": float(gains.mean())}
+    figures: dict[str, object] = {"ranking_k": k, "hit_rate": float(within.mean()), "ndcg": float(gains.mean()),
+                                  "interval_rule": intervals.RULE}
     for name, values in (("hit_rate", within.astype(float)), ("ndcg", gains)):
-        figures[f"{name}_interval_users"] = None if users is None else _interval(values, users)
+        figures[f"{name}_interval_users"] = None
+        if users is not None:
+            codes = np.unique(users, return_inverse=True)[1]
+            rows = np.bincount(codes)
+            mean = intervals.user_mean(np.bincount(codes, values) / rows, rows)
+            figures[f"{name}_interval_users"] = intervals.clipped(mean)
     return figures
-
-
-def _interval(values: np.ndarray, users: np.ndarray) -> list[float] | None:
-    groups = list(rows_by_user(users).values())
-    if len(groups) < MIN_USERS:
-        return None
-    sums, sizes = np.array([values[rows].sum() for rows in groups]), np.array([len(rows) for rows in groups])
-    generator = np.random.default_rng(0)
-    weights = generator.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), size=RESAMPLES)
-    means = weights @ sums / (weights @ sizes)
-    return [float(value) for value in np.percentile(means, [2.5, 97.5])]

@@ -5,7 +5,7 @@ Other fields may stand beside these (versions of the machine, a baseline's train
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -37,12 +37,16 @@ class Metrics(_Schema):
     users: int | None = None  # None: unknown
     share_yes: Number | None = None
     auc: Share | None = None
-    auc_interval_rows: Interval | None = None  # 95%, bootstrap over rows
-    auc_interval_users: Interval | None = None  # 95%, bootstrap over users
+    interval_rule: Literal["jackknife", "bootstrap"] | None = None  # of all 95% intervals: intervals.py, or percentiles
+    auc_interval_rows: Interval | None = None  # over rows
+    auc_interval_users: Interval | None = None  # over users
     uauc: Share | None = None  # mean over users with both answers
+    uauc_interval: Interval | None = None
     uauc_users: int = 0
+    gauc: Share | None = None  # the same mean weighted by the users' rows
+    gauc_interval: Interval | None = None
     auc_by_user: dict[str, Number] | None = None
-    stratified_auc: Share | None = None  # among rows with an equal number of liked titles
+    stratified_auc: Share | None = None  # among rows with equal numbers of liked and of disliked titles
     stratified_pairs: int = 0
     spearman_liked_ratio: Number | None = None  # of the score with liked-ratio
     accuracy: Number | None = None
@@ -53,10 +57,16 @@ class Metrics(_Schema):
     ranking_k: int | None = None  # of a ranking: its cut-off, hit rate and NDCG of the liked targets
     hit_rate: Share | None = None
     ndcg: Share | None = None
-    hit_rate_interval_users: Interval | None = None  # 95%, bootstrap over users
+    hit_rate_interval_users: Interval | None = None  # over users
     ndcg_interval_users: Interval | None = None
     warm: SubsetMetrics | None = None  # rows whose user and item are the user and the target of training rows
     cold: SubsetMetrics | None = None  # the others; both None where there are no users, or one kind of rows only
+
+    @model_validator(mode="after")
+    def _check_interval_rule(self) -> "Metrics":
+        if not self.interval_rule and any(getattr(self, name) for name in Metrics.model_fields if "_interval" in name):
+            raise ValueError("interval_rule is missing beside an interval")
+        return self
 
     @property
     def auc_interval(self) -> list[float] | None:

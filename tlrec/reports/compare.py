@@ -1,17 +1,19 @@
-"""Two runs on the same test rows, compared row for row from their predictions."""
+"""Runs on the same test rows, compared row for row from their predictions."""
 
 import hashlib
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from tlrec.data.id_view import known_users
 from tlrec.errors import InputError, first_line
 from tlrec.evaluation import metrics, significance
-from tlrec.evaluation.metrics import MIN_USERS, format_figure
+from tlrec.evaluation.intervals import MIN_USERS, Estimate
+from tlrec.evaluation.metrics import format_figure
 from tlrec.evaluation.record_schema import EvaluationRecord
-from tlrec.evaluation.significance import Difference
 from tlrec.files import read_bytes
 from tlrec.reports import records, text_tables
 
@@ -45,9 +47,45 @@ def predictions(record: EvaluationRecord) -> pd.DataFrame:
     return table.rename(columns={score: "score"})
 
 
-def compare(first: EvaluationRecord, second: EvaluationRecord) -> str:
-    """The comparison as text. InputError where the two were not measured on the same rows of the same file."""
-    one, other = predictions(first), predictions(second)
+def compare(systems: list[EvaluationRecord], reference: EvaluationRecord) -> str:
+    """Each system minus the reference as text. InputError where they were not measured on the same rows of one file."""
+    other = predictions(reference)
+    labels, users = other["label"].to_numpy(), known_users(other if "user_id" in other else None)
+    scores = {"B": other["score"].to_numpy()}
+    runs = {"B": reference}
+    for number, record in enumerate(systems, 1):
+        letter = f"A{number}" if len(systems) > 1 else "A"
+        runs[letter], scores[letter] = record, _paired_scores(record, reference, other)
+    letters = [letter for letter in runs if letter != "B"]
+    tests = [test for letter in letters for test in _tests(labels, scores[letter], scores["B"], users, letter)]
+    p_values = [test.estimate and test.estimate.p for test in tests]
+    adjusted: dict[int, float | None] = {}
+    for kind in dict.fromkeys((test.figure, test.name) for test in tests):  # each kind over the systems
+        numbers = [number for number, test in enumerate(tests) if (test.figure, test.name) == kind]
+        adjusted |= zip(numbers, significance.holm([p_values[number] for number in numbers]), strict=True)
+    several = len(systems) > 1
+    rows = [["A − B in", "test", "difference", "95% interval", "p", *["p, Holm"] * several, "from"]]
+    for number, test in enumerate(tests):
+        *row, units = _row(test)
+        name = f"{test.letter} {row[0]}" if several else row[0]
+        rows.append([name, *row[1:], *[_p(adjusted[number])] * several, units])
+    header = ["", "run", "system", "shots", "seed", "AUC", "UAUC", "GAUC"]
+    table = [header, *(_figures(letter, runs[letter], labels, scores[letter], users) for letter in [*letters, "B"])]
+    return "\n\n".join([f"{len(labels):,} rows of {reference.test_data.path}", text_tables.markdown(table),
+                        text_tables.markdown(rows), _reading(users, several)])
+
+
+class _Test(NamedTuple):
+    letter: str  # of the system
+    figure: str
+    name: str
+    estimate: Estimate | None
+    units: str
+
+
+def _paired_scores(first: EvaluationRecord, second: EvaluationRecord, other: pd.DataFrame) -> np.ndarray:
+    """The scores of `first`, row for row beside `other`, the predictions of `second`; InputError where rows differ."""
+    one = predictions(first)
     runs = f"runs {first.run_id} and {second.run_id}"
     if first.test_data.sha256 != second.test_data.sha256:
         names = [f"{run.test_domain}/{Path(run.test_data.path).name}" for run in (first, second)]
@@ -58,41 +96,53 @@ def compare(first: EvaluationRecord, second: EvaluationRecord) -> str:
     if list(one.get("user_id", ())) != list(other.get("user_id", ())):
         raise InputError(f"{runs} were made with different user ids (the CSV beside the test file changed in between); "
                          "evaluate both again")
-    labels = one["label"].to_numpy()
-    users = one["user_id"].to_numpy(dtype=object) if "user_id" in one else None
-    scores = one["score"].to_numpy(), other["score"].to_numpy()
-    drawn = "rows" if users is None else "users"
-    tests = {"AUC": [("bootstrap", significance.bootstrap_auc(labels, *scores, users), drawn),
-                     ("DeLong", significance.delong_auc(labels, *scores), "rows")]}
+    return one["score"].to_numpy()
+
+
+def _tests(
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, users: np.ndarray | None, letter: str
+) -> list[_Test]:
+    scores = labels, first, second
+    tests = [_Test(letter, "AUC", "jackknife", significance.auc_difference(*scores, users),
+                   "rows" if users is None else "users"),
+             _Test(letter, "AUC", "DeLong", significance.delong_auc(*scores), "rows")]
     if users is not None:
-        tests["UAUC"] = [("bootstrap", significance.bootstrap_uauc(labels, *scores, users), "users"),
-                         ("DeLong", significance.delong_uauc(labels, *scores, users), "users")]
-    systems = [["", "run", "system", "shots", "seed", "AUC", "UAUC"]]
-    for letter, run, score in zip("AB", (first, second), scores, strict=True):
-        uauc = "no users" if users is None else format_figure(metrics.uauc(labels, score, users)[0])
-        seed = "" if run.seed is None else str(run.seed)
-        systems.append([letter, run.run_id, records.system(run), str(records.shots(run)), seed,
-                        format_figure(metrics.auc(labels, score)), uauc])
-    rows = [["A − B in", "test", "difference", "95% interval", "p", "from"]]
-    rows += [_row(figure, *test) for figure, by_kind in tests.items() for test in by_kind]
-    return "\n\n".join([f"{len(labels):,} rows of {first.test_data.path}", text_tables.markdown(systems),
-                        text_tables.markdown(rows), _reading(users)])
+        mean = significance.user_mean_difference
+        tests += [_Test(letter, "UAUC", "jackknife", mean(*scores, users), "users"),
+                  _Test(letter, "UAUC", "DeLong", significance.delong_uauc(*scores, users), "users"),
+                  _Test(letter, "GAUC", "jackknife", mean(*scores, users, by_rows=True), "users")]
+    return tests
 
 
-def _row(figure: str, test: str, difference: Difference | None, units: str) -> list[str]:
-    if difference is None:
-        return [figure, test, "undefined", "", "", ""]
-    value, low, high, p, count = difference
-    if low is None or high is None or p is None:
-        few = units == "users" and count < MIN_USERS
-        return [figure, test, f"{value:+.4f}", f"none from fewer than {MIN_USERS} users" if few else "undefined", "",
-                f"{count:,} {units}"]
-    return [figure, test, f"{value:+.4f}", f"{low:+.4f} to {high:+.4f}", "< 0.001" if p < 0.001 else f"{p:.3f}",
-            f"{count:,} {units}"]
+def _figures(
+    letter: str, run: EvaluationRecord, labels: np.ndarray, scores: np.ndarray, users: np.ndarray | None
+) -> list[str]:
+    means = ["no users"] * 2
+    if users is not None:
+        means = [format_figure(mean and mean.value) for mean in metrics.user_means(labels, scores, users)[1:]]
+    return [letter, run.run_id, records.system(run), str(records.shots(run)), "" if run.seed is None else str(run.seed),
+            format_figure(metrics.auc(labels, scores)), *means]
 
 
-def _reading(users: np.ndarray | None) -> str:
-    if users is None:
-        return "Users are unknown: rows are taken as independent, and there is no UAUC."
-    return ("The bootstrap draws whole users: what to expect of other users. DeLong's test takes the users as given:\n"
-            "what to expect of other rows of theirs. For UAUC it needs two rows of each answer from a user.")
+def _row(test: _Test) -> list[str]:
+    if test.estimate is None:
+        return [test.figure, test.name, "undefined", "", "", ""]
+    value, low, high, p, count = test.estimate
+    units = f"{count:,} {test.units}"
+    if low is None or high is None:
+        few = test.units == "users" and count < MIN_USERS
+        interval = f"none from fewer than {MIN_USERS} users" if few else "undefined"
+    else:
+        interval = f"{low:+.4f} to {high:+.4f}"
+    return [test.figure, test.name, f"{value:+.4f}", interval, _p(p), units]
+
+
+def _p(p: float | None) -> str:
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _reading(users: np.ndarray | None, several: bool) -> str:
+    text = ("Users are unknown: rows are taken as independent, and there is no UAUC." if users is None else
+            "The jackknife leaves out whole users: what to expect of other users. DeLong's test takes the users as\n"
+            "given: what to expect of other rows of theirs. For UAUC it needs two rows of each answer from a user.")
+    return text + "\np, Holm: adjusted over the systems A1, A2 ... of each figure and test." * several

@@ -4,34 +4,36 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlrec.evaluation.record_schema import EvaluationRecord, chain_name
-from tlrec.reports import plot_style, records, table1, table_cells
+from tlrec.reports import plot_style, published, records, table1, table_cells
 from tlrec.reports.plot_style import BAND, OURS, TALLREC, TLREC
 from tlrec.reports.table_cells import Cell
 
 STAGES = ("untuned", "+ alpaca", "+ CoT", "+ source", "+ 16", "+ 64", "+ 256")
 KINDS = {"alpaca": "+ alpaca", "stage123": "+ CoT", "stage123_rules": "+ CoT"}  # any other stage is a source
-TABLE_1, LATEST = "published (TALLRec's Table 1)", "TLRec (latest block)"
-LANGUAGE_MODELS = {TABLE_1: "TALLRec", LATEST: LATEST}  # label: the published system drawn beside our language models
-LLAMA = "LLaMA-7B, published (TLRec, latest block)"
+TABLE_1, LLAMA = "published (TALLRec's Table 1)", "LLaMA-7B, published (TLRec, latest results)"
+# label: the published system drawn beside our language models
+LANGUAGE_MODELS = {TABLE_1: "TALLRec", "TLRec, latest results": published.LATEST}
+PUBLISHED_STAGES = {"TLRec: llama base model (latest results)": "untuned",
+                    "TLRec: alpaca_step123 (latest results)": "+ CoT", published.LATEST: "+ source"}
 Chain = tuple[tuple[str, int | None], ...]  # base model, then (name, rows) of its stages
 
 
 def auc_against_shots(evaluations: list[EvaluationRecord], domain: str) -> Figure | None:
     """One panel a system: ours with a band of one standard deviation over seeds, the published beside it."""
     cells = [cell for cell in table_cells.own_cells(evaluations) if cell.auc is not None]
-    published = [cell for cell in table_cells.published_cells() if cell.domain == domain]
+    theirs = [cell for cell in published.cells() if cell.domain == domain]
     own_names = {cell.published_name: cell.system for cell in reversed(cells)}
     panels: dict[str, dict[str, list[Cell]]] = {}  # by system and label
-    for cell in table1.ordered([*cells, *(c for c in published if c.group == "baselines")]):
+    for cell in table1.ordered([*cells, *(c for c in theirs if c.group == "baselines")]):
         name = own_names.get(cell.system, cell.system) if cell.published else cell.system
         panels.setdefault(name, {}).setdefault(TABLE_1 if cell.published else "ours", []).append(cell)
         if cell.group == "language models":
-            panels[name] |= {label: [c for c in published if c.system == theirs]
-                             for label, theirs in LANGUAGE_MODELS.items()}
+            panels[name] |= {label: [c for c in theirs if c.system == system]
+                             for label, system in LANGUAGE_MODELS.items()}
     liked = panels.pop("liked-ratio", {}).get("ours", [])
     if not panels:
         return None
-    columns = sorted({cell.shots for cell in [*cells, *published]})
+    columns = sorted({cell.shots for cell in [*cells, *theirs]})
     position = {shots: number for number, shots in enumerate(columns)}
     figure, axes = plot_style.panels(len(panels), 4, 1.75)
     for axis, (name, lines) in zip(axes, panels.items(), strict=True):
@@ -94,9 +96,6 @@ def chain_stages(evaluations: list[EvaluationRecord], domain: str) -> Figure | N
 
 
 def published_stages(domain: str) -> dict[str, float]:
-    """AUC x 100 of the published chain by stage, where the domain's block has it as one figure."""
-    block = table_cells.published_figures()["tlrec_llama_7b"].get(f"{domain}, block 'latest results'", {})
-    ends = {"untuned": "untuned", "alpaca + CoT": "+ CoT", "(zero-shot)": "+ source", "16-shot": "+ 16",
-            "64-shot": "+ 64", "256-shot": "+ 256"}
-    return {stage: value for name, value in block.items() for end, stage in ends.items()
-            if name.endswith(end) and not isinstance(value, list)}
+    """AUC x 100 of the published chain by stage."""
+    return {f"+ {cell.shots}" if cell.shots else PUBLISHED_STAGES[cell.system]: cell.percent
+            for cell in published.cells() if cell.domain == domain and cell.system in PUBLISHED_STAGES}

@@ -1,29 +1,29 @@
 """The front page's table: one domain, one row a system, ours beside the published."""
 
 from tlrec.evaluation.metrics import format_figure
-from tlrec.reports import records, text_tables
+from tlrec.reports import published, records, text_tables
 from tlrec.reports.table_cells import Cell
 
 CONTROLS = ("liked-ratio", "liked-ratio+item-mean")
-PUBLISHED = {"TALLRec": "TALLRec, LLaMA-7B", "TLRec (paper's block)": "TLRec, LLaMA-7B"}
+PUBLISHED = ("TALLRec", "TLRec: step123+instrument (results in the paper)", published.LATEST)  # of LLaMA-7B
 SHOTS = (0, 16, 64, 256)
-LEGEND = ("AUC x 100 on all of {target}/test: ours, mean over seeds, and in parentheses the published. Columns: "
-          "training rows of {target}. UAUC x 100: of ours in the row's last column.")
+LEGEND = ("AUC x 100 on all of {target}/test: ours, mean over seeds, and in parentheses the published. TALLRec and "
+          "TLRec: LLaMA-7B. Columns: training rows of {target}. UAUC x 100: of ours in the row's last column.")
 
 
 def render(cells: list[Cell], target: str = "movie") -> str:
     """The table as Markdown, and its legend. cells: ours and the published."""
     cells = [cell for cell in cells if cell.domain == target and cell.auc is not None]
     ours: dict[str, dict[int, Cell]] = {}
-    published: dict[str, dict[int, Cell]] = {}
+    theirs: dict[str, dict[int, Cell]] = {}
     for cell in cells:
-        side, name = (published, cell.system) if cell.published else (ours, cell.published_name)
+        side, name = (theirs, cell.system) if cell.published else (ours, cell.published_name)
         side.setdefault(name, {})[cell.shots] = cell
     columns = sorted({*SHOTS, max((cell.shots for cell in cells), default=0)})
-    rows = [[name, *_figures(ours.get(name, {}), published.get(name, {}), columns)]
+    rows = [[name, *_figures(ours.get(name, {}), theirs.get(name, {}), columns)]
             for stem in (*CONTROLS, *records.BASELINES)
             for name in (stem, *sorted(name for name in ours if name.startswith(f"{stem} [")))]
-    rows += [[label, *_figures({}, published.get(name, {}), columns)] for name, label in PUBLISHED.items()]
+    rows += [[name, *_figures({}, theirs.get(name, {}), columns)] for name in PUBLISHED]
     models = {name: at for name, at in ours.items() if any(cell.group == "language models" for cell in at.values())}
     if models:  # the chain that was measured at the most shot counts, then with the most seeds
         model = max(models, key=lambda name: (len(models[name]), sum(cell.seeds for cell in models[name].values())))

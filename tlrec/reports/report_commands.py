@@ -20,6 +20,7 @@ from tlrec.reports import (
     table_cells,
     text_tables,
 )
+from tlrec.reports import published as published_figures
 from tlrec.signature_flags import PathText
 
 REFERENCE = str(paths.ROOT / "results" / "reference" / "*" / "runs.jsonl")
@@ -74,7 +75,7 @@ def table(
         rows = [[*row, name] for row, name in zip(rows, names, strict=True)]
     print(text_tables.markdown(rows))
     if published:
-        print("\nPublished, LLaMA-7B, AUC x 100:\n\n" + text_tables.markdown(text_tables.published()))
+        print(f"\nPublished, AUC x 100:\n\n{published_figures.page()}")
     if output:
         _write(Path(output), json.dumps([records.short(record) for record in latest], indent=2) + "\n")
         print(f"written to {output}")
@@ -86,12 +87,17 @@ def table_1(chosen: SplitRecords, output: PathText | None = None) -> None:
     Args:
         output: also write OUTPUT.md, OUTPUT.tex (booktabs) and OUTPUT.csv
     """
-    texts = table1.render([*table_cells.own_cells(chosen.read()), *table_cells.published_cells()])
+    texts = table1.render([*table_cells.own_cells(chosen.read()), *published_figures.cells()])
     print(texts["md"], end="")
     if output:
         for ending, text in texts.items():
             _write(Path(f"{output}.{ending}"), text)
         print(f"\nwritten to {output}.md, .tex and .csv")
+
+
+def print_published() -> None:
+    """Print every published figure with the label it has at its source."""
+    print(published_figures.page())
 
 
 def summary(target: str = "movie", runs: list[PathText] | None = None) -> None:
@@ -107,19 +113,20 @@ def summary(target: str = "movie", runs: list[PathText] | None = None) -> None:
         known = ", ".join(sorted({record.test_domain for record in latest}))
         raise InputError(f"--target {target!r}: no evaluation on it; choose from {known}, or name a record with --runs")
     chosen, _ = records.on_full_split(of_target, "test")
-    print(readme_table.render([*table_cells.own_cells(chosen), *table_cells.published_cells()], target))
+    print(readme_table.render([*table_cells.own_cells(chosen), *published_figures.cells()], target))
 
 
-def compare_runs(run_a: str, run_b: str, runs: list[PathText] | None = None) -> None:
-    """Compare two runs on the same test rows: paired bootstrap and DeLong's test, for AUC and UAUC.
+def compare_runs(run_a: list[str], run_b: str, runs: list[PathText] | None = None) -> None:
+    """Compare runs on the same test rows: paired jackknife over users and DeLong's test, for AUC, UAUC and GAUC.
 
     Args:
-        run_a: run id, or its beginning or end (`python report.py table --ids True` lists them)
+        run_a: run id, or its beginning or end (`python report.py table --ids True` lists them); of several, with commas
+            between, p is also adjusted for their number by Holm's method
         run_b: the run that is subtracted
         runs: one or more record files to read (default: results/runs.jsonl)
     """
     read = records.read_runs(runs)
-    print(compare.compare(records.find(read, run_a), records.find(read, run_b)))
+    print(compare.compare([records.find(read, run) for run in run_a], records.find(read, run_b)))
 
 
 def draw_figures(chosen: SplitRecords, output: PathText | None = None) -> None:

@@ -5,18 +5,21 @@ from collections.abc import Iterable
 from dataclasses import astuple, fields
 from functools import partial
 
+from tlrec.evaluation.intervals import MIN_USERS
 from tlrec.evaluation.metrics import format_figure, format_interval
 from tlrec.reports import records, text_tables
 from tlrec.reports.table_cells import ID_ROWS, Cell
 from tlrec.reports.text_tables import Bold
 
 HEADER = ["system", "figures"]
-DETAILS = ["system", "shots", "seeds", "n", "AUC", "95% interval", "UAUC", "stratified", "Spearman", "published"]
+DETAILS = ["system", "shots", "seeds", "n", "AUC", "95% interval", "UAUC", "GAUC", "stratified", "Spearman",
+           "published"]
 GRID_NOTE = ("AUC x 100: mean ± standard deviation over seeds (their number). Bold: the best of a column, ours and "
              "published apart. Blank: not run, or not published. Column names count rows of the tested domain.")
-DETAIL_NOTE = ("n: test rows. 95% interval: bootstrap over users where they are known, else over rows; with several "
-               "seeds the mean of their intervals; undefined from fewer than 10 users. stratified: AUC among rows with "
-               "an equal number of liked titles. "
+DETAIL_NOTE = (f"n: test rows. 95% interval: jackknife over users where they are known, else over rows; †: percentile "
+               "bootstrap, of records whose predictions were not kept; with several seeds the mean of their intervals; "
+               f"undefined from fewer than {MIN_USERS} users. UAUC, GAUC: mean of the users' AUC, of equal weight and "
+               "weighted by their rows. stratified: AUC among rows with equal numbers of liked and of disliked titles. "
                "Spearman: of the score with liked-ratio. All but Spearman x 100.")
 ID_ROWS_NOTE = ("id rows: tested on the authors' baseline/books/test.csv, another shuffle of the users than the text, "
                 "as their baselines were; a difference from a row on the text is not one of systems alone. GRU-BERT "
@@ -79,8 +82,8 @@ def details(cells: list[Cell]) -> tuple[list[list[str]], set[int]]:
         cell.system, f"{cell.shots:,}", str(cell.seeds), f"{cell.n:,}",
         _percent(cell.auc) + (f" ± {_percent(cell.auc_sd)}" if cell.auc_sd is not None else ""),
         format_interval(None if cell.auc_low is None or cell.auc_high is None else (cell.auc_low, cell.auc_high), 1,
-                        100),
-        *(_percent(value) if value is not None else "" for value in (cell.uauc, cell.stratified_auc)),
+                        100) + "†" * ("bootstrap" in (cell.interval_rule or "")),
+        *(_percent(value) if value is not None else "" for value in (cell.uauc, cell.gauc, cell.stratified_auc)),
         "" if cell.spearman_liked_ratio is None else format_figure(cell.spearman_liked_ratio, 2).replace("-", "−"),
         beside.get((cell.published_name.partition(" [")[0], cell.shots), ""),
     ] for cell in ours]

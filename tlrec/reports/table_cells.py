@@ -1,29 +1,21 @@
-"""The cells of Table 1: runs of one system on one split, averaged over seeds, and the published figures."""
+"""The cells of Table 1: runs of one system on one split, averaged over seeds."""
 
 import itertools
-import json
 import math
 import re
 import statistics
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tlrec import paths
 from tlrec.errors import printable
 from tlrec.evaluation.record_schema import EvaluationRecord, Metrics
 from tlrec.reports import records
-from tlrec.reports.records import BASELINES
 
 ALIASES = {"GRU4Rec": "GRU", "GRU4Rec-BERT": "GRU-BERT"}  # ours: the published name of the same system
 ID_ROWS = "ours, id rows"
-BLOCKS = {  # of the published figures: the system's name in tables
-    "movie, block 'results in the paper'": "TLRec (paper's block)",
-    "movie, block 'latest results'": "TLRec (latest block)",
-    "book, block 'latest results'": "TLRec (latest block)",
-}
 
 
 @dataclass(frozen=True)
@@ -39,9 +31,11 @@ class Cell:
     n: int | None = None  # test rows
     auc: float | None = None
     auc_sd: float | None = None  # over seeds; None for a single one
-    auc_low: float | None = None  # means of the runs' 95% intervals: users resampled where they are known, else rows
+    auc_low: float | None = None  # means of the runs' 95% intervals: over users where they are known, else over rows
     auc_high: float | None = None
+    interval_rule: str | None = None  # of the intervals
     uauc: float | None = None
+    gauc: float | None = None
     stratified_auc: float | None = None
     spearman_liked_ratio: float | None = None
     warm_n: int | None = None
@@ -112,37 +106,16 @@ def own_cells(evaluations: list[EvaluationRecord]) -> list[Cell]:
     return [cell for cell, _ in cells_with_runs(evaluations)]
 
 
-def _means(runs: list[Metrics]) -> dict[str, float | None]:
+def _means(runs: list[Metrics]) -> dict[str, Any]:
     """The figures of a cell from the metrics of its runs; a run without a figure does not count for it."""
     intervals = [run.auc_interval or (None, None) for run in runs]
     values = {name: [getattr(run, name) for run in runs] for name in (
-        "auc", "uauc", "stratified_auc", "spearman_liked_ratio")}
+        "auc", "uauc", "gauc", "stratified_auc", "spearman_liked_ratio")}
     values |= {f"{name}_{figure}": [getattr(getattr(run, name), figure, None) for run in runs]
                for name in ("warm", "cold") for figure in ("auc", "uauc")}
     values |= {"auc_low": [low for low, _ in intervals], "auc_high": [high for _, high in intervals]}
     defined = {name: [value for value in column if value is not None] for name, column in values.items()}
     means = {name: statistics.fmean(column) if column else None for name, column in defined.items()}
-    return means | {"auc_sd": float(np.std(defined["auc"], ddof=1)) if len(defined["auc"]) > 1 else None}
-
-
-def published_figures() -> dict:
-    return json.loads((paths.ROOT / "results" / "reference" / "published_results.json").read_text(encoding="utf-8"))
-
-
-def published_cells() -> list[Cell]:
-    """The published figures (results/reference/published_results.json) as cells."""
-    figures = published_figures()
-    table, cells = figures["tallrec_table_1"], []
-    for name in [name for name in table if name not in ("source", "columns")]:
-        kind = "baselines" if name in BASELINES else "language models"
-        for column, auc in zip(table["columns"], table[name], strict=True):
-            domain, count = column.split("/")
-            cells.append(Cell(name, kind, "published", domain, int(count), 5, auc=auc / 100))
-    for block, name in BLOCKS.items():
-        for stage, value in figures["tlrec_llama_7b"][block].items():
-            count = 0 if "zero-shot" in stage else int(stage.split("-")[0]) if "-shot" in stage else None
-            if count is not None:
-                aucs = value if isinstance(value, list) else [value]
-                cells.append(Cell(name, "language models", "published", block.split(",")[0], count, len(aucs),
-                                  auc=statistics.fmean(aucs) / 100))
-    return cells
+    rules = sorted({run.interval_rule for run in runs if run.interval_rule})
+    return means | {"auc_sd": float(np.std(defined["auc"], ddof=1)) if len(defined["auc"]) > 1 else None,
+                    "interval_rule": " and ".join(rules) or None}

@@ -8,11 +8,9 @@ from collections.abc import Collection
 from tlrec.errors import printable
 from tlrec.evaluation.metrics import format_figure, format_interval
 from tlrec.evaluation.record_schema import EvaluationRecord
-from tlrec.reports.records import DOMAINS
-from tlrec.reports.table_cells import published_cells
 
-COLUMNS = ["system", "shots", "seed", "n", "AUC", "95% interval", "UAUC", "stratified", "Spearman", "tuning s",
-           "scoring s"]
+COLUMNS = ["system", "shots", "seed", "n", "AUC", "95% interval", "UAUC", "GAUC", "stratified", "Spearman",
+           "tuning s", "scoring s"]
 MARKDOWN = str.maketrans({letter: f"\\{letter}" for letter in r"\`*|"})
 LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "±": r"$\pm$", "−": "$-$",
          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -60,7 +58,7 @@ def comma_separated(rows: list[list]) -> str:
 
 
 def evaluations(records: list[EvaluationRecord]) -> list[list[str]]:
-    """One row a record; users are resampled for the interval where they are known."""
+    """One row a record; the interval is over users where they are known, else over rows."""
     rows = [COLUMNS]
     for record in records:
         figures = record.metrics
@@ -73,21 +71,9 @@ def evaluations(records: list[EvaluationRecord]) -> list[list[str]]:
             format_interval(figures.auc_interval, 3, between="-"),
             format_figure(figures.uauc),
             *(format_figure(value) if name in figures.model_fields_set else "" for name, value in (
-                ("stratified_auc", figures.stratified_auc), ("spearman_liked_ratio", figures.spearman_liked_ratio))),
+                ("gauc", figures.gauc), ("stratified_auc", figures.stratified_auc),
+                ("spearman_liked_ratio", figures.spearman_liked_ratio))),
             format_figure(record.tuning_seconds, 0),
             format_figure(record.seconds, 0),
         ])
-    return rows
-
-
-def published() -> list[list[str]]:
-    """The published figures in short, AUC x 100."""
-    rows = [["system", "zero-shot", "16", "64", "256"]]
-    aucs = {(cell.domain, cell.system, cell.shots): cell.auc for cell in published_cells()}
-    for domain in DOMAINS:
-        for name, label in (("SASRec", "SASRec"), ("DROS", "DROS"), ("TALLRec", "TALLRec"),
-                            ("TLRec (latest block)", "TLRec (unofficial)")):
-            values = [aucs.get((domain, name, shots)) for shots in (0, 16, 64, 256)]
-            rows.append([f"{domain}: {label}", *("" if value is None else format_figure(value, 2, 100)
-                                                 for value in values)])
     return rows

@@ -79,7 +79,7 @@ def test_titles_of_books_name_the_author(tmp_path):
     entries = [preference_text.book_entry(f"Book, {n}", f"Ann {n}") for n in range(4)]
     history = preference_text.History(entries[:2], entries[2:3], "book", f'"{entries[3]}"?')
     row = {"instruction": "i", "input": preference_text.render(history), "output": "Yes."}
-    write_split(tmp_path, "train", [row], split_files.id_rows_from_text([history], [1], "train"))
+    write_split(tmp_path, "train", [row], split_files.id_rows_from_text([history], [1]))
     split = data.read(tmp_path / "train.json")
     titles = data.titles([split], data.catalogue("book", [split]).numbers)
     assert titles == [f"Book, {n} written by Ann {n}" for n in range(4)]

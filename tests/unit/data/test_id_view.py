@@ -45,6 +45,11 @@ def test_id_view_refuses_a_missing_user_id(tmp_path, user):
     assert f"row 2 has no user_id ({user!r})" in refused("own.csv", read_split, path)
 
 
+def test_blank_user_ids_are_unknown_users(tmp_path):
+    split = read_split(beside(tmp_path, table("1010", users=[""] * 4)))
+    assert len(split.id_view) == 4 and split.users is None
+
+
 @pytest.mark.parametrize("content", ["userId,movieId,rating\n1,2,5\n", "a;b\n1;2\n", "user_id,label\na,1\n"])
 def test_a_csv_of_other_columns_is_left_aside(tmp_path, capsys, content):
     path = beside(tmp_path, content)

@@ -4,7 +4,8 @@ import pytest
 from conftest import refused
 from report_records import parsed, record, stage
 
-from tlrec.reports import figures, readme_table, records, table1, table_cells, text_tables
+from tlrec.reports import figures, published, readme_table, records, table1, table_cells, text_tables
+from tlrec.reports.report_commands import REFERENCE
 
 
 def test_cells_name_systems_by_chain_without_shots(parsed_runs):
@@ -84,7 +85,7 @@ def test_reports_read_records_without_optional_figures(tmp_path):
     path.write_text("".join(json.dumps({name: value for name, value in run.items() if name != "commit"}) + "\n"
                             for run in bare))
     read, _ = records.on_full_split(records.read_runs([str(path)]), "test")
-    cells = [*table_cells.own_cells(read), *table_cells.published_cells()]
+    cells = [*table_cells.own_cells(read), *published.cells()]
     assert "undefined" in table1.render(cells)["md"] and readme_table.render(cells)
     assert "undefined" in text_tables.markdown(text_tables.evaluations(read))
     assert [records.short(run)["n"] for run in read] == [8, 8, 8]
@@ -113,6 +114,16 @@ def test_read_runs_refuses_lines_that_are_no_record(report_runs, tmp_path):
     for line in (None, [1], lacking):
         path.write_text(f"{json.dumps(report_runs[1])}\n{json.dumps(line)}\n")
         refused("runs.jsonl: line 2", records.read_runs, [str(path)])
+
+
+def test_a_record_names_the_rule_of_its_intervals(report_runs, tmp_path):
+    rules = {run.metrics.interval_rule for run in records.read_runs([REFERENCE])}
+    assert rules <= {"jackknife", "bootstrap"} and report_runs[0]["metrics"]["interval_rule"] == "jackknife"
+    path = tmp_path / "runs.jsonl"
+    for rule in ({}, {"interval_rule": "exact"}):
+        metrics = {"n": 8, "auc_interval_rows": [0.4, 0.6], **rule}
+        path.write_text(json.dumps(report_runs[0] | {"metrics": metrics}) + "\n")
+        assert "interval_rule" in refused("runs.jsonl: line 1: metrics", records.read_runs, [str(path)])
 
 
 @pytest.mark.parametrize("change", [
