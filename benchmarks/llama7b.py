@@ -55,7 +55,7 @@ def tune(base_model: PathText = random_llama.NAME, output_dir: PathText | None =
         base_model=base_model, train_data_path=str(data), output_dir=str(output), sample=1, num_epochs=1, eval_steps=1,
         keep_checkpoints=1, select_by="none", batch_size=1, max_steps=1, warmup_steps=0, load_in_8bit=True,
         dtype="float32", gradient_checkpointing=True))
-    plan = dataclasses.replace(plan, train=samples.read_samples(data, answers_only=True)[:1], train_rows=[0])
+    plan = dataclasses.replace(plan, train=samples.read_samples(data, answers_only=True)[:1], train_rows=[(data, 0)])
     laps = _Laps()
     checkpoint, taken = checkpoints.latest_checkpoint(output, plan.fingerprint)
     trainer, _ = build_trainer(plan)

@@ -32,6 +32,11 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def joint_sha256(digests: list[str]) -> str:
+    """The hash of one file as it is; of several, the hash of their hashes, one after another."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 def git_blob_id(path: str | Path) -> str:
     """Git's blob id of a file: sha1 of 'blob <size>\\0' and the content."""
     with open(path, "rb") as file:

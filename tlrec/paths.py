@@ -7,6 +7,7 @@ TLREC_CACHE    folder for downloads that several checkouts share (default: ~/.ca
 
 import errno
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,17 @@ def results_dir() -> Path:
 
 
 def relative_to_home(value: Any) -> Any:
-    """`value` with every path under the home folder made relative to it, in lists and dicts too."""
+    """`value` with every path under the home folder made relative to it, in lists, dicts and texts with commas too."""
     if isinstance(value, dict):
         return {name: relative_to_home(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [relative_to_home(inner) for inner in value]
-    return value.removeprefix(f"{home_dir()}{os.sep}") if isinstance(value, str) else value
+    return re.sub(rf"(^|,){re.escape(f'{home_dir()}{os.sep}')}", r"\1", value) if isinstance(value, str) else value
+
+
+def data_files(text: str, folder: Path = Path()) -> list[Path]:  # noqa: B008
+    """The files that a flag names, several with commas, relative to `folder`; one whose own name has a comma is one."""
+    return [folder / text] if (folder / text).exists() else [folder / part for part in text.split(",")]
 
 
 def check_writable(folder: str | Path, cure: str = "choose another folder") -> None:

@@ -22,9 +22,9 @@ class BaseModelId(_Model):
 
 
 class DataFile(_Model):
-    path: str
+    path: str = Field(description="several files with commas")
     rows: int = Field(ge=1, description="rows used; validation may draw fewer of them (--eval_samples)")
-    sha256: str = Field(description="of the whole file")
+    sha256: str = Field(description="of the whole file; of several files, of their hashes")
 
 
 class TuningData(_Model):
@@ -50,7 +50,7 @@ class Manifest(_Model):
     commands: list[str] = Field(description="shell commands that tune it again in TLREC_HOME, first to last")
     base_model: BaseModelId
     data: TuningData
-    shots: int | None = Field(description="rows of the target domain; None for instruction tuning")
+    shots: int | None = Field(description="rows of the target domain, or of each; None for instruction tuning")
     seed: int
     steps: int = Field(description="optimiser steps made")
     selected: Selection | None = Field(description="the checkpoint that was kept; None: the last weights")

@@ -56,7 +56,7 @@ def changed_inputs(record: EvaluationRecord) -> list[str]:
         seen.add(folder)
         for split, part in (adapter.get("data") or {}).items():
             if part:
-                check(f"{split} data of the adapter", part["path"], part.get("sha256"), files.sha256)
+                check(f"{split} data of the adapter", part["path"], part.get("sha256"), _data_hash)
         start = (adapter.get("arguments") or {}).get("resume_from_checkpoint")
         if start:
             check("starting adapter", start, _manifest(folder).get("request", {}).get("start"), _weights_hash)
@@ -95,6 +95,12 @@ def _base_hash(folder: Path, name: str) -> str:
     if not folder.is_dir() and hub.is_hub_name(name):
         raise FileNotFoundError
     return base_model_fingerprint(resolve_base_model(str(folder) if folder.is_dir() else name))
+
+
+def _data_hash(path: Path) -> str:
+    """Of the file, or of several whose names the path joins with commas, as relative_to_home() leaves them."""
+    named = paths.data_files(paths.relative_to_home(str(path)), paths.home_dir())
+    return files.joint_sha256([files.sha256(file) for file in named])
 
 
 def _weights_hash(folder: Path) -> str:

@@ -29,13 +29,14 @@ def build_trainer(plan: TuningPlan):
     check_unchanged(plan.base, str(plan.request["base_model"]))
     encoder = Encoder(tokenizer, config.prompt_template)
     train = [
-        training_features(encoder, sample, config, f"{config.train_data_path}: record {row}") | {"row": row}
-        for row, sample in zip(plan.train_rows, plan.train, strict=True)
+        training_features(encoder, sample, config, f"{path}: record {row}") | {"row": row}
+        for (path, row), sample in zip(plan.train_rows, plan.train, strict=True)
     ]
-    longest, limit = max(train, key=lambda features: len(features["input_ids"])), max_positions(model.config)
-    if limit and len(longest["input_ids"]) > limit:
-        raise InputError(f"{config.train_data_path}: record {longest['row']}: {len(longest['input_ids'])} tokens, the "
-                         f"model's maximum is {limit}; lower --cutoff_len")
+    lengths, limit = [len(features["input_ids"]) for features in train], max_positions(model.config)
+    if limit and max(lengths) > limit:
+        path, row = plan.train_rows[lengths.index(max(lengths))]
+        raise InputError(f"{path}: record {row}: {max(lengths)} tokens, the model's maximum is {limit}; lower "
+                         "--cutoff_len")
     cuts = dict(encoder.truncation_counts)
     cut = ", ".join(f"{count} {what}" for what, count in cuts.items()) or "nothing had to be cut"
     print(f"{len(train)} samples for tuning, cut-off {config.cutoff_len} tokens: {cut}")

@@ -33,11 +33,13 @@ class TuningConfig:
 
     Args:
         base_model: model folder, its name under base_model/, or owner/name[@revision] on the Hub
-        train_data_path: instruction JSON to tune on; for rec-tuning the target domain's train.json
+        train_data_path: instruction JSON to tune on; for rec-tuning the target domain's train.json; several domains
+            with commas (a.json,b.json)
         output_dir: folder that receives the adapter
-        val_data_path: instruction JSON that selects the checkpoint (published: the target domain's valid.json)
+        val_data_path: instruction JSON that selects the checkpoint (published: the target domain's valid.json); the
+            rows of several, with commas, are joined
         resume_from_checkpoint: folder of the adapter to start from, or owner/name[@revision]; without it a new one
-        sample: tune on this many rows (shots), drawn with the seed; -1 is all
+        sample: tune on this many rows (shots) of each training file, drawn with the seed; -1 is all
         seed: of the rows drawn, the initialisation, the sampling order and the dropout
         num_epochs: passes over the rows (published few-shot tuning: TLRec 30, TALLRec 200)
         learning_rate: highest learning rate

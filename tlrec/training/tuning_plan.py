@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from tlrec.model.hub import model_name, recorded_name
 from tlrec.model.target_layers import check_same_lora, resolve_target_modules
 from tlrec.training.config import DeviceSettings, InstructionTuningConfig, TuningConfig
 
-PATH_FLAGS = ("train_data_path", "output_dir", "val_data_path", "resume_from_checkpoint")
-NOT_IN_REQUEST = (*PATH_FLAGS, "base_model", "report_to", "keep_checkpoints", "overwrite", "sample",
+DATA_FLAGS, FOLDER_FLAGS = ("train_data_path", "val_data_path"), ("output_dir", "resume_from_checkpoint")
+NOT_IN_REQUEST = (*DATA_FLAGS, *FOLDER_FLAGS, "base_model", "report_to", "keep_checkpoints", "overwrite", "sample",
                   "val_set_size")
 
 
@@ -38,9 +39,9 @@ class TuningPlan:
     target_modules: list[str] | str
     eval_steps: int
     stage: str  # its name in the adapter's chain
-    shots: int | None  # rows of the target domain; None for instruction tuning
+    shots: int | None  # rows of the target domain, of several domains of each; None for instruction tuning
     train: list[Sample]
-    train_rows: list[int]  # their record numbers in the training file
+    train_rows: list[tuple[Path, int]]  # their files and record numbers
     valid: list[Sample]  # drawn from the validation file by --eval_samples
     data: TuningData
     arguments: dict  # the flags as they were resolved, paths absolute
@@ -70,13 +71,12 @@ def resolve(config: TuningConfig) -> TuningPlan:
     Raises InputError for all that can be refused without loading a model; torch is imported after the other refusals.
     """
     config.check()
-    train_path = Path(config.train_data_path)
-    valid_path = Path(config.val_data_path) if config.val_data_path else train_path
-    train, rows, all_valid, data = _read_data(config, train_path, valid_path)
-    valid = _validation_rows(config, valid_path, all_valid)
-    stage = stage_name(train_path)
-    shots = None if isinstance(config, InstructionTuningConfig) else len(train)
-    eval_steps = config.eval_steps or (10 if len(train) <= 128 else 5 * len(train) // 128)
+    train, rows, all_valid, data = _read_data(config)
+    valid = _validation_rows(config, all_valid)
+    stage = "+".join(dict.fromkeys(map(stage_name, paths.data_files(config.train_data_path))))
+    per_domain = max(Counter(path for path, _ in rows).values())
+    shots = None if isinstance(config, InstructionTuningConfig) else per_domain
+    eval_steps = config.eval_steps or (10 if per_domain <= 128 else 5 * per_domain // 128)
     base = resolve_base_model(config.base_model)
     prompts.check_chat_template(base, config.prompt_template)
     targets = resolve_target_modules(base, config.lora_target_modules)
@@ -88,7 +88,8 @@ def resolve(config: TuningConfig) -> TuningPlan:
     check_saved_bits(base, settings.load_in_8bit, config.load_in_4bit)
     arguments = {
         **dataclasses.asdict(config),
-        **{flag: path and os.path.abspath(path) for flag in PATH_FLAGS for path in [getattr(config, flag)]},
+        "output_dir": os.path.abspath(config.output_dir),
+        **{flag: text and _absolute(text) for flag in DATA_FLAGS for text in [getattr(config, flag)]},
         "base_model": recorded_name(config.base_model, base),
         "resume_from_checkpoint": start and recorded_name(config.resume_from_checkpoint or "", start.folder),
         "dtype": settings.dtype,
@@ -113,32 +114,43 @@ def resolve(config: TuningConfig) -> TuningPlan:
                       arguments, request)
 
 
-def _read_data(config: TuningConfig, train_path: Path, valid_path: Path
-               ) -> tuple[list[Sample], list[int], list[Sample], TuningData]:
-    """(training samples, their record numbers, all validation samples, both files as a manifest names them).
+def _read_data(config: TuningConfig) -> tuple[list[Sample], list[tuple[Path, int]], list[Sample], TuningData]:
+    """(training samples, their files and record numbers, all validation samples, the data as a manifest names it).
 
-    Each file is read once. Rec-tuning draws its shots as published: `datasets` shuffle(seed).select(range(shots)).
+    Each file is read once. Rec-tuning draws its shots as published: `datasets` shuffle(seed).select(range(shots)); of
+    several training files so many rows each.
     """
     instructions = isinstance(config, InstructionTuningConfig)
-    train_file = valid_file = samples.read_sample_file(train_path, answers_only=not instructions)
-    rows, valid = list(range(len(train_file.rows))), []
+    train_paths = paths.data_files(config.train_data_path)
+    train_files = valid_files = [samples.read_sample_file(path, answers_only=not instructions) for path in train_paths]
+    rows, valid = [list(range(len(file.rows))) for file in train_files], []
     if config.val_data_path:
-        valid_file = samples.read_sample_file(valid_path, answers_only=not instructions)
-        valid = valid_file.rows
+        valid_files = [samples.read_sample_file(path, answers_only=not instructions)
+                       for path in paths.data_files(config.val_data_path)]
+        valid = [sample for file in valid_files for sample in file.rows]
     elif isinstance(config, InstructionTuningConfig) and config.val_set_size:
-        rows, held_out = samples.hold_out(train_path, len(rows), config.val_set_size)
-        valid = [train_file.rows[row] for row in held_out]
-    samples.check_sample_size(train_path, len(rows), config.sample)
-    if config.sample != -1 or not instructions:
-        count = len(rows) if config.sample == -1 else config.sample
-        rows = [rows[row] for row in samples.shuffled_rows(len(rows), config.seed, count)]
-    data = TuningData(train=_data_file(train_path, train_file, len(rows)),
-                      valid=_data_file(valid_path, valid_file, len(valid)) if valid else None)
-    return [train_file.rows[row] for row in rows], rows, valid, data
+        if len(train_files) > 1:
+            raise InputError("--val_set_size: rows are held out of one training file, and --train_data_path names "
+                             "several; give --val_data_path")
+        rows[0], held_out = samples.hold_out(train_paths[0], len(rows[0]), config.val_set_size)
+        valid = [train_files[0].rows[row] for row in held_out]
+    train, drawn = [], []
+    for path, file, numbers in zip(train_paths, train_files, rows, strict=True):
+        samples.check_sample_size(path, len(numbers), config.sample)
+        if config.sample != -1 or not instructions:
+            count = len(numbers) if config.sample == -1 else config.sample
+            numbers = [numbers[row] for row in samples.shuffled_rows(len(numbers), config.seed, count)]
+        train += [file.rows[number] for number in numbers]
+        drawn += [(path, number) for number in numbers]
+    data = TuningData(train=_data_file(config.train_data_path, train_files, len(drawn)),
+                      valid=_data_file(config.val_data_path or config.train_data_path, valid_files, len(valid))
+                      if valid else None)
+    return train, drawn, valid, data
 
 
-def _validation_rows(config: TuningConfig, path: Path, valid: list[Sample]) -> list[Sample]:
+def _validation_rows(config: TuningConfig, valid: list[Sample]) -> list[Sample]:
     """The rows that select the checkpoint; none where nothing selects it."""
+    path = config.val_data_path or config.train_data_path
     if config.select_by == "none":
         return []
     by_auc = config.select_by == "auc"
@@ -182,8 +194,13 @@ def _check_output(output: Path, base: Path, start: Adapter | None) -> None:
                          "folder")
 
 
-def _data_file(path: Path, file: SampleFile, rows: int) -> DataFile:
-    return DataFile(path=os.path.abspath(path), rows=rows, sha256=file.sha256)
+def _absolute(text: str) -> str:
+    """A flag's data files as absolute paths, several with commas."""
+    return ",".join(map(os.path.abspath, paths.data_files(text)))
+
+
+def _data_file(text: str, read: list[SampleFile], rows: int) -> DataFile:
+    return DataFile(path=_absolute(text), rows=rows, sha256=files.joint_sha256([file.sha256 for file in read]))
 
 
 def _content_hash(rows: list[Sample]) -> str:

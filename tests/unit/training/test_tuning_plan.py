@@ -38,6 +38,31 @@ def test_resolve_selects_the_published_few_shot_subset(flags):
         plan.config.seed = 1
 
 
+def test_resolve_draws_rows_of_each_training_file_and_validates_on_both(flags, small_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLREC_HOME", str(small_data))
+    both = {f"{flag}_data_path": ",".join(str(small_data / f"rec_data/{target}/{split}.json")
+                                          for target in ("movie", "book"))
+            for flag, split in (("train", "train"), ("val", "valid"))}
+    plan = resolve(rec_tuning.Config(**flags | both, sample=4, seed=3))
+    single = [resolve(rec_tuning.Config(**flags | {flag: text.split(",")[number] for flag, text in both.items()},
+                                        sample=4, seed=3)) for number in (0, 1)]
+    assert plan.train == single[0].train + single[1].train and plan.valid == single[0].valid + single[1].valid
+    assert plan.train_rows == single[0].train_rows + single[1].train_rows
+    assert (plan.stage, plan.shots, plan.eval_steps, plan.data.train.rows) == ("movie+book", 4, 10, 8)
+    recorded = paths.relative_to_home(plan.arguments)
+    assert recorded["train_data_path"] == "rec_data/movie/train.json,rec_data/book/train.json"
+    monkeypatch.chdir(small_data)
+    assert resolve(rec_tuning.Config(**recorded)).request == plan.request
+    other = rec_tuning.Config(**flags | both | {"train_data_path": ",".join(reversed(both["train_data_path"].split(",")))},
+                              sample=4, seed=3)
+    assert resolve(other).request != plan.request
+    refused("several", resolve, ins_tuning.Config(**flags | both | {"val_data_path": None}, val_set_size=4))
+    refused("--sample 25", resolve, rec_tuning.Config(**flags | both, sample=25))
+    comma = tmp_path / "a,b.json"
+    comma.write_bytes(Path(flags["train_data_path"]).read_bytes())
+    assert resolve(rec_tuning.Config(**flags | {"train_data_path": str(comma)})).train_rows[0][0] == comma
+
+
 @pytest.mark.parametrize(("shots", "steps"), [(16, 10), (128, 10), (256, 10), (512, 20)])
 def test_eval_steps_of_0_follow_the_published_rule(flags, tmp_path, shots, steps):
     rows = json.loads(Path(flags["train_data_path"]).read_text())
