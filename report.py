@@ -5,6 +5,7 @@
     python report.py table1 --runs results/reference/*/runs.jsonl --output results/table1
     python report.py published                             every published figure with its source
     python report.py summary                               the front page's table
+    python report.py crossdomain                           tuned on movie, book, both; tested on movie, book
     python report.py compare RUN_A RUN_B
     python report.py figures --output results/figures
     python report.py chain --output docs/chain.svg         a picture of the stages
@@ -23,6 +24,7 @@ COMMANDS = {
     "table1": report_commands.table_1,
     "published": report_commands.print_published,
     "summary": report_commands.summary,
+    "crossdomain": report_commands.cross_domain_grid,
     "compare": report_commands.compare_runs,
     "figures": report_commands.draw_figures,
     "chain": report_commands.draw_chain,

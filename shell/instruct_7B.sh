@@ -4,9 +4,7 @@
 #     bash ./shell/instruct_7B.sh GPU SEED [--flags of rec_tuning.py and evaluate.py]
 #     bash ./shell/instruct_7B.sh 0 0
 #
-# GPU   CUDA device number, gpu for the first one, or cpu
-# SEED  of the few-shot subset, the initialisation, the order and the dropout
-#
+# GPU, SEED   as in few_shot.sh
 # TARGET  movie, book, ml-1m, or another dataset that is prepared (default: movie)
 # SHOTS   shot counts (default: "16 64 256"; published: 64)
 # ALPACA  skip: start without the alpaca adapter

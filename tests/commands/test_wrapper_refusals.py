@@ -31,6 +31,7 @@ def home(small_data, tmp_path_factory, tiny_llama):
         (["few_shot", "0", "movie"], "bash ./shell/few_shot.sh GPU SEED TARGET"),
         (["few_shot", "0", "first", "movie"], "not a whole number"),
         (["instruct_7B", "0"], "bash ./shell/instruct_7B.sh GPU SEED"),
+        (["instruct_multi_7B", "0", "0", "--select_on", "target"], "choose from: both first"),
         (["alpaca", "0", "music"], "choose from: movie book"),
         (["evaluate", "0", "no-such-model"], "no tuned adapter there"),
         (["quickstart", "now"], "bash shell/quickstart.sh"),

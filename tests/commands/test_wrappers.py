@@ -97,6 +97,17 @@ def test_instruct_7b_has_no_source_stage(home):
     assert finished(home / "output_model/llama-7b/movie/untuned/2_8")["chain"] == ["movie"]
 
 
+def test_instruct_multi_7b_tunes_on_both_domains_and_is_evaluated_on_both(home):
+    text = wrapper("instruct_multi_7B", "cpu", "2", *TINY, "--select_on", "first", home=home, SHOTS="4", ALPACA="skip")
+    made = finished(home / "output_model/llama-7b/movie+book/untuned/2_4")
+    assert (made["chain"], made["rows_of_chain"], made["shots"]) == (["movie+book"], [8], 4)
+    assert made["arguments"]["val_data_path"] == str(home / "rec_data/movie/valid.json")
+    runs = [json.loads(line) for line in (home / "results/runs.jsonl").read_text().splitlines()][-2:]
+    assert [(run["train_domain"], run["test_domain"]) for run in runs] == [("movie+book", "movie"),
+                                                                           ("movie+book", "book")]
+    assert text.count("===== auc: ") == 2
+
+
 def test_refused_chain_keeps_every_adapter(home, tmp_path):
     """--sample above the source's rows, and shots above the target's, are refused before the first stage is tuned."""
     options = {"home": tmp_path, "ALPACA": "skip"}

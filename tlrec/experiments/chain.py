@@ -41,7 +41,7 @@ class Stage:
 
     title: str
     script: str
-    train_data: Path
+    train_data: Path | str
     start: Path | None
     adapter: Path
     defaults: Flags  # a user's flags replace them
@@ -85,11 +85,12 @@ class Chain:
 def few_shot_stages(
     base: BaseModel, target: str, start: Path | None, shots: list[str], seed: str, defaults: Flags
 ) -> list[Stage]:
-    """Rec-tuning from one adapter on a few rows of the target domain. shots: numbers, or all."""
+    """Rec-tuning from one adapter on a few rows of the target domain, or of each of movie+book. shots: numbers, or
+    all."""
     folder = paths.home_dir() / "output_model" / base.name / target / (start.name if start else "untuned")
-    data, valid = (inputs.target_file(target, split) for split in ("train", "valid"))
+    data, valid = (inputs.target_files(target, split) for split in ("train", "valid"))
     return [Stage(f"rec-tuning, {count} shots, seed {seed}", "rec_tuning.py", data, start, folder / f"{seed}_{count}", {
-        "sample": -1 if count == "all" else count, "seed": seed, "val_data_path": str(valid), **defaults})
+        "sample": -1 if count == "all" else count, "seed": seed, "val_data_path": valid, **defaults})
         for count in shots]
 
 
@@ -100,7 +101,8 @@ def check_experiment(
     pending: set[Path] = set()
     for stages, flags in tunings:
         check_stages(stages, base, flags, pending)
-    check_scoring(base, target, scoring)
+    for domain in target.split("+"):
+        check_scoring(base, domain, scoring)
 
 
 def check_stages(stages: list[Stage], base: BaseModel, flags: ScriptFlags, pending: set[Path]) -> None:
@@ -130,7 +132,8 @@ def tune_and_score(stages: list[Stage], base: BaseModel, target: str, tuning: Fl
     for stage in stages:
         heading(f"{stage.title} -> {stage.adapter}")
         run(stage.script, **stage.flags(base, tuning))
-        score(stage.adapter, base, target, scoring)
+        for domain in target.split("+"):
+            score(stage.adapter, base, domain, scoring)
 
 
 def score(adapter: Path | None, base: BaseModel, target: str, flags: Flags) -> None:

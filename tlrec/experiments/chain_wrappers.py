@@ -1,4 +1,4 @@
-"""zero_shot.sh, few_shot.sh, instruct_7B.sh and alpaca.sh: chains of tunings, each with the AUC after it.
+"""zero_shot.sh, few_shot.sh, instruct_7B.sh, instruct_multi_7B.sh, alpaca.sh: tunings, each with the AUC after it.
 
 Each refuses wrong arguments, flags and variables first, then prepares its data, then checks all its tunings against
 data and adapters, and only then tunes.
@@ -13,7 +13,7 @@ from tlrec import flag_syntax, paths
 from tlrec.data import datasets
 from tlrec.errors import InputError
 from tlrec.experiments import arguments, chain, inputs
-from tlrec.experiments.arguments import ScriptFlags
+from tlrec.experiments.arguments import Flags, ScriptFlags
 from tlrec.experiments.chain import Chain, Stage
 from tlrec.experiments.inputs import BaseModel
 from tlrec.experiments.launch import begin, note, run, run_apart, variable
@@ -54,14 +54,15 @@ def read_zero_shot_flags(words: Sequence[str]) -> tuple[str, AllFlags]:
 def choose_start(target: str) -> tuple[BaseModel, Path | None]:
     """The base model, and the alpaca adapter that a chain starts from."""
     base = inputs.choose_base_model()
-    return base, inputs.find_alpaca_adapter(base, target)
+    return base, inputs.find_alpaca_adapter(base, target.split("+")[0])
 
 
 def prepare_start(base: BaseModel, alpaca: Path | None, target: str) -> None:
     inputs.prepare_base_model(base)
     if not alpaca:
         note(f"no alpaca adapter: the chain starts from {base.name} as it is")
-    inputs.prepare_target(target)
+    for domain in target.split("+"):
+        inputs.prepare_target(domain)
 
 
 def prepare_chain(base: BaseModel, target: str, source: str, alpaca: Path | None) -> Chain:
@@ -126,12 +127,25 @@ def resume_chain(plan: Chain, flags: ScriptFlags) -> tuple[list[Stage], int, Scr
 def instruct_7b(gpu: str, seed: str, *words: str) -> None:
     target = variable("TARGET", "movie")
     datasets.find_folder("TARGET", target)
+    tallrec(gpu, seed, target, words, chain.TALLREC_DEFAULTS)
+
+
+def instruct_multi_7b(gpu: str, seed: str, *words: str) -> None:
+    texts = flag_syntax.read_flags(list(words))
+    select_on = texts.pop("select_on", "both")
+    arguments.check_choice("--select_on", select_on, ("both", "first"))
+    valid = inputs.target_files("movie+book" if select_on == "both" else "movie", "valid")
+    tallrec(gpu, seed, "movie+book", flag_syntax.flag_words(texts), {**chain.TALLREC_DEFAULTS, "val_data_path": valid})
+
+
+def tallrec(gpu: str, seed: str, target: str, words: Sequence[str], defaults: Flags) -> None:
+    """Rec-tuning from the alpaca adapter, on movie, book or movie+book, tested on each of them."""
     arguments.check_seeds([seed])
     shots, flags = arguments.shot_counts(), read_few_shot_flags(words, **chain.TALLREC_DEFAULTS)
     base, start = choose_start(target)
     begin(f"TALLRec: {target}, seed {seed}", gpu)
     prepare_start(base, start, target)
-    stages = chain.few_shot_stages(base, target, start, shots, seed, chain.TALLREC_DEFAULTS)
+    stages = chain.few_shot_stages(base, target, start, shots, seed, defaults)
     run_apart(chain.check_experiment, base, target, [(stages, flags["rec_tuning.py"])], flags["evaluate.py"])
     chain.tune_and_score(stages, base, target, flags["rec_tuning.py"].given, flags["evaluate.py"].given)
 

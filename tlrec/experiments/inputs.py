@@ -49,6 +49,11 @@ def target_file(target: str, split: str) -> Path:
     return datasets.find_folder("TARGET", target) / f"{split}.json"
 
 
+def target_files(target: str, split: str) -> str:
+    """The files of a split as a flag of the tuning scripts: one, or of movie+book both with a comma."""
+    return ",".join(str(target_file(domain, split)) for domain in target.split("+"))
+
+
 def source_file(source: str, split: str) -> Path:
     return datasets.find_folder("SOURCE", source) / f"{split}.json"
 

@@ -37,15 +37,17 @@ def evaluate(gpu: str, model_type: str, *words: str) -> None:
     outputs = paths.home_dir() / "output_model"
     adapters = {path.parent: path.parent.relative_to(outputs) for path in sorted(outputs.rglob("tlrec.json"))
                 if fnmatch.fnmatchcase(str(path.relative_to(outputs)), f"{model_type}*")
-                and set(path.relative_to(outputs).parts[1:2]) & set(datasets.names("TARGET"))}
+                and set("+".join(path.relative_to(outputs).parts[1:2]).split("+")) & set(datasets.names("TARGET"))}
     if not adapters:
         raise InputError(f"{outputs}/{model_type}*: no tuned adapter there; tune one with shell/few_shot.sh")
     bases = {name: inputs.choose_base_model(name) for name in {path.parts[0] for path in adapters.values()}}
     experiment = f"evaluate {model_type} on {target or 'its own domain'}"
     begin(f"evaluate: {model_type}", gpu)
-    for number, (adapter, path) in enumerate(adapters.items(), 1):
-        base, domain = bases[path.parts[0]], target or path.parts[1]
-        heading(f"{number} of {len(adapters)}: {path} on {domain}")
+    tests = [(adapter, path, domain) for adapter, path in adapters.items()
+             for domain in (target or path.parts[1]).split("+")]
+    for number, (adapter, path, domain) in enumerate(tests, 1):
+        base = bases[path.parts[0]]
+        heading(f"{number} of {len(tests)}: {path} on {domain}")
         inputs.prepare_target(domain)
         if number == 1:
             chain.check_scoring(base, domain, flags)

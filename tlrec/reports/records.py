@@ -127,7 +127,8 @@ def group(record: EvaluationRecord) -> str:
 
 def shots(record: EvaluationRecord) -> int:
     """Rows of the tested domain that the system was tuned on."""
-    return record.shots or 0 if group(record) != "language models" or _few_shot(record) else 0
+    tuned_on = record.chain[-1].split("+") if record.chain else []  # several domains: rows of each
+    return record.shots or 0 if group(record) != "language models" or record.test_domain in tuned_on else 0
 
 
 def stages(record: EvaluationRecord) -> list[tuple[str, int | None]]:

@@ -12,6 +12,7 @@ from tlrec.reports import (
     chain_diagram,
     commands_page,
     compare,
+    cross_domain,
     generated_blocks,
     readme_table,
     records,
@@ -114,6 +115,15 @@ def summary(target: str = "movie", runs: list[PathText] | None = None) -> None:
         raise InputError(f"--target {target!r}: no evaluation on it; choose from {known}, or name a record with --runs")
     chosen, _ = records.on_full_split(of_target, "test")
     print(readme_table.render([*table_cells.own_cells(chosen), *published_figures.cells()], target))
+
+
+def cross_domain_grid(chosen: SplitRecords, shots: int = cross_domain.PUBLISHED_SHOTS) -> None:
+    """Print the cross-domain grid: language models tuned on movie, book or both, tested on each.
+
+    Args:
+        shots: rows of the domain, or of each of both, that they were tuned on
+    """
+    print(cross_domain.render(chosen.read(), shots))
 
 
 def compare_runs(run_a: list[str], run_b: str, runs: list[PathText] | None = None) -> None:
