@@ -1,4 +1,4 @@
-"""The authors' data files, downloaded or copied, and verified by their git blob ids.
+"""The authors' data files and alpaca adapter, downloaded or copied, and verified by git blob id or, of Git LFS, sha256.
 
     python -m rec_data.published                                  every file
     python -m rec_data.published rec_data/book                    the files of one folder
@@ -26,6 +26,8 @@ _CATALOGUE_FILE = json.loads(Path(__file__).with_name("published_files.json").re
 CATALOGUE = _CATALOGUE_FILE["files"]
 REPOSITORIES = _CATALOGUE_FILE["repositories"]
 BASE_URL = "https://raw.githubusercontent.com"
+LFS_URL = "https://media.githubusercontent.com/media"  # the other one gives the pointer of a file in Git LFS
+ALPACA = "alpaca-lora-7B"  # TALLRec's alpaca-tuned adapter of LLaMA-7B
 FROM_RAW = {
     "rec_data/movie": "python -m rec_data.movielens",
     "rec_data/book": "python -m rec_data.book_crossing --raw_dir DIR --output_dir rec_data/book",
@@ -34,17 +36,25 @@ FROM_RAW = {
     "cot_data": "the scripts in cot_data",
     "baseline/books": "",  # cannot be built: the authors' shuffle of users was not seeded
     "collm-datasets": "python -m rec_data.ml_1m --raw_dir DIR",
+    ALPACA: "bash shell/alpaca.sh GPU TARGET tunes one; ALPACA=skip leaves it out",
 }
+
+
+def content_id(name: str) -> str:
+    """The published id: a git blob id, or the sha256 of a file in Git LFS."""
+    return CATALOGUE[name].get("blob") or CATALOGUE[name]["lfs_sha256"]
 
 
 def identical(name: str, path: Path) -> bool:
     """Whether the file is byte-identical to the published one."""
-    return path.exists() and files.git_blob_id(path) == CATALOGUE[name]["blob"]
+    return path.exists() and files.content_id(path, content_id(name)) == content_id(name)
 
 
 def url(name: str, base_url: str = BASE_URL) -> str:
     repository = REPOSITORIES[CATALOGUE[name]["repository"]]
     path = CATALOGUE[name].get("path", name)
+    if "lfs_sha256" in CATALOGUE[name] and base_url == BASE_URL:
+        base_url = LFS_URL
     return "/".join([base_url.rstrip("/"), repository["github"], repository["commit"], path])
 
 
@@ -84,7 +94,7 @@ def fetch(name: str, mirror: Path | None, base_url: str = BASE_URL, timeout: flo
         source = url(name, base_url)
         origin = f"downloaded from {source}"
         try:
-            download.download_url(source, path, CATALOGUE[name]["blob"], CATALOGUE[name].get("bytes"), timeout)
+            download.download_url(source, path, content_id(name), CATALOGUE[name].get("bytes"), timeout)
         except download.ChecksumMismatch:
             raise
         except InputError as error:
@@ -99,6 +109,8 @@ def _is_own_data(path: Path) -> bool:
     """
     if path.suffix == ".csv":
         return path.is_file() and path.read_bytes()[:5] == b"user,"
+    if path.parent.name == ALPACA:
+        return path.is_file() and not path.read_bytes().startswith(files.LFS_POINTER)
     record = dataset_record.read_dataset_record(path.parent)
     split = record["splits"].get(path.stem) if record else None
     if record is None or record["made_by"] == "rec_data.published":
@@ -128,8 +140,9 @@ def _copy(name: str, mirror: Path, path: Path) -> None:
     with files.partial_file(path) as partial:
         shutil.copyfile(original, partial)
         if not identical(name, partial):  # checks the copy, since the original may change meanwhile
-            blob = files.git_blob_id(partial)
-            raise InputError(f"{original}: git blob id {blob}, expected {CATALOGUE[name]['blob']}; not used")
+            files.check_lfs_pointer(original, partial.read_bytes())
+            copied = files.content_id(partial, content_id(name))
+            raise InputError(f"{original}: content id {copied}, expected {content_id(name)}; not used")
 
 
 def _missing_file(name: str, path: Path, reason: str) -> str:

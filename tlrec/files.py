@@ -44,6 +44,11 @@ def git_blob_id(path: str | Path) -> str:
         return hashlib.file_digest(file, lambda: head).hexdigest()
 
 
+def content_id(path: str | Path, like: str) -> str:
+    """The id of a file of the same kind as `like`: a sha256 (64 digits), as of Git LFS, or a git blob id (40)."""
+    return sha256(path) if len(like) == 64 else git_blob_id(path)
+
+
 def read_bytes(path: Path, need: str) -> bytes:
     """The content of a regular file. InputError where it is missing (ending in `need`) or cannot be read."""
     if path.exists() and not path.is_file():  # reading a pipe may never end

@@ -20,7 +20,7 @@ MAX_ATTEMPTS = 5
 RETRYABLE_STATUS = {408, 429, 500, 502, 503, 504}
 BLOCK_BYTES = 1 << 16  # per read
 # A redirect from one of these stays among them. URLs that a user gives may redirect to any host.
-ALLOWED_REDIRECT_HOSTS = {"raw.githubusercontent.com", "files.grouplens.org"}
+ALLOWED_REDIRECT_HOSTS = {"raw.githubusercontent.com", "media.githubusercontent.com", "files.grouplens.org"}
 
 
 class ChecksumMismatch(InputError):
@@ -77,17 +77,18 @@ def download_wheel(requirement: str, file_name: str, digest: str) -> Path:
 
 
 def download_url(
-    url: str, path: Path, blob: str | None = None, size: int | None = None, timeout: float = 30, pause: float = 1
+    url: str, path: Path, content_id: str | None = None, size: int | None = None, timeout: float = 30, pause: float = 1
 ) -> None:
     """Download to `path` atomically; a partial file of an earlier run is resumed with a range request.
 
-    blob, size: git blob id and bytes that the file must have, None where unknown. timeout: seconds without a byte.
+    content_id, size: id (git blob id or sha256) and bytes that the file must have, None where unknown. timeout:
+    seconds without a byte.
     pause: seconds before the second attempt, doubled before each later one, unless the server sends Retry-After.
-    Raises ChecksumMismatch for another blob id, InputError where the download fails.
+    Raises ChecksumMismatch for another id, InputError where the download fails.
     """
     partial = path.with_name(path.name + ".partial")
     with files.directory_lock(path.parent):
-        if blob and path.exists() and files.git_blob_id(path) == blob:
+        if content_id and path.exists() and files.content_id(path, content_id) == content_id:
             return  # another process has downloaded it meanwhile
         for attempt in range(MAX_ATTEMPTS):
             resumed = partial.exists() and partial.stat().st_size > 0
@@ -98,14 +99,14 @@ def download_url(
                     raise InputError(f"{url}: {reason} ({MAX_ATTEMPTS} attempts)") from None
                 time.sleep(min(reason.wait or pause * 2**attempt, 60))
                 continue
-            received, received_blob = partial.stat().st_size, files.git_blob_id(partial)
-            if not blob or received_blob == blob:
+            received, received_id = partial.stat().st_size, files.content_id(partial, content_id or "")
+            if not content_id or received_id == content_id:
                 partial.replace(path)
                 return
             partial.unlink()
             if not resumed:  # otherwise the partial file may have been another one: start from its first byte
                 raise ChecksumMismatch(
-                    f"{url}: git blob id {received_blob} ({received:,} bytes), expected {blob}; not used")
+                    f"{url}: content id {received_id} ({received:,} bytes), expected {content_id}; not used")
         raise InputError(f"{url}: incomplete after {MAX_ATTEMPTS} attempts")
 
 

@@ -59,7 +59,9 @@ def choose_start(target: str) -> tuple[BaseModel, Path | None]:
 
 def prepare_start(base: BaseModel, alpaca: Path | None, target: str) -> None:
     inputs.prepare_base_model(base)
-    if not alpaca:
+    if alpaca:
+        inputs.prepare_alpaca(alpaca)
+    else:
         note(f"no alpaca adapter: the chain starts from {base.name} as it is")
     for domain in target.split("+"):
         inputs.prepare_target(domain)

@@ -1,19 +1,23 @@
 """What an experiment needs before its first tuning: base model, data of both domains, chain-of-thought data."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from tlrec import paths
+from tlrec import files, paths
 from tlrec.data import datasets
 from tlrec.errors import InputError
 from tlrec.experiments.arguments import check_choice, variable
 from tlrec.experiments.launch import note, outputs_of, run
+from tlrec.model.adapter_config import CONFIG_FILE
+from tlrec.model.base_files import is_llama_1_7b
 from tlrec.model.base_model import resolve_base_model
 from tlrec.model.hub import model_name, pinned_name
 
 EMBEDDED = "smollm2-135m"
 PUBLISHED_COT = "cot_data/stage123.json"
+PUBLISHED_ALPACA = "alpaca-lora-7B"
 
 
 class BaseModel(NamedTuple):
@@ -80,17 +84,31 @@ def prepare_data(folder: Path, *splits: str) -> None:
 
 
 def find_alpaca_adapter(base: BaseModel, target: str) -> Path | None:
-    """The adapter that a chain starts from; None where it starts from the base model."""
+    """The adapter that a chain starts from, None where it starts from the base model; of LLaMA-1-7B it may be missing
+    still: prepare_alpaca() fetches it."""
     check_choice("ALPACA", variable("ALPACA", "skip"), ("skip",))
     if variable("ALPACA"):
         return None
     folder = paths.home_dir() / "instruction_model" / base.name / target / "alpaca"
-    if (folder / "adapter_config.json").is_file():
-        return folder
-    if base.name != EMBEDDED:  # the embedded model is instruction-tuned already
+    if base.name == EMBEDDED:  # instruction-tuned already
+        return folder if (folder / CONFIG_FILE).is_file() else None
+    if not (folder / CONFIG_FILE).is_file() and not is_llama_1_7b(
+            resolve_base_model(base.path, weights=False)):
         raise InputError(f"no alpaca adapter in {folder}; make it with `bash shell/alpaca.sh GPU {target}`, or set "
-                         "ALPACA=skip")
-    return None
+                         "ALPACA=skip (TALLRec's own is of LLaMA-1-7B alone)")
+    return folder
+
+
+def prepare_alpaca(adapter: Path) -> None:
+    """Where the adapter is missing, fetch TALLRec's own and copy it there."""
+    if (adapter / CONFIG_FILE).is_file():
+        return
+    run("rec_data.published", PUBLISHED_ALPACA)
+    with files.build_directory(adapter) as partial:
+        if partial:
+            for file in (paths.home_dir() / PUBLISHED_ALPACA).glob("adapter_*"):
+                shutil.copy(file, partial)
+    note(f"alpaca adapter: TALLRec's own, copied to {adapter}")
 
 
 def check_cot_variables() -> None:

@@ -48,6 +48,19 @@ _FIELDS: dict[str, Any] = {name: (kind | None, None) for kind, names in _KEYS.it
 _ModelConfig = create_model("_ModelConfig", __config__=ConfigDict(strict=True, allow_inf_nan=False), **_FIELDS)
 
 
+# TALLRec's base model; a value that a config leaves out is transformers' default, which is the same
+_LLAMA_1_7B = {"hidden_size": 4096, "num_hidden_layers": 32, "vocab_size": 32_000, "max_position_embeddings": 2048,
+               "rms_norm_eps": 1e-6}
+
+
+def is_llama_1_7b(folder: Path) -> bool:
+    """Whether the folder's config.json is that of LLaMA-1-7B: LLaMA-2 has 4,096 positions and a rms_norm_eps of 1e-5.
+    """
+    config = read_json(folder / "config.json", "a Hugging Face model folder needs one")
+    return config.get("model_type") == "llama" and all(
+        config.get(name, value) == value for name, value in _LLAMA_1_7B.items())
+
+
 def check_settings(folder: Path, files: set[str]) -> None:
     """Check all of a model folder but its weights, which may be missing still. files: the names of all its files.
 

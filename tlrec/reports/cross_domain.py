@@ -19,18 +19,18 @@ def render(evaluations: list[EvaluationRecord], shots: int) -> str:
     aucs: dict[tuple[str, str, str], list[float]] = {}
     for record in evaluations:
         if record.shots == shots and record.base_model and record.chain[-1] in TUNED_ON and record.metrics.auc:
-            rows = record.rows_of_chain or [None] * len(record.chain)
-            name = chain_name(record.base_model, record.chain[:-1], rows[:-1])
+            counts = record.rows_of_chain or [None] * len(record.chain)
+            name = chain_name(record.base_model, record.chain[:-1], counts[:-1])
             aucs.setdefault((name, record.test_domain, record.chain[-1]), []).append(record.metrics.auc)
     if shots == PUBLISHED_SHOTS:
         (grid,) = (value for name, value in published.figures()["tallrec_first_readme"].items()
                    if name.startswith("cross-domain"))
         aucs |= {(PUBLISHED, tested, tuned): [auc / 100] for tested, row in grid.items() for tuned, auc in row.items()}
 
-    def cell(*key: str) -> str:
-        runs = aucs.get(key, [])
+    def cell(model: str, tested: str, tuned: str) -> str:
+        runs = aucs.get((model, tested, tuned), [])
         return format_figure(statistics.fmean(runs), 2, 100) + f" ({len(runs)})" * (len(runs) > 1) if runs else ""
 
-    tested = [(name, domain) for name in dict.fromkeys(name for name, _, _ in aucs) for domain in records.DOMAINS]
+    rows = [(name, domain) for name in dict.fromkeys(name for name, _, _ in aucs) for domain in records.DOMAINS]
     return text_tables.markdown([["model", "tested on", *(f"tuned on {tuned}" for tuned in TUNED_ON)],
-                                 *([*row, *(cell(*row, tuned) for tuned in TUNED_ON)] for row in tested)])
+                                 *([*row, *(cell(*row, tuned) for tuned in TUNED_ON)] for row in rows)])

@@ -177,6 +177,29 @@ def test_complete_writes_the_id_view_and_record_of_the_book(server, target):
     assert (record["rows"], record["users"], record["share_yes"]) == (400, None, 0.5)
 
 
+def test_fetch_verifies_the_alpaca_adapter_by_the_sha256_of_git_lfs(server, target, monkeypatch, tmp_path):
+    name = "alpaca-lora-7B/adapter_model.bin"
+    repository, path = "SAI990323/TALLRec", paths.home_dir() / name
+    commit = published.REPOSITORIES["TALLRec"]["commit"]
+    assert published.url(name) == f"https://media.githubusercontent.com/media/{repository}/{commit}/{name}"
+    entry = {"repository": "TALLRec", "lfs_sha256": hashlib.sha256(CONTENT).hexdigest(), "bytes": len(CONTENT)}
+    monkeypatch.setitem(published.CATALOGUE, name, entry)
+    server.behaviour += ["wrong"]
+    refused(entry["lfs_sha256"], published.fetch, name, None, server.base)
+    pointer = f"{files.LFS_POINTER.decode()}v1\noid sha256:{entry['lfs_sha256']}\nsize {len(CONTENT)}\n"
+    path.write_text(pointer)  # as in a clone without git-lfs
+    assert "byte-identical" in published.fetch(name, None, server.base) and path.read_bytes() == CONTENT
+    assert server.seen[-1][0] == f"/{repository}/{commit}/{name}"
+    published.complete("alpaca-lora-7B")
+    assert file_names(path) == ["adapter_model.bin"]
+    path.write_bytes(b"another adapter")
+    assert "kept as your own data" in published.fetch(name, None, server.base)
+    path.unlink()
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text(pointer)
+    refused("git lfs pull", published.fetch, name, tmp_path)
+
+
 def test_fetch_keeps_data_built_from_raw_files(server, target):
     splits = {name: dataset_record.Split(10, ((sample, None) for sample in SAMPLES[:10])) for name in ("valid", "test")}
     dataset_record.write_dataset("rec_data/book", splits, "rec_data.book_crossing", {}, [], {}, published.CATALOGUE)
@@ -208,7 +231,8 @@ def test_published_without_network_or_mirror_is_refused(tmp_path):
 def test_catalogue_has_ids_commits_and_remedies():
     stored = json.loads((paths.ROOT / "rec_data" / "published_files.json").read_text())["files"]
     assert stored.keys() == published.CATALOGUE.keys()
-    assert all(re.fullmatch("[0-9a-f]{40}", entry["blob"]) for entry in published.CATALOGUE.values())
+    assert all(re.fullmatch("[0-9a-f]{64}" if "lfs_sha256" in entry else "[0-9a-f]{40}", published.content_id(name))
+               for name, entry in published.CATALOGUE.items())
     assert all(re.fullmatch("[0-9a-f]{40}", repository["commit"]) for repository in published.REPOSITORIES.values())
     assert {str(Path(name).parent) for name in published.CATALOGUE} == set(published.FROM_RAW)
 
