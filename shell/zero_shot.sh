@@ -13,7 +13,7 @@
 # --sample N    source rows; of the chain-of-thought data as many, or all where it has fewer
 #
 # ALPACA        skip: start without the alpaca adapter
-# COT           skip: leave the chain-of-thought stage out
+# COT           skip: no chain-of-thought stage; curriculum: three, one question each (docs/chain-of-thought.md)
 # COT_SAMPLES   liked samples that the rules teacher is asked about where it must stand in (default: 300)
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 exec "$PYTHON" -m tlrec.experiments zero_shot "$@"

@@ -27,6 +27,9 @@ SELECT_ON = ("target", "source", "none")  # whose validation rows choose the che
 ALPACA_DEFAULTS: Flags = {"val_set_size": 2000, "select_by": "loss", "eval_steps": 200, "micro_batch_size": 4,
                           "warmup_steps": 100, "cutoff_len": 256}
 COT_DEFAULTS: Flags = {"cutoff_len": 2048, "micro_batch_size": 2}  # its samples pass the published 512 tokens
+CURRICULUM: list[Flags] = [  # one question after the other, as at commit 561abcf of TLRec
+    {"num_epochs": 1, "learning_rate": 1e-3}, {"num_epochs": 2, "learning_rate": 3e-4},
+    {"num_epochs": 3, "learning_rate": 1e-4}]
 TALLREC_DEFAULTS: Flags = {"num_epochs": 200, "select_by": "auc", "keep_checkpoints": 1}
 CONFIGS = {"ins_tuning.py": InstructionTuningConfig, "rec_tuning.py": TuningConfig}
 STAGE_FLAGS = ("base_model", "train_data_path", "output_dir", "resume_from_checkpoint", "lora_weights",
@@ -64,7 +67,7 @@ class Chain:
     target: str
     source: str
     alpaca: Path | None  # adapter that it starts from
-    cot_data: Path | None
+    cot_data: list[Path]  # none, one, or the three of the curriculum
 
     def stages(self, select_on: str) -> list[Stage]:
         """Chain-of-thought tuning (where there is data for it), then instruction tuning on the source domain."""
@@ -72,12 +75,14 @@ class Chain:
         selection: Flags = {"select_by": "none"} if select_on == "none" else {"val_data_path": str(valid[select_on])}
         models = paths.home_dir() / "instruction_model" / self.base.name / self.target
         stages, start = [], self.alpaca
-        for data in filter(None, (self.cot_data, inputs.source_file(self.source, "train"))):
-            is_cot, name = data == self.cot_data, tuning_plan.stage_name(data)
+        curriculum = CURRICULUM if len(self.cot_data) > 1 else [{}]
+        cot = [{**COT_DEFAULTS, **flags} for _, flags in zip(self.cot_data, curriculum, strict=False)]
+        for data, defaults in zip([*self.cot_data, inputs.source_file(self.source, "train")], [*cot, {}], strict=True):
+            is_cot, name = data in self.cot_data, tuning_plan.stage_name(data)
             title = "chain-of-thought tuning" if is_cot else f"instruction tuning on {name}"
             adapter = models / (f"{start.name}_{name}" if start else name)
             stages.append(Stage(title, "ins_tuning.py", data, start, adapter,
-                                {**selection, "sample": -1, **(COT_DEFAULTS if is_cot else {})}, few_rows=is_cot))
+                                {**selection, "sample": -1, **defaults}, few_rows=is_cot))
             start = adapter
         return stages
 

@@ -16,7 +16,7 @@ from tlrec.model.base_model import resolve_base_model
 from tlrec.model.hub import model_name, pinned_name
 
 EMBEDDED = "smollm2-135m"
-PUBLISHED_COT = "cot_data/stage123.json"
+COT_STEPS = {"cot_data/step1.json": "1", "cot_data/step12.json": "2", "cot_data/stage123.json": "3"}  # its question
 PUBLISHED_ALPACA = "alpaca-lora-7B"
 
 
@@ -112,38 +112,49 @@ def prepare_alpaca(adapter: Path) -> None:
 
 
 def check_cot_variables() -> None:
-    check_choice("COT", variable("COT", "skip"), ("skip",))
+    check_choice("COT", variable("COT", "skip"), ("skip", "curriculum"))
     if not re.fullmatch("[1-9][0-9]{0,8}", variable("COT_SAMPLES", "300")):
         raise InputError(f"COT_SAMPLES {variable('COT_SAMPLES')!r} is not a number of samples")
 
 
-def prepare_cot(source: str) -> Path | None:
+def prepare_cot(source: str) -> list[Path]:
     """Data of the chain-of-thought stage: the user's own, else the published file, else what the rules teacher makes of
-    the source domain; None with COT=skip."""
-    if variable("COT"):
+    the source domain; none with COT=skip. With COT=curriculum three files, each of one question."""
+    if variable("COT") == "skip":
         note("COT=skip: no chain-of-thought stage")
-        return None
-    published = paths.home_dir() / PUBLISHED_COT
-    by_rules = paths.home_dir() / f"cot_data/rules_{source}/stage123_rules.json"
-    if published.is_file():
-        run("rec_data.published", PUBLISHED_COT)  # says whose it is
-        return published
+        return []
+    names = [name for name, step in COT_STEPS.items() if variable("COT") or step == "3"]
+    published = {paths.home_dir() / name: COT_STEPS[name] for name in names}
+    by_rules = {paths.home_dir() / f"cot_data/rules_{source}/{path.stem}_rules.json": step
+                for path, step in published.items()}
+    missing = [path for path in published if not path.is_file()]
+    own = [path for path in published if path.is_file() and path.with_name(f"{path.stem}_about.json").exists()]
+    if missing and own:
+        raise InputError(f"{missing[0]}: missing beside {own[0].name} of your own; make it of the same answers with "
+                         f"`python -m cot_data.preprocess_data --stages {published[missing[0]]} --output_path "
+                         f"{missing[0]}`")
+    if not missing:
+        run("rec_data.published", *names)  # says whose they are
+        return list(published)
     error = ""
-    if not by_rules.is_file():
-        ((code, output, error),) = outputs_of([["-m", "rec_data.published", PUBLISHED_COT]])
+    if not all(path.is_file() for path in by_rules):
+        ((code, output, error),) = outputs_of([["-m", "rec_data.published", *names]])
         if code == 0:
             print(output, end="")
-            return published
+            return list(published)
     note("NOTICE: neither published nor generated chain-of-thought data is here; the rules teacher stands in for it.")
     note("It is no language model. bash ./shell/generate_cot_data.sh asks one; COT=skip leaves the stage out.")
     if error:
         note(error.rpartition("error: ")[2].strip())
     prepare_source(source)
     make_cot_by_rules(source, variable("COT_SAMPLES", "300"), by_rules)
-    return by_rules
+    return list(by_rules)
 
 
-def make_cot_by_rules(source: str, samples: str, output: Path) -> None:
-    """Chain-of-thought data without a language model: takes seconds, and is the same each time."""
-    run("cot_data.generate_data", teacher="rules", source=source, max_samples=samples, output_dir=output.parent)
-    run("cot_data.preprocess_data", input_path=output.parent / "three_stages.json", output_path=output)
+def make_cot_by_rules(source: str, samples: str, outputs: dict[Path, str]) -> None:
+    """Chain-of-thought data without a language model: takes seconds, and is the same each time. outputs: files of one
+    folder, each with the question that its samples answer."""
+    folder = next(iter(outputs)).parent
+    run("cot_data.generate_data", teacher="rules", source=source, max_samples=samples, output_dir=folder)
+    for path, step in outputs.items():
+        run("cot_data.preprocess_data", input_path=folder / "three_stages.json", output_path=path, stages=step)

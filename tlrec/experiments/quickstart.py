@@ -34,7 +34,7 @@ def quickstart(*words: str) -> None:
     chain.score(None, base, "movie", test)
     heading("chain-of-thought data by rules")
     cot_data = paths.home_dir() / "cot_data/quickstart/stage123_rules.json"
-    inputs.make_cot_by_rules("movielens", str(COT_SAMPLES), cot_data)
+    inputs.make_cot_by_rules("movielens", str(COT_SAMPLES), {cot_data: "3"})
     chain.tune_and_score(reduced_stages(cot_data, base), base, "movie", SHORT, test)
     heading(f"quickstart, reduced sizes: {SOURCE_ROWS} source rows, {TEST_ROWS} test rows, {STEPS} few-shot steps")
     run("report.py", experiment="quickstart")

@@ -29,7 +29,7 @@ def write_manifest(stage, **arguments):
 
 def test_stages_of_the_full_chain(home):
     alpaca, cot_data = home / "instruction_model/llama-7b/movie/alpaca", home / "cot_data/stage123.json"
-    cot, source = chain.Chain(BASE, "movie", "netflix", alpaca, cot_data).stages("target")
+    cot, source = chain.Chain(BASE, "movie", "netflix", alpaca, [cot_data]).stages("target")
     assert (cot.start, cot.adapter.name, source.start, source.adapter.name) == (
         alpaca, "alpaca_stage123", cot.adapter, "alpaca_stage123_netflix")
     assert source.adapter.parent == home / "instruction_model/llama-7b/movie"
@@ -40,16 +40,27 @@ def test_stages_of_the_full_chain(home):
 
 
 def test_chain_without_alpaca_and_chain_of_thought_is_one_stage(home):
-    (stage,) = chain.Chain(BASE, "book", "amazon-book", None, None).stages("none")
+    (stage,) = chain.Chain(BASE, "book", "amazon-book", None, []).stages("none")
     assert (stage.start, stage.adapter.name) == (None, "amazon-book")
     assert stage.defaults == {"select_by": "none", "sample": -1}
 
 
 def test_stage_of_rules_data_is_named_rules(home):
     (home / "cot_data/stage123_about.json").write_text('{"teacher": "rules (no language model)"}')
-    cot, _ = chain.Chain(BASE, "movie", "netflix", None, home / "cot_data/stage123.json").stages("source")
+    cot, _ = chain.Chain(BASE, "movie", "netflix", None, [home / "cot_data/stage123.json"]).stages("source")
     assert cot.adapter.name == "stage123_rules"
     assert cot.defaults["val_data_path"] == str(home / "instruction_data/netflix/valid.json")
+
+
+def test_curriculum_tunes_one_question_after_the_other(home):
+    data = [home / f"cot_data/{name}.json" for name in ("step1", "step12", "stage123")]
+    *steps, source = chain.Chain(BASE, "movie", "netflix", None, data).stages("none")
+    assert [stage.adapter.name for stage in (*steps, source)] == [
+        "step1", "step1_step12", "step1_step12_stage123", "step1_step12_stage123_netflix"]
+    assert [stage.start for stage in (*steps, source)] == [None, *(stage.adapter for stage in steps)]
+    assert [(stage.defaults["num_epochs"], stage.defaults["learning_rate"]) for stage in steps] == [
+        (1, 1e-3), (2, 3e-4), (3, 1e-4)]
+    assert {stage.defaults["cutoff_len"] for stage in steps} == {2048} and "num_epochs" not in source.defaults
 
 
 def test_few_shot_stages_name_seed_and_shots(home):
@@ -62,7 +73,7 @@ def test_few_shot_stages_name_seed_and_shots(home):
 
 
 def test_given_flags_are_those_that_differ_from_the_defaults(home):
-    cot, source = chain.Chain(BASE, "movie", "netflix", None, home / "cot_data/stage123.json").stages("target")
+    cot, source = chain.Chain(BASE, "movie", "netflix", None, [home / "cot_data/stage123.json"]).stages("target")
     assert chain.given_flags(cot, SCRIPT_DEFAULTS) == {}
     common = {"base_model": "llama-7b", "output_dir": "x", "lora_target_modules": ["q_proj", "v_proj"],
               "val_data_path": str(home / "rec_data/movie/valid.json"), "select_by": "auc", "seed": 7,
@@ -81,7 +92,7 @@ def test_read_select_on_from_the_validation_data(home, valid, select_on):
 
 
 def test_chain_resumes_after_its_last_finished_stage(home):
-    whole = chain.Chain(BASE, "movie", "netflix", None, home / "cot_data/stage123.json")
+    whole = chain.Chain(BASE, "movie", "netflix", None, [home / "cot_data/stage123.json"])
     flags = ScriptFlags({}, SCRIPT_DEFAULTS)
     assert chain_wrappers.resume_chain(whole, flags) == (whole.stages("target"), 0, flags)
     cot, source = whole.stages("target")
@@ -99,7 +110,7 @@ def tiny_stage(home, tiny_llama, small_data):
     """(base model, a stage on small data)"""
     shutil.copytree(small_data, home, dirs_exist_ok=True)
     base = BaseModel(str(tiny_llama), tiny_llama.name)
-    return base, chain.Chain(base, "movie", "movielens", None, None).stages("none")[0]
+    return base, chain.Chain(base, "movie", "movielens", None, []).stages("none")[0]
 
 
 def test_check_stages_refuses_what_the_script_would_refuse(tiny_stage):
@@ -149,7 +160,7 @@ def test_finished_adapter_has_the_files_of_its_manifest(tmp_path):
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"arguments": 1}', "{"])
 def test_given_flags_refuse_a_manifest_of_another_form(home, text):
-    (stage,) = chain.Chain(BASE, "movie", "netflix", None, None).stages("none")
+    (stage,) = chain.Chain(BASE, "movie", "netflix", None, []).stages("none")
     stage.adapter.mkdir(parents=True)
     (stage.adapter / "tlrec.json").write_text(text)
     refused("tlrec.json", chain.given_flags, stage, {})

@@ -1,6 +1,7 @@
-"""The adapter that a chain starts from, by base model."""
+"""The adapter that a chain starts from, by base model; the data of the chain-of-thought stages."""
 
 import json
+import shutil
 
 import pytest
 from conftest import refused
@@ -44,3 +45,22 @@ def test_alpaca_adapter_is_fetched_for_llama_1_7b_alone(tmp_path, tiny_llama, mo
     inputs.prepare_alpaca(adapter)  # not asked for again
     monkeypatch.setenv("ALPACA", "skip")
     assert inputs.find_alpaca_adapter(base, "movie") is None
+
+
+def test_curriculum_is_one_file_a_question(small_data, tmp_path, monkeypatch):
+    """By rules where nothing else is here; own answers are not mixed with published ones."""
+    shutil.copytree(small_data / "instruction_data", tmp_path / "instruction_data")
+    for name, value in {"TLREC_HOME": tmp_path, "TLREC_MIRROR": tmp_path / "none", "COT_SAMPLES": 8}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("COT", "curriculum")
+    made = inputs.prepare_cot("movielens")
+    assert [path.stem for path in made] == ["step1_rules", "step12_rules", "stage123_rules"]
+    first, second, third = (json.loads(path.read_text()) for path in made)
+    assert len(first) == len(second) == len(third) > 0
+    assert f"Answer: {first[0]['output']}\n" in second[0]["input"] and second[0]["input"] in third[0]["input"]
+    monkeypatch.setenv("COT", "skip")
+    assert inputs.prepare_cot("movielens") == []
+    for name in ("stage123.json", "stage123_about.json"):
+        (tmp_path / "cot_data" / name).write_text("{}")
+    monkeypatch.setenv("COT", "curriculum")
+    assert "--stages 1 --output_path" in refused("step1.json", inputs.prepare_cot, "movielens")
