@@ -37,13 +37,13 @@ class Liked(NamedTuple):
     target: str
 
 
-def liked_samples(path: str | Path) -> list[Liked]:
-    """The liked samples of a source file, in its order: titles in quotes, the last one is the target.
+def liked_samples(path: str | Path, rows: int | None = None) -> list[Liked]:
+    """The liked samples of (the first rows of) a source file, in its order: titles in quotes, the last is the target.
 
     InputError where a sample names no target or no sample is liked.
     """
     liked = []
-    for row, sample in enumerate(read_samples(path, answers_only=True)):
+    for row, sample in enumerate(read_samples(path, answers_only=True)[:rows]):
         if not sample.label:
             continue
         history, titles = preference_text.parse(sample.input), _TITLE.findall(sample.input)

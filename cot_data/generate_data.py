@@ -16,6 +16,7 @@ import re
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 from cot_data import candidate_sets, prompts
 from cot_data.client import RequestSettings, TeacherClient
@@ -39,7 +40,21 @@ RESULT = "three_stages.json"
 # least and most of each flag; no cost and no wait overflows
 PRICE_BOUNDS = {"max_cost": (0, 1e9), "price_in": (0, 1e5), "price_out": (0, 1e5)}
 REQUEST_BOUNDS = {"max_tokens": (1, 1e6), "temperature": (0, 100), "top_p": (0, 1), "concurrency": (1, 1e4),
-                  "tries": (1, 100), "timeout": (0.001, 86_400), "pause": (0, 86_400)}
+                  "tries": (1, 100), "history": (1, 1000), "timeout": (0.001, 86_400), "pause": (0, 86_400)}
+
+
+class Preset(NamedTuple):
+    """Settings of TLRec's script."""
+
+    model: str
+    seed: int
+    history: int  # titles in a prompt
+    source_rows: int  # the first ones; -1: all
+
+
+# by commit; the file that the authors published was first committed beside the earlier script
+PRESETS = {"534c6c9": Preset("gpt-4", 0, prompts.HISTORY_TITLES, -1),
+           "561abcf": Preset("gpt-3.5-turbo", 2023, 8, 3000)}
 
 
 def source_file(source: str) -> tuple[Path, str]:
@@ -77,18 +92,22 @@ def write(path: Path, examples: list[CotExample], answers: dict[int, list[str]],
           f"{sum(record.hit_in_text for record in records):,}")
 
 
-def check_flags(teacher: str, model: str | None, max_samples: int, pricing: Pricing, dry_run: bool, **others) -> None:
+def check_flags(teacher: str, model: str | None, max_samples: int, pricing: Pricing, dry_run: bool, preset: str,
+                source_rows: int | None, **others) -> None:
     """InputError for a value that no data and no server makes right."""
     if teacher not in TEACHERS:
         raise InputError(f"--teacher {teacher!r} is unknown; choose from {', '.join(TEACHERS)}")
+    if preset not in PRESETS:
+        raise InputError(f"--preset {preset!r} is unknown; choose from {', '.join(PRESETS)}")
     if teacher == "local" and model is None and not dry_run:
         raise InputError("--teacher local needs --model, the name that the local server knows")
     if not (model or "").isprintable():
         raise InputError(f"--model {model!r} contains characters that are not printable text")
     check_bounds(pricing, PRICE_BOUNDS)
     check_bounds(SimpleNamespace(**others), REQUEST_BOUNDS)
-    if max_samples < -1 or max_samples == 0:
-        raise InputError(f"--max_samples {max_samples}: must be above 0, or -1 for all")
+    for flag, number in (("max_samples", max_samples), ("source_rows", source_rows)):
+        if number is not None and (number < -1 or number == 0):
+            raise InputError(f"--{flag} {number}: must be above 0, or -1 for all")
     if pricing.max_cost is not None and not (pricing.price_in or pricing.price_out):
         raise InputError("--max_cost needs --price_in and --price_out, in dollars for a million tokens")
 
@@ -100,7 +119,10 @@ def main(
     temperature: float = 0.2,
     max_tokens: int = 512,
     top_p: float = 1.0,
-    seed: int = 0,
+    seed: int | None = None,
+    history: int | None = None,
+    source_rows: int | None = None,
+    preset: str = "534c6c9",
     max_samples: int = -1,
     pricing: Pricing = Pricing(),  # noqa: B008
     dry_run: bool = False,
@@ -115,11 +137,15 @@ def main(
     Args:
         source: netflix, amazon-book, movielens, any other dataset's name, or a JSON file
         teacher: api (any OpenAI-compatible server), local (one on this machine), or rules (no language model)
-        model: name that the server knows; default gpt-4, none for a local server
+        model: name that the server knows; without it the preset's, none for a local server
         temperature: of the teacher
         max_tokens: maximum length of an answer, in tokens
         top_p: of the teacher
-        seed: of the order of the candidates
+        seed: of the order of the candidates; without it the preset's
+        history: titles of the history in a prompt; without it the preset's
+        source_rows: look at the first rows of the source alone, -1 for all; without it the preset's
+        preset: settings of TLRec's script at a commit: 534c6c9 (gpt-4, seed 0, history 10, all rows), or 561abcf
+            (gpt-3.5-turbo, seed 2023, history 8, 3000 rows; its source was amazon-book)
         max_samples: number of samples to ask about, from the first on; -1 is all
         dry_run: print an example prompt and the maximum cost, and send nothing
         concurrency: concurrent requests
@@ -128,14 +154,18 @@ def main(
         pause: seconds before the second attempt, doubled before each later one, unless the server asks for more
         output_dir: folder of answers and result (default: cot_data/SOURCE)
     """
-    check_flags(teacher, model, max_samples, pricing, dry_run, max_tokens=max_tokens, temperature=temperature,
-                top_p=top_p, concurrency=concurrency, tries=tries, timeout=timeout, pause=pause)
-    model, local = model or "gpt-4", teacher == "local"
+    check_flags(teacher, model, max_samples, pricing, dry_run, preset, source_rows, max_tokens=max_tokens,
+                temperature=temperature, top_p=top_p, concurrency=concurrency, tries=tries, timeout=timeout, pause=pause,
+                history=history)
+    given = {"model": model, "seed": seed, "history": history, "source_rows": source_rows}
+    model, seed, history, source_rows = PRESETS[preset]._replace(
+        **{flag: value for flag, value in given.items() if value is not None})
+    local = teacher == "local"
     key, address = key_and_address(local) if teacher != "rules" and not dry_run else ("", None)
     path, name = source_file(source)
-    liked = candidate_sets.liked_samples(path)
+    liked = candidate_sets.liked_samples(path, None if source_rows == -1 else source_rows)
     count = None if max_samples == -1 else min(max_samples, len(liked))
-    examples = list(islice(prompts.cot_examples(liked, seed), count))
+    examples = list(islice(prompts.cot_examples(liked, seed, history), count))
     if not examples:
         raise InputError(f"{path}: no target is among its sample's candidates; give more samples")
     print(f"{path}: {len(liked):,} liked samples; asked about: {len(examples):,} with the target among the candidates")
@@ -147,6 +177,9 @@ def main(
     folder = Path(output_dir or paths.home_dir() / "cot_data" / name)
     name = os.fsencode(name).decode(errors="replace")  # a folder's name need not be UTF-8, a record must
     result = folder / RESULT
+    if result.exists() and b'"Predictions_1"' in result.read_bytes():
+        raise InputError(f"{result}: holds answers in the format of TLRec's authors, which would be replaced; "
+                         "cot_data.preprocess_data reads them; give another --output_dir, or move the file away")
     if teacher == "rules":
         if result.exists():
             teachers = {str(record.get("teacher")) for record in read_json_records(result) if isinstance(record, dict)}
@@ -159,7 +192,7 @@ def main(
     openai = connect(key, address, timeout)
     settings = RequestSettings(model, temperature, max_tokens, top_p, seed, server_name(local, address))
     slug = re.sub(r"[^\w.-]+", "-", model, flags=re.ASCII).strip("-")[-60:]
-    ledger = Ledger(folder / f"answers-{slug}-{prompts.fingerprint(vars(settings))}.jsonl")
+    ledger = Ledger(folder / f"answers-{slug}-{prompts.fingerprint(vars(settings), history)}.jsonl")
     run = Run(examples, TeacherClient(settings, ledger, pricing, openai, tries, pause), concurrency)
     try:
         asyncio.run(run())

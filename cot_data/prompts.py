@@ -14,7 +14,7 @@ from cot_data.candidate_sets import Liked, candidate_sets
 from tlrec.data.samples import parse_sample
 from tlrec.errors import InputError
 
-HISTORY_TITLES = 10  # history titles in a prompt
+HISTORY_TITLES = 10  # history titles in a prompt, unless told otherwise
 RULES = "rules (no language model)"  # the teacher's name in data made by it
 _VERBS = {"movie": "watched", "book": "read"}
 _QUESTIONS = (
@@ -44,13 +44,13 @@ class CotExample(NamedTuple):
     watched: list[str]
 
 
-def cot_examples(liked: Sequence[Liked], seed: int) -> Iterator[CotExample]:
-    """The samples whose target is among their candidates, in the order of the source."""
+def cot_examples(liked: Sequence[Liked], seed: int, history: int = HISTORY_TITLES) -> Iterator[CotExample]:
+    """The samples whose target is among their candidates, in the order of the source. history: titles in a prompt."""
     sets = candidate_sets([sample.history for sample in liked])
     for number, (sample, candidates) in enumerate(zip(liked, sets, strict=True)):
         if sample.target in candidates:
             random.Random(f"{seed}:{number}").shuffle(candidates)  # not by the order of the answers
-            watched = sample.history[::-1][-HISTORY_TITLES:]
+            watched = sample.history[::-1][-history:]
             yield CotExample(number, sample.row, sample.noun, sample.target, candidates, watched)
 
 
@@ -75,9 +75,9 @@ def check_usable(prompt: str, answer: str) -> None:
     parse_sample("answer", 0, {"instruction": "", "input": text, "output": answer.strip()})
 
 
-def fingerprint(settings: dict) -> str:
-    """A hash of ten characters over the settings and the wording of the steps."""
-    text = json.dumps([settings, _QUESTIONS, HISTORY_TITLES], sort_keys=True)
+def fingerprint(settings: dict, history: int = HISTORY_TITLES) -> str:
+    """A hash of ten characters over the settings, the wording of the steps and the length of the history."""
+    text = json.dumps([settings, _QUESTIONS, history], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 

@@ -48,6 +48,20 @@ class CotAnswers(_Record):
     hit_in_text: bool  # the published rule: the target occurs anywhere in the third answer
 
 
+class PublishedAnswers(_Record):
+    """A record of three_stages.json as the authors' script writes it; it has further keys, which are not read."""
+
+    PID: int  # among the liked samples of the source
+    Input_1: str
+    Input_2: str
+    Input_3: str
+    Predictions_1: str
+    Predictions_2: str
+    Predictions: str  # the third answer
+    GT: str  # the target
+    Hit: int  # 1: the target occurs anywhere in the third answer
+
+
 class CotDataset(_Record):
     """Where a file of tuning samples comes from: stage123_about.json beside stage123.json."""
 
@@ -60,5 +74,6 @@ class CotDataset(_Record):
     answered: int
     hits: int
     hits_by_published_rule: int
+    kept: str  # which of the two became samples: exact or published
     sha256: str  # of the samples
     tokens: dict[str, int] | None
