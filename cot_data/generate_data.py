@@ -155,8 +155,8 @@ def main(
         output_dir: folder of answers and result (default: cot_data/SOURCE)
     """
     check_flags(teacher, model, max_samples, pricing, dry_run, preset, source_rows, max_tokens=max_tokens,
-                temperature=temperature, top_p=top_p, concurrency=concurrency, tries=tries, timeout=timeout, pause=pause,
-                history=history)
+                temperature=temperature, top_p=top_p, concurrency=concurrency, tries=tries, timeout=timeout,
+                pause=pause, history=history)
     given = {"model": model, "seed": seed, "history": history, "source_rows": source_rows}
     model, seed, history, source_rows = PRESETS[preset]._replace(
         **{flag: value for flag, value in given.items() if value is not None})

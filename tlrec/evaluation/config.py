@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlrec import signature_flags
+from tlrec import paths, signature_flags
 from tlrec.errors import InputError
+from tlrec.evaluation import result_json
 from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
@@ -81,6 +82,7 @@ class EvaluationConfig(ModelConfig):
         test_rows: score this many rows, drawn with a fixed seed; -1 is all
         experiment: a name under which report.py finds the record
         skip_recorded: print the earlier record of exactly this run, if there is one, instead of scoring again
+        result_json_data: also add the AUC to this JSON file, nested as TALLRec's: train, test, model, seed, shots
     """
 
     test_data_path: PathText
@@ -88,6 +90,7 @@ class EvaluationConfig(ModelConfig):
     test_rows: int = -1
     experiment: str = ""
     skip_recorded: bool = False
+    result_json_data: PathText | None = None
 
     def check(self) -> None:
         super().check()
@@ -101,9 +104,11 @@ class EvaluationConfig(ModelConfig):
             raise InputError(f"--test_rows {self.test_rows}: give a number of rows, or -1 for all")
 
     def recorded(self) -> dict[str, Any]:
-        """The flags as a record and its command write them: paths hold in any folder; not whether to skip."""
-        return asdict(self) | {
-            "test_data_path": os.path.abspath(self.test_data_path), "skip_recorded": None}
+        """The flags as a record and its command write them: paths hold in any folder; not whether to skip, nor
+        where else the AUC goes."""
+        values = asdict(self)
+        del values["result_json_data"]
+        return values | {"test_data_path": os.path.abspath(self.test_data_path), "skip_recorded": None}
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,9 @@ def resolve(config: EvaluationConfig) -> EvaluationPlan:
     torch is imported after that, and only where a model is read.
     """
     config.check()
+    if config.result_json_data:
+        paths.check_writable(Path(config.result_json_data).parent, "name another --result_json_data")
+        result_json.read(Path(config.result_json_data))
     data = read_split(config.test_data_path, config.test_rows, needs_titles=config.method != "llm")
     if config.method != "llm":
         return EvaluationPlan(config, data, None)
