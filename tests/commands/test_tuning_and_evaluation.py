@@ -10,6 +10,7 @@ from conftest import command, make_rows, write_split
 
 from tlrec import files
 from tlrec.evaluation import run_log
+from tlrec.model.adapter_manifest import read_manifest
 
 TINY = ["--batch_size", "8", "--micro_batch_size", "4", "--learning_rate", "0.01", "--warmup_steps", "1",
         "--dtype", "float32", "--prompt_template", "alpaca"]
@@ -220,3 +221,18 @@ def test_untuned_embedded_model_scores_depend_on_the_prompt(embedded, tmp_path):
     columns = np.genfromtxt(tmp_path / "results" / record["predictions"], delimiter=",", names=True, dtype=None,
                             encoding="utf-8")
     assert np.ptp(columns["p_yes"]) > 0.02 and columns["logit_yes"].mean() > 5
+
+
+def test_one_shot_is_tuned_as_published(home, tiny_llama, tmp_path):
+    """The smallest published count: one step an epoch, and AUC on the validation rows every ten steps."""
+    import rec_tuning
+    from tlrec.training.tune import tune
+    from tlrec.training.tuning_plan import resolve
+
+    target = home / "rec_data/movie"
+    plan = resolve(rec_tuning.Config(
+        base_model=str(tiny_llama), train_data_path=str(target / "train.json"), sample=1, num_epochs=20,
+        val_data_path=str(target / "valid.json"), select_by="auc", output_dir=str(tmp_path / "0_1"), warmup_steps=1))
+    tune(plan, "python rec_tuning.py")
+    made = read_manifest(tmp_path / "0_1")
+    assert (made.shots, made.steps, made.rows_of_chain) == (1, 20, [1]) and made.selected.step in (10, 20)
