@@ -10,8 +10,7 @@
 #
 # SOURCE       source domain of the chain (default: netflix for movie, amazon-book for book; else it must be given)
 # SHOTS        shot counts (default: "16 64 256")
-# CHAIN_FLAGS  flags for zero_shot.sh, which makes the chain again where they ask for it (default: what is finished of it is
-#              kept as it is; the rest is made with the flags of the finished part)
+# CHAIN_FLAGS  flags for zero_shot.sh, to make the chain again where they ask for it (default: what is finished is kept)
 # ALPACA, COT, COT_SAMPLES   as in zero_shot.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 exec "$PYTHON" -m tlrec.experiments few_shot "$@"

@@ -56,9 +56,11 @@ def test_a_user_without_a_home_folder_is_told(monkeypatch):
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError()))
     refused("set HOME", paths.read_path, "~/x")
+
+
 def test_data_files_are_split_at_commas_and_relative_to_home(tmp_path, monkeypatch):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
-    assert paths.data_files("a.json,/b.json", tmp_path) == [tmp_path / "a.json", Path("/b.json")]
+    assert paths.data_files("a.json, /b.json", tmp_path) == [tmp_path / "a.json", Path("/b.json")]
     (tmp_path / "a,b.json").touch()
     assert paths.data_files("a,b.json", tmp_path) == [tmp_path / "a,b.json"]
     text = f"{tmp_path}/a.json,{tmp_path}/b.json,/c{tmp_path}/d"

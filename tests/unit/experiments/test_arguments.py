@@ -118,9 +118,9 @@ def test_variables_of_the_chain_refuse_other_words(monkeypatch, name, value):
     refused(name, inputs.check_cot_variables)
 
 
-def test_alpaca_adapter_is_found_skipped_or_demanded(tmp_path, monkeypatch):
+def test_alpaca_adapter_is_found_skipped_or_demanded(tmp_path, monkeypatch, tiny_llama):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
-    base = inputs.BaseModel("llama-7b", "llama-7b")
+    base = inputs.BaseModel(str(tiny_llama), "llama-7b")
     folder = tmp_path / "instruction_model/llama-7b/movie/alpaca"
     refused("shell/alpaca.sh", inputs.find_alpaca_adapter, base, "movie")
     assert inputs.find_alpaca_adapter(inputs.BaseModel("smollm2-135m", "smollm2-135m"), "movie") is None
