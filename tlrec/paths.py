@@ -57,7 +57,8 @@ def relative_to_home(value: Any) -> Any:
 
 def data_files(text: str, folder: Path = Path()) -> list[Path]:  # noqa: B008
     """The files that a flag names, several with commas, relative to `folder`; one whose own name has a comma is one."""
-    return [folder / text] if (folder / text).exists() else [folder / (read_path(part) or "") for part in text.split(",")]
+    names = [text] if (folder / text).exists() else [read_path(part) or "" for part in text.split(",")]
+    return [folder / name for name in names]
 
 
 def check_writable(folder: str | Path, cure: str = "choose another folder") -> None:
