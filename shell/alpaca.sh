@@ -6,7 +6,6 @@
 #
 # GPU     CUDA device number, gpu for the first one, or cpu
 # TARGET  movie, book, ml-1m, or another dataset that is prepared: whose chain starts from it
-#
 # Data: instruction_data/alpaca/train.json (fetched where it is missing), or any alpaca JSON through --train_data_path.
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 exec "$PYTHON" -m tlrec.experiments alpaca "$@"
