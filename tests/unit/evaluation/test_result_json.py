@@ -42,5 +42,6 @@ def test_file_of_another_form_is_refused(small_data, tmp_path, monkeypatch, cont
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     (tmp_path / "r.json").write_text(content)
     refused("r.json", evaluate.main, EvaluationConfig(
-        str(small_data / "rec_data/movie/test.json"), method="liked-ratio", result_json_data=str(tmp_path / "r.json")))
+        test_data_path=str(small_data / "rec_data/movie/test.json"), method="liked-ratio",
+        result_json_data=str(tmp_path / "r.json")))
     assert [file.name for file in tmp_path.iterdir()] == ["r.json"] and (tmp_path / "r.json").read_text() == content
