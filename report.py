@@ -5,6 +5,7 @@
     python report.py table1 --runs results/reference/*/runs.jsonl --output results/table1
     python report.py published                             every published figure with its source
     python report.py summary                               the front page's table
+    python report.py ml_1m                                 MovieLens-1M in CoLLM's split, ours beside the published
     python report.py crossdomain                           tuned on movie, book, both; tested on movie, book
     python report.py compare RUN_A RUN_B
     python report.py figures --output results/figures
@@ -24,6 +25,7 @@ COMMANDS = {
     "table1": report_commands.table_1,
     "published": report_commands.print_published,
     "summary": report_commands.summary,
+    "ml_1m": report_commands.ml_1m,
     "crossdomain": report_commands.cross_domain_grid,
     "compare": report_commands.compare_runs,
     "figures": report_commands.draw_figures,

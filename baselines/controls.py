@@ -9,8 +9,11 @@ item-mean               share of likes among the training rows whose target is t
 popularity              training rows whose target is the item
 logistic                logistic regression on liked-ratio and item-mean (scikit-learn's defaults)
 liked-ratio+item-mean   their plain sum
+user-mean               share of likes among the training rows of the user, shrunk likewise; by name only, since it says
+                        nothing where no user of the test set is among the training rows, as on movie
+user-mean+item-mean     their plain sum
 
-The fifth, liked-ratio, needs no training rows: `evaluate.py --method liked-ratio`.
+One more, liked-ratio, needs no training rows: `evaluate.py --method liked-ratio`.
 """
 
 import os
@@ -29,8 +32,9 @@ from tlrec.reports import text_tables
 from tlrec.signature_flags import PathText
 
 METHODS = ("item-mean", "popularity", "logistic", "liked-ratio+item-mean")
-PROBABILITIES = ("item-mean", "logistic")  # of the methods, those whose score is one
-SHRINKAGE = 5  # rows of the mean that every item starts with
+OF_USERS = ("user-mean", "user-mean+item-mean")
+PROBABILITIES = ("item-mean", "logistic", "user-mean")  # of the methods, those whose score is one
+SHRINKAGE = 5  # rows of the mean that every item and user starts with
 FOLDS = 5
 
 
@@ -48,23 +52,27 @@ def main(
     Args:
         train_data_path: instruction JSON whose outputs are `Yes.` and `No.`
         test_data_path: the same, to be scored
-        methods: any of item-mean, popularity, logistic, liked-ratio+item-mean, with commas between
+        methods: any of item-mean, popularity, logistic, liked-ratio+item-mean, user-mean, user-mean+item-mean, with
+            commas between
         sample: training rows to take, as rec_tuning.py takes them; -1 is all
         seed: of the few-shot subset; without effect on all rows
         experiment: a name under which report.py finds the records
         skip_recorded: leave out the controls that are recorded already
     """
     if not methods:
-        raise InputError(f"--methods names none; choose from {', '.join(METHODS)}")
+        raise InputError(f"--methods names none; choose from {', '.join((*METHODS, *OF_USERS))}")
     samples.check_seed(seed)
-    unknown = [name for name in methods if name not in METHODS]
+    unknown = [name for name in methods if name not in (*METHODS, *OF_USERS)]
     if unknown:
-        raise InputError(f"--methods {unknown[0]!r} is unknown; choose from {', '.join(METHODS)}")
+        raise InputError(f"--methods {unknown[0]!r} is unknown; choose from {', '.join((*METHODS, *OF_USERS))}")
     train, test = (read_split(path, needs_titles=True) for path in (train_data_path, test_data_path))
     samples.check_sample_size(train.path, len(train.rows), sample)
     train_items, test_items = target_items(train, test)
     rows = train.row_numbers if sample == -1 else np.array(samples.shuffled_rows(len(train.rows), seed, sample))
     training_rows = train_items[rows], train.labels[rows], train.title_counts[rows]
+    users_missing = next((split.path for split in (train, test) if split.users is None), None)
+    if set(methods) & set(OF_USERS) and users_missing:
+        raise InputError(f"{users_missing}: no CSV with user ids beside it, which user-mean needs")
     if "logistic" in methods and len(set(train.labels[rows])) < 2:
         raise InputError(f"{train.path}: the {len(rows)} rows of seed {seed} hold one answer only, too little for "
                          "logistic; take more with --sample, or another --seed")
@@ -78,8 +86,9 @@ def main(
                 name=method,
                 method=method,
                 request={"train_sha256": train.sha256, "train_ids_sha256": train.ids_sha256, **trained},
-                score=lambda _, method=method: Scores({"score": score(
-                    method, *training_rows, test_items, test.title_counts)}),
+                score=lambda _, method=method: Scores({"score": (
+                    user_scores(method, train, rows, train_items, test, test_items) if method in OF_USERS else
+                    score(method, *training_rows, test_items, test.title_counts))}),
                 commands=[flag_syntax.command_line("-m baselines.controls", main, {**arguments, "methods": method})],
                 arguments=arguments,
                 fields={**trained, "train_domain": train.path.resolve().parent.name},
@@ -110,6 +119,15 @@ def score(
     features = np.stack([samples.liked_ratio(counts), held_out_item_mean(items, labels)], axis=1)
     fitted = LogisticRegression().fit(features, labels)
     return fitted.predict_proba(np.stack([ratios, means], axis=1))[:, 1]
+
+
+def user_scores(method: str, train: SplitData, rows: np.ndarray, train_items: np.ndarray, test: SplitData,
+                test_items: np.ndarray) -> np.ndarray:
+    """Scores of the test rows by a method of OF_USERS, shape (m,). rows: of the training split, shape (n,)."""
+    assert train.users is not None and test.users is not None
+    labels = train.labels[rows]
+    means = item_mean(train.users[rows], labels, test.users)
+    return means if method == "user-mean" else means + item_mean(train_items[rows], labels, test_items)
 
 
 def item_mean(items: np.ndarray, labels: np.ndarray, wanted: np.ndarray, mean: float | None = None) -> np.ndarray:

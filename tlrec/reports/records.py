@@ -14,7 +14,8 @@ from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 from tlrec.evaluation.record_schema import EvaluationRecord, chain_name
 
-CONTROLS = ("liked-ratio", "popularity", "item-mean", "liked-ratio+item-mean", "logistic")
+CONTROLS = ("liked-ratio", "popularity", "item-mean", "user-mean", "liked-ratio+item-mean", "user-mean+item-mean",
+            "logistic")
 BASELINES = ("GRU", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")  # the order of the published table
 GROUPS = ("controls", "baselines", "language models")
 DOMAINS = ("movie", "book")

@@ -14,6 +14,7 @@ from tlrec.reports import (
     compare,
     cross_domain,
     generated_blocks,
+    ml_1m_table,
     readme_table,
     records,
     rerun,
@@ -94,6 +95,18 @@ def table_1(chosen: SplitRecords, output: PathText | None = None) -> None:
         for ending, text in texts.items():
             _write(Path(f"{output}.{ending}"), text)
         print(f"\nwritten to {output}.md, .tex and .csv")
+
+
+def ml_1m(runs: list[PathText] | None = None, short: bool = False) -> None:
+    """Print AUC and UAUC on MovieLens-1M in CoLLM's split: ours beside the published.
+
+    Args:
+        runs: one or more record files to read (default: results/reference/*/runs.jsonl)
+        short: the front page's rows alone
+    """
+    latest = records.latest_per_request(records.read_runs(runs or [REFERENCE]))
+    chosen, _ = records.on_full_split([record for record in latest if record.test_domain == ml_1m_table.DOMAIN], "test")
+    print(ml_1m_table.render(chosen, short))
 
 
 def print_published() -> None:

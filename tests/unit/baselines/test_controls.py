@@ -33,6 +33,24 @@ def test_item_mean_and_popularity_by_hand():
     np.testing.assert_allclose(total, 0.75 + controls.item_mean(items, labels, wanted))
 
 
+def test_user_mean_by_hand(tmp_path):
+    rows, ids = make_rows(6, 0)
+    for row, (answer, user) in zip(rows, (("Yes.", "a"), ("No.", "a"), ("Yes.", "a"), ("No.", "b"), ("No.", "b"),
+                                          ("Yes.", "c")), strict=True):
+        row["output"] = answer
+        ids[rows.index(row)][0] = user
+    for row, numbers in zip(rows, ids, strict=True):
+        numbers[4] = int(row["output"] == "Yes.")
+    write_split(tmp_path, "train", rows, ids)
+    split = read_split(tmp_path / "train.json")
+    items = split.id_view["movie_id"].to_numpy(dtype=object)
+    means = controls.user_scores("user-mean", split, np.arange(5), items, split, items)
+    mean = 2 / 5
+    np.testing.assert_allclose(means, [*[(2 + 5 * mean) / 8] * 3, *[5 * mean / 7] * 2, mean])  # c is not in the rows
+    total = controls.user_scores("user-mean+item-mean", split, np.arange(5), items, split, items)
+    np.testing.assert_allclose(total - means, controls.item_mean(items[:5], split.labels[:5], items))
+
+
 def test_held_out_item_mean_excludes_the_rows_own_fold(made):
     items, labels, _ = made
     held_out = controls.held_out_item_mean(items, labels)

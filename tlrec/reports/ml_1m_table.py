@@ -1,0 +1,32 @@
+"""MovieLens-1M in CoLLM's split: AUC and UAUC of ours beside the published."""
+
+from tlrec.evaluation.metrics import format_figure, format_interval
+from tlrec.evaluation.record_schema import EvaluationRecord
+from tlrec.reports import published, records, table_cells, text_tables
+
+DOMAIN = "ml-1m"
+FRONT_PAGE = ("item-mean", "logistic", "TALLRec, Vicuna-7B", "CoLLM-DIN")
+HEADER = ["system", "figures", "training rows", "AUC", "95% interval", "UAUC", "AUC, warm rows", "AUC, cold rows"]
+
+
+def render(evaluations: list[EvaluationRecord], short: bool = False) -> str:
+    """One row a system, AUCs x 100, means over seeds; intervals over users. short: the front page's rows alone."""
+    rows = []
+    for cell in table_cells.own_cells([record for record in evaluations if record.test_domain == DOMAIN]):
+        interval = None if cell.auc_low is None or cell.auc_high is None else (cell.auc_low, cell.auc_high)
+        rows.append([cell.system, f"ours ({cell.seeds})" if cell.seeds > 1 else "ours",
+                     f"{cell.shots:,}" if cell.shots else "", *(_percent(value) for value in (cell.auc,)),
+                     format_interval(interval, 1, 100) if interval else "",
+                     *(_percent(value) for value in (cell.uauc, cell.warm_auc, cell.cold_auc))])
+    figures = published.figures()["collm_split_ml_1m"]
+    rows += [[name, "published", "", _percent(pair[0]), "", _percent(pair[1]), "", ""]
+             for name, pair in figures.items() if name != "source"]
+    if short:
+        rows = [row[:6] for row in rows if row[0] in FRONT_PAGE]
+    known = [*records.CONTROLS, *records.BASELINES]
+    rows.sort(key=lambda row: (row[1] == "published", known.index(row[0]) if row[0] in known else len(known)))
+    return text_tables.markdown([HEADER[: len(rows[0])], *rows])
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else format_figure(value, 2, 100)
