@@ -71,7 +71,7 @@ def test_grid_of_all_systems_writes_records_like_evaluate(home, tiny_bert):
         table = np.genfromtxt(home / "results" / record["predictions"], delimiter=",", names=True, dtype=None,
                               encoding="utf-8")
         assert list(table["label"]) == list(labels) and table.dtype.names == ("row", "user_id", "label", "score")
-        assert metrics.evaluate(labels, table["score"], users, counts) == record["metrics"]
+        assert metrics.evaluate(labels, table["score"], users, counts).items() <= record["metrics"].items()
     again = train(home, *words[2:], "--system", "SASRec,Caser", "--experiment", "again")
     reused = run_log.read_records(home / "results/runs.jsonl")[24:]
     assert again.count("already recorded as") == len(reused) == 8

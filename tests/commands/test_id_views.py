@@ -54,6 +54,17 @@ def test_changed_or_deleted_ids_are_not_answered_with_old_figures(home, capsys, 
         assert f"{path}: were not there" in command("report.py", "rerun", after["run_id"], home=home, code=2)
 
 
+def test_changed_training_ids_are_not_answered_with_old_figures_of_warm_and_cold_rows(home, capsys):
+    run([*SYSTEMS["liked-ratio"], "--skip_recorded"])
+    train = home / "rec_data" / "movie" / "train.csv"
+    rows = [line.split(",") for line in train.with_name("test.csv").read_text().splitlines()[1:9]]
+    train.write_text("user_id,movie_id\n" + "".join(f"{row[0]},{row[-3]}\n" for row in rows))
+    run([*SYSTEMS["liked-ratio"], "--skip_recorded"])
+    assert "already recorded" not in capsys.readouterr().out
+    before, after = run_log.read_records()
+    assert before["metrics"].get("warm") != after["metrics"]["warm"] and after["metrics"]["warm"]["n"] >= 8
+
+
 def test_liked_ratio_refuses_a_base_model(home):
     text = command("evaluate.py", "--method", "liked-ratio", "--base_model", "x", "--test_data_path",
                    home / "rec_data/movie/test.json", home=home, code=2)

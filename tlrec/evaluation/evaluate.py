@@ -3,6 +3,7 @@
 A language model, a baseline and a control differ in their System alone.
 """
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -40,6 +41,8 @@ class SplitData:
     title_counts: np.ndarray | None  # (n, 2) liked and disliked titles; None where a prompt has no lists
     seed: int | None  # of the sample; None for all rows
     domain: str = ""  # default: the folder's name
+    # (n,) whether user and target are in train.csv beside the file; None where that holds for all rows or for none
+    warm: np.ndarray | None = None
 
     @property
     def users(self) -> np.ndarray | None:
@@ -101,10 +104,10 @@ def read_split(path: str | Path, test_rows: int = -1, needs_titles: bool = False
             raise
         title_counts = None
     labels = np.array([row.label for row in rows])
-    return SplitData(path, file.sha256, rows, row_numbers, labels,
-                     None if view is None or view.table is None else view.table.iloc[row_numbers],
-                     None if view is None else view.sha256,
-                     title_counts, seed)
+    table = None if view is None or view.table is None else view.table.iloc[row_numbers]
+    warm = None if table is None else split_files.warm_rows(path.with_name("train.csv"), table)
+    return SplitData(path, file.sha256, rows, row_numbers, labels, table, None if view is None else view.sha256,
+                     title_counts, seed, warm=None if warm is None or warm.all() or not warm.any() else warm)
 
 
 def evaluate_system(
@@ -119,6 +122,8 @@ def evaluate_system(
     distributed.init()
     request = {"method": system.method, "test_sha256": data.sha256, "test_ids_sha256": data.ids_sha256,
                "test_rows": len(data.labels), **system.request}
+    if data.warm is not None:
+        request["warm_rows_sha256"] = hashlib.sha256(data.warm.tobytes()).hexdigest()
     description = {
         "system": system.name,
         "experiment": experiment,
@@ -175,11 +180,9 @@ def _auc_figures(probabilities: bool, data: SplitData, scores: Scores) -> dict[s
     figures = metrics.evaluate(data.labels, score, data.users, data.title_counts, probabilities)
     if "p_yes_published" in scores.columns:
         figures["auc_published_score"] = metrics.auc(data.labels, scores.columns["p_yes_published"])
-    if data.id_view is not None and data.users is not None:
-        warm = split_files.warm_rows(data.path.with_name("train.csv"), data.id_view)
-        if warm is not None and 0 < warm.sum() < len(warm):
-            figures |= {name: metrics.evaluate_subset(data.labels[rows], score[rows], data.users[rows])
-                        for name, rows in (("warm", warm), ("cold", ~warm))}
+    if data.warm is not None and data.users is not None:
+        figures |= {name: metrics.evaluate_subset(data.labels[rows], score[rows], data.users[rows])
+                    for name, rows in (("warm", data.warm), ("cold", ~data.warm))}
     return figures
 
 

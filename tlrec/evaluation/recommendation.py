@@ -206,7 +206,7 @@ def _test_rows(path: str) -> tuple[SplitData, dict[str, set[str]]]:
         raise InputError(f"{path}: no row with the answer Yes., so no target to find")
     return replace(data, rows=[data.rows[row] for row in liked], row_numbers=data.row_numbers[liked],
                    labels=data.labels[liked], id_view=data.id_view.iloc[liked],
-                   title_counts=data.title_counts[liked]), rated
+                   title_counts=data.title_counts[liked], warm=None), rated
 
 
 def _titles(row: Sample) -> list[str]:
