@@ -152,14 +152,14 @@ def test_preprocess_data_counts_long_samples_and_refuses_invalid_records(home, h
     broken.write_text(json.dumps([{**json.loads(three.read_text())[0], "answers": ["A", "B"]}]))
     other = home / "other.json"
     record = json.loads(three.read_text())[0]
-    other.write_text(json.dumps([record, {**record, "noun": "film"}]))
+    other.write_text(json.dumps([record, {**record, "noun": "film?"}]))
     blank = home / "blank.json"
     hit = next(record for record in json.loads(three.read_text()) if record["hit"])
     blank.write_text(json.dumps([hit, {**hit, "answers": [" ", *hit["answers"][1:]]}]))
     assert "blank.json: record 1: output is empty" in here(
         None, "--input_path", blank, "--stages", "1,3", code=2, module=preprocess_data)
     for flags, message in [(["--input_path", broken], "broken.json: record 0: answers is"),
-                           (["--input_path", other], "other.json: record 1: noun is 'film'"),
+                           (["--input_path", other], "other.json: record 1: noun is 'film?'"),
                            (["--stages", "4"], "one or more of"),
                            (["--source", "imdb"], "python -m cot_data.generate_data --source imdb")]:
         assert message in here(None, *flags, code=2, module=preprocess_data)
