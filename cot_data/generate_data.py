@@ -19,16 +19,17 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from cot_data import candidate_sets, prompts
-from cot_data.client import RequestSettings, TeacherClient
 from cot_data.cooccurrence_teacher import CooccurrenceTeacher
 from cot_data.hits import hits
-from cot_data.ledger import Ledger
-from cot_data.pricing import Pricing, estimated_tokens
 from cot_data.prompts import CotExample
-from cot_data.schemas import STEPS, CotAnswers, Parameters
-from cot_data.teacher_run import Run
-from cot_data.teacher_server import connect, key_and_address, server_name
+from cot_data.schemas import STEPS, CotAnswers
+from cot_data.teacher_client import TeacherClient
+from cot_data.teacher_run import TeacherRun
 from tlrec import cli, paths
+from tlrec.api.client import RequestSettings
+from tlrec.api.ledger import Ledger, Parameters
+from tlrec.api.pricing import Pricing, estimated_tokens
+from tlrec.api.server import connect, key_and_address, server_name
 from tlrec.data import datasets
 from tlrec.data.samples import read_json_records
 from tlrec.errors import InputError
@@ -37,8 +38,7 @@ from tlrec.signature_flags import PathText, check_bounds
 
 TEACHERS = ("api", "local", "rules")
 RESULT = "three_stages.json"
-# least and most of each flag; no cost and no wait overflows
-PRICE_BOUNDS = {"max_cost": (0, 1e9), "price_in": (0, 1e5), "price_out": (0, 1e5)}
+# least and most of each flag; no wait overflows
 REQUEST_BOUNDS = {"max_tokens": (1, 1e6), "temperature": (0, 100), "top_p": (0, 1), "concurrency": (1, 1e4),
                   "tries": (1, 100), "history": (1, 1000), "timeout": (0.001, 86_400), "pause": (0, 86_400)}
 
@@ -103,13 +103,11 @@ def check_flags(teacher: str, model: str | None, max_samples: int, pricing: Pric
         raise InputError("--teacher local needs --model, the name that the local server knows")
     if not (model or "").isprintable():
         raise InputError(f"--model {model!r} contains characters that are not printable text")
-    check_bounds(pricing, PRICE_BOUNDS)
+    pricing.check()
     check_bounds(SimpleNamespace(**others), REQUEST_BOUNDS)
     for flag, number in (("max_samples", max_samples), ("source_rows", source_rows)):
         if number is not None and (number < -1 or number == 0):
             raise InputError(f"--{flag} {number}: must be above 0, or -1 for all")
-    if pricing.max_cost is not None and not (pricing.price_in or pricing.price_out):
-        raise InputError("--max_cost needs --price_in and --price_out, in dollars for a million tokens")
 
 
 def main(
@@ -161,7 +159,8 @@ def main(
     model, seed, history, source_rows = PRESETS[preset]._replace(
         **{flag: value for flag, value in given.items() if value is not None})
     local = teacher == "local"
-    key, address = key_and_address(local) if teacher != "rules" and not dry_run else ("", None)
+    key, address = ("", None) if teacher == "rules" or dry_run else key_and_address(
+        local, ", or use --teacher rules or local, which need none")
     path, name = source_file(source)
     liked = candidate_sets.liked_samples(path, None if source_rows == -1 else source_rows)
     count = None if max_samples == -1 else min(max_samples, len(liked))
@@ -193,7 +192,7 @@ def main(
     settings = RequestSettings(model, temperature, max_tokens, top_p, seed, server_name(local, address))
     slug = re.sub(r"[^\w.-]+", "-", model, flags=re.ASCII).strip("-")[-60:]
     ledger = Ledger(folder / f"answers-{slug}-{prompts.fingerprint(vars(settings), history)}.jsonl")
-    run = Run(examples, TeacherClient(settings, ledger, pricing, openai, tries, pause), concurrency)
+    run = TeacherRun(examples, TeacherClient(settings, ledger, pricing, openai, tries, pause), concurrency)
     try:
         asyncio.run(run())
     finally:
@@ -208,11 +207,11 @@ def main(
 main.check = check_flags  # type: ignore[attr-defined]
 
 
-def report_missing(run: Run, first: CotExample, pricing: Pricing, max_tokens: int) -> None:
+def report_missing(run: TeacherRun, first: CotExample, pricing: Pricing, max_tokens: int) -> None:
     """Print why samples are not answered, and how to go on; InputError where none is."""
     ledger, spent = run.client.ledger, f"${run.client.ledger.cost:.4f} spent"
     if run.refused:
-        print(f"{run.refused:,} samples were refused by the teacher (content filter or refusal)")
+        print(f"{len(run.refused):,} samples were refused by the teacher (content filter or refusal)")
     if run.budget_exceeded and not run.answers:
         most = pricing.cost(estimated_tokens(prompts.prompt(first, [])), max_tokens)
         raise InputError(f"--max_cost {pricing.max_cost:g} is reached before any sample is answered: {spent}, and one "

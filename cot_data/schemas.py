@@ -2,32 +2,14 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tlrec.api.ledger import Parameters
 from tlrec.data.preference_text import NOUN
 
 STEPS = 3
-Parameters = dict[str, int | float]  # temperature, top_p, max_tokens or max_completion_tokens: what the server supports
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
-
-
-class LedgerLine(_Record):
-    """One reply of a teacher: a line of answers-MODEL-SETTINGS.jsonl."""
-
-    request: str  # SHA-256 of settings, sample, step and prompt
-    sample: int
-    step: int
-    model: str
-    parameters: Parameters  # of the request
-    answer: str | None  # None for a reply that was paid for but could not be used
-    cut_off: bool  # at the limit of its length
-    served_by: str  # the model that the server names
-    prompt_tokens: int
-    completion_tokens: int
-    tokens_estimated: bool  # the server did not report them
-    cost: float = Field(ge=0, lt=1e9, allow_inf_nan=False)  # dollars
-    seconds: float
 
 
 class CotAnswers(_Record):

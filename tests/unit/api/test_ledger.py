@@ -11,9 +11,8 @@ import sys
 import pytest
 from conftest import refused
 
-from cot_data.ledger import Ledger
-from cot_data.schemas import LedgerLine
 from tlrec import paths
+from tlrec.api.ledger import Ledger, LedgerLine
 from tlrec.errors import InputError
 
 LINE = {"request": "a", "sample": 0, "step": 1, "model": "m", "parameters": {"max_tokens": 9}, "answer": "A",
@@ -62,7 +61,7 @@ def test_ledger_has_one_writer_until_closed_or_killed(tmp_path):
     first = Ledger(path)
     refused(path.name, Ledger, path)
     first.close()
-    code = (f"import pathlib, time; from cot_data.ledger import Ledger; ledger = Ledger(pathlib.Path({str(path)!r})); "
+    code = (f"import pathlib, time; from tlrec.api.ledger import Ledger; ledger = Ledger(pathlib.Path({str(path)!r})); "
             "print('open', flush=True); time.sleep(60)")
     other = subprocess.Popen([sys.executable, "-c", code],
                              cwd=paths.ROOT, stdout=subprocess.PIPE)

@@ -15,6 +15,7 @@ FATAL_STATUS = {401: "the key is rejected", 402: "payment is required", 403: "th
 REFUSED_STATUS = {400, 413, 422}  # of this request; another sample may succeed
 QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 LIMITS = ("max_tokens", "max_completion_tokens")  # names of the parameter that limits an answer's length
+LOGPROBS = ("logprobs", "top_logprobs")
 _CUT_OFF = "the answer is cut off at --max_tokens; raise it"
 _UNSUPPORTED = re.compile("unsupported|n(?:o|ot|'t) support|unrecognized|unknown|not permitted|not allowed|cannot both|"
                           "only the default|deprecated", re.IGNORECASE)
@@ -69,16 +70,18 @@ def error_details(body: object) -> dict[str, str]:
 def without_refused(parameters: dict[str, Any], status: int, details: Mapping[str, str]) -> dict[str, Any] | None:
     """The parameters without the first one that the server says it does not support; None where it names none.
 
-    max_tokens is sent as max_completion_tokens instead. A value out of range is no missing support.
+    max_tokens is sent as max_completion_tokens instead; top_logprobs needs logprobs. A value out of range is no missing
+    support.
     """
     message = details["message"]
-    if status not in REFUSED_STATUS or not _UNSUPPORTED.search(f"{details['code']} {message}"):
+    if status not in REFUSED_STATUS | {403} or not _UNSUPPORTED.search(f"{details['code']} {message}"):
         return None
     named = [name for name in parameters if re.search(rf"\b{name}\b", message)]
     refused = details["param"] if details["param"] in parameters else min(named, key=message.index, default=None)
     if refused is None or refused == LIMITS[1]:  # without any limit, no budget holds
         return None
-    others = {name: value for name, value in parameters.items() if name != refused}
+    dropped = LOGPROBS if refused in LOGPROBS else (refused,)
+    others = {name: value for name, value in parameters.items() if name not in dropped}
     return {LIMITS[1]: parameters[refused]} | others if refused == LIMITS[0] else others
 
 
@@ -142,7 +145,7 @@ def parse_completion(body: bytes, keep_cut_off: bool) -> tuple[str, dict]:
         message = choices[0]["message"]
         if choices[0].get("finish_reason") == "content_filter" or message.get("refusal"):
             raise RefusalError("the teacher refuses", reply=reply)
-        text = _without_thinking(message.get("content"))
+        text = without_thinking(message.get("content"))
         if is_cut_off(reply) and not (keep_cut_off and text):
             raise SampleFailed(_CUT_OFF, reply=reply)
         if not text:
@@ -163,7 +166,7 @@ def is_cut_off(reply: dict) -> bool:
         return False
 
 
-def _without_thinking(content: Any) -> str:
+def without_thinking(content: Any) -> str:
     """The text after the thinking, which some servers leave in the content, as tags or as parts of another type."""
     if isinstance(content, list):
         content = "".join(part["text"] for part in content if part.get("type") == "text")
@@ -171,3 +174,12 @@ def _without_thinking(content: Any) -> str:
     if thinking := _THINKING.match(text):
         text = text[thinking.end() :].strip()
     return "" if _OPEN_THINKING.match(text) or not text.strip() else text
+
+
+def has_thinking(message: dict) -> bool:
+    """Whether the model thought before its answer, in a field of its own, in tags, or in parts of another type."""
+    content = message.get("content") or ""
+    if isinstance(content, list):
+        return any(part.get("type") != "text" for part in content)
+    tagged = _THINKING.match(content) or _OPEN_THINKING.match(content)
+    return bool(tagged or message.get("reasoning_content") or message.get("reasoning"))

@@ -1,7 +1,7 @@
 from conftest import refused
 from teacher_server import KEY
 
-from cot_data.teacher_server import key_and_address
+from tlrec.api.server import key_and_address
 
 
 def test_key_and_address_read_the_environment(monkeypatch):

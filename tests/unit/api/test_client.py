@@ -8,11 +8,12 @@ import pytest
 from conftest import refused
 from teacher_server import FAULTS, KEY, TokensPerMinute, answer, completion, reasoning_model, teacher
 
-from cot_data.client import RequestSettings, TeacherClient
-from cot_data.ledger import Ledger
-from cot_data.pricing import BudgetExceeded, Pricing
-from cot_data.responses import SampleFailed, SampleRefused
-from cot_data.teacher_server import connect, server_name
+from cot_data.teacher_client import TeacherClient
+from tlrec.api.client import RequestSettings
+from tlrec.api.ledger import Ledger
+from tlrec.api.pricing import BudgetExceeded, Pricing
+from tlrec.api.responses import SampleFailed, SampleRefused
+from tlrec.api.server import connect, server_name
 from tlrec.errors import InputError
 
 PROMPT = 'Candidate movies: "A", "B"\nWatched movies: "C"\nStep 1. What matters?\nAnswer:'
@@ -320,7 +321,7 @@ def test_a_rate_limit_is_waited_for(tmp_path, headers):
 
 def test_a_rate_limit_that_lets_nothing_through_ends_the_run(tmp_path, monkeypatch, capsys):
     """As a limit of requests per day; so does one with a wait that ends in another age."""
-    monkeypatch.setattr("cot_data.client.MAX_WAIT", 0.3)
+    monkeypatch.setattr("tlrec.api.client.MAX_WAIT", 0.3)
     for wait in ("0.1", "1e308", "Fri, 31 Dec 9999 23:59:59 GMT"):
         with teacher() as server:
             server.refuse = lambda request, wait=wait: (429, b"{}", {"Retry-After": wait})

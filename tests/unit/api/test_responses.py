@@ -7,7 +7,7 @@ from email.utils import formatdate
 import pytest
 from teacher_server import completion
 
-from cot_data.responses import (
+from tlrec.api.responses import (
     RateLimitError,
     RefusalError,
     RetryableError,

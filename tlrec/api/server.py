@@ -1,4 +1,4 @@
-"""Address and key of the teacher's server, and the SDK's client for it.
+"""Address and key of an OpenAI-compatible server, and the SDK's client for it.
 
 The key (OPENAI_API_KEY) and the address (OPENAI_BASE_URL) are read from the environment only. They are never written
 to a file, record or message: of a failed request only the status and its error code are reported. What a server sends
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from cot_data.responses import RetryableError
+from tlrec.api.responses import RetryableError
 from tlrec.errors import InputError, first_line
 
 if TYPE_CHECKING:
@@ -26,12 +26,15 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 
 def server_name(local: bool, address: str | None) -> str:
     """Identifies a server without revealing its address. A local one may change its port, Azure's the API version."""
-    address = re.sub(r"[?&]api-version=[^&#]*", "", address or "")
-    return "local" if local else hashlib.sha256(address.encode()).hexdigest()[:10] if address else "openai"
+    text = re.sub(r"[?&]api-version=[^&#]*", "", address or "")
+    return "local" if local else hashlib.sha256(text.encode()).hexdigest()[:10] if text else "openai"
 
 
-def key_and_address(local: bool) -> tuple[str, str | None]:
-    """API key and base URL from the environment; InputError where one is missing or invalid."""
+def key_and_address(local: bool, otherwise: str = "") -> tuple[str, str | None]:
+    """API key and base URL from the environment; InputError where one is missing or invalid.
+
+    local: a server on this machine, which gets no key. otherwise: what the message of a missing key adds.
+    """
     address = os.environ.get("OPENAI_BASE_URL", "").strip() or None
     if address:
         try:
@@ -43,12 +46,12 @@ def key_and_address(local: bool) -> tuple[str, str | None]:
             raise InputError("OPENAI_BASE_URL is not a valid URL; export one like http://HOST:PORT/v1")
     if local:
         if not address:
-            raise InputError("OPENAI_BASE_URL is not set; --teacher local needs the local server's address there")
+            raise InputError("OPENAI_BASE_URL is not set; export the local server's address, as http://HOST:PORT/v1")
         return "none", address  # the user's key is not for this server
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     if not key:
         raise InputError("OPENAI_API_KEY is not set; export the key of an OpenAI-compatible server (and, where it is "
-                         "not OpenAI's, OPENAI_BASE_URL), or use --teacher rules or local, which need none")
+                         f"not OpenAI's, OPENAI_BASE_URL){otherwise}")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise InputError("OPENAI_API_KEY contains invalid characters; export it again")
     return key, address
@@ -78,7 +81,8 @@ def connect(key: str, address: str | None, timeout: float) -> "AsyncOpenAI":
         handler.addFilter(_hide_key(key))
     url = urlsplit(address or "")
     query: dict[str, object] = dict(parse_qsl(url.query, keep_blank_values=True))
-    path = url.path.rstrip("/").removesuffix("/chat/completions")  # Azure's portal shows the address of a request
+    # Azure's portal shows the address of a request
+    path = url.path.rstrip("/").removesuffix("/completions").removesuffix("/chat")
     try:
         options: dict[str, Any] = {
             "api_key": key, "max_retries": 0, "timeout": timeout, "default_headers": {"Accept-Encoding": "identity"},
@@ -87,8 +91,8 @@ def connect(key: str, address: str | None, timeout: float) -> "AsyncOpenAI":
             base_url = url._replace(path=path or "/openai", query="", fragment="").geturl()
             return AsyncAzureOpenAI(base_url=base_url, api_version=str(query.pop("api-version")), default_query=query,
                                     **options)
-        base_url = url._replace(path=path, query="", fragment="").geturl() or None
-        return AsyncOpenAI(base_url=base_url, default_query=query, **options)
+        base_url = url._replace(path=path, query="", fragment="").geturl()
+        return AsyncOpenAI(base_url=base_url or None, default_query=query, **options)
     except ImportError:  # httpx raises it for a SOCKS proxy
         raise InputError("the proxy in the environment (ALL_PROXY, HTTPS_PROXY) is a SOCKS proxy, which needs a "
                          "further package; unset it, or pip install socksio") from None

@@ -1,7 +1,10 @@
-"""What requests to a teacher cost, estimated before and counted after."""
+"""What requests to a server cost, estimated before and counted after."""
 
 import math
 from dataclasses import dataclass
+
+from tlrec.errors import InputError
+from tlrec.signature_flags import check_bounds
 
 
 class BudgetExceeded(Exception):
@@ -24,6 +27,12 @@ class Pricing:
 
     def cost(self, tokens_in: int, tokens_out: int) -> float:
         return (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
+
+    def check(self) -> None:
+        """InputError for a price or budget out of bounds, and for a budget without prices."""
+        check_bounds(self, {"max_cost": (0, 1e9), "price_in": (0, 1e5), "price_out": (0, 1e5)})  # no cost overflows
+        if self.max_cost is not None and not (self.price_in or self.price_out):
+            raise InputError("--max_cost needs --price_in and --price_out, in dollars for a million tokens")
 
 
 def estimated_tokens(text: str) -> int:

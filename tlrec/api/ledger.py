@@ -1,27 +1,52 @@
-"""The replies of a teacher on disk: one line of JSON each, appended and synced when it arrives."""
+"""The replies of a server on disk: one line of JSON each, appended and synced when it arrives."""
 
 import asyncio
 import fcntl
 import os
 from pathlib import Path
 
-from cot_data.schemas import LedgerLine, Parameters
+from pydantic import BaseModel, ConfigDict, Field
+
 from tlrec import files, paths
 from tlrec.errors import InputError
 
+Parameters = dict[str, bool | int | float]  # of a request (temperature, max_tokens ...): those that the server supports
+
+
+class LedgerLine(BaseModel):
+    """One reply of a server."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    request: str  # SHA-256 of settings, sample, step and prompt
+    sample: int
+    step: int
+    model: str
+    parameters: Parameters  # of the request
+    answer: str | None  # None for a reply that was paid for but could not be used
+    cut_off: bool  # at the limit of its length
+    served_by: str  # the model that the server names
+    prompt_tokens: int
+    completion_tokens: int
+    tokens_estimated: bool  # the server did not report them
+    cost: float = Field(ge=0, lt=1e9, allow_inf_nan=False)  # dollars
+    seconds: float
+
 
 class Ledger:
-    """The replies of one teacher with one set of settings, so that no paid answer is lost or requested twice.
+    """The replies of one model with one set of settings, so that no paid answer is lost or requested twice.
 
     One process at a time writes it, under a lock on the file itself, which leaves no lock file. An incomplete last
     line, of a killed process, is cut off; InputError names any other line that is invalid. cost: dollars spent so far.
     parameters: those of the last request. cut_off: requests whose replies were too long for an answer.
+    served_by: the models that the server named.
     """
 
     def __init__(self, path: Path):
         self.path, self.cost = path, 0.0
         self.parameters: Parameters | None = None
         self.cut_off: set[str] = set()
+        self.served_by: set[str] = set()
         self._answers: dict[str, str] = {}
         paths.writable_directory(path.parent)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -65,8 +90,8 @@ class Ledger:
         except BlockingIOError:
             raise InputError(f"{self.path}: another run is writing its answers; wait for it, or stop it") from None
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be locked ({error.strerror}); give an --output_dir on a file system "
-                             "with locks") from None
+            raise InputError(f"{self.path}: cannot be locked ({error.strerror}); keep it on a file system with "
+                             "locks") from None
 
     def _remember(self, record: LedgerLine) -> None:
         if record.answer is not None:
@@ -74,4 +99,5 @@ class Ledger:
         elif record.cut_off:
             self.cut_off.add(record.request)
         self.parameters = record.parameters
+        self.served_by.add(record.served_by)
         self.cost += record.cost

@@ -6,13 +6,12 @@ import json
 import random
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from cot_data.ledger import Ledger
-from cot_data.pace import Pace
-from cot_data.pricing import BudgetExceeded, Pricing, estimated_tokens, token_counts
-from cot_data.prompts import check_usable
-from cot_data.responses import (
+from tlrec.api.ledger import Ledger, LedgerLine, Parameters
+from tlrec.api.pace import Pace
+from tlrec.api.pricing import BudgetExceeded, Pricing, estimated_tokens, token_counts
+from tlrec.api.responses import (
     LIMITS,
     RateLimitError,
     RetryableError,
@@ -20,11 +19,9 @@ from cot_data.responses import (
     error_details,
     error_from_status,
     is_cut_off,
-    parse_completion,
     without_refused,
 )
-from cot_data.schemas import LedgerLine, Parameters
-from cot_data.teacher_server import contains_key
+from tlrec.api.server import contains_key
 from tlrec.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,9 +42,15 @@ class RequestSettings:
     seed: int  # of the candidates' order
     server: str = "openai"  # `local`, or a hash of the address
 
+    def parameters(self) -> Parameters:
+        """Those of a request, but for the limit of the answer's length."""
+        return {"temperature": self.temperature, "top_p": self.top_p}
 
-class TeacherClient:
+
+class Client:
     """Sends requests, retries them, and appends every reply to the ledger before it is used.
+
+    A subclass says what is sent (content) and what of a reply is the answer (parse, check_answer).
 
     tries: attempts per request; a rate limit's refusal is none. pause: seconds before the second attempt, doubled
     before each later one. parameters: of the next request; those that the server does not support are left out, also
@@ -56,17 +59,33 @@ class TeacherClient:
 
     def __init__(self, settings: RequestSettings, ledger: Ledger, pricing: Pricing, openai: "AsyncOpenAI", tries: int,
                  pause: float):
-        self._settings, self.ledger, self._pricing, self._openai = settings, ledger, pricing, openai
+        self.settings, self.ledger, self._pricing, self._openai = settings, ledger, pricing, openai
         self._tries, self._pause, self.timeout = tries, pause, cast(float, openai.timeout)
-        self._create = openai.chat.completions.with_raw_response.create  # imports a lot: not in a request's time
+        self._create = self.resource(openai).with_raw_response.create  # imports a lot: not in a request's time
         self._reserved = 0.0  # dollars that the requests in flight may cost
         self.requests, self.stopping = 0, asyncio.Event()
         known = ledger.parameters or {}
         limit = LIMITS[1] if LIMITS[1] in known else LIMITS[0]
-        values = {limit: settings.max_tokens, "temperature": settings.temperature, "top_p": settings.top_p}
+        values: Parameters = {limit: settings.max_tokens, **settings.parameters()}
         self.parameters: Parameters = {name: values[name] for name in values if limit not in known or name in known}
         self._pace, self._last_answer = Pace(), time.monotonic()
         self._notices: set[str] = set()
+
+    def resource(self, openai: "AsyncOpenAI") -> Any:
+        """The part of the SDK's client that creates completions."""
+        return openai.chat.completions
+
+    def content(self, prompt: str) -> dict[str, Any]:
+        """The request's body, but for model and parameters."""
+        return {"messages": [{"role": "user", "content": prompt}]}
+
+    def text(self, prompt: str) -> str:
+        """All that the model reads, for estimates of tokens."""
+        return prompt
+
+    def parse(self, body: bytes) -> tuple[str, dict]:
+        """(answer, parsed reply); RetryableError or SampleFailed where there is no usable answer."""
+        raise NotImplementedError
 
     async def answer(self, sample: int, step: int, prompt: str) -> str:
         """The answer to one request, from the ledger where it holds it.
@@ -77,12 +96,8 @@ class TeacherClient:
         known = self.known(sample, step, prompt)
         if known is not None:
             return known
-        try:
-            check_usable(prompt, "an answer")
-        except InputError:
-            raise SampleFailed("its prompt is too long for a tuning sample") from None
         if self._request_id(sample, step, prompt) in self.ledger.cut_off:
-            raise SampleFailed(f"its answer was cut off at --max_tokens {self._settings.max_tokens} before; raise it")
+            raise SampleFailed(f"its answer was cut off at --max_tokens {self.settings.max_tokens} before; raise it")
         async with self._pace:
             return await self._answer_of_tries(sample, step, prompt)
 
@@ -133,7 +148,7 @@ class TeacherClient:
         await self._openai.close()
 
     def _request_id(self, sample: int, step: int, prompt: str) -> str:
-        text = json.dumps([asdict(self._settings), sample, step, prompt])
+        text = json.dumps([asdict(self.settings), sample, step, prompt])
         return hashlib.sha256(text.encode()).hexdigest()
 
     async def _sleep(self, seconds: float) -> None:
@@ -144,7 +159,7 @@ class TeacherClient:
 
     async def _request_within_budget(self, sample: int, step: int, prompt: str) -> str:
         """One attempt, its reply appended to the ledger; requests in flight count with the most they may cost."""
-        most = self._pricing.cost(estimated_tokens(prompt), self._settings.max_tokens)
+        most = self._pricing.cost(estimated_tokens(self.text(prompt)), self.settings.max_tokens)
         limit = self._pricing.max_cost
         if limit is not None and self.ledger.cost + self._reserved + most > limit:
             raise BudgetExceeded
@@ -153,10 +168,10 @@ class TeacherClient:
         parameters = self.parameters
 
         async def record(answer: str | None, reply: dict) -> None:
-            read, written, reported = token_counts(reply, prompt, answer)
+            read, written, reported = token_counts(reply, self.text(prompt), answer)
             served_by = str(reply.get("model")).encode(errors="replace").decode()[:200]
             await self.ledger.append(LedgerLine(
-                request=self._request_id(sample, step, prompt), sample=sample, step=step, model=self._settings.model,
+                request=self._request_id(sample, step, prompt), sample=sample, step=step, model=self.settings.model,
                 parameters=parameters, answer=answer, cut_off=is_cut_off(reply),
                 served_by="[key]" if contains_key(served_by, self._openai.api_key) else served_by,
                 prompt_tokens=read, completion_tokens=written, tokens_estimated=not reported,
@@ -166,8 +181,8 @@ class TeacherClient:
         try:
             while (body := await self._send(prompt, parameters)) is None:
                 parameters = self.parameters
-            answer, reply = parse_completion(body, keep_cut_off=self._settings.server == "local")
-            self._check_answer(prompt, answer, reply)
+            answer, reply = self.parse(body)
+            self.check_answer(prompt, answer, reply)
             await record(answer, reply)
             return answer
         except (RetryableError, SampleFailed) as failure:
@@ -185,7 +200,7 @@ class TeacherClient:
         self.requests += 1
         try:
             raw = await asyncio.wait_for(self._create(
-                model=self._settings.model, messages=[{"role": "user", "content": prompt}], **parameters), self.timeout)
+                model=self.settings.model, **self.content(prompt), **parameters), self.timeout)
             return raw.http_response.content
         except (TimeoutError, openai.APITimeoutError):
             raise RetryableError(f"no answer in {self.timeout:g} s") from None
@@ -202,16 +217,12 @@ class TeacherClient:
             raise error_from_status(status, headers, details | dict.fromkeys(with_key, ""))
         if parameters is self.parameters:  # otherwise another request has learnt it meanwhile
             self.parameters = supported
-            (refused,) = parameters.keys() - supported.keys()
+            refused = " and ".join(name for name in parameters if name not in supported)
             instead = f"{LIMITS[1]} is sent instead" if refused == LIMITS[0] else "it is left out"
             self._print_once(f"the server does not support {refused} with this model; {instead}")
         return None
 
-    def _check_answer(self, prompt: str, answer: str, reply: dict) -> None:
+    def check_answer(self, prompt: str, answer: str, reply: dict) -> None:
         """RetryableError for an answer that must not be stored; it is paid for, and never altered."""
-        try:
-            check_usable(prompt, answer)
-        except InputError:
-            raise RetryableError("the answer is too long for a tuning sample", reply=reply) from None
         if contains_key(answer, self._openai.api_key):
             raise RetryableError("the answer contains the API key", reply=reply)

@@ -1,0 +1,1 @@
+"""Requests to OpenAI-compatible servers: client, ledger of paid replies, budget, pace."""
