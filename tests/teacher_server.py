@@ -61,6 +61,9 @@ class Teacher(ThreadingHTTPServer):
             with self._lock:
                 self._now -= 1
 
+    def reply_to(self, request: dict) -> dict:
+        return self.completion(prompt_of(request))
+
     def completion(self, prompt: str) -> dict:
         return completion(answer(prompt))
 
@@ -87,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.azure_keys.add(self.headers["api-key"])
         self.server.paths.add(self.path)
         self.server.bodies.append(request)
-        prompt = request["messages"][0]["content"]
+        prompt = prompt_of(request)
         with self.server.counted(prompt) as attempt:
             time.sleep(self.server.latency)
             fault = self.server.fault(prompt, attempt)
@@ -100,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.play(fault)
             else:
                 self.server.answered[prompt] = self.server.answered.get(prompt, 0) + 1
-                self.reply(200, self.server.completion(prompt))
+                self.reply(200, self.server.reply_to(request))
 
     def play(self, fault: str) -> None:
         if fault == "429":
@@ -153,6 +156,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+
+def prompt_of(request: dict) -> str:
+    return request["messages"][-1]["content"] if "messages" in request else request["prompt"]
 
 
 def completion(content: str | list | None, finish: str = "stop", **message) -> dict:
@@ -211,8 +218,8 @@ def answer(prompt: str) -> str:
 
 
 @contextmanager
-def teacher(**settings):
-    server = Teacher(**settings)
+def teacher(kind=Teacher, **settings):
+    server = kind(**settings)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
         yield server

@@ -78,7 +78,8 @@ class EvaluationConfig(ModelConfig):
 
     Args:
         test_data_path: instruction JSON whose outputs are `Yes.` and `No.`
-        method: llm, or liked-ratio (the share of liked titles in the prompt; needs no model)
+        method: llm; liked-ratio (the share of liked titles in the prompt; needs no model); or api, a model behind an
+            OpenAI-compatible server (OPENAI_BASE_URL, OPENAI_API_KEY)
         test_rows: score this many rows, drawn with a fixed seed; -1 is all
         experiment: a name under which report.py finds the record
         skip_recorded: print the earlier record of exactly this run, if there is one, instead of scoring again
@@ -94,9 +95,9 @@ class EvaluationConfig(ModelConfig):
 
     def check(self) -> None:
         super().check()
-        signature_flags.check_choices(self, {"method": ("llm", "liked-ratio")})
+        signature_flags.check_choices(self, {"method": ("llm", "liked-ratio", "api")})
         if self.method == "llm" and not self.base_model:
-            raise InputError("missing --base_model; only --method liked-ratio works without one")
+            raise InputError("missing --base_model; only --method liked-ratio and --method api work without one")
         given = next((flag for flag in ("base_model", "lora_weights") if getattr(self, flag)), None)
         if self.method != "llm" and given:
             raise InputError(f"--method {self.method} reads no model; leave --{given} out")
@@ -129,7 +130,7 @@ def resolve(config: EvaluationConfig) -> EvaluationPlan:
     if config.result_json_data:
         paths.check_writable(Path(config.result_json_data).parent, "name another --result_json_data")
         result_json.read(Path(config.result_json_data))
-    data = read_split(config.test_data_path, config.test_rows, needs_titles=config.method != "llm")
+    data = read_split(config.test_data_path, config.test_rows, needs_titles=config.method == "liked-ratio")
     if config.method != "llm":
         return EvaluationPlan(config, data, None)
     model = resolve_model(config)

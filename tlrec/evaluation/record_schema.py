@@ -98,12 +98,12 @@ class EvaluationRecord(_Schema):
     time: str  # ISO 8601, UTC
     experiment: Name | None = None  # a name that the user gave
     system: Name  # its name in tables
-    method: str  # llm, baseline, a control's name, or ranking
+    method: str  # llm, api, baseline, a control's name, or ranking
     base_model: Name | None  # None where no language model was scored
     base_model_commit: str | None = None  # of its repository on the Hub, where it came from there
     chain: list[Name]  # a language model's tuning stages, first to last
     rows_of_chain: list[int | None] | None = None  # their training rows, where they are known
-    shots: int | None  # rows of the target domain it was tuned on
+    shots: int | None  # rows of the target domain it was tuned on, or shown in its prompt
     seed: int | None  # of the last tuning
     train_domain: str | None = None  # of the last tuning
     test_domain: Name

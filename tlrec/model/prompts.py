@@ -42,6 +42,11 @@ def format_prompt(sample: Sample, template: str = DEFAULT_TEMPLATE) -> str:
     return _WITH_INPUT.format(stray=STRAY_TEXT[template], instruction=sample.instruction, input=sample.input)
 
 
+def chat_question(sample: Sample) -> str:
+    """The message of a user that asks for the answer."""
+    return "\n\n".join(filter(None, [sample.instruction, sample.input]))
+
+
 def check_chat_template(base: Path, template: str) -> None:
     """InputError for --prompt_template chat where the model's folder has no chat template."""
     if template != CHAT or (base / "chat_template.jinja").is_file():
@@ -58,7 +63,7 @@ def format_chat(sample: Sample, tokenizer) -> tuple[str, str]:
     What a template puts between the generation prompt and the answer (a space, an empty thinking block) belongs to the
     text before it. InputError where the template cannot render a question and its answer.
     """
-    question = {"role": "user", "content": "\n\n".join(filter(None, [sample.instruction, sample.input]))}
+    question = {"role": "user", "content": chat_question(sample)}
     try:
         template = _FIXED_DATE + tokenizer.get_chat_template()
         fixed = {"chat_template": template, "tokenize": False, "enable_thinking": False}

@@ -127,8 +127,8 @@ def group(record: EvaluationRecord) -> str:
 
 
 def shots(record: EvaluationRecord) -> int:
-    """Rows of the tested domain that the system was tuned on."""
-    tuned_on = record.chain[-1].split("+") if record.chain else []  # several domains: rows of each
+    """Rows of the tested domain that the system was tuned on, or shown in its prompt."""
+    tuned_on = record.chain[-1].split("+") if record.chain else [record.test_domain]  # several domains: rows of each
     return record.shots or 0 if group(record) != "language models" or record.test_domain in tuned_on else 0
 
 
