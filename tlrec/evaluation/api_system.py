@@ -64,15 +64,17 @@ class ApiConfig:
     tries: int = 6
     timeout: float = 120.0
 
-    def check(self) -> None:
-        if not self.model:
-            raise InputError("missing --model, the name that the server knows; --method api needs it")
-        if not self.model.isprintable():
-            raise InputError(f"--model {self.model!r} contains characters that are not printable text")
-        signature_flags.check_choices(self, {"endpoint": ENDPOINTS})
-        signature_flags.check_bounds(self, {
-            "top_logprobs": (0, 1000), "max_tokens": (1, 1e6), "shots_in_prompt": (0, 1000), "concurrency": (1, 1e4),
-            "tries": (1, 100), "timeout": (0.001, 86_400)})
+
+def check_flags(api: ApiConfig) -> None:
+    """InputError for a flag that cannot be used; not where another method is chosen."""
+    if not api.model:
+        raise InputError("missing --model, the name that the server knows; --method api needs it")
+    if not api.model.isprintable():
+        raise InputError(f"--model {api.model!r} contains characters that are not printable text")
+    signature_flags.check_choices(api, {"endpoint": ENDPOINTS})
+    signature_flags.check_bounds(api, {
+        "top_logprobs": (0, 1000), "max_tokens": (1, 1e6), "shots_in_prompt": (0, 1000), "concurrency": (1, 1e4),
+        "tries": (1, 100), "timeout": (0.001, 86_400)})
 
 
 def check_unused(api: ApiConfig, pricing: Pricing) -> None:
@@ -141,7 +143,7 @@ def api_system(plan: EvaluationPlan, api: ApiConfig, pricing: Pricing, command: 
 
     command: the evaluation's own, for its record.
     """
-    api.check()
+    check_flags(api)
     pricing.check()
     template = plan.config.prompt_template if api.endpoint == "completions" else prompts.CHAT
     if api.endpoint == "completions" and template == prompts.CHAT:

@@ -57,7 +57,8 @@ def auc_against_shots(evaluations: list[EvaluationRecord], domain: str) -> Figur
 
 def chain_stages(evaluations: list[EvaluationRecord], domain: str) -> Figure | None:
     """One panel a chain: AUC after each stage as steps, the published chain in grey."""
-    models = [record for record in evaluations if records.group(record) == "language models"]
+    models = [record for record in evaluations
+              if records.group(record) == "language models" and record.method != "api"]
     cells: dict[Chain, dict[int, list[Cell]]] = {}  # by base model and stages, then by shots
     for cell, runs in table_cells.cells_with_runs(models):
         if cell.auc is not None:

@@ -14,7 +14,7 @@ from tlrec.api.pricing import Pricing
 from tlrec.api.responses import RetryableError
 from tlrec.data.samples import read_samples, shuffled_rows
 from tlrec.evaluation import first_token
-from tlrec.evaluation.api_system import ApiConfig, check_unused, tied_pairs
+from tlrec.evaluation.api_system import ApiConfig, check_flags, check_unused, tied_pairs
 from tlrec.model import scoring
 from tlrec.model.base_model import load_base_model
 from tlrec.model.tokenization import Encoder
@@ -174,9 +174,9 @@ def test_a_reply_of_another_form_is_asked_for_again(body):
 def test_flags_of_an_api_are_refused_where_they_mean_nothing(evaluate, home, small_data, monkeypatch, capsys):
     refused("--shots_in_prompt", check_unused, ApiConfig(shots_in_prompt=2), Pricing())
     refused("--max_cost", check_unused, ApiConfig(), Pricing(max_cost=1))
-    refused("--model", ApiConfig().check)
-    refused("--endpoint", ApiConfig(model="m", endpoint="responses").check)
-    refused("--top_logprobs", ApiConfig(model="m", top_logprobs=-1).check)
+    refused("--model", check_flags, ApiConfig())
+    refused("--endpoint", check_flags, ApiConfig(model="m", endpoint="responses"))
+    refused("--top_logprobs", check_flags, ApiConfig(model="m", top_logprobs=-1))
     with teacher() as server:
         for flags, message in {("--base_model", "tiny"): "--method api reads no model",
                                ("--shots_in_prompt", "99"): "train.json has 24 rows",
