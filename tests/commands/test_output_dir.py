@@ -63,7 +63,8 @@ def test_an_adapter_of_other_settings_is_refused_and_kept(home, tiny_llama, copi
     assert "already tuned" in capsys.readouterr().out  # --overwrite is no part of the request
 
 
-@pytest.mark.parametrize("name", ["README.md", "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"])
+@pytest.mark.parametrize("name", ["README.md", "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin",
+                                  "tuning_run.png"])
 def test_a_file_of_the_users_is_refused_and_kept(home, tiny_llama, tmp_path, capsys, name):
     (tmp_path / name).write_text("mine")
     assert f"{tmp_path}: holds {name}" in refusal(capsys, home, tiny_llama, tmp_path)

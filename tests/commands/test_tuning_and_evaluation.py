@@ -44,7 +44,7 @@ def evaluate(home, model, *more, **options):
 
 def test_instruction_tuning_leaves_a_standard_adapter(home, tiny_llama, source_adapter):
     files = sorted(path.name for path in source_adapter.iterdir() if path.is_file())
-    assert files == ["README.md", "adapter_config.json", "adapter_model.safetensors", "tlrec.json"]
+    assert files == ["README.md", "adapter_config.json", "adapter_model.safetensors", "tlrec.json", "tuning_run.png"]
     manifest = json.loads((source_adapter / "tlrec.json").read_text())
     assert manifest["chain"] == ["movielens"] and manifest["steps"] == 6 and manifest["selected"]["by"] == "auc"
     assert manifest["data"]["train"]["rows"] == 24 and manifest["arguments"]["num_epochs"] == 2

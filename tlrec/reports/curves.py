@@ -3,9 +3,10 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from tlrec import plot_style
 from tlrec.evaluation.record_schema import EvaluationRecord, chain_name
-from tlrec.reports import plot_style, published, records, table1, table_cells
-from tlrec.reports.plot_style import BAND, OURS, TALLREC, TLREC
+from tlrec.plot_style import BAND, OURS, TALLREC, TLREC
+from tlrec.reports import published, records, table1, table_cells
 from tlrec.reports.table_cells import Cell
 
 STAGES = ("untuned", "+ alpaca", "+ CoT", "+ source", "+ 16", "+ 64", "+ 256")

@@ -7,11 +7,11 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlrec import files
+from tlrec import files, plot_style
 from tlrec.evaluation.metrics import format_figure
 from tlrec.evaluation.record_schema import EvaluationRecord
-from tlrec.reports import curves, plot_style, records, table1
-from tlrec.reports.plot_style import BAND, GREY, INK, REFERENCE
+from tlrec.plot_style import BAND, GREY, INK, REFERENCE
+from tlrec.reports import curves, records, table1
 from tlrec.reports.table_cells import cells_with_runs
 
 

@@ -14,13 +14,13 @@ from tlrec.model.adapter import WEIGHT_FILES
 from tlrec.model.adapter_config import CONFIG_FILE
 from tlrec.model.adapter_manifest import MANIFEST_FILE, BaseModelId, Manifest, Selection, read_manifest
 from tlrec.model.hub import hub_commit, model_name
-from tlrec.training import checkpoints
+from tlrec.training import checkpoints, run_figure
 from tlrec.training.build_trainer import build_trainer
 from tlrec.training.tuning_plan import TuningPlan
 
 CARD_FILE = "README.md"  # PEFT's model card
 HASHED_FILES = (CONFIG_FILE, WEIGHT_FILES[0])
-REPLACED_FILES = (CARD_FILE, CONFIG_FILE, *WEIGHT_FILES, MANIFEST_FILE)
+REPLACED_FILES = (CARD_FILE, CONFIG_FILE, *WEIGHT_FILES, MANIFEST_FILE, run_figure.FIGURE_FILE)
 REPLACE_CURE = "give another --output_dir, or --overwrite True to replace it"
 PARTIAL_PREFIX = ".saving-"  # of a folder beside them, with the start of the run's fingerprint
 
@@ -103,6 +103,9 @@ def _tune(plan: TuningPlan, command: str) -> None:
     seconds = round(trainer.seconds, 1)
     save_adapter(trainer, plan.output, lambda hashes: _manifest(plan, command, trainer, cuts, steps, seconds, hashes),
                  plan.config.overwrite)
+    if distributed.is_main_process():
+        run_figure.draw(trainer.state.log_history, best_step if selecting else None,
+                        plan.output / run_figure.FIGURE_FILE)
     print(f"adapter saved in {plan.output} ({steps} steps, {seconds} s)")
 
 
