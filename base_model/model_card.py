@@ -93,7 +93,8 @@ def _tuning(adapter: Adapter, base_name: str, fingerprint: str) -> str:
 def _evaluation(own: list[EvaluationRecord], beside: list[EvaluationRecord]) -> str:
     if not own:
         return "No evaluation of this adapter is in the record."
-    rows = [["test rows", "system", "n", "users", "AUC", "95% interval", "UAUC", "stratified AUC"]]
+    rows = [["test rows", "system", "n", "users", "AUC", "95% interval", "UAUC", "95% interval",
+             "stratified AUC"]]
     for first in {_rows(record): record for record in own}.values():
         for record in [record for record in [*own, *beside] if _rows(record) == _rows(first)]:
             figures = record.metrics
@@ -101,9 +102,9 @@ def _evaluation(own: list[EvaluationRecord], beside: list[EvaluationRecord]) -> 
                          text_tables.Bold(record.system) if record in own else record.system, f"{figures.n:,}",
                          "" if figures.users is None else f"{figures.users:,}", format_figure(figures.auc),
                          format_interval(figures.auc_interval), format_figure(figures.uauc),
-                         format_figure(figures.stratified_auc)])
-    return (f"{text_tables.markdown(rows)}\n\nIntervals: bootstrap over users where they are known, else over rows. "
-            "UAUC: mean over users. Stratified AUC: among rows with an equal number of liked titles, where counting "
+                         format_interval(figures.uauc_interval), format_figure(figures.stratified_auc)])
+    return (f"{text_tables.markdown(rows)}\n\nIntervals: over users where they are known, else over rows. UAUC: mean "
+            "over users. Stratified AUC: among rows with equal numbers of liked and of disliked titles, where counting "
             "them ranks nothing. liked-ratio is the share of liked titles in the prompt and needs no model.")
 
 

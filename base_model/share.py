@@ -28,6 +28,7 @@ def copy_adapter(adapter: Adapter, folder: Path, base: str) -> None:
         return
     hashes = adapter.manifest.files | {CONFIG_FILE: files.sha256(folder / CONFIG_FILE)}
     fields = paths.relative_to_home(adapter.manifest.model_dump()) | {"files": hashes}
+    fields["base_model"]["name"] = base  # as the settings name it
     type(adapter.manifest).model_validate(fields).write(folder)
     foreign = sorted(set(re.findall(r'[" =](/[^" ]+)', (folder / MANIFEST_FILE).read_text(encoding="utf-8"))))
     if foreign:

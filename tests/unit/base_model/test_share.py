@@ -80,8 +80,10 @@ def tuned(adapter, tiny_llama, home):
     hashes = {name: files.sha256(adapter / name) for name in (CONFIG_FILE, "adapter_model.safetensors")}
     stage = {"settings": {"seed": 3, "learning_rate": 1e-4}, "train": {"rows": 64, "sha256": "ab" * 32}, "valid": None}
     (adapter / "tlrec.json").write_text(manifest(
-        base_model={"name": "tiny", "fingerprint": base_model_fingerprint(tiny_llama)}, files=hashes, stages=[stage],
-        shots=64, seed=3, chain=["movie"], rows_of_chain=[64],
+        base_model={"name": "tiny-llama", "fingerprint": base_model_fingerprint(tiny_llama)},
+        files=hashes, stages=[stage],
+        data={"train": {"path": f"{home}/train.json", "rows": 64, "sha256": "ab" * 32}, "valid": None}, shots=64,
+        seed=3, chain=["movie"], rows_of_chain=[64],
         arguments={"prompt_template": "alpaca", "train_data_path": f"{home}/rec_data/movie/train.json"}))
     (adapter / "tuning_run.png").write_bytes(b"PNG")
     return adapter
