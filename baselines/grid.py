@@ -29,8 +29,8 @@ class GridConfig:
     """What the cells of a grid share beside the systems' settings.
 
     Args:
-        target: name of a dataset, whose folder has train, valid and test, each as .json and .csv; of book, the id rows
-            in baseline/books
+        target: name of a dataset, or the absolute path of its folder, which has train, valid and test, each as .json
+            and .csv; of book, the id rows in baseline/books
         input: ratings (each history item with whether it was liked, as published) or ids (without)
         rows: who draws the training rows of a seed: pandas, as published, or llm (the rows that the language model is
             tuned on; on book its own rows too, whose items are titles)
@@ -96,7 +96,8 @@ def main(
             raise InputError(f"{left_out[0]} on book reads the titles of BX-Books.csv; give its folder as --raw_dir")
         print(f"{', '.join(left_out)}: left out, their titles stand in BX-Books.csv; give its folder as --raw_dir")
         names = [name for name in names if name not in left_out]
-    folder = paths.home_dir() / data.BOOK_IDS if book_ids else datasets.find_folder("TARGET", grid.target)
+    folder = paths.home_dir() / data.BOOK_IDS if book_ids else (
+        Path(grid.target) if os.path.isabs(grid.target) else datasets.find_folder("TARGET", grid.target))
     splits = {name: data.read_book_ids(folder / f"{name}.csv") if book_ids else data.read(folder / f"{name}.json")
               for name in data.SPLITS}
     train, valid = splits["train"].data, splits["valid"].data

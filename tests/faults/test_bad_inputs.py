@@ -139,7 +139,7 @@ CASES = [  # what is typed, and what the line has to say besides
     (GRU + "--shots few", "--shots takes whole numbers or all, not 'few'"),
     (GRU + "--seed -1", "--seed takes whole numbers"),
     (GRU + "--seed 0,4294967296", "--seed 4294967296: give a whole number from 0 to 4294967295"),
-    (FIT + "music", "rec_data/music/train.json: no such file"),
+    (FIT + "music", "TARGET 'music' is unknown; choose from: movie book"),
     (GRU + "--dropout 1", "--dropout 1.0: must be at least 0 and at most 0.99"),
     (GRU + "--eval_steps 0", "--eval_steps 0: must be at least 1"),
     (GRU + "--shots 2 --epochs 4", "--epochs 4: ends before the first validation"),
