@@ -88,7 +88,7 @@ def test_set_up_imports_nothing_from_the_current_folder(traps, home):
     binaries = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for python in ("", sys.executable):
         text = run_from(traps, wrapper("zero_shot"), home, code=2, PYTHON=python, PYTHONPATH=":", PATH=binaries)
-        assert text.startswith("error: zero_shot.sh takes GPU TARGET SOURCE")
+        assert text.splitlines()[-1].startswith("error: zero_shot.sh takes GPU TARGET SOURCE")
 
 
 def test_scripts_import_nothing_from_the_current_folder(traps, home):

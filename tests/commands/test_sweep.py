@@ -139,4 +139,4 @@ def test_wrong_arguments(tmp_path):
         ([], {}, "GPUS"),
     ):
         text = command("shell/sweep.sh", *words, home=tmp_path, shell=True, code=2, **variables)
-        assert message in text and text.startswith("error: ") and not list(tmp_path.iterdir())
+        assert message in text and text.splitlines()[-1].startswith("error: ") and not list(tmp_path.iterdir())

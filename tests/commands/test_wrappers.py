@@ -117,7 +117,7 @@ def test_refused_chain_keeps_every_adapter(home, tmp_path):
     (tmp_path / "cot_data").mkdir(exist_ok=True)
     shutil.copy(home / "instruction_data/movielens/train.json", tmp_path / "cot_data/stage123.json")
     zero_shot = ["zero_shot", "cpu", "movie", "movielens", *TINY]
-    for more, message in ((["--sample", "25"], "has 24 rows"), (["--sample", "9" * 18], "has 24 rows"),
+    for more, message in ((["--sample", "25"], "has 24 rows"), (["--sample", "9" * 18], "--sample 9999"),
                           (["--lora_dropout", "7"], "--lora_dropout 7.0"), (["--test_rows", "99"], "--test_rows 99")):
         text = wrapper(*zero_shot, *more, code=2, **options)
         assert message in text.splitlines()[-1] and "chain-of-thought tuning" not in text

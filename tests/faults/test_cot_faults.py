@@ -95,7 +95,7 @@ def test_generate_data_reaches_the_servers_speed(home):
 def test_generate_cot_data_writes_tuning_data_and_no_key(home):
     with teacher() as server:
         text = command("shell/generate_cot_data.sh", "--max_samples", "6", home=home, shell=True, SOURCE="movielens",
-                       OPENAI_API_KEY=KEY, OPENAI_BASE_URL=server.address, OPENAI_LOG="debug")
+                       OPENAI_API_KEY=KEY, OPENAI_BASE_URL=server.address, OPENAI_LOG="debug", new=True)
         assert "openai._base_client" in text  # the client at its loudest
         assert "(a line that contains the API key)" in text  # the server's x-request-id
         assert server.keys == {f"Bearer {KEY}"}

@@ -72,9 +72,9 @@ def test_encode_truncated_of_1600_titles_takes_less_than_a_second(embedded, cuto
     sample = Sample(preference_text.instruction("movie"), preference_text.render(
         preference_text.History(titles[:900], titles[900:], "movie", '"X (1999)"?')), "Yes.")
     encoder = Encoder(AutoTokenizer.from_pretrained(embedded))
-    start = time.perf_counter()
+    start = time.process_time()
     encoded = encoder.encode_truncated(sample, cutoff)
-    assert time.perf_counter() - start < 1 and cutoff - 20 < len(encoded.ids) <= cutoff
+    assert time.process_time() - start < 1 and cutoff - 20 < len(encoded.ids) <= cutoff
 
 
 def test_encode_truncated_finds_the_first_that_fits_where_lengths_rise_again():

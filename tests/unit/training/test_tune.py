@@ -29,9 +29,13 @@ def test_notes_and_checkpoints_do_not_stop_a_tuning(plan):
     check_replaceable(plan)
 
 
+def of_request(request):
+    return manifest(request=request, base_model={"name": "tiny", "fingerprint": request.get("base_model", "0")})
+
+
 def test_an_adapter_of_another_request_is_refused_naming_the_difference(plan, flags, small_data):
     path = plan.output / "tlrec.json"
-    path.write_text(manifest(request=plan.request))
+    path.write_text(of_request(plan.request))
     (plan.output / "README.md").write_text("its card")
     check_replaceable(plan)
     for other, text in (({"seed": 1, "lora_r": 4}, "--lora_r 8 there, 4 here; --seed 42 there, 1 here"),
@@ -42,7 +46,7 @@ def test_an_adapter_of_another_request_is_refused_naming_the_difference(plan, fl
     for request, text in ((plan.request | {"base_model": "0"}, "another base model"), ({}, "another base model"),
                           (plan.request | {"settings": []}, "--seed None there, 42 here"),
                           (plan.request | {"start": "0"}, "another starting adapter")):
-        path.write_text(manifest(request=request))
+        path.write_text(of_request(request))
         refused(text, check_replaceable, plan)
     path.write_text("mine")
     assert "--overwrite True" in refused("tlrec.json", check_replaceable, plan) and path.read_text() == "mine"
