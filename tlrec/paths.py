@@ -19,13 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def read_path(text: str) -> str | None:
     """A path as a person means it, in a flag or variable: without blanks around it and slashes at its end, ~ expanded;
-    None for an empty text and for `None`, which scripts write for it. InputError for ~ without a home folder."""
+    None for an empty text and for `None`, which scripts write for it. InputError where ~ or ~user has no home."""
     text = text.strip()
     if text in ("", "None"):
         return None
     path = os.path.expanduser(text)
-    if path.split("/")[0] == "~":
-        raise InputError(f"{text}: this user has no home folder; set HOME, or name the folder in full")
+    if path.startswith("~"):
+        raise InputError(f"{text}: {path.split('/')[0]} has no home folder; correct the user's name, set HOME for your "
+                         f"own, or write ./{text} for a name that begins with ~")
     return path.rstrip("/") or "/"
 
 

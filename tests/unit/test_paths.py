@@ -58,6 +58,14 @@ def test_a_user_without_a_home_folder_is_told(monkeypatch):
     refused("set HOME", paths.read_path, "~/x")
 
 
+@pytest.mark.parametrize("text", ["~no-such-user/x", " ~no-such-user ", "~no-such-user/"])
+def test_a_user_who_is_not_there_is_no_folder_name(monkeypatch, text):
+    assert "write ./~no-such-user" in refused("~no-such-user has no home folder", paths.read_path, text)
+    monkeypatch.setenv("TLREC_HOME", text)
+    refused("~no-such-user has no home folder", paths.home_dir)
+    assert paths.read_path("./~x") == "./~x" and paths.read_path("x/~y") == "x/~y"
+
+
 def test_data_files_are_split_at_commas_and_relative_to_home(tmp_path, monkeypatch):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     assert paths.data_files("a.json, /b.json", tmp_path) == [tmp_path / "a.json", Path("/b.json")]
