@@ -12,7 +12,7 @@
 set -euo pipefail
 unset CDPATH
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-before=
+before= problem=
 for word in "$@"; do # after a flag, -h is its value
     if [[ "$word" = --help || "$word" = -h && ("$before" != --* || "$before" = *=*) ]]; then
         sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
@@ -27,8 +27,7 @@ export PYTHONSAFEPATH=1 # no Python imports from the current folder, which may b
 IFS=: read -ra entries <<<"${PYTHONPATH:-}"
 PYTHONPATH=$ROOT
 for entry in "${entries[@]}"; do [[ "$entry" != /* ]] || PYTHONPATH+=:$entry; done # others follow the current folder
-export PYTHONPATH
-export TOKENIZERS_PARALLELISM=false
+export PYTHONPATH TOKENIZERS_PARALLELISM=false
 [ -t 2 ] || export TQDM_MININTERVAL=${TQDM_MININTERVAL:-15} # a progress line now and then in a log
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-600} # seconds torchrun waits for a step's end
 
@@ -60,7 +59,9 @@ pip_install() { # pip_install ARGUMENTS of pip install
         die "${*: -1} could not be installed; see pip's message above"
 }
 
-if [ -n "${PYTHON:-}" ]; then
+read -r PYTHON <<<"${PYTHON:-}" # as every path is read: blanks around it and None are nothing, ~ is expanded
+PYTHON=${PYTHON/#\~\//~/}; [ "$PYTHON" != None ] || PYTHON=
+if [ -n "$PYTHON" ]; then
     choose_python "$PYTHON" || die "PYTHON $PYTHON: no Python from 3.11 on with the packages of requirements.txt;" \
         "install them there, or unset PYTHON"
     return
@@ -69,7 +70,6 @@ active=${VIRTUAL_ENV:-${CONDA_PREFIX:-}} # of venv or uv, of conda
 for candidate in ${active:+"$active/bin/python"} "$ROOT/.venv/bin/python" python3 python; do
     ! choose_python "$candidate" || return 0
 done
-problem=
 for candidate in python3.13 python3.12 python3.11 python3; do
     version=$(in_root "$candidate" -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14)
 print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue

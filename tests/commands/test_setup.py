@@ -28,7 +28,7 @@ def set_up(tmp_path):
     """Source setup.sh in a copy of the repository that requires `requirement`; returns the finished process."""
     def run(requirement, **variables):
         root = tmp_path / "a checkout"
-        (root / "shell").mkdir(parents=True)
+        (root / "shell").mkdir(parents=True, exist_ok=True)
         shutil.copy(paths.ROOT / "shell/setup.sh", root / "shell")
         (root / "requirements.txt").write_text(requirement)
         (root / "shell/print.sh").write_text('source "$(dirname "$0")/setup.sh"\necho "$PYTHON"\n')
@@ -61,3 +61,13 @@ def test_an_active_environment_with_the_requirements_is_used_as_it_is(set_up, tm
     finished, root = set_up(f"pytest=={pytest.__version__}\n", **{variable: f"{tmp_path}/an env"})
     assert (finished.returncode, finished.stdout) == (0, f"{tmp_path}/an env/bin/python\n"), finished.stderr
     assert not (root / ".venv").exists()
+
+
+def test_the_variable_python_is_read_as_every_path(set_up, tmp_path):
+    """Blanks around it, ~, None; the folder's name has a blank too."""
+    program(tmp_path / "an env/bin/python", f'exec "{sys.executable}" "$@"')
+    requirement, home = f"pytest=={pytest.__version__}\n", {"HOME": str(tmp_path)}
+    finished, _ = set_up(requirement, PYTHON=" ~/an env/bin/python ", **home)
+    assert (finished.returncode, finished.stdout) == (0, f"{tmp_path}/an env/bin/python\n"), finished.stderr
+    finished, _ = set_up(requirement, PYTHON="None", VIRTUAL_ENV=f"{tmp_path}/an env", **home)
+    assert (finished.returncode, finished.stdout) == (0, f"{tmp_path}/an env/bin/python\n"), finished.stderr
