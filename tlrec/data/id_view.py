@@ -35,8 +35,9 @@ def read_id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
     """Read the CSV beside the JSON file once; None where there is no such file.
 
     Ratings on another scale than 0 and 1 (1 to 5) are read as 0 and 1 where one threshold gives the answers of all
-    rows. InputError where only some rows have a user id, or where the two views disagree in length, in a label, or in
-    how many titles the user liked.
+    rows. A file that is no CSV, or whose first line lacks these columns, is not ours: it is left aside with a notice.
+    InputError where only some rows have a user id, or where the two views disagree in length, in a label, or in how
+    many titles the user liked.
     """
     view = Path(path).with_suffix(".csv")
     if not view.exists():
@@ -48,7 +49,11 @@ def read_id_view(path: str | Path, samples: list[Sample]) -> IdView | None:
     try:
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{view}: not readable as CSV ({first_line(error)}); make the data again") from None
+        problem, header = f"not readable as CSV ({first_line(error)})", content.partition(b"\n")[0]
+        if b"user_id" in header and b"rating" in header:
+            raise InputError(f"{view}: {problem}; save it as UTF-8, or make the data again") from None
+        print_notice(f"{view}: {problem}; {_LEFT_ASIDE}")
+        return IdView(None, sha256)
     if "user_id" not in table or "rating" not in table:
         print_notice(f"{view}: no user_id and rating columns; {_LEFT_ASIDE}")
         return IdView(None, sha256)

@@ -61,6 +61,25 @@ def test_a_csv_of_other_columns_is_left_aside(tmp_path, capsys, content):
     assert "left aside" in refused("own.csv", baselines_data.read, path)
 
 
+@pytest.mark.parametrize("content", [
+    b"", "titre,ann\u00e9e\nAm\u00e9lie,2001\n".encode("latin-1"), b"\x89PNG\r\n\x1a\n\0\0\0\xff",
+    "user_id,rating\na,1\n".encode("utf-16"), b"a,b\n1,2\n1,2,3\n"])
+def test_a_file_that_is_no_csv_of_ours_is_left_aside(tmp_path, capsys, content):
+    path = beside(tmp_path, "")
+    (tmp_path / "own.csv").write_bytes(content)
+    split = read_split(path)
+    assert split.id_view is None and split.ids_sha256 == files.sha256(tmp_path / "own.csv")
+    (notice,) = capsys.readouterr().out.splitlines()
+    assert "own.csv: not readable as CSV (" in notice and "left aside" in notice
+    assert "left aside" in refused("own.csv", baselines_data.read, path)
+
+
+def test_our_columns_in_another_encoding_are_refused(tmp_path):
+    path = beside(tmp_path, "")
+    (tmp_path / "own.csv").write_bytes(table("1010", users="aab\u00e9").encode("latin-1"))
+    assert "not readable as CSV" in refused("save it as UTF-8", read_split, path)
+
+
 @pytest.mark.parametrize(("ratings", "least"), [("5241", 4), ("5343", 4), ("2121", 2), (["4.5", "3", "4", "0.5"], 4)])
 def test_ratings_of_one_threshold_are_read_as_likes(tmp_path, capsys, ratings, least):
     histories = [f"{ratings[0]}, {ratings[2]}, {ratings[1]}"] * 4
