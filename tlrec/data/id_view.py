@@ -95,17 +95,35 @@ def _missing(users: "pd.Series") -> "pd.Series":
 def _read_histories(
     view: Path, table: "pd.DataFrame", most_disliked: float, least_liked: float, samples: list[Sample], name: str
 ) -> None:
-    """Read `history_rating` as 0 and 1, by the thresholds of `rating`, where they tell it for every history item.
+    """Read `history_rating` as 0 and 1, by its own scale or the thresholds of `rating`, where they tell it for every
+    history item; else it stays as it is.
 
     InputError where it lists more liked or disliked items than the text (which may split a title).
     """
     histories = [[float(number) for number in _NUMBER.findall(text)] for text in table["history_rating"]]
-    if any(most_disliked < number < least_liked for history in histories for number in history):
+    numbers = {number for history in histories for number in history}
+    if (most_disliked, least_liked) == (0, 1) and not numbers <= {0, 1}:
+        print_notice(f"{view}: history_rating is not 0 or 1 as rating is, so it tells no likes; only baselines read it")
         return
-    likes = [[int(number >= least_liked) for number in history] for history in histories]
+    thresholds = dict.fromkeys([(0.0, 1.0)] * (numbers <= {0, 1}) + [(most_disliked, least_liked)])
+    mismatches = {}
+    for most, least in thresholds:
+        if any(most < number < least for number in numbers):
+            continue
+        likes = [[int(number >= least) for number in history] for history in histories]
+        row = mismatches[least] = _first_mismatch(likes, samples)
+        if row is None:
+            if not numbers <= {0, 1} or least != 1:
+                table["history_rating"] = [str(history) for history in likes]
+            return
+    for row in mismatches.values():
+        raise InputError(f"{view}: row {row} has another history than record {row} of {name}; make the data again")
+
+
+def _first_mismatch(likes: list[list[int]], samples: list[Sample]) -> int | None:
+    """The first row that has more likes or dislikes than the lists of its sample's text."""
     for row, (history, sample) in enumerate(zip(likes, samples, strict=True)):
         titles = preference_text.parse(sample.input)
         if titles and (sum(history) > len(titles.liked) or len(history) - sum(history) > len(titles.disliked)):
-            raise InputError(f"{view}: row {row} has another history than record {row} of {name}; make the data again")
-    if any(number not in (0, 1) for history in histories for number in history):
-        table["history_rating"] = [str(history) for history in likes]
+            return row
+    return None

@@ -92,6 +92,30 @@ def test_ratings_of_one_threshold_are_read_as_likes(tmp_path, capsys, ratings, l
     assert "row 0 has another history" in refused("own.csv", read_split, other)
 
 
+@pytest.mark.parametrize("histories", [["1, 1, 0"] * 4, ["1, 1, 0", "0, 1, 1", "1, 0, 1", "1, 1, 0"]])
+def test_a_history_of_likes_beside_ratings_of_another_scale_is_read_as_likes(tmp_path, histories):
+    """Each column has its own scale, as docs/data.md says."""
+    split = baselines_data.read(beside(tmp_path, table("5241", histories)))
+    assert list(split.data.users) == list("aabb") and split.likes[0] == [1, 1, 0]
+    other = beside(tmp_path, table("5241", ["1, 1, 1", *["1, 1, 0"] * 3]))
+    assert "row 0 has another history" in refused("own.csv", read_split, other)
+
+
+def test_a_history_of_ones_may_be_on_the_scale_of_the_ratings(tmp_path):
+    """Where the text has no more liked titles than that: three ones are no likes of two liked titles."""
+    text = 'User Preference: "A"\nUser Unpreference: "B", "C"\nWhether the user will like the target movie "D"?'
+    path = beside(tmp_path, table("5241", ["1, 1"] * 4).replace("[1, 2, 3]", "[1, 2]"))
+    path.write_text(json.dumps([{"instruction": "i", "input": text, "output": answer} for answer in ANSWERS]))
+    assert baselines_data.read(path).likes == [[0, 0]] * 4
+
+
+def test_a_history_of_another_scale_than_the_likes_is_left_as_it_is(tmp_path, capsys):
+    path = beside(tmp_path, table("1010", ["5, 4, 1"] * 4))
+    assert list(read_split(path).users) == list("aabb")
+    assert "history_rating is not 0 or 1 as rating is" in capsys.readouterr().out
+    assert "history rating other than 0 and 1" in refused("own.csv", baselines_data.read, path)
+
+
 def test_a_history_between_the_thresholds_is_left_as_it_is(tmp_path):
     path = beside(tmp_path, table("5252", ["5, 5, 3"] * 4))  # whether 3 is a like, no answer says
     assert list(read_split(path).users) == list("aabb")
