@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from warm_python import warm_python
 
-from tlrec import cli, paths
+from tlrec import cli, devices, paths
 from tlrec.data import preference_text, split_files
 from tlrec.errors import InputError
 
@@ -112,6 +112,9 @@ def run(words: list[str]) -> None:
     """What `python SCRIPT WORDS` does, in this process."""
     module = importlib.import_module(words[0])
     cli.run(getattr(module, "main", None) or module.COMMANDS["table"], words[1:], words[0])
+
+
+no_gpu = pytest.mark.skipif(devices.find_gpus().number > 0, reason="this machine has a GPU")
 
 
 def fake_nvidia_smi(folder: Path, gpus: int, driver: str = "580.65.06") -> None:

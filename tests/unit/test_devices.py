@@ -4,7 +4,7 @@ import os
 
 import pytest
 import torch
-from conftest import fake_nvidia_smi, refused
+from conftest import fake_nvidia_smi, no_gpu, refused
 
 from tlrec import devices
 from tlrec.model.base_model import select_device
@@ -27,7 +27,7 @@ def machine(monkeypatch, tmp_path):
 
 def test_find_gpus_asks_nvidia_smi(machine):
     machine(2, driver="550.54.15")
-    assert devices.find_gpus() == ("550.54.15", 2)
+    assert devices.find_gpus() == ("550.54.15", 2, "")
 
 
 @pytest.mark.parametrize("output", ["exit 9", "echo No devices were found; exit 6", "echo; printf '\\377'", ""])
@@ -35,7 +35,19 @@ def test_an_nvidia_smi_that_finds_nothing_counts_no_gpu(machine, tmp_path, outpu
     machine(0)
     before = devices.find_gpus()
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{output}\n" if output else "")
-    assert devices.find_gpus() == before
+    assert devices.find_gpus()[:2] == before[:2]
+
+
+FAILURE = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
+
+
+@no_gpu
+def test_a_run_says_what_nvidia_smi_says_where_it_fails(machine, tmp_path, capsys):
+    machine(0)
+    (tmp_path / "nvidia-smi").write_text(f'#!/bin/sh\necho "{FAILURE}"\nexit 9\n')
+    assert select_device() == "cpu" and FAILURE in capsys.readouterr().out
+    machine(0, "")
+    assert select_device() == "cpu" and "nvidia-smi" not in capsys.readouterr().out  # the CPU was asked for
 
 
 @pytest.mark.parametrize(("text", "entries"), [
@@ -44,6 +56,13 @@ def test_an_nvidia_smi_that_finds_nothing_counts_no_gpu(machine, tmp_path, outpu
 def test_visible_entries_end_at_the_first_invalid_one(machine, text, entries):
     machine(1, text)
     assert devices.visible_entries() == entries
+
+
+@pytest.mark.parametrize("text", ["all", '"0"', "2;3", "0x1", "none", "0,all", "GPU 0", ",0"])
+def test_an_entry_that_is_no_device_is_refused_where_there_is_a_gpu(machine, text):
+    machine(1, text)
+    for call in (devices.visible_entries, devices.use_cuda, select_device):
+        refused(f"CUDA_VISIBLE_DEVICES={text}: ", call)
 
 
 def test_visible_entries_without_the_variable(machine):
@@ -88,9 +107,18 @@ def test_a_process_without_a_launcher_keeps_one_gpu(machine, monkeypatch, capsys
     machine(gpus, visible)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     seen = []
-    monkeypatch.setattr(devices, "usable_gpus", lambda wanted: seen.append(os.environ.get(devices.VARIABLE)) or 1)
+    monkeypatch.setattr(devices, "usable_gpus", lambda wanted, keep=visible: seen.append(keep) or 1)
     assert devices.use_cuda() and seen == [used]
     assert ("torchrun" in capsys.readouterr().out) is (used != visible)
+
+
+@no_gpu
+def test_a_gpu_that_torch_cannot_use_is_not_said_to_be_used(machine, capsys):
+    """The message has the variable as the user set it."""
+    machine(2, "0,1")
+    refused("NVIDIA driver 580.65.06", devices.use_cuda)
+    assert os.environ[devices.VARIABLE] == "0" and not capsys.readouterr().out
+    assert "check nvidia-smi and CUDA_VISIBLE_DEVICES=0,1," in devices.unusable("", "2.13.0", "13.0", "no", "0,1")
 
 
 def test_processes_of_a_launcher_keep_their_gpus(machine, monkeypatch, capsys):

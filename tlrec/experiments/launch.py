@@ -171,16 +171,12 @@ def check_devices(gpus: list[str]) -> tuple[list[str], bool]:
     InputError for a device that is not there or not allowed; exits with 2 where torch cannot use it.
     """
     machine = devices.find_gpus()
-    chosen = [devices.choose_devices(gpu, devices.visible_entries(), machine.number) for gpu in gpus]
+    entries = None if set(gpus) == {"cpu"} else devices.visible_entries()
+    chosen = [devices.choose_devices(gpu, entries, machine.number) for gpu in gpus]
     wanted = list(dict.fromkeys(",".join(filter(None, chosen)).split(",")))
     if any(chosen) and machine.number:
-        run_apart(_check_torch, wanted)
+        run_apart(devices.usable_gpus, len(wanted), ",".join(wanted))
     return chosen, machine.number > 0
-
-
-def _check_torch(wanted: list[str]) -> None:
-    os.environ[devices.VARIABLE] = ",".join(wanted)
-    devices.usable_gpus(len(wanted))
 
 
 def begin(title: str, gpu: str = "") -> None:
@@ -197,7 +193,9 @@ def begin(title: str, gpu: str = "") -> None:
         os.environ["PROCESSES"] = variable("PROCESSES", str(len(visible.split(","))))
     heading(title)
     if gpu not in ("", "cpu") and not on_cuda:
-        note(f"GPU {gpu} was asked for, but this machine has no NVIDIA GPU: running on the CPU")
+        problem = devices.find_gpus().problem
+        note(f"GPU {gpu} was asked for, but this machine has no NVIDIA GPU: running on the CPU"
+             f"{f'; nvidia-smi: {problem}' if problem else ''}")
     note(f"Python: {sys.executable} (requirements are there)")
 
 

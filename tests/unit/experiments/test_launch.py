@@ -8,13 +8,11 @@ import sys
 import time
 
 import pytest
-from conftest import fake_nvidia_smi, refused
+from conftest import fake_nvidia_smi, no_gpu, refused
 
 from tlrec import devices, paths
 from tlrec.errors import InputError
 from tlrec.experiments import launch
-
-no_gpu = pytest.mark.skipif(devices.find_gpus().number > 0, reason="this machine has a GPU")
 
 
 @pytest.fixture
@@ -96,7 +94,7 @@ def test_processes_refuses_other_words(monkeypatch):
 def test_processes_default_to_the_number_of_devices(monkeypatch, tmp_path):
     fake_nvidia_smi(tmp_path, gpus=4)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(devices, "usable_gpus", lambda wanted: wanted)  # the torch of a machine with GPUs
+    monkeypatch.setattr(devices, "usable_gpus", lambda wanted, visible: wanted)  # the torch of a machine with GPUs
     for given, count in (("", 2), ("3", 3)):
         monkeypatch.setenv("PROCESSES", given)
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
@@ -125,3 +123,20 @@ def test_a_machine_without_a_gpu_runs_on_the_cpu_and_says_so(monkeypatch, capsys
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     launch.begin("title", "0,1")
     assert "running on the CPU" in capsys.readouterr().out and launch.processes() == 1
+
+
+@no_gpu
+def test_a_failing_nvidia_smi_is_quoted(monkeypatch, tmp_path, capsys):
+    fake_nvidia_smi(tmp_path, gpus=0)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho NVIDIA-SMI has failed\nexit 9\n")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    launch.begin("title", "0")
+    assert "running on the CPU; nvidia-smi: NVIDIA-SMI has failed" in capsys.readouterr().out
+
+
+def test_a_wrong_variable_does_not_matter_to_the_cpu(monkeypatch, tmp_path):
+    fake_nvidia_smi(tmp_path, gpus=1)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all")
+    assert launch.check_devices(["cpu"]) == ([""], True)
+    refused("CUDA_VISIBLE_DEVICES=all: 'all' is not", launch.check_devices, ["0"])
