@@ -4,7 +4,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -17,10 +17,24 @@ QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_
 LIMITS = ("max_tokens", "max_completion_tokens")  # names of the parameter that limits an answer's length
 LOGPROBS = ("logprobs", "top_logprobs")
 _CUT_OFF = "the answer is cut off at --max_tokens; raise it"
+NO_EFFECT = {"temperature": 1, "top_p": 1}  # values that change no distribution
 _UNSUPPORTED = re.compile("unsupported|n(?:o|ot|'t) support|unrecognized|unknown|not permitted|not allowed|cannot both|"
                           "only the default|deprecated", re.IGNORECASE)
-_THINKING = re.compile(r".*[<\[]/(?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE | re.DOTALL)
-_OPEN_THINKING = re.compile(r"\s*[<\[](?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE)
+_FIXED = re.compile(  # a value that the server prescribes, of a parameter in NO_EFFECT
+    r"\bunset\b|\bomit|\bremove\b|only be used|only (?:the value )?[\w.=]+ is|"
+    r"(?:only|must) be (?:set to |equal to |exactly )?[\"'`]?\d[\d.]*+(?! ?(?:or|to|and|-|<))", re.IGNORECASE)
+_EITHER = re.compile(r"(?:cannot|not) both|both be (?:specified|set|used)|mutually exclusive|only one of|together|"
+                     r"at the same time|simultaneously|either\W+(?:temperature|top_p)", re.IGNORECASE)
+_NAME = "(?:think|thinking|thought|reasoning)"
+_TAG = rf"(?:\w{{1,16}}[:_])?{_NAME}"  # <seed:think>, <longcat_think>
+_FINAL = r"<\|channel\|>final(?: ?<\|constrain\|>\w{1,16})?<\|message\|>"  # of gpt-oss
+_THINKING = re.compile(
+    rf".*(?:[<\[◁]/{_TAG}[>\]▷]|<\|end_of_{_NAME}\|>|<\|END_THINKING\|>|{_FINAL})|"
+    r"(?:\s*<details type=[\"']reasoning[\"'][^>]*>.*?</details>)+", re.IGNORECASE | re.DOTALL)
+_OPEN_THINKING = re.compile(
+    rf"\s*(?:[<\[◁]{_TAG}[>\]▷]|<\|(?:begin_of_{_NAME}|START_THINKING)\|>|(?:<\|start\|>assistant)?<\|channel\|>|"
+    r"<details type=[\"']reasoning)", re.IGNORECASE)
+_AROUND_ANSWER = re.compile(r"<\|(?:return|end|(?:begin|end)_of_solution|(?:START|END)_RESPONSE)\|>")
 _WAIT = re.compile(r"(?:try again|retry)(?: your request)? (?:in|after) ((?:\d[\d.]*\s*[a-z]+[\s,]*)+)", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|s|m|h|d)", re.IGNORECASE)
 _UNIT_SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -70,19 +84,30 @@ def error_details(body: object) -> dict[str, str]:
 def without_refused(parameters: dict[str, Any], status: int, details: Mapping[str, str]) -> dict[str, Any] | None:
     """The parameters without the first one that the server says it does not support; None where it names none.
 
-    max_tokens is sent as max_completion_tokens instead; top_logprobs needs logprobs. A value out of range is no missing
-    support.
+    max_tokens is sent as max_completion_tokens instead; top_logprobs needs logprobs. Of two that exclude each
+    other, the one whose value has no effect is left out. A value out of range is no missing support.
     """
-    message = details["message"]
-    if status not in REFUSED_STATUS | {403} or not _UNSUPPORTED.search(f"{details['code']} {message}"):
-        return None
-    named = [name for name in parameters if re.search(rf"\b{name}\b", message)]
-    refused = details["param"] if details["param"] in parameters else min(named, key=message.index, default=None)
-    if refused is None or refused == LIMITS[1]:  # without any limit, no budget holds
+    message, named = details["message"], _named(parameters, details)
+    refused = None
+    if len(both := [name for name in named if name in NO_EFFECT]) > 1 and _EITHER.search(message):
+        refused = min(both, key=lambda name: NO_EFFECT[name] != parameters[name])
+    elif named and (_UNSUPPORTED.search(f"{details['code']} {message}")
+                    or named[0] in NO_EFFECT and _FIXED.search(message)):
+        refused = named[0]
+    if status not in REFUSED_STATUS | {403} or refused is None or refused == LIMITS[1]:  # no budget without a limit
         return None
     dropped = LOGPROBS if refused in LOGPROBS else (refused,)
     others = {name: value for name, value in parameters.items() if name not in dropped}
     return {LIMITS[1]: parameters[refused]} | others if refused == LIMITS[0] else others
+
+
+def _named(names: Iterable[str], details: Mapping[str, str]) -> list[str]:
+    """Which of these parameters an error names: first the one in its field, then in the order of its message."""
+    places = {name: re.search(rf"\b{name}\b", details["message"]) for name in names}
+    positions = {name: place.start() for name, place in places.items() if place}
+    if details["param"] in places:
+        positions[details["param"]] = -1
+    return sorted(positions, key=positions.__getitem__)
 
 
 def error_from_status(status: int, headers: Mapping[str, str], details: Mapping[str, str]) -> Exception:
@@ -98,7 +123,10 @@ def error_from_status(status: int, headers: Mapping[str, str], details: Mapping[
         return SampleFailed(_CUT_OFF, reply={"choices": [{"finish_reason": "length"}]})
     if status in REFUSED_STATUS:
         shown = f" ({code})" if re.fullmatch("[a-z_]{3,40}", code) else ""
-        return SampleFailed(f"{status}: the server refuses the request{shown}")
+        named = next(iter(_named((*LIMITS, *LOGPROBS, *NO_EFFECT), details)), "")
+        flag = LIMITS[0] if named in LIMITS else LOGPROBS[1] if named in LOGPROBS else named
+        cure = f", for its value of {named}; give another --{flag} where the command has it" if named else ""
+        return SampleFailed(f"{status}: the server refuses the request{shown}{cure}")
     if status != 429:
         return RetryableError(f"status {status}", seconds(headers.get("Retry-After", "")))
     if re.search("request too large|must be reduced", message, re.IGNORECASE):
@@ -172,7 +200,7 @@ def without_thinking(content: Any) -> str:
         content = "".join(part["text"] for part in content if part.get("type") == "text")
     text = content or ""
     if thinking := _THINKING.match(text):
-        text = text[thinking.end() :].strip()
+        text = _AROUND_ANSWER.sub("", text[thinking.end() :]).strip()
     return "" if _OPEN_THINKING.match(text) or not text.strip() else text
 
 

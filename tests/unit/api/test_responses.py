@@ -1,5 +1,6 @@
 """Errors and replies of servers, as providers write them."""
 
+import contextlib
 import json
 import time
 from email.utils import formatdate
@@ -39,6 +40,20 @@ def refused(message, param=None, code=None, status=400, sent=SENT):
      {"temperature": 0.2, "max_tokens": 512}),
     ("The model doesn't support 'temperature'.", None, None, {"max_tokens": 512, "top_p": 1.0}),
     ("`temperature` is deprecated for this model.", None, "invalid_request_error", {"max_tokens": 512, "top_p": 1.0}),
+    ("invalid temperature: only 1 is allowed for this model", None, None, {"max_tokens": 512, "top_p": 1.0}),
+    ("`temperature` may only be set to 1 when thinking is enabled", None, None, {"max_tokens": 512, "top_p": 1.0}),
+    ("temperature must be 1 for this model.", None, None, {"max_tokens": 512, "top_p": 1.0}),
+    ("`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled", None, None,
+     {"temperature": 0.2, "max_tokens": 512}),
+    # of two that exclude each other, the one that changes nothing
+    ("`temperature` and `top_p` cannot both be specified for this model.", None, None,
+     {"temperature": 0.2, "max_tokens": 512}),
+    ("temperature and top_p are mutually exclusive", "temperature", None, {"temperature": 0.2, "max_tokens": 512}),
+    ("Use either top_p or temperature", None, None, {"temperature": 0.2, "max_tokens": 512}),
+    ("temperature must be between 0 and 2", "temperature", None, None),
+    ("temperature must be 0.0 or greater", None, None, None),
+    ("Both temperature and top_p must be between 0 and 1", None, None, None),
+    ("The context is full; remove either some messages or max_tokens", None, None, None),
     # what is wrong here is a value, which leaving the parameter out would hide
     ("max_tokens is too large: 5000. This model supports at most 4096 completion tokens.", "max_tokens",
      "invalid_value", None),
@@ -49,6 +64,24 @@ def refused(message, param=None, code=None, status=400, sent=SENT):
 def test_the_server_says_which_parameters_it_supports(message, param, code, left):
     assert refused(message, param, code) == left
     assert refused(message, param, code, status=500) is None
+
+
+def test_of_two_parameters_with_an_effect_the_first_is_left_out():
+    message = "`temperature` and `top_p` cannot both be specified"
+    assert refused(message, sent=SENT | {"top_p": 0.9}) == {"max_tokens": 512, "top_p": 0.9}
+    assert refused(message, sent=SENT | {"temperature": 1.0, "top_p": 0.9}) == {"max_tokens": 512, "top_p": 0.9}
+
+
+@pytest.mark.parametrize(("message", "param", "words"), [
+    ("max_tokens is too large: 512. This model supports at most 256", None, "value of max_tokens; give another"),
+    ("invalid", "max_completion_tokens", "value of max_completion_tokens; give another --max_tokens"),
+    ("temperature must be between 0 and 2", None, "value of temperature; give another --temperature"),
+    ("top_logprobs must be at most 5", None, "value of top_logprobs; give another --top_logprobs")])
+def test_a_refused_value_is_named_and_nothing_else_of_the_message(message, param, words):
+    details = error_details({"message": f"{message} secret", "param": param, "type": "invalid_request_error"})
+    error = error_from_status(400, {}, details)
+    assert isinstance(error, SampleFailed) and words in str(error) and "secret" not in str(error)
+    assert "(invalid_request_error)" in str(error)
 
 
 def test_a_request_keeps_the_limit_of_its_length():
@@ -104,13 +137,25 @@ def test_what_no_waiting_cures_is_no_rate_limit():
     ("<Reasoning>Hm</Reasoning>A film.", "A film."), ("[THINK]Hm[/THINK]A film.", "A film."),
     ([{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "A "}, {"type": "text", "text": "film."}],
      "A film."),
+    ("◁think▷Hm◁/think▷A film.", "A film."), ("<seed:think>Hm</seed:think>A film.", "A film."),
+    ("<longcat_think>Hm</longcat_think>A film.", "A film."),
+    ("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>A film.<|return|>",
+     "A film."),
+    ("<|channel|>analysis<|message|>Hm.<|end|><|channel|>final <|constrain|>json<|message|>A film.", "A film."),
+    ("<|START_THINKING|>Hm<|END_THINKING|><|START_RESPONSE|>A film.<|END_RESPONSE|>", "A film."),
+    ("<|begin_of_thought|>Hm<|end_of_thought|>\n<|begin_of_solution|>A film.<|end_of_solution|>", "A film."),
+    ('<details type="reasoning" done="true" duration="3">\n<summary>Thought</summary>\n> Hm\n</details>\nA film.',
+     "A film."),
+    ("See <details>A film.</details>", "See <details>A film.</details>"),
     ("Some think <think> about it.", "Some think <think> about it.")])
 def test_thinking_is_not_the_answer(content, answer):
     reply = completion(content, reasoning_content="Hm, another film.")
     assert parse_completion(json.dumps(reply).encode(), False) == (answer, reply)
 
 
-@pytest.mark.parametrize("content", ["<think>Hm", "<think>Hm</think>\n", "", None, []])
+@pytest.mark.parametrize("content", [
+    "<think>Hm", "<think>Hm</think>\n", "", None, [], "◁think▷Hm", "<seed:think>Hm", "<|channel|>analysis<|message|>Hm",
+    "<|start|>assistant<|channel|>analysis<|message|>Hm", "<details type='reasoning'>Hm", "<|START_THINKING|>Hm"])
 def test_thinking_alone_is_no_answer(content):
     reply = json.dumps(completion(content, reasoning_content="A film.")).encode()
     with pytest.raises(RetryableError, match="the answer is empty"):
@@ -119,8 +164,10 @@ def test_thinking_alone_is_no_answer(content):
 
 def test_thinking_is_cut_in_linear_time():
     start = time.monotonic()
-    assert parse_completion(json.dumps(completion("</thin" * 500_000)).encode(), False)[0]
-    assert time.monotonic() - start < 1
+    for text in ("</thin", "<|channel|>final", "</seed:", "<details type='reasoning'>"):
+        with contextlib.suppress(RetryableError):  # thinking alone
+            parse_completion(json.dumps(completion(text * 300_000)).encode(), False)
+    assert time.monotonic() - start < 3
 
 
 @pytest.mark.parametrize("reply", [completion(None, "content_filter"), completion("", refusal="I'm sorry."),
