@@ -85,19 +85,27 @@ def _records(content: bytes, path: str | Path) -> list[object]:
     text = content.removeprefix(codecs.BOM_UTF8)
     if text[:100].lstrip().startswith(b"{"):
         numbered = [(number, line) for number, line in enumerate(text.split(b"\n"), 1) if line.strip()]
-        if _is_json_object(numbered[0][1]):
+        if _is_record(numbered[0][1]):
             return [parse_json(line, f"{path}: line {number}") for number, line in numbered]
     records = parse_json(content, path)
+    if isinstance(records, dict):
+        keys = ", ".join(map(repr, list(records)[:4]))[:80]
+        raise InputError(f"{path}: not a list of records, but an object with {keys or 'nothing'}; give the JSON list "
+                         "itself, or one record a line")
     if not isinstance(records, list) or not records:
         raise InputError(f"{path}: not a list of records, or an empty one; give a JSON list, or one record a line")
     return records
 
 
-def _is_json_object(line: bytes) -> bool:
+def _is_record(line: bytes) -> bool:
+    """Whether a line of a file is a JSON object, and none around the records: a column or a list of objects."""
     try:
-        return isinstance(json.loads(line), dict)
+        record = json.loads(line)
     except (ValueError, RecursionError):
         return False
+    values = list(record.values()) if isinstance(record, dict) else []
+    around = any(isinstance(value, list) and value and isinstance(value[0], dict) for value in values)
+    return any(not isinstance(value, list | dict) for value in values) and not around
 
 
 def parse_sample(path: str | Path, number: int, record: object) -> Sample:
@@ -214,7 +222,8 @@ def title_counts(
         history = preference_text.parse(sample.input)
         if history is None:
             row = number if row_numbers is None else row_numbers[number]
-            raise InputError(f"{path}: record {row} has no preference lists, so it has no liked-ratio")
+            raise InputError(f"{path}: record {row} has no preference lists, which liked-ratio and recommend.py need; "
+                             "docs/data.md shows their form; the other methods need none")
         counts[number] = len(history.liked), len(history.disliked)
     return counts
 

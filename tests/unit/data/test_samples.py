@@ -47,6 +47,23 @@ def test_read_samples_takes_one_record_a_line(tmp_path, name, start, count):
     assert samples.read_json_records(path) == rows
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("around", [
+    {"data": [GOOD]}, {"version": "1", "data": [GOOD]}, {"0": GOOD}, {"data": []},
+    {"instruction": {"0": "i"}, "output": {"0": "Yes."}}])
+def test_an_object_around_the_records_is_no_list(tmp_path, around, indent):
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(around, indent=indent))
+    message = refused("own.json: not a list of records", samples.read_samples, path, answers_only=True)
+    assert repr(list(around)[0]) in message and "give the JSON list itself" in message
+
+
+def test_a_record_on_one_line_may_hold_lists_and_an_object(tmp_path):
+    path, record = tmp_path / "answers.json", {"teacher": "t", "answers": ["a"], "parameters": {"top_p": 1}}
+    path.write_text(json.dumps(record))
+    assert samples.read_json_records(path) == [record]
+
+
 def test_read_samples_names_the_line_that_is_no_json(tmp_path):
     path = tmp_path / "train.jsonl"
     path.write_text(f"{json.dumps(GOOD)}\n\n{json.dumps(GOOD)[:-9]}\n")
@@ -113,6 +130,7 @@ def test_title_counts_and_liked_ratio():
     assert counts.tolist() == [[2, 1], [0, 1], [0, 0]] and counts.dtype.kind == "i"
     np.testing.assert_allclose(samples.liked_ratio(counts), [2 / 3, 0, 0.5])
     refused("test.json: record 1", samples.title_counts, [rows[0], samples.Sample("i", "text", "Yes.")], "test.json")
+    refused("docs/data.md shows their form", samples.title_counts, [samples.Sample("i", "text", "Yes.")])
     refused("test.json: record 70", samples.title_counts, [samples.Sample("i", "text", "Yes.")], "test.json", [70])
 
 
