@@ -89,7 +89,7 @@ def _missing_special_tokens(base: Path, pieces) -> dict[str, str]:
     filled: dict[str, str] = {}
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         settings = read_json(base / name, "") if (base / name).is_file() else {}
-        empty = [token for token in SPECIAL_TOKENS if isinstance(settings, dict) and settings.get(token) == ""]
+        empty = [token for token in SPECIAL_TOKENS if isinstance(settings, dict) and _content(settings, token) == ""]
         if empty and pieces is None:
             raise InputError(f"{base / name}: {empty[0]} is empty; write the model's own tokens there (LLaMA: <s>, "
                              "</s> and <unk> as bos_token, eos_token and unk_token)")
@@ -99,6 +99,12 @@ def _missing_special_tokens(base: Path, pieces) -> dict[str, str]:
         print(f"notice: {base}: {', '.join(filled)} empty in its tokenizer files; {', '.join(filled.values())} of "
               f"{MODEL_FILE} used", flush=True)
     return filled
+
+
+def _content(settings: dict, token: str) -> Any:
+    """The text of a special token, which the files give as it is or within an object (AddedToken)."""
+    value = settings.get(token)
+    return value.get("content") if isinstance(value, dict) else value
 
 
 def _load_llama(base: Path, pieces, options: dict[str, Any]):

@@ -9,7 +9,7 @@ import sentencepiece
 from conftest import make_rows, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sentencepiece_models import TOKENIZER_CONFIGS, write_layout
+from sentencepiece_models import SPECIAL, TOKENIZER_CONFIGS, write_layout
 
 from tlrec.data.samples import Sample
 from tlrec.model import prompts
@@ -59,6 +59,17 @@ def load_tokenizer_once(folder, loaded={}):  # noqa: B006
 def test_empty_special_tokens_are_filled_in_with_a_notice(tmp_path, capsys):
     tokenizer = load_tokenizer(write_layout("decapoda", tmp_path / "decapoda"))
     assert tokenizer.bos_token_id == 1 and "bos_token, eos_token, unk_token empty" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json"])
+def test_empty_special_tokens_within_objects_are_filled_in(tmp_path, capsys, name):
+    folder = write_layout("model file alone", tmp_path / "llama")
+    empty = {"__type": "AddedToken", "content": "", "lstrip": False, "normalized": True, "rstrip": False}
+    (folder / name).write_text(json.dumps({**dict.fromkeys(SPECIAL, empty), "pad_token": ""}))
+    tokenizer = load_tokenizer(folder)
+    assert {token: getattr(tokenizer, token) for token in SPECIAL} == SPECIAL
+    assert "bos_token, eos_token, unk_token empty" in capsys.readouterr().out
+    Encoder(tokenizer, prompts.DEFAULT_TEMPLATE)
 
 
 def test_empty_special_tokens_without_a_sentencepiece_model_are_refused(tmp_path):
