@@ -23,6 +23,9 @@ BITSANDBYTES = "bitsandbytes"
 _NATIVE = ("fp8", "mxfp4")  # read by transformers alone
 _PACKAGES = {"gptq": "gptqmodel", "awq": "gptqmodel", "auto-round": "auto_round", "aqlm": "aqlm", "hqq": "hqq",
              "compressed-tensors": "compressed_tensors", "quanto": "optimum", "torchao": "torchao"}  # read with these
+# settings of quantisers in files of their own, which transformers does not read
+_QUANTISER_FILES = {"quantize_config.json": "GPTQ", "quant_config.json": "AWQ", "hf_quant_config.json": "ModelOpt"}
+_PACKED = (".qweight", ".qzeros")  # tensors of GPTQ and AWQ
 _Count = Annotated[int, Field(ge=1, le=10_000)]
 _Width = Annotated[int, Field(ge=1, le=1 << 24)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -198,6 +201,8 @@ def check_base_files(folder: Path) -> None:
         if not isinstance(quantization, dict | None):
             raise InputError(f"{path}: quantization_config is not an object; fetch the model again")
         method = str(quantization.get("quant_method", BITSANDBYTES)) if quantization else None
+        if path.name == "config.json" and not (quantization or {}).get("quant_method"):
+            method = _unnamed_method(folder, content, tensors) or method
         if method and not _can_be_read(method):
             raise InputError(f"{path}: quantised by {method}, which is not read here; take the model in fp16, bf16 or "
                              "fp32, with --load_in_4bit True or --load_in_8bit True where memory is short")
@@ -205,3 +210,13 @@ def check_base_files(folder: Path) -> None:
         if bitsandbytes and tensors and not any(name.endswith((".SCB", ".absmax")) for name in tensors):
             raise InputError(f"{path}: quantization_config says that the weights are quantised, and they are not; "
                              "remove that entry, and give --load_in_8bit True or --load_in_4bit True")
+
+
+def _unnamed_method(folder: Path, config: dict, tensors: list[str]) -> str | None:
+    """How a model is quantised whose config.json does not name the method; None where nothing else tells."""
+    packed = any(name.endswith(_PACKED) for name in tensors)
+    if packed or not tensors:
+        named = next((method for name, method in _QUANTISER_FILES.items() if (folder / name).is_file()), None)
+        if packed or named:
+            return named or "GPTQ or AWQ"
+    return "MLX" if isinstance(config.get("quantization"), dict) else None

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import logits, refused
 from hub_server import COMMIT, served, use
+from safetensors.torch import load_file, save_file
 
 from tlrec.model import hub
 from tlrec.model.base_model import load_base_model, resolve_base_model
@@ -88,6 +89,32 @@ def test_what_the_settings_show_is_refused_before_the_weights_are_downloaded(ser
     assert not any(name.endswith((".safetensors", ".bin")) for name in server.seen)
 
 
+@pytest.mark.parametrize(("name", "method"), [
+    ("quantize_config.json", "GPTQ"), ("quant_config.json", "AWQ"), ("hf_quant_config.json", "ModelOpt")])
+@pytest.mark.parametrize("weights", ["model.safetensors", "gptq_model-4bit-128g.safetensors"])
+def test_a_quantisers_own_settings_are_read_before_the_weights_are_downloaded(server, model, name, method, weights):
+    (model / name).write_text(json.dumps({"bits": 4, "group_size": 128}))
+    (model / "model.safetensors").unlink()
+    save_file({"model.layers.0.mlp.up_proj.qweight": torch.ones(2, 2, dtype=torch.int32)}, model / weights)
+    refused(f"quantised by {method}", resolve_base_model, NAME)
+    assert not any(file.endswith((".safetensors", ".bin")) for file in server.seen)
+    refused(f"quantised by {method}", resolve_base_model, str(model))
+    (model / name).unlink()
+    refused("quantised by GPTQ or AWQ", resolve_base_model, str(model))
+
+
+def test_a_model_of_mlx_is_refused(server, model):
+    config = json.loads((model / "config.json").read_text())
+    for change in ({}, {"quantization_config": {"bits": 4, "group_size": 64}}):
+        (model / "config.json").write_text(json.dumps(config | {"quantization": {"bits": 4}} | change))
+        refused("quantised by MLX", resolve_base_model, str(model))
+
+
+def test_a_quantisers_settings_beside_plain_weights_are_read_over(server, model):
+    (model / "quantize_config.json").write_text("{}")
+    assert resolve_base_model(str(model)) == model
+
+
 @pytest.mark.parametrize("with_config", [True, False])
 def test_gguf_is_refused_before_it_is_downloaded(server, model, with_config):
     for name in ("model.safetensors", "pytorch_model.bin", *([] if with_config else ["config.json"])):
@@ -100,8 +127,6 @@ def test_gguf_is_refused_before_it_is_downloaded(server, model, with_config):
 
 
 def test_pickles_are_fetched_where_there_are_no_safetensors(server, model):
-    from safetensors.torch import load_file
-
     torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
     (model / "model.safetensors").unlink()
     assert (resolve_base_model(NAME) / "pytorch_model.bin").is_file()
