@@ -65,7 +65,7 @@ def check_same_lora(
 ) -> None:
     """InputError, with the flags to give, unless a starting adapter has the LoRA settings that tuning was asked for.
 
-    Layers that are given as a regular expression are those of the base model that it matches.
+    Layers are compared as those of the base model that names or a regular expression choose.
     """
     existing = config.model_dump(mode="json")
     for name in NOT_TUNED:
@@ -73,11 +73,11 @@ def check_same_lora(
             raise InputError(f"{folder}: the starting adapter has {name}, which tuning does not support; choose a "
                              "plain LoRA adapter")
     layers = existing["target_modules"] or resolve_target_modules(base, [AUTO])
-    if isinstance(layers, str) and layers != targets:
-        names = _layer_names(base)
-        layers, asked = _matching(layers, names), _matching(targets, names)
-        last = sorted({name.rpartition(".")[2] for name in layers})
-        layers = targets if layers == asked else last if _matching(last, names) == layers else sorted(layers)
+    names = _layer_names(base) if layers != targets else []
+    if tuned := _matching(layers, names):
+        last = sorted({name.rpartition(".")[2] for name in tuned})
+        layers = targets if tuned == _matching(targets, names) else (
+            last if _matching(last, names) == tuned else sorted(tuned))
     wanted = {"r": (rank, existing["r"]), "alpha": (alpha, existing["lora_alpha"] or PEFT_ALPHA),
               "target_modules": (targets, layers)}
     needed = [f"--lora_{name} {_as_flag(has)}" for name, (asked, has) in wanted.items()

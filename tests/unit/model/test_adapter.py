@@ -186,6 +186,24 @@ def test_a_starting_adapters_regular_expression_becomes_flags_that_can_be_given(
     refused(flag, check_same_lora, folder, config, 8, 16, ["q_proj"], tiny_llama)
 
 
+def test_the_layers_of_a_starting_adapter_count_and_not_how_they_are_named(tiny_llama, peft_adapter):
+    full = [f"model.layers.{number}.self_attn.{name}" for number in (0, 1) for name in ("q_proj", "v_proj")]
+    folder = peft_adapter(target_modules=full)
+    config, _ = read_adapter_config(folder)
+    assert config.target_modules != ["q_proj", "v_proj"]
+    check_same_lora(folder, config, 8, 16, ["q_proj", "v_proj"], tiny_llama)
+    check_same_lora(folder, config, 8, 16, full, tiny_llama)
+    short = "--lora_target_modules '[q_proj,v_proj]'"
+    refused(short, check_same_lora, folder, config, 8, 16, ["q_proj", "k_proj"], tiny_llama)
+    assert torch.equal(logits(attached(tiny_llama, folder)), logits(attached(tiny_llama, folder, target_modules=full)))
+    set_config(folder, target_modules=full[:3])
+    config, _ = read_adapter_config(folder)
+    refused(full[0], check_same_lora, folder, config, 8, 16, ["q_proj", "v_proj"], tiny_llama)
+    set_config(folder, target_modules=["absent"])
+    config, _ = read_adapter_config(folder)
+    refused("'[absent]'", check_same_lora, folder, config, 8, 16, ["none"], tiny_llama)
+
+
 @pytest.mark.parametrize("setting", [{"modules_to_save": ["lm_head"]}, {"bias": "all"}, {"layers_to_transform": [1]}])
 def test_tuning_does_not_start_from_more_than_lora(tiny_llama, adapter, setting):
     set_config(adapter, **setting)
