@@ -165,7 +165,7 @@ CASES = [  # what is typed, and what the line has to say besides
      "{bad}/good.json", "good.json/in: not writable"),
     (LLM + "{home}/nothing", "nothing: no such model folder"),
     (LLM + "{tiny} --lora_weights {home}/nothing", "nothing: no such adapter"),
-    (LLM + "{tiny} --lora_weights {home}/never-saved-adapter", "never saved"),
+    (LLM + "{tiny} --lora_weights {home}/never-saved-adapter", "was saved in"),
     (LLM + "{tiny} --lora_weights {home}/empty-adapter", "an empty adapter"),
 ]
 

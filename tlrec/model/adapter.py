@@ -12,6 +12,7 @@ from tlrec.files import read_bytes, sha256
 from tlrec.model import hub
 from tlrec.model.adapter_config import CONFIG_FILE, AdapterConfig, read_adapter_config
 from tlrec.model.adapter_manifest import MANIFEST_FILE, Manifest, read_manifest
+from tlrec.model.adapter_tensors import check_shapes, misfit, saved_names
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.model.hub import model_name, pinned_name
 from tlrec.model.target_layers import check_patterns
@@ -57,17 +58,20 @@ class Adapter:
 def weights_file(folder: Path) -> Path:
     """An adapter's file of weights. InputError where it has none."""
     path = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
-    if path is None and (folder / "pytorch_model.bin").is_file():
+    if path is not None:
+        return path
+    if (folder / "pytorch_model.bin").is_file():
         raise InputError(f"{folder}: a training checkpoint (pytorch_model.bin, no adapter_model.bin); copy that file "
                          f"to {WEIGHT_FILES[1]}, and put the {CONFIG_FILE} of its run beside it")
-    checkpoints = sorted((path.parent.name for name in WEIGHT_FILES for path in folder.glob(f"checkpoint-*/{name}")),
-                         key=lambda name: (len(name), name))
-    if path is None and checkpoints:
-        raise InputError(f"{folder}: no {WEIGHT_FILES[0]} (nor .bin), but training checkpoints; name one of them, as "
-                         f"{folder / checkpoints[-1]}")
-    if path is None:
-        raise InputError(f"{folder}: no {WEIGHT_FILES[0]} (nor .bin); the adapter was never saved, tune it again")
-    return path
+    missing = f"{folder}: no {WEIGHT_FILES[0]} (nor .bin)"
+    inner = sorted((path.parent for name in WEIGHT_FILES for path in folder.glob(f"*/{name}")),
+                   key=lambda path: (not path.name.startswith("checkpoint-"), len(path.name), path.name))
+    if inner:
+        raise InputError(f"{missing}, but in its subfolders; name one of them, as {inner[-1]}")
+    if (folder / "zero_to_fp32.py").is_file() or list(folder.glob("global_step*")):
+        raise InputError(f"{missing}, but a DeepSpeed checkpoint; run `python zero_to_fp32.py . OUT` in it, and copy "
+                         f"OUT/pytorch_model.bin to {WEIGHT_FILES[1]}")
+    raise InputError(f"{missing}; take the folder that the adapter was saved in, or tune it again")
 
 
 def inspect_adapter(adapter: str | Path, base: Path) -> Adapter:
@@ -87,8 +91,10 @@ def inspect_adapter(adapter: str | Path, base: Path) -> Adapter:
     check_patterns(folder, config, base)
     content = read_bytes(weights, "tune the adapter again")
     digest = hashlib.sha256(content).hexdigest()
-    if weights.suffix == ".safetensors" and not _tensor_names(content, weights):
+    shapes = _shapes(content, weights)
+    if not shapes:
         raise InputError(f"{weights}: an empty adapter (old PEFT versions saved such files); tune it again")
+    check_shapes(weights, shapes, config, base)
     manifest = read_manifest(folder)
     if manifest:
         _check_manifest(manifest, folder, base, config, {CONFIG_FILE: config_hash, weights.name: digest})
@@ -138,34 +144,43 @@ def _check_manifest(
                              f"{expected[0]}); {cure}")
 
 
-def _tensor_names(content: bytes, path: Path) -> list[str]:
-    """InputError where the content is not a safetensors file."""
+def _shapes(content: bytes, path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors in a file by their saved names. InputError where the file is not valid."""
     from safetensors import SafetensorError, deserialize
 
+    if path.suffix != ".safetensors":
+        return {name: tuple(tensor.shape) for name, tensor in _read_tensors(content, path).items()}
     try:
-        return [name for name, _ in deserialize(content)]
+        return saved_names({name: tuple(tensor["shape"]) for name, tensor in deserialize(content)})
     except SafetensorError as error:
         raise InputError(f"{path}: not a valid safetensors file ({error}); tune or download it again") from None
 
 
-def read_adapter_weights(adapter: Adapter) -> dict:
-    """An adapter's tensors by name; never runs code from the file. InputError if empty or not finite."""
+def _read_tensors(content: bytes, path: Path) -> dict:
+    """The tensors of a weights file by their saved names; never runs code from the file. InputError if empty."""
     import torch
     from safetensors.torch import load
 
     try:
-        if adapter.weights.suffix == ".safetensors":
-            weights = load(adapter.content)
-        else:
-            weights = torch.load(io.BytesIO(adapter.content), weights_only=True, map_location="cpu")
+        weights = load(content) if path.suffix == ".safetensors" else (
+            torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
     except Exception as error:  # the loaders raise many kinds for a bad file
-        raise InputError(f"{adapter.weights}: not readable as adapter weights ({first_line(error)})") from None
+        raise InputError(f"{path}: not readable as adapter weights ({first_line(error)})") from None
     if not isinstance(weights, dict) or not weights or not all(
             isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()):
-        raise InputError(f"{adapter.weights}: empty, or holds other things than named tensors; tune or fetch it again")
+        raise InputError(f"{path}: empty, or holds other things than named tensors; tune or fetch it again")
     for name, tensor in weights.items():
         if not _is_dense_float(tensor):
-            raise InputError(f"{adapter.weights}: {name} is not a dense floating-point tensor; tune it again")
+            raise InputError(f"{path}: {name} is not a dense floating-point tensor; tune it again")
+    return saved_names(weights)
+
+
+def read_adapter_weights(adapter: Adapter) -> dict:
+    """An adapter's tensors by their saved names. InputError if empty or not finite."""
+    import torch
+
+    weights = _read_tensors(adapter.content, adapter.weights)
+    for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise InputError(f"{adapter.weights}: {name} holds NaN or infinity; tune it again")
     return weights
@@ -199,15 +214,8 @@ def attach_adapter(model, config, adapter: Adapter | None):
         weights = read_adapter_weights(adapter)
         expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(wrapped).items()}
         actual = {name: tensor.shape for name, tensor in weights.items()}
-        wrong = sorted(name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name))
-        if wrong:
-            raise InputError(
-                f"{adapter.weights}: {wrong[0]} is {_shape(actual, wrong[0])}, the base model needs "
-                f"{_shape(expected, wrong[0])}; the adapter is of another base model or of other LoRA settings"
-            )
+        for name in sorted(expected.keys() | actual.keys()):
+            if expected.get(name) != actual.get(name):
+                raise misfit(adapter.weights, name, actual.get(name), expected.get(name))
         set_peft_model_state_dict(wrapped, weights)
     return wrapped
-
-
-def _shape(shapes: dict, name: str) -> str:
-    return "x".join(map(str, shapes[name])) if name in shapes else "absent"

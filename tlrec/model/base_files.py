@@ -12,10 +12,9 @@ from pydantic import ConfigDict, Field, create_model
 from tlrec.errors import InputError
 from tlrec.files import check_lfs_pointer, read_json, safetensors_names, validate
 from tlrec.model.hub import model_name, pinned_name
-from tlrec.model.weights import INDEX, PICKLE, SAFETENSORS, StoredTensor, stored_tensors, weight_files
+from tlrec.model.weights import FLOATS, INDEX, PICKLE, SAFETENSORS, StoredTensor, stored_tensors, weight_files
 
 _AGAIN = "fetch the model again"
-_FLOATS = ("F64", "F32", "F16", "BF16")
 # saved by older versions of transformers, computed anew by the model itself
 _BUFFERS = re.compile(r"(^|\.)(\w*inv_freq|(cos|sin)_cached|position_ids|masked_bias|(\w*attn|attention)\.bias)$")
 _SCALES = ("SCB", "weight.absmax", "weight_scale", "weight_scale_inv", "scales")  # beside a quantised weight
@@ -150,7 +149,7 @@ def check_types(folder: Path, tensors: Iterable[StoredTensor]) -> None:
     types = {tensor.name: tensor.dtype for tensor in tensors}
     for name, dtype in types.items():
         scaled = quantised and any(name.removesuffix("weight") + scale in types for scale in _SCALES)
-        if not (dtype in _FLOATS or scaled or is_buffer(name) or quantised and not name.endswith(".weight")):
+        if not (dtype in FLOATS or scaled or is_buffer(name) or quantised and not name.endswith(".weight")):
             raise InputError(f"{folder}: {name} is of type {dtype}, without a scale that gives it its values; take the "
                              "model in fp16, bf16 or fp32")
 

@@ -10,6 +10,7 @@ from typing import Any
 from tlrec.files import read_json
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
+FLOATS = ("F64", "F32", "F16", "BF16")
 INDEX = ".index.json"  # after either name: which tensor is in which of several files
 # patterns of the files with weights, in the order in which transformers looks for them
 WEIGHT_PATTERNS = (SAFETENSORS, "model-*-of-*.safetensors", PICKLE, "pytorch_model-*-of-*.bin")

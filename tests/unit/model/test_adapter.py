@@ -1,6 +1,7 @@
 """LoRA adapters: what is looked at before they are loaded, and how they go onto a model."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -12,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from tlrec.data.samples import Sample
 from tlrec.files import sha256
 from tlrec.model import scoring
-from tlrec.model.adapter import attach_adapter, inspect_adapter
+from tlrec.model.adapter import attach_adapter, inspect_adapter, read_adapter_weights
 from tlrec.model.adapter_config import read_adapter_config
 from tlrec.model.adapter_manifest import MANIFEST_FILE
+from tlrec.model.adapter_tensors import saved_names
 from tlrec.model.base_model import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
 from tlrec.model.target_layers import check_same_lora
@@ -245,6 +247,62 @@ def test_an_adapter_without_a_manifest_gets_one_notice(tiny_llama, adapter, caps
 def test_a_trainers_checkpoint_is_refused_with_the_cure(tiny_llama, adapter):
     (adapter / "adapter_model.safetensors").rename(adapter / "pytorch_model.bin")
     assert "adapter_model.bin" in refused("training checkpoint", inspect_adapter, adapter, tiny_llama)
+
+
+def in_memory(weights: dict, base) -> dict:
+    """The same tensors as a Trainer's pytorch_model.bin has them, with the base model's."""
+    names = {name: re.sub(r"(lora_[AB])", r"\1.default", name) for name in weights}
+    layers = {f"base_model.model.{name}": tensor for name, tensor in load_file(base / "model.safetensors").items()}
+    layers["base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight"] = torch.ones(2)
+    return {names[name]: tensor for name, tensor in weights.items()} | layers
+
+
+@pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_model.bin"])
+@pytest.mark.parametrize("with_base", [True, False])
+def test_names_of_a_loaded_model_are_those_that_peft_saves(tiny_llama, adapter, file, with_base):
+    read = inspect_adapter(adapter, tiny_llama)
+    expected = read_adapter_weights(read)
+    renamed = in_memory(expected, tiny_llama)
+    renamed = {name: tensor for name, tensor in renamed.items() if with_base or "lora" in name}
+    (adapter / "adapter_model.safetensors").unlink()
+    (save_file if file.endswith("safetensors") else torch.save)(renamed, adapter / file)
+    actual = read_adapter_weights(inspect_adapter(adapter, tiny_llama))
+    assert actual.keys() == expected.keys() and all(torch.equal(actual[name], expected[name]) for name in actual)
+
+
+def test_names_of_saved_modules_and_embeddings_are_those_that_peft_saves():
+    layer = "base_model.model.lm_head"
+    assert saved_names({f"{layer}.modules_to_save.default.weight": 1, f"{layer}.original_module.weight": 2,
+                        "a.lora_embedding_A.default": 3, "a.lora_magnitude_vector.other.weight": 4}) == {
+        f"{layer}.weight": 1, "a.lora_embedding_A": 3, "a.lora_magnitude_vector": 4}
+    plain = {f"{layer}.weight": 1, "a.lora_A.weight": 2, "a.lora_embedding_A": 3, "a.lora_magnitude_vector": 4}
+    assert saved_names(plain) == plain
+
+
+@pytest.mark.parametrize(("matrix", "shape", "needs"), [
+    ("A", (8, 32), "8x64"), ("A", (4, 64), "8x64"), ("B", (96, 8), "64x8"), ("B", (64, 4), "64x8")])
+def test_tensors_of_another_shape_are_refused_before_the_base_model_is_loaded(
+        tiny_llama, adapter, matrix, shape, needs):
+    path = adapter / "adapter_model.safetensors"
+    name = f"base_model.model.model.layers.1.self_attn.q_proj.lora_{matrix}.weight"
+    save_file(load_file(path) | {name: torch.ones(shape)}, path)
+    message = refused(f"{name} is {shape[0]}x{shape[1]}", inspect_adapter, adapter, tiny_llama)
+    assert f"needs {needs};" in message
+
+
+def test_an_adapter_of_a_deeper_model_is_refused_before_the_base_model_is_loaded(tiny_llama, adapter):
+    path = adapter / "adapter_model.safetensors"
+    name = "base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight"
+    save_file(load_file(path) | {name: torch.ones(8, 64)}, path)
+    refused(f"holds {name}, which", inspect_adapter, adapter, tiny_llama)
+
+
+def test_a_folder_without_weights_names_where_they_are(tiny_llama, adapter, tmp_path):
+    assert str(adapter) in refused("subfolders", inspect_adapter, tmp_path, tiny_llama)
+    (adapter / "adapter_model.safetensors").unlink()
+    refused("was saved in", inspect_adapter, adapter, tiny_llama)
+    (adapter / "global_step100").mkdir()
+    refused("zero_to_fp32", inspect_adapter, adapter, tiny_llama)
 
 
 @pytest.mark.parametrize(("changes", "name"), [
