@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,6 +86,7 @@ def inspect_adapter(adapter: str | Path, base: Path) -> Adapter:
         folder = hub.fetch(str(adapter), (CONFIG_FILE, MANIFEST_FILE), WEIGHT_FILES,
                            lambda snapshot, files: _check_names(str(adapter), snapshot, files))
     if not folder.is_dir():
+        hub.check_no_address(str(adapter))
         raise InputError(f"{folder}: no such adapter; tune it first, or leave the flag out")
     weights = weights_file(folder)
     config, config_hash = read_adapter_config(folder)
@@ -212,7 +214,8 @@ def attach_adapter(model, config, adapter: Adapter | None):
                          "model has, or `auto`") from None
     if adapter is not None:
         weights = read_adapter_weights(adapter)
-        expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(wrapped).items()}
+        with warnings.catch_warnings(action="ignore"):  # of embedding layers, which are saved with the others
+            expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(wrapped).items()}
         actual = {name: tensor.shape for name, tensor in weights.items()}
         for name in sorted(expected.keys() | actual.keys()):
             if expected.get(name) != actual.get(name):

@@ -69,6 +69,10 @@ def check_settings(folder: Path, files: set[str]) -> None:
     InputError where it is no Hugging Face model or not usable as one.
     """
     check_layout(model_name(folder) if pinned_name(folder) else str(folder), files)
+    for path in sorted([*folder.glob("*/config.json"), *folder.glob("*/params.json")] if "config.json" not in files
+                       else []):
+        check_layout(str(path.parent), {entry.name for entry in path.parent.iterdir()})
+        raise InputError(f"{folder}: no config.json, but in a subfolder; name that, {path.parent}")
     config = read_json(folder / "config.json", "a Hugging Face model folder needs one")
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise InputError(f"{folder / 'config.json'}: names no model_type; is this a Hugging Face model folder?")

@@ -36,11 +36,13 @@ def resolve_base_model(base_model: str, weights: bool = True) -> Path:
     elif folder.is_dir():
         check_settings(folder, {path.name for path in folder.iterdir()})
     else:
+        hub.check_no_address(base_model)
         check_layout(base_model, {folder.name})
         raise InputError(f"{base_model}: no such model folder; `python -m base_model.prepare smollm2-135m` makes the "
                          "embedded one, the README says how to bring LLaMA-7B")
     if weights or not on_hub:
-        check_model(folder, read_json(folder / "config.json", ""))
+        with hub.named_as(base_model, folder):
+            check_model(folder, read_json(folder / "config.json", ""))
     return Path(os.path.abspath(folder))  # a link keeps its name
 
 

@@ -5,6 +5,7 @@ fetched: no code, and pickles (.bin) only where there are no safetensors.
 """
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -73,7 +74,7 @@ def fetch(
     """
     from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub.utils import logging, tqdm
 
     class Hidden(tqdm):  # a few kilobytes
         def __init__(self, *arguments, **options):
@@ -81,6 +82,13 @@ def fetch(
 
     parts = NAME.fullmatch(name)
     assert parts
+    if not re.match(r"https?://", constants.ENDPOINT):
+        raise InputError(f"HF_ENDPOINT is {constants.ENDPOINT!r}, without https:// or http:// before it; add that")
+    logging.set_verbosity(logging.CRITICAL)  # its warnings come before the one line of an error
+    _bound_requests()
+    snapshot = cached_snapshot(name) if parts["revision"] else None
+    if not constants.is_offline_mode() and not (snapshot and snapshot.name == parts["revision"]):
+        print(f"asking {constants.ENDPOINT} for {name}", flush=True)
     with _errors_in_one_line(name, parts["repo"], parts["revision"]):
         folder = Path(snapshot_download(parts["repo"], revision=parts["revision"], allow_patterns=list(settings),
                                         ignore_patterns="*/*", tqdm_class=Hidden))
@@ -90,7 +98,8 @@ def fetch(
                      if "/" not in file.path}
         except CachedRepoTreeNotFoundError:  # fetched by an older version, and the Hub cannot be asked
             sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
-        check(folder, set(sizes))
+        with named_as(name, folder):
+            check(folder, set(sizes))
         matches = ([file for file in sizes if fnmatchcase(file, pattern)] for pattern in weights)
         missing = [file for file in next(filter(None, matches), []) if not (folder / file).exists()]
         if missing:
@@ -98,6 +107,47 @@ def fetch(
                 _check_space(name, folder, sum(sizes[file] for file in missing))
             snapshot_download(parts["repo"], revision=commit, allow_patterns=missing)
     return folder
+
+
+@contextlib.contextmanager
+def named_as(name: str, folder: Path) -> Iterator[None]:
+    """InputErrors about a folder in the Hub's cache with `owner/name[@revision]` in its place, and a cure for that."""
+    try:
+        yield
+    except InputError as error:
+        repository = folder.parents[1]
+        if not CACHED.fullmatch(repository.name):
+            raise
+        text = str(error).replace(f"{folder}/", f"{name}/").replace(f"{folder}:", f"{name}:")
+        raise InputError(text.replace("fetch the model again", "take another model or revision, or remove "
+                                      f"{repository} and give the same command again")) from None
+
+
+@functools.cache
+def _bound_requests() -> None:
+    """Let no request to the Hub wait for an answer longer than HF_HUB_ETAG_TIMEOUT (10 s); most have no limit."""
+    from huggingface_hub import constants, set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    def limit(request) -> None:
+        waits = request.extensions.get("timeout", {})
+        request.extensions["timeout"] = {kind: waits.get(kind) or constants.HF_HUB_ETAG_TIMEOUT
+                                         for kind in ("connect", "read", "write", "pool")}
+
+    def client():
+        session = default_client_factory()
+        session.event_hooks = {**session.event_hooks, "request": [*session.event_hooks["request"], limit]}
+        return session
+
+    set_client_factory(client)
+
+
+def check_no_address(text: str) -> None:
+    """InputError where a text is the address of a model on the Hub instead of its name."""
+    address = re.match(r"(?:https?:/+[^/]+|(www\.)?(huggingface|hf)\.co)/(?P<name>[\w.-]+/[\w.-]+)/?($|tree/|blob/)",
+                       text)
+    if address:
+        raise InputError(f"{text}: an address; give the name alone, {address['name']}")
 
 
 def _check_space(name: str, folder: Path, needed: int) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import warnings
 
 import pytest
 import torch
@@ -176,6 +177,15 @@ def test_public_adapters_give_the_logits_of_peft(tiny_llama, peft_adapter, setti
     rows = [Sample(**sample) for sample in make_rows(4, 5)[0]]
     scores = scoring.score(mine, Encoder(tokenizer, "alpaca"), rows, 2, "scoring", str)
     assert len(set(scores.p_yes.tolist())) == 4
+
+
+def test_an_adapter_of_the_embedding_is_attached_without_a_warning(tiny_llama, peft_adapter):
+    folder = peft_adapter(target_modules=["embed_tokens", "q_proj"])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
+        attach_adapter(model, None, inspect_adapter(folder, tiny_llama))
+    assert not [str(warning.message) for warning in caught if "embedding" in str(warning.message)]
 
 
 def test_a_starting_adapters_regular_expression_becomes_flags_that_can_be_given(tiny_llama, peft_adapter):

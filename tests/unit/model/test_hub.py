@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import socket
+import time
 
 import pytest
 import torch
@@ -69,6 +71,47 @@ def test_the_hubs_refusals_are_one_line_with_the_cure(server, name, message):
 def test_an_unreachable_hub_is_named(server, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     refused("http://127.0.0.1:9 cannot be reached", resolve_base_model, NAME)
+
+
+def test_a_hub_that_never_answers_is_named_in_time(server, monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_ETAG_TIMEOUT", 1)
+        began = time.monotonic()
+        refused(f"{endpoint} cannot be reached", resolve_base_model, NAME)
+    assert time.monotonic() - began < 10 and capsys.readouterr().out == f"asking {endpoint} for {NAME}\n"
+
+
+def test_an_endpoint_without_a_scheme_is_refused(server, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "127.0.0.1:9")
+    refused("HF_ENDPOINT is '127.0.0.1:9'", resolve_base_model, NAME)
+
+
+@pytest.mark.parametrize("address", [
+    f"https://huggingface.co/{NAME}", f"https://huggingface.co/{NAME}/tree/main", f"hf.co/{NAME}/"])
+def test_an_address_is_refused_with_the_name(tiny_llama, address):
+    from tlrec.model.adapter import inspect_adapter
+
+    for call in (resolve_base_model, lambda text: inspect_adapter(text, tiny_llama)):
+        assert refused(address, call, address).endswith(f"the name alone, {NAME}")
+
+
+@pytest.mark.parametrize("damaged", ["config.json", "model.safetensors"])
+def test_refusals_of_a_model_on_the_hub_name_it_and_not_the_cache(server, model, damaged, capfd):
+    for path in (model / damaged, model / "pytorch_model.bin"):
+        path.unlink()
+    message = refused(NAME, resolve_base_model, NAME)
+    assert "fetch the model again" not in message and "snapshots" not in message
+    assert "allow_patterns" not in capfd.readouterr().err
+
+
+def test_a_folder_above_a_model_is_refused_with_the_models(tiny_llama, tmp_path):
+    (tmp_path / "llama" / "7B").mkdir(parents=True)
+    (tmp_path / "llama" / "tokenizer.model").touch()
+    (tmp_path / "llama" / "7B" / "params.json").write_text("{}")
+    refused("Meta's own layout", resolve_base_model, str(tmp_path / "llama"))
+    assert str(tiny_llama) in refused("in a subfolder", resolve_base_model, str(tiny_llama.parent))
 
 
 def test_a_model_that_the_disk_has_no_room_for_is_not_downloaded(server, monkeypatch):
