@@ -88,6 +88,12 @@ def inspect_adapter(adapter: str | Path, base: Path) -> Adapter:
     if not folder.is_dir():
         hub.check_no_address(str(adapter))
         raise InputError(f"{folder}: no such adapter; tune it first, or leave the flag out")
+    with hub.named_as(str(adapter), folder):
+        return _inspect(str(adapter), folder, base)
+
+
+def _inspect(name: str, folder: Path, base: Path) -> Adapter:
+    """name: how the adapter was given."""
     weights = weights_file(folder)
     config, config_hash = read_adapter_config(folder)
     check_patterns(folder, config, base)
@@ -101,7 +107,7 @@ def inspect_adapter(adapter: str | Path, base: Path) -> Adapter:
     if manifest:
         _check_manifest(manifest, folder, base, config, {CONFIG_FILE: config_hash, weights.name: digest})
     else:
-        print(_notice(str(adapter), config.made_for, model_name(base)), flush=True)
+        print(_notice(name, config.made_for, model_name(base)), flush=True)
     return Adapter(folder, weights, content, digest, config, manifest)
 
 

@@ -218,6 +218,13 @@ def test_an_adapter_is_checked_before_its_weights_are_downloaded(server, tiny_ll
     assert "--lora_weights" in refused("owner/adapter", resolve_base_model, "owner/adapter")
 
 
+def test_refusals_of_an_adapter_on_the_hub_name_it_and_not_the_cache(server, tiny_llama, adapter):
+    from tlrec.model.adapter import inspect_adapter
+
+    (adapter / "adapter_model.safetensors").write_bytes(b"damaged")
+    assert "snapshots" not in refused("owner/adapter/adapter_model", inspect_adapter, "owner/adapter", tiny_llama)
+
+
 def test_wrappers_take_a_name_and_keep_its_commit(server, monkeypatch):
     from tlrec.experiments import inputs
 
