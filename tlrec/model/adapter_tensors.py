@@ -36,7 +36,7 @@ def check_shapes(path: Path, shapes: dict[str, Shape], config: AdapterConfig, ba
     stored = {tensor.name.removesuffix(".weight"): tensor.shape for file in weight_files(base)
               if file.suffix == ".safetensors" for tensor in stored_tensors(file) if tensor.dtype in FLOATS}
     numbered = {re.sub(r"\d+", "N", name) for name in stored}
-    for name, shape in shapes.items():
+    for name, shape in sorted(shapes.items()):
         lora = _LORA.fullmatch(name)
         if not lora or len(shape) != 2:
             continue
