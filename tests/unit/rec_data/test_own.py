@@ -196,7 +196,7 @@ HEAD = b"user,item,rating,timestamp\n"
     ("r.csv", HEAD + b"u,g1,8,1\n", "--like_from 7"),
     ("r.csv", HEAD + b"u,g1,4,1\n", "no rows for train"),
     ("r.csv", HEAD + b"u," + b"g" * 1001 + b",5,1\n", "item of row 2 has 1,001 characters"),
-    ("r.csv.gz", gzip.compress(HEAD + b"u,g1,5,1\n")[:-12], "not valid CSV"),
+    ("r.csv.gz", gzip.compress(HEAD + b"u,g1,5,1\n", mtime=0)[:-12], "not valid CSV"),
     ("r.jsonl", b'{"user":"u","item":"g1","rating":5,"timestamp":1}\n{"user":', "row 2 is not a JSON object"),
     ("r.jsonl", b'{"user":"u","item":"g1","rating":5,"timestamp":1}\n{"user":"u","item":"g1","rating":"x"}',
      "row 2, column rating: 'x'"),
