@@ -24,6 +24,12 @@ from tlrec.model.tokenizer import PROBES, load_tokenizer
 ROWS = [samples.Sample(**sample) for sample in make_rows(8, 3)[0]]
 
 
+@pytest.fixture(autouse=True)
+def no_record(tmp_path, monkeypatch):
+    """A card is written from the record; not from that of the person who runs the tests."""
+    monkeypatch.setattr("tlrec.paths.results_dir", lambda: tmp_path / "results")
+
+
 @pytest.fixture(scope="module")
 def adapter(tiny_llama, tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapters") / "movie"
