@@ -26,7 +26,7 @@ from tlrec.evaluation import run_log
 
 RESUME, TUNING = "tests/faults/test_resume.py", "tests/faults/test_tuning_faults.py"
 RUN_LOG, COT = "tests/faults/test_run_log_faults.py", "tests/faults/test_cot_faults.py"
-CLIENT, GENERATE = "tests/unit/cot_data/test_client.py", "tests/commands/test_cot_generate.py"
+CLIENT, GENERATE = "tests/unit/api/test_client.py", "tests/commands/test_cot_generate.py"
 PROMISES = {
     "Tuning killed at any moment resumes from its last complete checkpoint, bit for bit": [
         f"{RESUME} -k killed_at_random_moments"],
