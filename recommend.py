@@ -11,7 +11,7 @@ import pandas as pd
 from baselines import controls
 from tlrec import cli, flag_syntax, paths
 from tlrec.data import samples
-from tlrec.evaluation import recommendation
+from tlrec.evaluation import ranked_output, ranking_system, recommendation
 from tlrec.evaluation.evaluate import evaluate_system
 from tlrec.evaluation.recommendation import Catalogue, RecommendationConfig
 
@@ -25,10 +25,10 @@ def main(config: RecommendationConfig) -> None:
     plan = recommendation.resolve(config)
     statistics = item_statistics(plan.catalogue)
     if plan.test is None:
-        recommendation.recommend(plan, statistics)
+        ranked_output.recommend(plan, statistics)
         return
     command = flag_syntax.command_line("recommend.py", main, paths.relative_to_home(plan.recorded()))
-    for system in recommendation.ranking_systems(plan, statistics, command):
+    for system in ranking_system.ranking_systems(plan, statistics, command):
         evaluate_system(system, plan.test, config.experiment, config.skip_recorded)
 
 

@@ -28,6 +28,11 @@ class History(NamedTuple):
         outer = self.noun == "book" and entry.startswith('""') and entry.endswith('"')
         return entry[1:-1] if outer else entry
 
+    def with_target(self, entry: str) -> "History":
+        """The same history before another target, with outer quotes where this target has them."""
+        outer = self.target.removesuffix("?") != self.target_entry()
+        return self._replace(target=f'"{entry}"?' if outer else f"{entry}?")
+
     def entries(self) -> list[str]:
         """The titles, liked before disliked, and the target."""
         return [*self.liked, *self.disliked, self.target_entry()]
@@ -99,6 +104,12 @@ def book_parts(entry: str) -> tuple[str, str]:
 def without_quotes(entry: str) -> str:
     """An entry as plain text: its title, with the author where it names one."""
     return " written by ".join(book_parts(entry)) if _WRITTEN_BY in entry else entry.strip('"')
+
+
+def with_quotes(text: str, noun: str) -> str:
+    """The entry of a plain text: the inverse of without_quotes(); a movie's text names no author."""
+    title, mark, author = text.rpartition(" written by ")
+    return entry(title, author) if mark and noun != "movie" else entry(text)
 
 
 def make_sample(noun: str, titles: list[str], likes: list[int], target: str, liked: int) -> dict[str, str]:

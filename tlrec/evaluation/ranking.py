@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlrec.data import preference_text
+from tlrec.data.preference_text import History
 from tlrec.data.samples import Sample, Text
 from tlrec.errors import InputError
 from tlrec.evaluation import intervals
@@ -23,11 +24,18 @@ class Profile:
     liked: list[Text]
     disliked: list[Text]
 
-    def samples(self, noun: str, titles: Sequence[str]) -> list[Sample]:
-        """One sample a candidate title; its answer is not known and stands as `No.`."""
-        liked, disliked = ([f'"{title}"' for title in titles] for titles in (self.liked, self.disliked))
-        return [Sample(preference_text.instruction(noun), preference_text.render(
-            preference_text.History(liked, disliked, noun, f'"{title}"?')), "No.") for title in titles]
+    def samples(self, example: History, titles: Sequence[str]) -> list[Sample]:
+        """One sample a candidate title, in the form of `example`; its answer is not known and stands as `No.`."""
+        liked, disliked = ([preference_text.with_quotes(title, example.noun) for title in own]
+                           for own in (self.liked, self.disliked))
+        return samples_of(example._replace(liked=liked, disliked=disliked), titles)
+
+
+def samples_of(history: History, titles: Sequence[str]) -> list[Sample]:
+    """The history before each of the titles."""
+    entries = [preference_text.with_quotes(title, history.noun) for title in titles]
+    return [Sample(preference_text.instruction(history.noun), preference_text.render(history.with_target(entry)), "No.")
+            for entry in entries]
 
 
 Scorer = Callable[[list[Sample]], np.ndarray]  # samples -> P(Yes), shape (n,)

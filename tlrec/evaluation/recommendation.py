@@ -1,35 +1,26 @@
 """The settings of recommend.py: whom to rank for, what to rank, and where the ranking goes."""
 
 import csv
-import dataclasses
-import hashlib
 import io
-import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass as validated_dataclass
-from tqdm import tqdm
 
 from tlrec import files, paths, signature_flags
 from tlrec.data import preference_text
+from tlrec.data.preference_text import History
 from tlrec.data.samples import Sample, Text, read_samples
-from tlrec.errors import InputError, printable
-from tlrec.evaluation import ranking
+from tlrec.errors import InputError
 from tlrec.evaluation.config import ModelConfig, ModelPlan, resolve_model
-from tlrec.evaluation.evaluate import Scores, SplitData, System, read_split
-from tlrec.evaluation.language_model_system import language_model_name, load_model, model_request, record_fields
+from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.evaluation.ranking import Profile
 from tlrec.signature_flags import PathText
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-COLUMNS = ("user", "rank", "title", "p_yes", "popularity", "item_mean")
 TITLE_COLUMNS = ("title", "movie_name", "item_name", "name")
 
 
@@ -85,7 +76,7 @@ class Catalogue:
     """The titles of a dataset."""
 
     titles: list[str]
-    noun: str
+    example: History  # of the dataset: its noun, and how its prompts write a target
     train_path: Path  # what item statistics come from; it may be missing
 
 
@@ -143,10 +134,10 @@ def read_catalogue(dataset: str) -> Catalogue:
     histories = [preference_text.parse(row.input) for row in read_samples(train_path, answers_only=True)]
     if None in histories:
         raise InputError(f"{train_path}: a record without preference lists; --dataset takes recommendation data")
-    noun = next(history.noun for history in histories if history)
+    example = next(history for history in histories if history)
     titles = read_titles(mapping) if mapping.is_file() else [
-        entry.strip('"') for history in histories if history for entry in history.entries()]
-    return Catalogue(list(dict.fromkeys(titles)), noun, train_path)
+        title for history in histories if history for title in plain_titles(history)]
+    return Catalogue(list(dict.fromkeys(titles)), example, train_path)
 
 
 def read_titles(path: Path) -> list[str]:
@@ -169,7 +160,7 @@ def read_titles(path: Path) -> list[str]:
 def target_title(row: Sample) -> str:
     """The target of a sample, without quotation marks."""
     history = preference_text.parse(row.input)
-    return history.target_entry().strip('"') if history else ""
+    return preference_text.without_quotes(history.target_entry()) if history else ""
 
 
 def _profiles(config: RecommendationConfig) -> list[Profile]:
@@ -200,7 +191,8 @@ def _test_rows(path: str) -> tuple[SplitData, dict[str, set[str]]]:
                          "user has rated")
     rated: dict[str, set[str]] = {}
     for user, row in zip(data.users, data.rows, strict=True):
-        rated.setdefault(user, set()).update(_titles(row))
+        history = preference_text.parse(row.input)
+        rated.setdefault(user, set()).update(plain_titles(history) if history else ())
     liked = np.flatnonzero(data.labels == 1)
     if not len(liked):
         raise InputError(f"{path}: no row with the answer Yes., so no target to find")
@@ -209,138 +201,6 @@ def _test_rows(path: str) -> tuple[SplitData, dict[str, set[str]]]:
                    title_counts=data.title_counts[liked], warm=None), rated
 
 
-def _titles(row: Sample) -> list[str]:
-    history = preference_text.parse(row.input)
-    return [entry.strip('"') for entry in history.entries()] if history else []
-
-
-def recommend(plan: RecommendationPlan, statistics: "pd.DataFrame") -> None:
-    """Rank the candidates for each user; print the top of one user, or write the output file user by user."""
-    config = plan.config
-    output = _Output(plan) if config.output else None
-    remaining = [profile for profile in plan.profiles if output is None or profile.user not in output.finished]
-    print(f"{language_model_name(plan.model)}: {len(plan.candidates):,} candidates for {len(plan.profiles):,} users"
-          + (f", {len(plan.profiles) - len(remaining):,} of them done" if output else ""))
-    if not remaining:
-        print(f"{printable(str(config.output))}: complete")
-        return
-    model, encoder = load_model(plan.model)
-    many = len(remaining) > 1
-    scorer = ranking.language_model_scorer(model, encoder, config.scoring_batch_size, "" if many else "scoring")
-    for profile in tqdm(remaining, desc="users", unit="user", disable=not many):
-        scores = scorer(profile.samples(plan.catalogue.noun, plan.candidates))
-        rows = [_row(profile.user, place, plan.candidates[number], scores[number], statistics)
-                for place, number in enumerate(ranking.order(scores)[: config.top], 1)]
-        if output:
-            output.append(rows)
-        if not many:
-            _print(rows)
-    if output:
-        print(f"{printable(str(config.output))}: the best {min(config.top, len(plan.candidates))} of "
-              f"{len(plan.candidates):,} candidates for {len(plan.profiles):,} users")
-
-
-def _row(user: str, place: int, title: str, p_yes: float, statistics: "pd.DataFrame") -> list[Any]:
-    extra = ["", ""]
-    if title in statistics.index and len(statistics.columns):
-        known = statistics.loc[[title]].iloc[0].to_dict()
-        extra = [str(int(known["popularity"])), f"{known['item-mean']:.4f}"]
-    return [user, place, title, round(float(p_yes), 6), *extra]
-
-
-def _print(rows: list[list[Any]]) -> None:
-    width = max(len(printable(row[2])) for row in rows)
-    print(f"rank  {'title':{width}}  P(Yes)  popularity  item-mean")
-    for _, place, title, p_yes, popularity, mean in rows:
-        print(f"{place:4}  {printable(title):{width}}  {p_yes:.4f}  {popularity:>10}  {mean:>9}")
-
-
-class _Output:
-    """The CSV file of rankings and, beside it, the settings that it was made with. Users are appended one by one."""
-
-    def __init__(self, plan: RecommendationPlan):
-        config = plan.config
-        self.path = Path(str(config.output))
-        settings_path = Path(f"{self.path}.settings.json")
-        settings = model_request(plan.model) | {
-            "candidates": hashlib.sha256(json.dumps(plan.candidates).encode()).hexdigest(), "top": config.top,
-            "noun": plan.catalogue.noun,
-            "users": hashlib.sha256(json.dumps([dataclasses.astuple(user) for user in plan.profiles]).encode()
-                                    ).hexdigest()}
-        self.finished: set[str] = set()
-        size = min(config.top, len(plan.candidates))
-        kept: list[list[str]] = []
-        if self.path.exists() and not config.overwrite:
-            recorded = files.read_json(settings_path, "not a file of this command; name another --output, or give "
-                                                      "--overwrite True") if settings_path.exists() else None
-            if recorded != settings:
-                raise InputError(f"{self.path}: exists, and was made with other settings or by something else; name "
-                                 "another --output, or give --overwrite True")
-            with open(self.path, newline="", encoding="utf-8") as file:
-                rows = list(csv.reader(file))[1:]
-            by_user: dict[str, list[list[str]]] = {}
-            for row in rows:
-                if len(row) == len(COLUMNS):
-                    by_user.setdefault(row[0], []).append(row)
-            kept = [row for rows in by_user.values() if len(rows) == size for row in rows]
-            self.finished = {row[0] for row in kept}
-        files.write_atomically(settings_path, json.dumps(settings, indent=2))
-        files.write_csv(self.path, [COLUMNS, *kept])  # without a user that a kill left unfinished
-
-    def append(self, rows: list[list[Any]]) -> None:
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            file.write("".join(map(files.csv_line, rows)))
-
-
-def ranking_systems(plan: RecommendationPlan, statistics: "pd.DataFrame", command: str) -> list[System]:
-    """The model, item-mean and popularity, each of which ranks the target of every test row among the same titles."""
-    config, test = plan.config, plan.test
-    assert test is not None
-    negatives = _negatives(plan, test)
-    request = {"ranking_k": 10, "negatives": config.negatives, "candidates_sha256": hashlib.sha256(
-        json.dumps(negatives).encode()).hexdigest()}
-
-    def of_statistic(name: str):
-        column = statistics[name]
-
-        def score(data: SplitData) -> Scores:
-            return Scores({"rank": np.array([
-                ranking.ranks(column.reindex([target_title(row), *others]).fillna(0).to_numpy(dtype=float))[0]
-                for row, others in zip(data.rows, negatives, strict=True)])})
-
-        return score
-
-    def by_model(data: SplitData) -> Scores:
-        model, encoder = load_model(plan.model)
-        scorer = ranking.language_model_scorer(model, encoder, config.scoring_batch_size)
-        target_ranks = []
-        for row, others in tqdm(list(zip(data.rows, negatives, strict=True)), desc="ranking", unit="row"):
-            history = preference_text.parse(row.input)
-            assert history is not None
-            prompts = [replace_target(row, history, title) for title in (target_title(row), *others)]
-            target_ranks.append(ranking.ranks(scorer(prompts))[0])
-        return Scores({"rank": np.array(target_ranks)})
-
-    def measure(data: SplitData, scores: Scores) -> dict[str, Any]:
-        return {"n": len(data.rows), "users": len(set(data.users)) if data.users is not None else None,
-                **ranking.ranking_figures(scores.columns["rank"], data.users)}
-
-    statistics_request = {"train_sha256": files.sha256(plan.catalogue.train_path)}
-    systems = [System(language_model_name(plan.model), "ranking", model_request(plan.model) | request, by_model,
-                      [*(plan.model.adapter.commands if plan.model.adapter else []), command], plan.recorded(),
-                      record_fields(plan.model), measure=measure)]
-    systems += [System(name, "ranking", {"statistic": name, **statistics_request, **request}, of_statistic(name),
-                       [command], plan.recorded(), measure=measure) for name in statistics.columns]
-    return systems
-
-
-def replace_target(row: Sample, history: preference_text.History, title: str) -> Sample:
-    return replace(row, input=preference_text.render(history._replace(target=f'"{title}"?')), output="No.")
-
-
-def _negatives(plan: RecommendationPlan, test: SplitData) -> list[list[str]]:
-    """Titles for each test row that its user has not rated in the test set, drawn with the seed, row by row."""
-    generator = np.random.default_rng(plan.config.seed)
-    users: list[str] = [] if test.users is None else test.users.tolist()
-    return [ranking.draw_negatives(plan.candidates, plan.rated[user], plan.config.negatives, generator)
-            for user in users]
+def plain_titles(history: History) -> list[str]:
+    """All titles of a history and its target, without quotation marks."""
+    return [preference_text.without_quotes(entry) for entry in history.entries()]

@@ -8,6 +8,8 @@ from sklearn.metrics import ndcg_score
 
 import recommend
 from tlrec import signature_flags
+from tlrec.data import preference_text
+from tlrec.data.preference_text import History
 from tlrec.evaluation import ranking, recommendation
 from tlrec.evaluation.ranking import Profile
 from tlrec.evaluation.recommendation import RecommendationConfig
@@ -16,6 +18,7 @@ from tlrec.model import scoring
 from tlrec.model.base_model import load_base_model
 from tlrec.model.tokenization import Encoder
 
+EXAMPLE = History([], [], "movie", '"X"?')
 TITLES = [f"Film {number}, The ({1950 + number})" for number in range(60)]
 
 
@@ -39,7 +42,7 @@ def dataset(tmp_path):
 def test_scorer_gives_the_scores_of_whole_prompts_for_all_candidates(encoder_and_model):
     """One user's candidates share instruction and history; alone, each prompt runs through the model in full."""
     encoder, model = encoder_and_model
-    samples = Profile("1", TITLES[:6], TITLES[6:9]).samples("movie", TITLES[9:])
+    samples = Profile("1", TITLES[:6], TITLES[6:9]).samples(EXAMPLE, TITLES[9:])
     together = ranking.language_model_scorer(model, encoder)(samples)
     alone = [scoring.score(model, encoder, [sample]).p_yes[0] for sample in samples]
     assert np.abs(together - alone).max() < 1e-5 and len(set(together)) > 40
@@ -50,7 +53,7 @@ def test_scorer_batches_candidates_up_to_the_tokens_of_whole_prompts(encoder_and
     sizes = []
     hook = model.register_forward_pre_hook(
         lambda _, args, inputs: sizes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True)
-    ranking.language_model_scorer(model, encoder, 4)(Profile("1", TITLES[:9], []).samples("movie", TITLES[9:]))
+    ranking.language_model_scorer(model, encoder, 4)(Profile("1", TITLES[:9], []).samples(EXAMPLE, TITLES[9:]))
     hook.remove()
     rows = [shape for shape in sizes if shape[0] > 1]
     assert max(count for count, _ in rows) > 16 and sum(count for count, _ in rows) == 51
@@ -136,3 +139,12 @@ def test_rankings_of_a_test_set_are_recorded_with_hit_rate_and_ndcg(dataset, tin
     assert all(record["metrics"]["n"] == likes and 0 <= record["metrics"]["ndcg"] <= record["metrics"]["hit_rate"] <= 1
                for record in records)
     assert "===== HR@10:" in capsys.readouterr().out
+
+
+def test_books_keep_their_authors_and_outer_quotes_in_a_ranking():
+    sample = preference_text.make_sample("book", ['"A, B" written by X'], [1], '""T" written by Z"?', 0)
+    history = preference_text.parse(sample["input"])
+    titles = recommendation.plain_titles(history)
+    assert titles == ["A, B written by X", "T written by Z"]
+    assert ranking.samples_of(history, titles[1:])[0].input == sample["input"]
+    assert Profile("1", titles[:1], []).samples(history, titles[1:])[0].input == sample["input"]
