@@ -3,7 +3,8 @@
 import json
 import re
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from loopback_server import LoopbackServer, QuietHandler
 
 from tlrec.data import preference_text
 
@@ -17,23 +18,16 @@ SAMPLES = [
 CONTENT = json.dumps(SAMPLES, indent=4).encode()
 
 
-class Server(ThreadingHTTPServer):
+class Server(LoopbackServer):
     """Answers by `behaviour`, a list of words used up one a request; "good" when it is empty."""
 
     def __init__(self):
         self.behaviour: list[str] = []
         self.seen: list[tuple[str, str | None]] = []  # path and Range of every request
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        super().__init__(Handler)
 
 
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
+class Handler(QuietHandler):
     def do_GET(self):  # noqa: N802
         server = self.server
         server.seen.append((self.path, self.headers["Range"]))

@@ -5,29 +5,23 @@ import json
 import re
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from loopback_server import LoopbackServer, QuietHandler
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-class Server(ThreadingHTTPServer):
+class Server(LoopbackServer):
     """models: {owner/name: folder}; each has the revisions main and COMMIT. gated: names whose files are refused."""
 
     def __init__(self, models: dict[str, Path], gated: tuple[str, ...] = ()):
         self.models, self.gated = models, gated
         self.seen: list[str] = []  # names of the files that were asked for
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        super().__init__(Handler)
 
 
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
+class Handler(QuietHandler):
     def do_HEAD(self):  # noqa: N802
         self.do_GET()
 
