@@ -2,13 +2,20 @@
 
     python -m instruction_data.netflix --raw_dir DIR [--all_files true]
 
-Raw files: `combined_data_1.txt` (a movie's header line `N:`, then its ratings `user,rating,date`) and
-`movie_titles.csv` (ISO-8859-1), in a folder or a .zip. The published data is made of the first of the four rating
-files; --all_files reads them all, in order.
+Raw files, in a folder or an archive:
+- as Kaggle has them: `combined_data_1.txt` to `_4.txt` (a movie's header line `N:`, then its ratings
+  `user,rating,date`) and `movie_titles.csv` (ISO-8859-1);
+- as Netflix gave them: `nf_prize_dataset.tar.gz`, or its folder with `training_set.tar` or `training_set/` (a file
+  `mv_0000001.txt` for each movie, of the same lines) and `movie_titles.txt`.
+
+The published data is made of the first of Kaggle's four rating files, which holds the movies 1 to 4,499; --all_files
+reads all.
 """
 
 import csv
 import io
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,6 +28,7 @@ from tlrec.errors import InputError
 from tlrec.signature_flags import PathText
 
 FOLDER = "instruction_data/netflix"
+LAST_MOVIE = 4499  # of Kaggle's first rating file
 RULES = [
     "like = rating > 3",
     "users in order of first appearance; a user's ratings sorted, stably, by date as text",
@@ -56,21 +64,33 @@ def read_titles(raw_files: RawFiles, name: str) -> dict[int, str]:
     return titles
 
 
+def rating_files(raw_files: RawFiles, all_files: bool) -> Iterator[tuple[str, BinaryIO]]:
+    """(name, opened file) of each rating file."""
+    if raw_files.choose("combined_data_1.txt", "training_set", "training_set.tar") != "combined_data_1.txt":
+        for name, file in raw_files.open_each("training_set", "mv_*.txt"):
+            if all_files or name <= f"mv_{LAST_MOVIE:07}.txt":
+                yield name, file
+        return
+    for number in range(1, 5 if all_files else 2):
+        with raw_files.open(f"combined_data_{number}.txt") as file:
+            yield f"combined_data_{number}.txt", file
+
+
 def main(raw_dir: PathText, all_files: bool = False) -> None:
     """Build the Netflix source domain from the raw files of the Netflix Prize.
 
     Args:
-        raw_dir: the folder or .zip with combined_data_1.txt and movie_titles.csv
-        all_files: read all four rating files (100 million ratings) instead of the first, as published
+        raw_dir: nf_prize_dataset.tar.gz, or the folder or .zip with combined_data_1.txt and movie_titles.csv
+        all_files: read all movies (100 million ratings) instead of those of Kaggle's first file, as published
     """
     raw_files = RawFiles(raw_dir)
-    titles = read_titles(raw_files, "movie_titles.csv")
-    names = [f"combined_data_{number}.txt" for number in range(1, 5 if all_files else 2)]
-    ratings = read_ratings(raw_files, names)
-    print(f"{len(ratings.users):,} ratings of {len(names)} file{'s' * all_files}", flush=True)
+    titles_name = raw_files.choose("movie_titles.csv", "movie_titles.txt")
+    titles = read_titles(raw_files, titles_name)
+    ratings = read_ratings(rating_files(raw_files, all_files))
+    print(f"{len(ratings.users):,} ratings", flush=True)
     unknown = np.setdiff1d(np.unique(ratings.movies), list(titles))
     if len(unknown):
-        raise InputError(f"movie_titles.csv: no title for the rated movie {unknown[0]}; is it of the same data?")
+        raise InputError(f"{titles_name}: no title for the rated movie {unknown[0]}; is it of the same data?")
     spans = windows.sliding_windows(ratings.users, ratings.dates, last=windows.MAX_SPLIT_ROWS)
     days = {span[-1]: f"{day // 10_000}-{day // 100 % 100:02}-{day % 100:02}"
             for span, day in zip(spans, ratings.dates[spans[:, -1]].tolist(), strict=True)}

@@ -1,11 +1,10 @@
 """The rating files of the Netflix Prize, read in blocks with numpy instead of line by line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from tlrec.data.raw_files import RawFiles
 from tlrec.errors import InputError
 
 BLOCK = 1 << 20  # bytes parsed at a time, so that the arrays fit into the processor's cache
@@ -23,9 +22,12 @@ class Ratings(NamedTuple):
     dates: np.ndarray  # int32
 
 
-def read_ratings(raw_files: RawFiles, names: list[str]) -> Ratings:
-    """All ratings of the files. InputError names an invalid line."""
-    parts = [part for name in names for part in _parse(raw_files, name)]
+def read_ratings(files: Iterable[tuple[str, BinaryIO]]) -> Ratings:
+    """All ratings of the files (name, content), in the order of their names. InputError names an invalid line."""
+    named = sorted(((name, part) for name, file in files for part in _parse(file, name)), key=lambda pair: pair[0])
+    parts = [part for _, part in named]
+    if not parts:
+        raise InputError("training_set: no rating file mv_0000001.txt; download the data again")
     columns = []
     for column in range(4):  # column by column, so that only one is in memory twice
         columns.append(np.concatenate([part[column] for part in parts]))
@@ -34,28 +36,27 @@ def read_ratings(raw_files: RawFiles, names: list[str]) -> Ratings:
     return Ratings(*columns)
 
 
-def _parse(raw_files: RawFiles, name: str) -> Iterator[list]:
-    with raw_files.open(name) as file:
-        movie, lines, rated = None, 0, True
-        for block in _line_blocks(file):
-            data = np.frombuffer(block, np.uint8)
-            ends = np.flatnonzero(data == ord("\n"))
-            is_header = data[ends - 1] == ord(":")
-            headers = np.flatnonzero(is_header)
-            numbers = [_movie(_line(data, ends, row), name, lines + row) for row in headers.tolist()]
-            is_header[0] = False  # the padding before the block counts as line 0
-            rows = np.flatnonzero(~is_header)[1:]
-            if movie is None and len(rows) and (not len(headers) or rows[0] < headers[0]):
-                raise _invalid(name, lines + rows[0], _line(data, ends, rows[0]), "a rating before any `N:` header")
-            users, ratings, dates = _ratings(data, ends, rows, name, lines)
-            movies = np.array([movie or 0, *numbers], dtype=np.int16)[np.cumsum(is_header)[rows]]
-            yield [users, movies, (ratings > 3).astype(np.int8), dates]
-            movie = numbers[-1] if numbers else movie
-            rated = rows[-1] > headers[-1] if len(rows) and len(headers) else bool(len(rows))
-            lines += len(ends) - 1
-        if movie is None or not rated:
-            problem = f"ends with the header of movie {movie}" if movie else "holds no rating"
-            raise InputError(f"{name}: {problem}; the file is truncated; download it again")
+def _parse(file: BinaryIO, name: str) -> Iterator[list]:
+    movie, lines, rated = None, 0, True
+    for block in _line_blocks(file):
+        data = np.frombuffer(block, np.uint8)
+        ends = np.flatnonzero(data == ord("\n"))
+        is_header = data[ends - 1] == ord(":")
+        headers = np.flatnonzero(is_header)
+        numbers = [_movie(_line(data, ends, row), name, lines + row) for row in headers.tolist()]
+        is_header[0] = False  # the padding before the block counts as line 0
+        rows = np.flatnonzero(~is_header)[1:]
+        if movie is None and len(rows) and (not len(headers) or rows[0] < headers[0]):
+            raise _invalid(name, lines + rows[0], _line(data, ends, rows[0]), "a rating before any `N:` header")
+        users, ratings, dates = _ratings(data, ends, rows, name, lines)
+        movies = np.array([movie or 0, *numbers], dtype=np.int16)[np.cumsum(is_header)[rows]]
+        yield [users, movies, (ratings > 3).astype(np.int8), dates]
+        movie = numbers[-1] if numbers else movie
+        rated = rows[-1] > headers[-1] if len(rows) and len(headers) else bool(len(rows))
+        lines += len(ends) - 1
+    if movie is None or not rated:
+        problem = f"ends with the header of movie {movie}" if movie else "holds no rating"
+        raise InputError(f"{name}: {problem}; the file is truncated; download it again")
 
 
 def _line_blocks(file: BinaryIO) -> Iterator[bytes]:

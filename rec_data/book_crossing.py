@@ -2,7 +2,8 @@
 
     python -m rec_data.book_crossing --raw_dir DIR [--output_dir rec_data/book]
 
-Raw files: `BX-Book-Ratings.csv` and `BX-Books.csv` (semicolons, latin-1, every field in quotes), in a folder or a .zip.
+Raw files, in a folder or a .zip: `BX-Book-Ratings.csv` and `BX-Books.csv` (semicolons, latin-1, every field in quotes),
+or, as Kaggle has them, `Ratings.csv` and `Books.csv` (commas, UTF-8).
 
 The authors shuffled their users without a seed, so their split of 8:1:1 cannot be reproduced. Their files are the
 default: `python -m rec_data.published rec_data/book`. This module builds the same sample of every user in a seeded
@@ -45,11 +46,12 @@ def read_table(raw_files: RawFiles, name: str, columns: list[str]) -> tuple[pd.D
     """
     with raw_files.open(name) as file, warnings.catch_warnings(record=True) as skipped:
         warnings.simplefilter("always")
-        table = read_csv(file, name, sep=";", encoding="latin-1", on_bad_lines="warn", na_values=MISSING_VALUES)
+        separator, encoding = (";", "latin-1") if name.startswith("BX-") else (",", "utf-8")
+        table = read_csv(file, name, sep=separator, encoding=encoding, on_bad_lines="warn", na_values=MISSING_VALUES)
     missing = [column for column in columns if column not in table]
     if missing:
         there = ", ".join(table.columns)[:80]
-        raise InputError(f"{name}: no column {missing[0]!r} among {there}; is it separated by ';'?")
+        raise InputError(f"{name}: no column {missing[0]!r} among {there}; is it separated by {separator!r}?")
     for column in [column for column in ("User-ID", "ISBN") if column in columns]:
         split_files.check_id_lengths(name, column, table[column].str.len().to_numpy())
     broken = sum(len(re.findall("Skipping line", str(warning.message))) for warning in skipped)
@@ -57,13 +59,13 @@ def read_table(raw_files: RawFiles, name: str, columns: list[str]) -> tuple[pd.D
 
 
 def build(
-    ratings: pd.DataFrame, books: pd.DataFrame, seed: int, drop_implicit: bool
+    ratings: pd.DataFrame, books: pd.DataFrame, seed: int, drop_implicit: bool, ratings_name: str
 ) -> tuple[dict[str, dataset_record.Split], dict[str, int]]:
     """Splits, whose rows are generated while they are written, and the numbers of dropped rows by reason."""
     truncated = ratings.isna().any(axis=1)
     dropped = {"ratings cut short": int(truncated.sum())}
     ratings = ratings[~truncated] if truncated.any() else ratings
-    scores = parse_ratings(ratings["Book-Rating"], 10, "BX-Book-Ratings.csv")
+    scores = parse_ratings(ratings["Book-Rating"], 10, ratings_name)
     dropped["books of an ISBN that was there before"] = int(books.duplicated("ISBN").sum())
     books = books.drop_duplicates("ISBN")
     book_rows = pc.index_in(pa.array(ratings["ISBN"]), pa.array(books["ISBN"])).fill_null(-1).to_numpy()
@@ -112,7 +114,7 @@ def main(
     """Build the book target domain from raw Book-Crossing, in a seeded split of its own.
 
     Args:
-        raw_dir: the folder or .zip with BX-Book-Ratings.csv and BX-Books.csv
+        raw_dir: the folder or .zip with BX-Book-Ratings.csv and BX-Books.csv, or Kaggle's Ratings.csv and Books.csv
         output_dir: a folder under the home folder; rec_data/book replaces the published files
         seed: decides which users go to train, valid and test
         drop_implicit: drop the ratings of 0, which the published data counts as dislikes
@@ -122,11 +124,12 @@ def main(
         if path.parent == paths.home_dir() / output_dir and published.identical(name, path):
             raise InputError(f"{path}: the published file; move it away or choose another --output_dir")
     raw_files = RawFiles(raw_dir)
-    ratings, broken_ratings = read_table(raw_files, "BX-Book-Ratings.csv", RATING_COLUMNS)
-    books, broken_books = read_table(raw_files, "BX-Books.csv", BOOK_COLUMNS)
+    names = raw_files.choose("BX-Book-Ratings.csv", "Ratings.csv"), raw_files.choose("BX-Books.csv", "Books.csv")
+    ratings, broken_ratings = read_table(raw_files, names[0], RATING_COLUMNS)
+    books, broken_books = read_table(raw_files, names[1], BOOK_COLUMNS)
     print(f"{len(ratings):,} ratings, {len(books):,} books", flush=True)
-    splits, dropped = build(ratings, books, seed, drop_implicit)
-    broken = {"broken lines of BX-Book-Ratings.csv": broken_ratings, "broken lines of BX-Books.csv": broken_books}
+    splits, dropped = build(ratings, books, seed, drop_implicit, names[0])
+    broken = dict(zip((f"broken lines of {name}" for name in names), (broken_ratings, broken_books), strict=True))
     implicit = "ratings of 0 left out" if drop_implicit else "implicit ratings of 0 kept as dislikes"
     rules = [rule.replace("{implicit}", implicit).replace("{seed}", str(seed)) for rule in RULES]
     dataset_record.write_dataset(

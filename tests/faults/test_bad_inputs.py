@@ -60,7 +60,7 @@ CASES = [  # what is typed, and what the line has to say besides
     ("report --runs {bad}/record_list.jsonl", "line 1 is not a record in JSON; remove that line"),
     ("report --runs {bad}/record_without_fields.jsonl", "line 1: time is missing; remove that line"),
     ("report --runs {bad}/record_latin1.jsonl", "line 1 is not a record in JSON"),
-    ("rec_data.movielens --raw_dir {home}/truncated.zip", "truncated.zip: not a valid zip archive"),
+    ("rec_data.movielens --raw_dir {home}/truncated.zip", "truncated.zip: not a valid archive"),
     ("rec_data.book_crossing --raw_dir {home}/raw", "BX-Book-Ratings.csv"),
     ("instruction_data.netflix --raw_dir {home}/raw", "movie_titles.csv"),
     ("instruction_data.amazon_book --raw_dir {home}/raw", "books_data.csv"),

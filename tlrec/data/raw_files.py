@@ -1,8 +1,12 @@
-"""Raw data as published: a folder of files, or the zip archive that holds them."""
+"""Raw data as published: a folder of files, or the zip or tar archive that holds them."""
 
 import errno
+import fnmatch
+import functools
+import hashlib
 import lzma
 import os
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -49,15 +53,30 @@ def read_csv(file: IO[bytes], name: str, **options: Any) -> pd.DataFrame:
 class RawFiles:
     """Opens raw files by name, and hashes those that were read.
 
-    source: a folder, or a .zip that holds the files at any depth. Raises InputError where it does not exist.
+    source: a folder, or a .zip, .tar or .tar.gz that holds the files at any depth; a tar is read as a stream. Raises
+    InputError where it does not exist.
     """
 
     def __init__(self, source: str | Path):
         self.source = Path(source)
         if not self.source.is_dir() and not self.source.is_file():  # reading a pipe may never end
             problem = "neither a folder nor a regular file" if self.source.exists() else "no such folder or archive"
-            raise InputError(f"{source}: {problem}; give --raw_dir a folder or .zip of raw files")
+            raise InputError(f"{source}: {problem}; give --raw_dir a folder or archive of raw files")
         self._opened: dict[Path, tuple[int, ...]] = {}  # in their order
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Names of the files, without folders."""
+        if self.source.is_dir():
+            return sorted(os.listdir(self.source))
+        with self._archive() as archive:
+            names = archive.namelist() if isinstance(archive, zipfile.ZipFile) else archive.getnames()
+            _check_members(self.source, names)
+        return [name.rsplit("/", 1)[-1] for name in names]
+
+    def choose(self, *names: str) -> str:
+        """The first of these files that is there; where none is, the first name, which open() then refuses."""
+        return next((name for name in names if name in self.names), names[0])
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
@@ -67,49 +86,96 @@ class RawFiles:
             if path.exists() and not path.is_file():
                 raise InputError(f"{path}: not a regular file; download it again")
             if not path.is_file():
-                names = ", ".join(sorted(os.listdir(self.source))[:8]) or "nothing"
-                raise InputError(f"{path}: no such file; the folder holds {names}")
+                raise InputError(f"{path}: no such file; the folder holds {', '.join(self.names[:8]) or 'nothing'}")
             if not path.stat().st_size:
                 raise InputError(f"{path}: empty; download it again")
             self._opened[path] = _version(path)
             with open(path, "rb") as file:
                 yield file
             return
+        if name not in self.names:
+            raise InputError(f"{self.source}: no {name} in the archive, it holds {', '.join(self.names[:8])}")
         try:
-            with self._open_archive() as archive, archive.open(self._member(archive, name)) as stream:
-                yield cast(BinaryIO, stream)
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError) as error:
-            # bzip2 reports damage without an error number; a damaged directory makes zipfile seek to nowhere (EINVAL)
-            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-                raise
-            raise InputError(f"{self.source}: not a valid zip archive ({error}); download it again") from None
+            with self._archive() as archive, _member(archive, name) as stream:
+                if stream is None:
+                    raise InputError(f"{self.source}: {name} is empty; download the archive again")
+                self._opened[self.source] = _version(self.source)
+                yield stream
         except RuntimeError as error:  # zipfile asks for a password
             if "encrypted" not in str(error):
                 raise
             raise InputError(f"{self.source}: {name} is encrypted; unpack the archive, and give its folder") from None
 
-    def _open_archive(self) -> zipfile.ZipFile:
-        try:
-            return zipfile.ZipFile(self.source)
-        except UnicodeDecodeError as error:  # a member's name; from a reader this would be about the content
-            raise zipfile.BadZipFile(error) from None
+    def open_each(self, folder: str, pattern: str) -> Iterator[tuple[str, BinaryIO]]:
+        """(name, opened file) of each file of a folder, or of the tar of that name, read as a stream in its order."""
+        if (self.source / folder).is_dir():
+            for path in sorted((self.source / folder).glob(pattern)):
+                with RawFiles(path.parent).open(path.name) as file:
+                    self._opened[path] = _version(path)
+                    yield path.name, file
+            return
+        with self.open(f"{folder}.tar") as stream, _damage(self.source), tarfile.open(fileobj=stream, mode="r|") as tar:
+            for member in tar:
+                name = member.name.rsplit("/", 1)[-1]
+                if member.isfile() and fnmatch.fnmatch(name, pattern):
+                    yield name, cast(BinaryIO, tar.extractfile(member))
 
-    def _member(self, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-        _check_members(self.source, archive.namelist())
-        members = [member for member in archive.infolist() if member.filename.rsplit("/", 1)[-1] == name]
-        if not members:
-            raise InputError(f"{self.source}: no {name} in the archive, it holds {', '.join(archive.namelist()[:8])}")
-        if not members[0].file_size:
-            raise InputError(f"{self.source}: {name} is empty; download the archive again")
-        self._opened[self.source] = _version(self.source)
-        return members[0]
+    @contextmanager
+    def _archive(self) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
+        with _damage(self.source):
+            if self.source.name.endswith((".tar", ".tar.gz", ".tgz")):
+                with tarfile.open(self.source) as tar:
+                    yield tar
+                return
+            try:
+                archive = zipfile.ZipFile(self.source)
+            except UnicodeDecodeError as error:  # a member's name; from a reader this would be about the content
+                raise zipfile.BadZipFile(error) from None
+            with archive:
+                yield archive
 
     def sources(self) -> dict[str, dict]:
-        """{file name: {"sha256", "bytes"}} of what was opened. InputError where a file was replaced or edited since."""
+        """{file name: {"sha256", "bytes"}} of what was opened; of a folder one entry, the hash of its files' hashes.
+
+        InputError where a file was replaced or edited since.
+        """
+        found: dict[str, dict] = {}
         for path, version in self._opened.items():
             if _version(path) != version:
                 raise InputError(f"{path}: changed while it was read; run the command again")
-        return {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in self._opened}
+            entry = {"sha256": sha256(path), "bytes": path.stat().st_size}
+            if path.parent in (self.source, self.source.parent):
+                found[path.name] = entry
+                continue
+            total = found.setdefault(f"{path.parent.name}/*", {"sha256": "", "bytes": 0})
+            total["sha256"] = hashlib.sha256((total["sha256"] + entry["sha256"]).encode()).hexdigest()
+            total["bytes"] += entry["bytes"]
+        return found
+
+
+@contextmanager
+def _member(archive: zipfile.ZipFile | tarfile.TarFile, name: str) -> Iterator[BinaryIO | None]:
+    """The first file of that name, at any depth; None where it is empty."""
+    if isinstance(archive, zipfile.ZipFile):
+        info = next(info for info in archive.infolist() if info.filename.rsplit("/", 1)[-1] == name)
+        with archive.open(info) as stream:
+            yield cast(BinaryIO, stream) if info.file_size else None
+        return
+    member = next(member for member in archive if member.name.rsplit("/", 1)[-1] == name)
+    yield cast(BinaryIO, archive.extractfile(member)) if member.isfile() and member.size else None
+
+
+@contextmanager
+def _damage(source: Path) -> Iterator[None]:
+    """InputError for what a damaged archive raises."""
+    try:
+        yield
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
+            OSError) as error:
+        # bzip2 reports damage without an error number; a damaged directory makes zipfile seek to nowhere (EINVAL)
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        raise InputError(f"{source}: not a valid archive ({error}); download it again") from None
 
 
 def _version(path: Path) -> tuple[int, ...]:

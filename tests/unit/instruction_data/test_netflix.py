@@ -1,5 +1,6 @@
 import csv
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -98,11 +99,79 @@ def test_netflix_reads_all_files_as_one_with_any_line_ends(home, raw_dir):
     assert before == {name: path.read_bytes() for name, path in written(home).items() if name != "dataset.json"}
 
 
+def as_netflix_gave_it(raw_dir, folder, order=1):
+    """The movies of raw_dir one file each, with a last one that Kaggle's first file lacks; a tar in another order."""
+    training_set = folder / "training_set"
+    training_set.mkdir(parents=True)
+    content = (raw_dir / "combined_data_1.txt").read_text()
+    for movie in range(1, 13):
+        lines = content.partition(f"\n{movie}:\n" if movie > 1 else "1:\n")[2].partition(f"\n{movie + 1}:\n")[0]
+        (training_set / f"mv_{movie:07}.txt").write_text(f"{movie}:\n{lines.strip()}\n")
+    (training_set / "mv_0004500.txt").write_text("4500:\n7,5,2005-12-31\n")
+    (folder / "movie_titles.txt").write_bytes((raw_dir / "movie_titles.csv").read_bytes() + b"4500,1999,Late, Later\n")
+    (folder / "probe.txt").write_text("1:\n7\n")
+    with tarfile.open(folder / "training_set.tar", "w") as tar:
+        for path in [training_set, *sorted(training_set.iterdir())[::order]]:
+            tar.add(path, f"training_set/{path.name}" if path != training_set else "training_set", recursive=False)
+    with tarfile.open(folder / "nf_prize_dataset.tar.gz", "w:gz") as tar:
+        for name in ("probe.txt", "training_set.tar", "movie_titles.txt"):
+            tar.add(folder / name, f"download/{name}")
+
+
+@pytest.mark.parametrize("form", ["training_set", "training_set.tar", "nf_prize_dataset.tar.gz"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_netflixs_own_files_give_the_rows_of_kaggles(home, raw_dir, tmp_path, form, order, capsys):
+    netflix.main(str(raw_dir))
+    wanted = {name: path.read_bytes() for name, path in written(home).items() if name.startswith(("train", "valid"))}
+    wanted["test.json"] = written(home)["test.json"].read_bytes()
+    folder = tmp_path / "original"
+    as_netflix_gave_it(raw_dir, folder, order)
+    if form == "training_set":
+        (folder / "training_set.tar").unlink()
+    else:
+        for path in [*(folder / "training_set").iterdir()]:
+            path.unlink()
+        (folder / "training_set").rmdir()
+    source = folder / form if form.endswith(".gz") else folder
+    netflix.main(str(source))
+    assert wanted == {name: path.read_bytes() for name, path in written(home).items() if name in wanted}
+    sources = json.loads(written(home)["dataset.json"].read_text())["sources"]
+    assert list(sources) == {"training_set": ["movie_titles.txt", "training_set/*"],
+                             "training_set.tar": ["movie_titles.txt", "training_set.tar"],
+                             "nf_prize_dataset.tar.gz": ["nf_prize_dataset.tar.gz"]}[form]
+    netflix.main(str(source), all_files=True)
+    rows = [row for split in ("train", "valid", "test") for row in
+            csv.DictReader(open(written(home)[f"{split}.csv"], newline=""))]
+    assert [row["movie_id"] for row in rows if row["user_id"] == "7"][-1] == "4500"
+
+
+@pytest.mark.parametrize(("name", "change"), [
+    ("mv_0000003.txt", lambda content: content.replace(b"2005-01", b"2005/01")),
+    ("mv_0000002.txt", lambda content: b"2:\n"), ("mv_0000001.txt", lambda content: b"")])
+def test_a_bad_file_of_a_movie_is_named(home, raw_dir, tmp_path, name, change):
+    as_netflix_gave_it(raw_dir, tmp_path / "original")
+    path = tmp_path / "original/training_set" / name
+    path.write_bytes(change(path.read_bytes()))
+    refused(name, netflix.main, str(tmp_path / "original"))
+    assert written(home) == {}
+
+
+@pytest.mark.parametrize("name", ["nf_prize_dataset.tar.gz", "training_set.tar"])
+def test_a_truncated_archive_is_refused_in_one_line(home, raw_dir, tmp_path, name):
+    folder = tmp_path / "original"
+    as_netflix_gave_it(raw_dir, folder)
+    (folder / "training_set").rename(tmp_path / "elsewhere")
+    path = folder / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    refused(str(path if name.endswith(".gz") else folder), netflix.main, str(path if name.endswith(".gz") else folder))
+    assert written(home) == {}
+
+
 @pytest.mark.parametrize("block", [30, 64, 1000])
 def test_read_ratings_is_independent_of_the_block_size(raw_dir, monkeypatch, block):
-    complete = netflix_ratings.read_ratings(RawFiles(raw_dir), ["combined_data_1.txt"])
+    complete = netflix_ratings.read_ratings(netflix.rating_files(RawFiles(raw_dir), False))
     monkeypatch.setattr(netflix_ratings, "BLOCK", block)
-    pieces = netflix_ratings.read_ratings(RawFiles(raw_dir), ["combined_data_1.txt"])
+    pieces = netflix_ratings.read_ratings(netflix.rating_files(RawFiles(raw_dir), False))
     assert all(np.array_equal(a, b) for a, b in zip(complete, pieces, strict=True))
     lines = (raw_dir / "combined_data_1.txt").read_text().splitlines()
     assert len(complete.users) == sum(not line.endswith(":") for line in lines)

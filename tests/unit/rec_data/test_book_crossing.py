@@ -91,6 +91,27 @@ def test_book_crossing_rules(home, tmp_path, capsys):
     assert [record["splits"][name]["rows"] for name in ("train", "valid", "test")] == [11, 1, 2]
 
 
+def test_kaggles_form_gives_the_same_rows(home, tmp_path):
+    """Commas, UTF-8, quotes only where they are needed, doubled inside; empty fields for missing ones."""
+    ratings = [row for row in RATINGS if row[2] is not None and row[1] != "00000000BX"]
+    books = [book for book in BOOKS if "QX" not in book and "BX" not in book]
+    book_crossing.main(put(tmp_path / "raw", ratings, books))
+    wanted, record = result(home)
+    (tmp_path / "kaggle").mkdir()
+    for name, header, rows in (
+            ("Ratings.csv", RATING_HEADER, ratings),
+            ("Books.csv", BOOK_HEADER, [[field.replace('""', '"') for field in book[1:-1].split('";"')]
+                                        for book in books])):
+        with open(tmp_path / "kaggle" / name, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([header.replace('"', "").split(";"), *rows])
+    assert '"Tides, Maps &amp; ""Rivers"""' in (tmp_path / "kaggle/Books.csv").read_text(encoding="utf-8")
+    book_crossing.main(str(tmp_path / "kaggle"))
+    found, other = result(home)
+    assert (found, list(found)) == (wanted, list(wanted)) and list(other["sources"]) == ["Ratings.csv", "Books.csv"]
+    assert other["dropped"] == {reason.replace("BX-Book-Ratings", "Ratings").replace("BX-Books", "Books"): count
+                                for reason, count in record["dropped"].items()}
+
+
 def test_drop_implicit_leaves_out_ratings_of_zero(home, tmp_path):
     book_crossing.main(put(tmp_path / "raw", RATINGS), drop_implicit=True)
     by_user, record = result(home)
