@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rec_data import rating_files
-from rec_data.own import read_entries
+from rec_data.rating_table import read_entries
 from tlrec import cli
 from tlrec.data import dataset_record, preference_text, windows
 from tlrec.errors import InputError

@@ -1,20 +1,22 @@
 """Your own ratings -> rec_data/NAME, a dataset that every script takes as target or source.
 
     python -m rec_data.own --ratings ratings.csv --items games.csv --name games --noun game
-    python -m rec_data.own --ratings ml-32m/ratings.csv --items ml-32m/movies.csv --name ml-32m --noun movie
+    python -m rec_data.own --preset ml-32m --raw_dir ml-32m
 
-Formats: CSV, TSV, JSON lines, Parquet, RecBole's .inter and .item (rec_data/rating_files.py). A user's ratings are
-sorted by time; each with enough ratings before it is a row, whose history is the latest of these. The prompt is the
-published one with your noun in it.
+Formats: CSV, TSV, JSON lines, Parquet, RecBole's .inter and .item, MovieLens' .dat (rec_data/rating_files.py). A
+user's ratings are sorted by time; each with enough ratings before it is a row, whose history is the latest of these.
+The prompt is the published one with your noun in it.
 """
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from rec_data import dataset_report, rating_files, splitting
-from rec_data.rating_table import Table, answer
+from rec_data.presets import PRESETS
+from rec_data.rating_table import Table, read_entries, read_likes
 from tlrec import cli, paths
 from tlrec.data import dataset_record, datasets, preference_text, windows
 from tlrec.data.dataset_record import DATASET_FILE, Split
@@ -22,14 +24,14 @@ from tlrec.errors import InputError
 from tlrec.files import sha256
 from tlrec.signature_flags import PathText
 
-LIKE_FROM = 4  # of five
-
 
 def main(
-    ratings: PathText,
-    name: str,
-    noun: str,
+    ratings: PathText | None = None,
+    name: str | None = None,
+    noun: str | None = None,
     items: PathText | None = None,
+    preset: str | None = None,
+    raw_dir: PathText | None = None,
     user: str | None = None,
     item: str | None = None,
     rating: str | None = None,
@@ -39,6 +41,7 @@ def main(
     author: str | None = None,
     brand: str | None = None,
     like_from: float | None = None,
+    unrated: float | None = None,
     history_length: int = windows.HISTORY_LENGTH,
     min_history: int | None = None,
     split: str | None = None,
@@ -51,10 +54,13 @@ def main(
     Columns are recognised by their names, and printed; name what is not.
 
     Args:
-        ratings: file of ratings: .csv, .tsv, .jsonl, .parquet, .inter, each but Parquet also with .gz
+        ratings: file of ratings: .csv, .tsv, .jsonl, .parquet, .inter, .dat, each but Parquet also with .gz
         name: of the dataset: it is written to rec_data/NAME
         noun: what an item is in the prompt, in the singular: game
         items: file with the titles of the items; without it the ratings hold them
+        preset: public data in raw_dir, instead of ratings, items, name and noun: ml-latest, ml-latest-small, ml-10m,
+            ml-20m, ml-25m, ml-32m, steam, goodreads
+        raw_dir: folder with the preset's files, as downloaded
         user: column of the user's id
         item: column of the item's id, in both files
         rating: column of the rating
@@ -64,6 +70,7 @@ def main(
         author: column of the author, who then stands behind each title in the prompt
         brand: column of the brand, which then stands in parentheses behind each title
         like_from: the lowest rating that is a like (default: 4, for ratings of up to 5)
+        unrated: a rating that stands for none, as 0; such rows are left out
         history_length: most ratings in a history
         min_history: fewest ratings in a history (default: history_length, as published)
         split: time (over all users), user, leave-last-out, or the column that holds train, valid and test (default: the
@@ -72,6 +79,17 @@ def main(
         rows: rows to write, the last ones; -1 is all
         tokenizer: a base model's folder, for the report's token lengths (default: the embedded model's, if it is there)
     """
+    if (preset is None) != (raw_dir is None):
+        raise InputError("--preset and --raw_dir: give both, or neither")
+    if preset is not None:
+        if preset not in PRESETS:
+            raise InputError(f"--preset {preset!r} is unknown; choose from {', '.join(PRESETS)}")
+        public, folder = PRESETS[preset], Path(raw_dir or "")
+        ratings, items = ratings or str(folder / public.ratings), items or str(folder / public.items)
+        name, noun, timestamp = name or preset, noun or public.noun, timestamp or public.timestamp
+        unrated = public.unrated if unrated is None else unrated
+    if ratings is None or name is None or noun is None:
+        raise InputError("--ratings, --name and --noun are needed, or --preset and --raw_dir")
     min_history = history_length if min_history is None else min_history
     check_arguments(name, noun, history_length, min_history, split, keep_cold, rows)
     roles = {"user": user, "item": item, "rating": rating, "label": label, "timestamp": timestamp}
@@ -82,7 +100,7 @@ def main(
                                   ["item", "title"], noun)
     users, user_names = table.codes("user")
     rated, item_names = table.codes("item")
-    likes, like_rule = read_likes(table, like_from)
+    likes, like_rule = read_likes(table, like_from, unrated)
     times = table.times()
     entries = read_entries(catalogue)
     print(f"{len(users):,} ratings of {len(user_names):,} users and {len(item_names):,} items; {len(entries):,} items "
@@ -92,11 +110,13 @@ def main(
         raise InputError(f"{catalogue.path}: no title for any rated item, as {item_names[0]!r} of {table.path}; do "
                          f"{catalogue.names['item']} and {table.names['item']} hold the same ids?")
     order = np.lexsort((times, pd.factorize(users)[0]))
+    order = order[(titled & (likes >= 0))[order]]
     pairs = users[order].astype(np.int64) * len(item_names) + rated[order]
     repeated = pd.Series(pairs).duplicated().to_numpy()
     dropped = {"ratings of items without a title": int((~titled).sum()),
-               "further ratings of an item by the same user": int((repeated & titled[order]).sum())}
-    order = order[~repeated & titled[order]]
+               "rows without a rating": int((titled & (likes < 0)).sum()),
+               "further ratings of an item by the same user": int(repeated.sum())}
+    order = order[~repeated]
     kind = split if split in splitting.METHODS else "column" if "split" in table.names else "time"
     parts = None if kind != "column" else table.numbers("split", lambda text: splitting.NAMES[text.lower()],
                                                         f"one of {', '.join(splitting.NAMES)}")
@@ -150,36 +170,6 @@ def check_arguments(
         raise InputError(f"--rows {rows}: give at least 10, or -1 for all")
     if split == "user" and not keep_cold:
         raise InputError("--keep_cold False: by --split user, all users of valid and test are new; take another split")
-
-
-def read_likes(table: Table, like_from: float | None) -> tuple[np.ndarray, str]:
-    """(1 liked or 0 disliked of each rating, the rule). InputError where a scale other than of five needs --like_from.
-    """
-    if "rating" not in table.names:
-        if "label" not in table.names:
-            raise InputError(f"{table.path}: no column is known as rating or label; name it with --rating or --label")
-        labels = table.numbers("label", answer, "1, 0, true, false, yes or no")
-        return labels.astype(np.int8), "like = label"
-    values = table.numbers("rating", float, "a number")
-    if like_from is None and values.max() > 5:
-        raise InputError(f"{table.path}: ratings in column {table.names['rating']} reach {values.max():g}; say from "
-                         "which one on an item is liked, as --like_from 7")
-    like_from = LIKE_FROM if like_from is None else like_from
-    return (values >= like_from).astype(np.int8), f"like = rating >= {like_from:g}"
-
-
-def read_entries(catalogue: Table) -> dict[str, str]:
-    """The text of each item with a title, the first of an id; with the author or brand where they are known."""
-    codes, names = catalogue.codes("item")
-    first = np.sort(np.unique(codes, return_index=True)[1])
-    columns = {role: catalogue.texts(role) for role in ("title", "author", "brand") if role in catalogue.names}
-    entries = {}
-    for row in first.tolist():
-        title, author, brand = (" ".join(columns[role][row].split()) if role in columns else ""
-                                for role in ("title", "author", "brand"))
-        if title and (author or "author" not in columns):
-            entries[names[codes[row]]] = preference_text.entry(f"{title} ({brand})" if brand else title, author)
-    return entries
 
 
 def make_split(

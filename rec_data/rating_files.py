@@ -1,5 +1,5 @@
-"""Ratings and items of any origin: CSV, TSV, JSON lines, Parquet, RecBole's .inter and .item; the first four may end in
-.gz.
+"""Ratings and items of any origin: CSV, TSV, JSON lines, Parquet, RecBole's .inter and .item, MovieLens' .dat; text may
+end in .gz.
 
 Columns are known by the names that public datasets give them, or named by the user. All are read as text; numbers and
 times are parsed from it, so that an error can name the row and the column.
@@ -7,10 +7,11 @@ times are parsed from it, so that an error can name the row and the column.
 
 import contextlib
 import csv
+import functools
 import gzip
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import IO, cast
 
@@ -38,9 +39,11 @@ ALIASES = {  # by role: column names without case, punctuation and RecBole's `:t
     "author": ["author", "authors", "bookauthor", "authorname"],
     "brand": ["brand", "developer", "artist", "store", "manufacturer"],
 }
+DAT_COLUMNS = {3: ["item", "title", "genres"], 4: ["user", "item", "rating", "timestamp"]}  # MovieLens': no header
 BLOCK_BYTES = 1 << 24
-FORMATS = {".csv": "CSV", ".tsv": "CSV", ".inter": "CSV", ".item": "CSV", ".jsonl": "JSON", ".ndjson": "JSON",
-           ".json": "JSON", ".parquet": "Parquet"}
+Choose = Callable[..., dict[str, str]]  # recognise() from its names on
+FORMATS = {**dict.fromkeys((".csv", ".tsv", ".inter", ".item", ".dat"), "CSV"),
+           **dict.fromkeys((".jsonl", ".ndjson", ".json"), "JSON"), ".parquet": "Parquet"}
 
 
 def read(path: str, roles: dict[str, str | None], needed: list[str], noun: str) -> Table:
@@ -59,7 +62,7 @@ def read(path: str, roles: dict[str, str | None], needed: list[str], noun: str) 
         with _opened(file) as stream:
             head = stream.read(1 << 20)
         reader = {"CSV": _read_csv, "JSON": _read_json, "Parquet": _read_parquet}[kind]
-        table = reader(file, head, lambda names: recognise(file, names, roles, needed, noun))
+        table = reader(file, head, functools.partial(recognise, file, roles, needed, noun))
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error, ValueError) as error:
         if isinstance(error, OSError) and error.errno:
             raise InputError(f"{file}: cannot be read ({error.strerror})") from None
@@ -75,9 +78,11 @@ def read(path: str, roles: dict[str, str | None], needed: list[str], noun: str) 
 
 
 def recognise(
-    path: Path, names: list[str], roles: dict[str, str | None], needed: list[str], noun: str
+    path: Path, roles: dict[str, str | None], needed: list[str], noun: str, names: list[str],
+    nested: Container[str] = (),
 ) -> dict[str, str]:
-    """The column of each role that the file has."""
+    """The column of each role that the file has. nested: columns of lists and objects, taken where nothing else can be.
+    """
     plain = {re.sub(r"[\W_]", "", name.lower().partition(":")[0]): name for name in reversed(names)}
     columns = {}
     for role, given in roles.items():
@@ -86,7 +91,7 @@ def recognise(
         named = given if given in names else plain.get(next((alias for alias in aliases if alias in plain), ""))
         if given and given not in names:
             raise InputError(f"{path}: no column {given!r} for --{role} among {', '.join(names)[:120]}")
-        if named:
+        if named and (named not in nested or given or role in needed):  # Goodreads' authors are ids in a list
             columns[role] = named
         elif role in needed:
             raise InputError(f"{path}: no column is known as {role} among {', '.join(names)[:120]}; name it with "
@@ -98,18 +103,28 @@ def _opened(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else open(path, "rb")
 
 
-def _read_csv(path: Path, head: bytes, choose: Callable[[list[str]], dict[str, str]]) -> Table:
+def _read_csv(path: Path, head: bytes, choose: Choose) -> Table:
     first = head.decode("utf-8-sig", errors="replace").splitlines()[:1]
     if not first:
         raise InputError(f"{path}: empty")
-    delimiter = max("\t,;|", key=first[0].count)
-    quotes = False if path.name.removesuffix(".gz").endswith((".inter", ".item")) else '"'
-    names = next(csv.reader(first, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE))
+    source: Path | pa.Buffer = path
+    header = not path.name.removesuffix(".gz").endswith(".dat")
+    if header:
+        delimiter = max("\t,;|", key=first[0].count)
+        quotes = False if path.name.removesuffix(".gz").endswith((".inter", ".item")) else '"'
+        names = next(csv.reader(first, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE))
+    else:
+        delimiter, quotes, names = "\t", False, DAT_COLUMNS.get(first[0].count("::") + 1, [])
+        if not names:
+            raise InputError(f"{path}: row 1 is not `user::item::rating::timestamp` or `item::title::genres`")
+        with _opened(path) as stream:
+            source = pa.py_buffer(stream.read().replace(b"::", b"\t"))
     columns = choose(names)
 
     def table(threads: bool) -> pa.Table:
         return pa_csv.read_csv(
-            path, read_options=pa_csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=threads),
+            source if header else pa.BufferReader(source), pa_csv.ReadOptions(
+                block_size=BLOCK_BYTES, use_threads=threads, column_names=[] if header else names),
             parse_options=pa_csv.ParseOptions(delimiter=delimiter, quote_char=quotes, newlines_in_values=bool(quotes)),
             convert_options=pa_csv.ConvertOptions(
                 include_columns=list(dict.fromkeys(columns.values())), null_values=[""], strings_can_be_null=True,
@@ -119,16 +134,17 @@ def _read_csv(path: Path, head: bytes, choose: Callable[[list[str]], dict[str, s
         content = table(True)
     except pa.ArrowInvalid:
         content = table(False)  # again, as it then names the row
-    return _table(path, content, columns, 2)
+    return _table(path, content, columns, 2 if header else 1)
 
 
-def _read_json(path: Path, head: bytes, choose: Callable[[list[str]], dict[str, str]]) -> Table:
+def _read_json(path: Path, head: bytes, choose: Choose) -> Table:
     lines = (head[: head.rfind(b"\n") + 1] or head).splitlines()
     if lines[:1] and lines[0].lstrip()[:1] == b"[":
         raise InputError(f"{path}: a JSON list; write one object a line (.jsonl)")
     try:
         rows = [json.loads(line) for line in lines if line.strip()]
-        columns = choose(list(dict.fromkeys(name for row in rows for name in row)))
+        nested = {name for row in rows for name, value in row.items() if isinstance(value, list | dict)}
+        columns = choose(list(dict.fromkeys(name for row in rows for name in row)), nested)
     except (ValueError, TypeError, RecursionError):
         _check_json_rows(path, set())
         raise
@@ -164,9 +180,10 @@ def _check_json_rows(path: Path, names: set[str]) -> None:
                                      "of another type than before; write the column as texts or as numbers")
 
 
-def _read_parquet(path: Path, head: bytes, choose: Callable[[list[str]], dict[str, str]]) -> Table:
+def _read_parquet(path: Path, head: bytes, choose: Choose) -> Table:
     with pa_parquet.ParquetFile(path) as file:
-        columns = choose(file.schema_arrow.names)
+        nested = {field.name for field in file.schema_arrow if pa.types.is_nested(field.type)}
+        columns = choose(file.schema_arrow.names, nested)
         return _table(path, file.read(list(dict.fromkeys(columns.values()))), columns, 1)
 
 

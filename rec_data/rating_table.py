@@ -1,4 +1,4 @@
-"""Columns of a file of ratings or items as text, and the numbers, answers and times in them.
+"""Columns of a file of ratings or items as text, and the numbers, likes, times and entries in them.
 
 An error names the file, the row and the column.
 """
@@ -13,9 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tlrec.data import preference_text
 from tlrec.data.id_view import MISSING
 from tlrec.errors import InputError
 
+LIKE_FROM = 4  # of five
+UNIX_DATE = "%a %b %d %H:%M:%S %z %Y"  # Goodreads': Tue Nov 17 11:37:35 -0800 2009
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -56,7 +59,8 @@ class Table(NamedTuple):
         return values[codes]
 
     def times(self) -> np.ndarray:
-        """The timestamps as numbers that sort by time, shape (rows,): as they are, or seconds of ISO dates."""
+        """The timestamps as numbers that sort by time, shape (rows,): as they are, or microseconds of ISO dates and of
+        dates as Unix prints them."""
         self._check_complete("timestamp")
         column = pc.utf8_trim_whitespace(self.columns["timestamp"])
         with contextlib.suppress(pa.ArrowInvalid):
@@ -67,7 +71,8 @@ class Table(NamedTuple):
         if np.isfinite(numbers[codes[0]]):
             values, expected = numbers, "a number"
         else:
-            dates = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
+            form = "ISO8601" if texts[codes[0]][:1].isdigit() else UNIX_DATE
+            dates = pd.to_datetime(texts, format=form, errors="coerce", utc=True).dt.tz_localize(None)
             values, expected = dates.to_numpy("datetime64[us]").astype(float), "an ISO date, as 2014-04-03 12:30"
             values[dates.isna()] = np.nan
         wrong = np.flatnonzero(~np.isfinite(values)[codes])
@@ -93,3 +98,39 @@ def _parsed(parse: Callable[[str], float], text: str) -> float:
 def answer(text: str) -> float:
     """A label: 1 liked, 0 disliked. KeyError for another text."""
     return {"1": 1, "0": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0, "yes": 1, "no": 0}[text.lower()]
+
+
+def read_likes(table: Table, like_from: float | None, unrated: float | None) -> tuple[np.ndarray, str]:
+    """(1 liked, 0 disliked, -1 `unrated` of each row, the rule). InputError where a scale other than of five needs
+    --like_from.
+    """
+    if "rating" not in table.names:
+        if "label" not in table.names:
+            raise InputError(f"{table.path}: no column is known as rating or label; name it with --rating or --label")
+        if unrated is not None:
+            raise InputError(f"{table.path}: --unrated is a rating, but no column is one; name it with --rating")
+        labels = table.numbers("label", answer, "1, 0, true, false, yes or no")
+        return labels.astype(np.int8), "like = label"
+    values = table.numbers("rating", float, "a number")
+    highest = values[values != unrated].max(initial=0)
+    if like_from is None and highest > 5:
+        raise InputError(f"{table.path}: ratings in column {table.names['rating']} reach {highest:g}; say from "
+                         "which one on an item is liked, as --like_from 7")
+    like_from = LIKE_FROM if like_from is None else like_from
+    none = "" if unrated is None else f"; {unrated:g} is no rating"
+    likes = np.where(values == unrated, -1, values >= like_from)
+    return likes.astype(np.int8), f"like = rating >= {like_from:g}{none}"
+
+
+def read_entries(catalogue: Table) -> dict[str, str]:
+    """The text of each item with a title, the first of an id; with the author or brand where they are known."""
+    codes, names = catalogue.codes("item")
+    first = np.sort(np.unique(codes, return_index=True)[1])
+    columns = {role: catalogue.texts(role) for role in ("title", "author", "brand") if role in catalogue.names}
+    entries = {}
+    for row in first.tolist():
+        title, author, brand = (" ".join(columns[role][row].split()) if role in columns else ""
+                                for role in ("title", "author", "brand"))
+        if title and (author or "author" not in columns):
+            entries[names[codes[row]]] = preference_text.entry(f"{title} ({brand})" if brand else title, author)
+    return entries
