@@ -19,7 +19,7 @@ from rec_data.presets import PRESETS
 from rec_data.rating_table import Table, read_entries, read_likes
 from tlrec import cli, paths
 from tlrec.data import dataset_record, datasets, preference_text, windows
-from tlrec.data.dataset_record import DATASET_FILE, Split
+from tlrec.data.dataset_record import Split
 from tlrec.errors import InputError
 from tlrec.files import sha256
 from tlrec.signature_flags import PathText
@@ -155,11 +155,7 @@ def check_arguments(
         raise InputError(f"--name {name!r}: give letters, digits, dots, dashes and underscores, at most 64")
     if name in datasets.published_names():
         raise InputError(f"--name {name} is a published dataset's; give your data a name of its own")
-    folder = paths.home_dir() / "rec_data" / name
-    record = dataset_record.read_dataset_record(folder)
-    if folder.exists() and any(folder.iterdir()) and (not record or record["made_by"] != "rec_data.own"):
-        raise InputError(f"{folder}: holds files that rec_data.own did not make ({DATASET_FILE} says so); give another "
-                         "--name, or move the folder away")
+    dataset_record.check_replaceable(paths.home_dir() / "rec_data" / name, "rec_data.own", "--name")
     if not re.fullmatch(preference_text.NOUN, noun):
         raise InputError(f"--noun {noun!r}: give one to four words that say what an item is, as game")
     for flag, value, least, most in (("history_length", history_length, 1, 1000),

@@ -169,3 +169,11 @@ def read_dataset_record(directory: Path) -> dict | None:
         return content if valid and all(isinstance(split["json"]["git_blob"], str) for split in splits) else None
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None
+
+
+def check_replaceable(directory: Path, made_by: str, flag: str) -> None:
+    """InputError where the folder holds files that another maker made."""
+    record = read_dataset_record(directory)
+    if directory.exists() and any(directory.iterdir()) and (not record or record["made_by"] != made_by):
+        raise InputError(f"{directory}: holds files that {made_by} did not make ({DATASET_FILE} says so); give another "
+                         f"{flag}, or move the folder away")
