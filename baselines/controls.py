@@ -9,9 +9,12 @@ item-mean               share of likes among the training rows whose target is t
 popularity              training rows whose target is the item
 logistic                logistic regression on liked-ratio and item-mean (scikit-learn's defaults)
 liked-ratio+item-mean   their plain sum
-user-mean               share of likes among the training rows of the user, shrunk likewise; by name only, since it says
-                        nothing where no user of the test set is among the training rows, as on movie
+user-mean               share of likes among the training rows of the user, shrunk likewise
 user-mean+item-mean     their plain sum
+logistic+user-mean      logistic regression on liked-ratio, item-mean and user-mean
+
+The last three say nothing where no user of the test set is among the training rows, as on movie: by default they are
+left out there.
 
 One more, liked-ratio, needs no training rows: `evaluate.py --method liked-ratio`.
 """
@@ -22,26 +25,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from baselines.rating_features import SHRINKAGE, Rows, feature, held_out_feature, join, read_rows
 from tlrec import cli, flag_syntax, paths
-from tlrec.data import preference_text, samples
+from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics
-from tlrec.evaluation.evaluate import Scores, SplitData, System, evaluate_system, read_split
+from tlrec.evaluation.evaluate import Scores, System, evaluate_system, read_split
 from tlrec.evaluation.metrics import format_figure
 from tlrec.reports import text_tables
 from tlrec.signature_flags import PathText
 
 METHODS = ("item-mean", "popularity", "logistic", "liked-ratio+item-mean")
-OF_USERS = ("user-mean", "user-mean+item-mean")
-PROBABILITIES = ("item-mean", "logistic", "user-mean")  # of the methods, those whose score is one
-SHRINKAGE = 5  # rows of the mean that every item and user starts with
-FOLDS = 5
+OF_USERS = ("user-mean", "user-mean+item-mean", "logistic+user-mean")
+REGRESSIONS = {"logistic": ("liked-ratio", "item-mean"),
+               "logistic+user-mean": ("liked-ratio", "item-mean", "user-mean")}
+PROBABILITIES = ("item-mean", "user-mean", *REGRESSIONS)  # of the methods, those whose score is one
 
 
 def main(
     train_data_path: PathText,
     test_data_path: PathText,
-    methods: list[str] = METHODS,
+    valid_data_path: PathText | None = None,
+    methods: list[str] | None = None,
     sample: int = -1,
     seed: int = 0,
     experiment: str = "",
@@ -52,43 +57,52 @@ def main(
     Args:
         train_data_path: instruction JSON whose outputs are `Yes.` and `No.`
         test_data_path: the same, to be scored
-        methods: any of item-mean, popularity, logistic, liked-ratio+item-mean, user-mean, user-mean+item-mean, with
-            commas between
+        valid_data_path: the same; its rows are fitted on too
+        methods: any of item-mean, popularity, logistic, liked-ratio+item-mean, user-mean, user-mean+item-mean,
+            logistic+user-mean, with commas between (default: all that say something of the test set)
         sample: training rows to take, as rec_tuning.py takes them; -1 is all
         seed: of the few-shot subset; without effect on all rows
         experiment: a name under which report.py finds the records
         skip_recorded: leave out the controls that are recorded already
     """
-    if not methods:
-        raise InputError(f"--methods names none; choose from {', '.join((*METHODS, *OF_USERS))}")
+    known = (*METHODS, *OF_USERS)
+    if methods is not None and not methods:
+        raise InputError(f"--methods names none; choose from {', '.join(known)}")
     samples.check_seed(seed)
-    unknown = [name for name in methods if name not in (*METHODS, *OF_USERS)]
+    unknown = [name for name in methods or [] if name not in known]
     if unknown:
-        raise InputError(f"--methods {unknown[0]!r} is unknown; choose from {', '.join((*METHODS, *OF_USERS))}")
-    train, test = (read_split(path, needs_titles=True) for path in (train_data_path, test_data_path))
+        raise InputError(f"--methods {unknown[0]!r} is unknown; choose from {', '.join(known)}")
+    if valid_data_path is not None and sample != -1:
+        raise InputError("--valid_data_path and --sample exclude each other; give one")
+    given = [train_data_path, *([] if valid_data_path is None else [valid_data_path]), test_data_path]
+    *fitted, test = splits = [read_split(path, needs_titles=True) for path in given]
+    train = fitted[0]
     samples.check_sample_size(train.path, len(train.rows), sample)
-    train_items, test_items = target_items(train, test)
-    rows = train.row_numbers if sample == -1 else np.array(samples.shuffled_rows(len(train.rows), seed, sample))
-    training_rows = train_items[rows], train.labels[rows], train.title_counts[rows]
-    users_missing = next((split.path for split in (train, test) if split.users is None), None)
-    if set(methods) & set(OF_USERS) and users_missing:
+    *parts, test_rows = read_rows(*splits)
+    training = join(*parts)
+    if sample != -1:
+        training = training.take(np.array(samples.shuffled_rows(len(train.rows), seed, sample)))
+    users_missing = next((split.path for split in splits if split.users is None), None)
+    if set(methods or []) & set(OF_USERS) and users_missing:
         raise InputError(f"{users_missing}: no CSV with user ids beside it, which user-mean needs")
-    if "logistic" in methods and len(set(train.labels[rows])) < 2:
-        raise InputError(f"{train.path}: the {len(rows)} rows of seed {seed} hold one answer only, too little for "
-                         "logistic; take more with --sample, or another --seed")
+    methods = default_methods(training, test_rows) if methods is None else methods
+    if set(methods) & set(REGRESSIONS) and len(set(training.labels)) < 2:
+        raise InputError(f"{train.path}: the {len(training.labels)} rows of seed {seed} hold one answer only, too "
+                         "little for logistic; take more with --sample, or another --seed")
     arguments = paths.relative_to_home({
-        "train_data_path": os.path.abspath(train.path), "test_data_path": os.path.abspath(test.path), "sample": sample,
+        "train_data_path": os.path.abspath(train.path), "test_data_path": os.path.abspath(test.path),
+        **({} if valid_data_path is None else {"valid_data_path": os.path.abspath(valid_data_path)}), "sample": sample,
         "seed": seed, "experiment": experiment})
-    trained = {"shots": len(rows), "seed": None if sample == -1 else seed}
+    trained = {"shots": len(training.labels), "seed": None if sample == -1 else seed}
+    hashes = {f"{name}_{kind}": value for name, split in zip(("train", "valid"), fitted, strict=False)
+              for kind, value in (("sha256", split.sha256), ("ids_sha256", split.ids_sha256))}
     for method in methods:
         evaluate_system(
             System(
                 name=method,
                 method=method,
-                request={"train_sha256": train.sha256, "train_ids_sha256": train.ids_sha256, **trained},
-                score=lambda _, method=method: Scores({"score": (
-                    user_scores(method, train, rows, train_items, test, test_items) if method in OF_USERS else
-                    score(method, *training_rows, test_items, test.title_counts))}),
+                request={**hashes, **trained},
+                score=lambda _, method=method: Scores({"score": score(method, training, test_rows)}),
                 commands=[flag_syntax.command_line("-m baselines.controls", main, {**arguments, "methods": method})],
                 arguments=arguments,
                 fields={**trained, "train_domain": train.path.resolve().parent.name},
@@ -97,88 +111,42 @@ def main(
             test, experiment, skip_recorded)
 
 
-def score(
-    method: str, items: np.ndarray, labels: np.ndarray, counts: np.ndarray, test_items: np.ndarray,
-    test_counts: np.ndarray,
-) -> np.ndarray:
-    """Scores of the test rows, shape (m,).
+def default_methods(train: Rows, test: Rows) -> list[str]:
+    """Every control that says something of the test rows: those of users where one is among the training rows."""
+    known_users = train.users is not None and test.users is not None and np.isin(test.users, train.users).any()
+    return [*METHODS, *(OF_USERS if known_users else ())]
 
-    items, labels: target item and 0/1 of the training rows, shape (n,); counts, test_counts: liked and disliked titles
-    per prompt, shapes (n, 2) and (m, 2); test_items: shape (m,).
-    """
+
+def score(method: str, train: Rows, test: Rows) -> np.ndarray:
+    """Scores of the test rows, shape (m,)."""
     if method == "popularity":
-        return pd.Series(test_items).map(pd.Series(items).value_counts()).fillna(0).to_numpy(dtype=float)
-    means = item_mean(items, labels, test_items)
-    if method == "item-mean":
-        return means
-    ratios = samples.liked_ratio(test_counts)
-    if method == "liked-ratio+item-mean":
-        return ratios + means
+        return pd.Series(test.items).map(pd.Series(train.items).value_counts()).fillna(0).to_numpy(dtype=float)
+    if method not in REGRESSIONS:
+        return np.sum([feature(name, train, test) for name in method.split("+")], axis=0)
     from sklearn.linear_model import LogisticRegression
 
-    features = np.stack([samples.liked_ratio(counts), held_out_item_mean(items, labels)], axis=1)
-    fitted = LogisticRegression().fit(features, labels)
-    return fitted.predict_proba(np.stack([ratios, means], axis=1))[:, 1]
+    names = REGRESSIONS[method]
+    fitted = LogisticRegression().fit(np.stack([held_out_feature(name, train) for name in names], axis=1), train.labels)
+    return fitted.predict_proba(np.stack([feature(name, train, test) for name in names], axis=1))[:, 1]
 
 
-def user_scores(method: str, train: SplitData, rows: np.ndarray, train_items: np.ndarray, test: SplitData,
-                test_items: np.ndarray) -> np.ndarray:
-    """Scores of the test rows by a method of OF_USERS, shape (m,). rows: of the training split, shape (n,)."""
-    assert train.users is not None and test.users is not None
-    labels = train.labels[rows]
-    means = item_mean(train.users[rows], labels, test.users)
-    return means if method == "user-mean" else means + item_mean(train_items[rows], labels, test_items)
-
-
-def item_mean(items: np.ndarray, labels: np.ndarray, wanted: np.ndarray, mean: float | None = None) -> np.ndarray:
-    """Share of likes of each of the `wanted` items, shape (m,), from training rows of shape (n,), shrunk towards `mean`
-    (default: that of the labels)."""
-    mean = labels.mean() if mean is None else mean
-    grouped = pd.Series(labels).groupby(items).agg(["sum", "size"])
-    shrunk = (grouped["sum"] + SHRINKAGE * mean) / (grouped["size"] + SHRINKAGE)
-    return pd.Series(wanted).map(shrunk).fillna(mean).to_numpy(dtype=float)
-
-
-def held_out_item_mean(items: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """item_mean of each training row from the other folds, shape (n,): a row's own label must not be its feature.
-
-    All folds shrink towards the mean of all rows; that of the other folds would fall where a fold's labels rise, and
-    the regression would learn it.
-    """
-    fold = np.arange(len(items)) % min(FOLDS, len(items))
-    means = np.empty(len(items))
-    for number in np.unique(fold):
-        inside = fold == number
-        means[inside] = item_mean(items[~inside], labels[~inside], items[inside], labels.mean())
-    return means
-
-
-def report(train_data_path: str | Path, test_data_path: str | Path) -> str:
-    """AUC and UAUC of liked-ratio and of every control fitted on all training rows, as a table; nothing is recorded."""
-    train, test = (read_split(path, needs_titles=True) for path in (train_data_path, test_data_path))
-    train_items, test_items = target_items(train, test)
-    rows = [["control", "AUC", "UAUC"]]
-    for method in ("liked-ratio", *METHODS):
-        if method == "logistic" and len(set(train.labels)) < 2:
+def report(folder: Path) -> str:
+    """AUC and UAUC on a dataset's test rows of liked-ratio and of every control that says something of them, fitted on
+    train, and on train and valid, as a table; nothing is recorded."""
+    splits = [read_split(folder / f"{name}.json", needs_titles=True) for name in ("train", "valid", "test")]
+    train, valid, test = read_rows(*splits)
+    fitted = [train, join(train, valid)]
+    rows = [["control", "AUC, fitted on train", "UAUC", "AUC, on train and valid", "UAUC"]]
+    for method in ("liked-ratio", *default_methods(train, test)):
+        if method in REGRESSIONS and len(set(train.labels)) < 2:
             continue
-        scores = samples.liked_ratio(test.title_counts) if method == "liked-ratio" else score(
-            method, train_items, train.labels, train.title_counts, test_items, test.title_counts)
-        mean = None if test.users is None else metrics.user_means(test.labels, scores, test.users)[1]
-        rows.append([method, format_figure(metrics.auc(test.labels, scores)), format_figure(mean and mean.value)])
-    return text_tables.markdown(rows)
-
-
-def target_items(*splits: SplitData) -> list[np.ndarray]:
-    """Target item of each row of each split, shape (n,): the id of the CSV views, or the text entry where one has no
-    view."""
-    views = [split.id_view for split in splits if split.id_view is not None]
-    if len(views) < len(splits):
-        return [np.array([preference_text.parse(row.input).target_entry() for row in split.rows], dtype=object)
-                for split in splits]
-    for split, view in zip(splits, views, strict=True):
-        if "movie_id" not in view:
-            raise InputError(f"{split.path.with_suffix('.csv')}: no movie_id column; make the data again")
-    return [view["movie_id"].to_numpy(dtype=object) for view in views]
+        row = [method]
+        for training in fitted:
+            scores = score(method, training, test)
+            mean = None if test.users is None else metrics.user_means(test.labels, scores, test.users)[1]
+            row += [format_figure(metrics.auc(test.labels, scores)), format_figure(mean and mean.value)]
+        rows.append(row)
+    return f"{text_tables.markdown(rows)}\nMeans of items and users are shrunk by {SHRINKAGE} rows towards that of all."
 
 
 if __name__ == "__main__":

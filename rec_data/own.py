@@ -145,7 +145,7 @@ def main(
     dataset_report.main(folder, tokenizer=tokenizer or (str(embedded) if embedded.is_dir() else None))
     from baselines import controls
 
-    print(controls.report(*(paths.home_dir() / folder / f"{part}.json" for part in ("train", "test"))))
+    print(controls.report(paths.home_dir() / folder))
 
 
 def check_arguments(

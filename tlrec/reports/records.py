@@ -15,7 +15,7 @@ from tlrec.evaluation import run_log
 from tlrec.evaluation.record_schema import EvaluationRecord, chain_name
 
 CONTROLS = ("liked-ratio", "popularity", "item-mean", "user-mean", "liked-ratio+item-mean", "user-mean+item-mean",
-            "logistic")
+            "logistic", "logistic+user-mean")
 BASELINES = ("GRU", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")  # the order of the published table
 GROUPS = ("controls", "baselines", "language models")
 DOMAINS = ("movie", "book")
@@ -123,7 +123,7 @@ def short(record: EvaluationRecord) -> dict:
 def group(record: EvaluationRecord) -> str:
     if record.base_model is not None:
         return "language models"
-    return "controls" if record.method in CONTROLS else "baselines"
+    return "controls" if record.method in (*CONTROLS, "combination") else "baselines"
 
 
 def shots(record: EvaluationRecord) -> int:
