@@ -4,29 +4,39 @@
 #     bash results/reference/ml_1m/run.sh                controls, then llm
 #     bash results/reference/ml_1m/run.sh controls       half a minute
 #     bash results/reference/ml_1m/run.sh llm            SmolLM2-135M untuned, and tuned on 2,048 rows with three seeds
+#     bash results/reference/ml_1m/run.sh combination    after llm: does it add anything to item-mean and liked-ratio?
 #     bash results/reference/ml_1m/run.sh baselines      GRU, Caser, SASRec, DROS: all 33,891 rows, three seeds (hours)
 # What is recorded is skipped, so that a stopped run goes on.
 source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/setup.sh"
 ML_1M=$TLREC_HOME/rec_data/ml-1m
 run -m rec_data.ml_1m
-scored() { run evaluate.py --experiment reference --skip_recorded True --test_data_path "$ML_1M/test.json" "$@"; }
+BASE=smollm2-135m
+scored_on() { run evaluate.py --experiment reference --skip_recorded True --test_data_path "$ML_1M/$1.json" "${@:2}"; }
+scored() { scored_on test "$@"; }
+adapter() { echo "$TLREC_HOME/output_model/$BASE/ml-1m/alone/$1_2048"; } # adapter SEED
 
 controls() {
+    local fitted=(-m baselines.controls --train_data_path "$ML_1M/train.json" --test_data_path "$ML_1M/test.json"
+        --experiment reference --skip_recorded True --methods
+        popularity,item-mean,user-mean,liked-ratio+item-mean,user-mean+item-mean,logistic,logistic+user-mean)
     scored --method liked-ratio
-    run -m baselines.controls --train_data_path "$ML_1M/train.json" --test_data_path "$ML_1M/test.json" \
-        --methods popularity,item-mean,user-mean,liked-ratio+item-mean,user-mean+item-mean,logistic \
-        --experiment reference --skip_recorded True
+    run "${fitted[@]}"
+    run "${fitted[@]}" --valid_data_path "$ML_1M/valid.json"
 }
 llm() {
-    local base=smollm2-135m seed adapter
-    run -m base_model.prepare $base
-    scored --base_model $base
+    run -m base_model.prepare $BASE
+    scored --base_model $BASE
     for seed in 0 1 2; do
-        adapter=$TLREC_HOME/output_model/$base/ml-1m/alone/${seed}_2048
-        run rec_tuning.py --base_model $base --train_data_path "$ML_1M/train.json" --output_dir "$adapter" --sample 2048 \
-            --seed "$seed" --num_epochs 1 --batch_size 32 --learning_rate 1e-3 --train_on_inputs False --select_by none
-        scored --base_model $base --lora_weights "$adapter"
+        run rec_tuning.py --base_model $BASE --train_data_path "$ML_1M/train.json" --output_dir "$(adapter "$seed")" \
+            --sample 2048 --seed "$seed" --num_epochs 1 --batch_size 32 --learning_rate 1e-3 --train_on_inputs False \
+            --select_by none
+        scored --base_model $BASE --lora_weights "$(adapter "$seed")"
     done
+}
+combination() {
+    scored_on valid --base_model $BASE
+    for seed in 0 1 2; do scored_on valid --base_model $BASE --lora_weights "$(adapter "$seed")"; done
+    run -m baselines.combination --data rec_data/ml-1m --experiment reference --skip_recorded True
 }
 baselines() {
     run -m baselines.grid --target ml-1m --system GRU,Caser,SASRec,DROS --shots all --seed 0,1,2 \

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# The commands behind results/reference/movie_8000/runs.jsonl: SmolLM2-135M tuned on all 8,000 rows of movie, hours a seed
+# on two CPU cores, minutes on a GPU.
+#
+#     bash results/reference/movie_8000/run.sh                 all, then combination
+#     bash results/reference/movie_8000/run.sh all             all 8,000 rows, tested on valid and test
+#     bash results/reference/movie_8000/run.sh neutral         2,048 rows with their titles, and with numbers for titles
+#     bash results/reference/movie_8000/run.sh combination     does it add anything to item-mean and liked-ratio?
+#
+# EPOCHS  passes over the rows in one schedule (default: 3)
+# SEEDS   default: "0 1 2"; one is tuned and tested before the next
+# A stopped run goes on from its last checkpoint, at most 50 steps back; what is recorded is skipped.
+source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/setup.sh"
+BASE=smollm2-135m
+run -m base_model.prepare $BASE
+run -m rec_data.movielens --folder rec_data/movie
+
+tuned() { # tuned DATASET ROWS SEED: tune on rows of rec_data/DATASET, then score its valid and test
+    local data=$TLREC_HOME/rec_data/$1 adapter=$TLREC_HOME/output_model/$BASE/$1/alone_e${EPOCHS:-3}/$3_$2 split
+    run rec_tuning.py --base_model $BASE --train_data_path "$data/train.json" --output_dir "$adapter" --sample "$2" \
+        --seed "$3" --num_epochs "${EPOCHS:-3}" --batch_size 32 --learning_rate 1e-3 --lora_r 16 --lora_alpha 32 \
+        --lora_target_modules q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj --train_on_inputs False \
+        --select_by none --eval_steps 50
+    for split in valid test; do
+        run evaluate.py --base_model $BASE --lora_weights "$adapter" --test_data_path "$data/$split.json" \
+            --experiment reference --skip_recorded True
+    done
+}
+all() { for seed in ${SEEDS:-0 1 2}; do tuned movie 8000 "$seed"; done; }
+neutral() {
+    run -m rec_data.neutral_titles --data rec_data/movie
+    for seed in ${SEEDS:-0 1 2}; do
+        tuned movie 2048 "$seed"
+        tuned movie-neutral 2048 "$seed"
+    done
+}
+combination() {
+    for data in movie movie-neutral; do
+        [ ! -e "$TLREC_HOME/output_model/$BASE/$data" ] || run -m baselines.combination --data "rec_data/$data" \
+            --experiment reference --skip_recorded True
+    done
+}
+for part in ${*:-all combination}; do "$part"; done
+run report.py table --experiment reference
