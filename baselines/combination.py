@@ -26,7 +26,7 @@ OF_ROWS = ("test_sha256", "test_ids_sha256", "test_rows", "warm_rows_sha256")  #
 
 
 def main(
-    data: PathText, runs: list[str] | None = None, run: list[str] | None = None, experiment: str = "",
+    data: PathText, runs: list[PathText] | None = None, test_runs: list[str] | None = None, experiment: str = "",
     skip_recorded: bool = False,
 ) -> None:
     """Fit item-mean and liked-ratio on valid with and without a language model's logit, and compare both on test.
@@ -34,7 +34,7 @@ def main(
     Args:
         data: folder with the splits, as rec_data/movie
         runs: record files with the language models' runs, each beside its predictions (default: results/runs.jsonl)
-        run: ids of the runs on test.json (default: all that have one of the same model on valid.json)
+        test_runs: ids of the runs on test.json (default: all that have one of the same model on valid.json)
         experiment: a name under which report.py finds the records
         skip_recorded: leave out what is recorded already
     """
@@ -43,7 +43,7 @@ def main(
     valid, test = splits["valid"], splits["test"]
     if len(set(valid.labels)) < 2:
         raise InputError(f"{valid.path}: holds one answer only, too little for a regression")
-    pairs = find_pairs(records.read_runs(runs), run, valid, test)
+    pairs = find_pairs(records.read_runs(runs), test_runs, valid, test)
     rows = dict(zip(splits, read_rows(*splits.values()), strict=True))
     hashes = {f"{name}_{kind}": value for name in ("train", "valid")
               for kind, value in (("sha256", splits[name].sha256), ("ids_sha256", splits[name].ids_sha256))}
@@ -72,15 +72,15 @@ def main(
 
 
 def find_pairs(
-    evaluations: list[EvaluationRecord], run: list[str] | None, valid: SplitData, test: SplitData
+    evaluations: list[EvaluationRecord], test_runs: list[str] | None, valid: SplitData, test: SplitData
 ) -> list[tuple[EvaluationRecord, EvaluationRecord]]:
     """(run on valid, run on test) of each language model, each on all rows. InputError where there is none."""
     models = [record for record in evaluations
               if record.method == "llm" and record.test_data.sampled_with_seed is None]
     on_valid, on_test = ({_key(record): record for record in models if record.test_data.sha256 == split.sha256}
                          for split in (valid, test))
-    chosen = on_test if run is None else {_key(record): record for name in run
-                                          for record in [records.find(list(on_test.values()), name)]}
+    chosen = on_test if test_runs is None else {
+        _key(record): record for record in (records.find(list(on_test.values()), name) for name in test_runs)}
     pairs = [(on_valid[key], record) for key, record in chosen.items() if key in on_valid]
     for key, record in chosen.items():
         if key not in on_valid:

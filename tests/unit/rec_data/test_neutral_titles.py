@@ -1,11 +1,13 @@
 import json
 
+import numpy as np
 import pytest
 from conftest import make_rows, refused, write_split
 
 from rec_data import neutral_titles
 from tlrec.data import datasets, preference_text
-from tlrec.evaluation.evaluate import read_split
+from tlrec.evaluation.evaluate import Scores, System, evaluate_system, read_split
+from tlrec.reports import compare, records
 
 
 def put(home, noun="movie", ids=True):
@@ -57,6 +59,22 @@ def test_the_seed_decides_the_numbers_alone(home):
         neutral_titles.main("rec_data/films", seed=seed)
         texts.append((home / "rec_data/films-neutral/test.json").read_text())
     assert texts[0] == texts[1] != texts[2]
+
+
+def test_runs_with_titles_and_without_them_are_compared_row_for_row(home):
+    put(home)
+    neutral_titles.main("rec_data/films")
+    for number, name in enumerate(("films", "films-neutral", "others")):
+        if name == "others":
+            (home / "rec_data/films").rename(home / "rec_data/others")
+            samples, rows = make_rows(12, 9)
+            write_split(home / "rec_data/others", "test", samples, rows)
+        data = read_split(home / f"rec_data/{name}/test.json")
+        scores = np.random.default_rng(number).random(len(data.labels))
+        evaluate_system(System("x", "llm", {}, lambda _, scores=scores: Scores({"p_yes": scores}), [], {}), data)
+    titles, neutral, others = records.read_runs(None)
+    assert "A − B in" in compare.compare([titles], neutral)
+    refused("different test files", compare.compare, [others], neutral)
 
 
 def test_data_of_another_maker_is_not_replaced(home):
