@@ -5,7 +5,7 @@
 #     bash results/reference/ml_1m/run.sh controls       half a minute
 #     bash results/reference/ml_1m/run.sh llm            SmolLM2-135M untuned, and tuned on 2,048 rows with three seeds
 #     bash results/reference/ml_1m/run.sh combination    after llm: does it add anything to item-mean and liked-ratio?
-#     bash results/reference/ml_1m/run.sh baselines      GRU, Caser, SASRec, DROS: all 33,891 rows, three seeds (hours)
+#     bash results/reference/ml_1m/run.sh baselines      SASRec, Caser, GRU, DROS: all 33,891 rows, three seeds
 # What is recorded is skipped, so that a stopped run goes on.
 source "$(dirname "${BASH_SOURCE[0]}")/../../../shell/setup.sh"
 ML_1M=$TLREC_HOME/rec_data/ml-1m
@@ -39,7 +39,8 @@ combination() {
     run -m baselines.combination --data rec_data/ml-1m --experiment reference --skip_recorded True
 }
 baselines() {
-    run -m baselines.grid --target ml-1m --system GRU,Caser,SASRec,DROS --shots all --seed 0,1,2 \
+    local epoch=132 # steps: validated once an epoch, where the default of every 5 steps would take hours
+    run -m baselines.grid --target ml-1m --system SASRec,Caser,GRU,DROS --shots all --seed 0,1,2 --eval_steps $epoch \
         --experiment reference --skip_recorded True
 }
 for part in ${*:-controls llm}; do "$part"; done
