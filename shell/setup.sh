@@ -28,7 +28,6 @@ IFS=: read -ra entries <<<"${PYTHONPATH:-}"
 PYTHONPATH=$ROOT
 for entry in "${entries[@]}"; do [[ "$entry" != /* ]] || PYTHONPATH+=:$entry; done # others follow the current folder
 export PYTHONPATH TOKENIZERS_PARALLELISM=false
-[ -t 2 ] || export TQDM_MININTERVAL=${TQDM_MININTERVAL:-15} # a progress line now and then in a log
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-600} # seconds torchrun waits for a step's end
 
 say() { printf '\n== %s\n' "$*"; }

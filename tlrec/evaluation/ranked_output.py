@@ -7,13 +7,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from tlrec import files
 from tlrec.errors import InputError, printable
 from tlrec.evaluation import ranking
 from tlrec.evaluation.language_model_system import language_model_name, load_model, model_request
 from tlrec.evaluation.recommendation import RecommendationPlan
+from tlrec.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +33,7 @@ def recommend(plan: RecommendationPlan, statistics: "pd.DataFrame") -> None:
     model, encoder = load_model(plan.model)
     many = len(remaining) > 1
     scorer = ranking.language_model_scorer(model, encoder, config.scoring_batch_size, "" if many else "scoring")
-    for profile in tqdm(remaining, desc="users", unit="user", disable=not many):
+    for profile in Progress(remaining, desc="users", unit="user", disable=not many):
         scores = scorer(profile.samples(plan.catalogue.example, plan.candidates))
         rows = [_row(profile.user, place, plan.candidates[number], scores[number], statistics)
                 for place, number in enumerate(ranking.order(scores)[: config.top], 1)]

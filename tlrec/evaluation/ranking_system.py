@@ -5,7 +5,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from tlrec import files
 from tlrec.data import preference_text
@@ -13,6 +12,7 @@ from tlrec.evaluation import ranking
 from tlrec.evaluation.evaluate import Scores, SplitData, System
 from tlrec.evaluation.language_model_system import language_model_name, load_model, model_request, record_fields
 from tlrec.evaluation.recommendation import RecommendationPlan, target_title
+from tlrec.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ def ranking_systems(plan: RecommendationPlan, statistics: "pd.DataFrame", comman
         model, encoder = load_model(plan.model)
         scorer = ranking.language_model_scorer(model, encoder, config.scoring_batch_size)
         target_ranks = []
-        for row, others in tqdm(list(zip(data.rows, negatives, strict=True)), desc="ranking", unit="row"):
+        for row, others in Progress(list(zip(data.rows, negatives, strict=True)), desc="ranking", unit="row"):
             history = preference_text.parse(row.input)
             assert history is not None
             target_ranks.append(ranking.ranks(scorer(ranking.samples_of(history, [target_title(row), *others])))[0])

@@ -16,7 +16,7 @@ from tlrec.evaluation.config import resolve as resolve_evaluation
 from tlrec.experiments import inputs
 from tlrec.experiments.arguments import Flags, ScriptFlags
 from tlrec.experiments.inputs import BaseModel
-from tlrec.experiments.launch import heading, run
+from tlrec.experiments.launch import heading, note, run
 from tlrec.model.adapter_config import CONFIG_FILE
 from tlrec.model.adapter_manifest import read_manifest
 from tlrec.signature_flags import config_from_values
@@ -31,6 +31,7 @@ CURRICULUM: list[Flags] = [  # one question after the other, as at commit 561abc
     {"num_epochs": 1, "learning_rate": 1e-3}, {"num_epochs": 2, "learning_rate": 3e-4},
     {"num_epochs": 3, "learning_rate": 1e-4}]
 TALLREC_DEFAULTS: Flags = {"num_epochs": 200, "select_by": "auc", "keep_checkpoints": 1}
+STAGES_PAGE = "experiments.md#the-stages-of-a-chain"
 CONFIGS = {"ins_tuning.py": InstructionTuningConfig, "rec_tuning.py": TuningConfig}
 STAGE_FLAGS = ("base_model", "train_data_path", "output_dir", "resume_from_checkpoint", "lora_weights",
                "test_data_path", "method")  # every stage sets them, so that a user cannot
@@ -49,6 +50,11 @@ class Stage:
     adapter: Path
     defaults: Flags  # a user's flags replace them
     few_rows: bool = False  # where --sample asks for more rows than the data has, all are taken
+
+    @property
+    def page(self) -> str:
+        """Where its words are explained."""
+        return f"docs/{'chain-of-thought.md' if self.title.startswith('chain-of-thought') else STAGES_PAGE}"
 
     def flags(self, base: BaseModel, given: Flags) -> Flags:
         """All flags of its script."""
@@ -132,10 +138,15 @@ def check_scoring(base: BaseModel, target: str, flags: ScriptFlags) -> None:
     resolve_evaluation(config_from_values(EvaluationConfig, {**flags.defaults, **own, **flags.given}))
 
 
-def tune_and_score(stages: list[Stage], base: BaseModel, target: str, tuning: Flags, scoring: Flags) -> None:
-    """Run every stage's script, which reuses a finished adapter of the same settings and data, and the AUC after it."""
-    for stage in stages:
-        heading(f"{stage.title} -> {stage.adapter}")
+def tune_and_score(stages: list[Stage], base: BaseModel, target: str, tuning: Flags, scoring: Flags,
+                   first: int = 1, total: int = 0) -> None:
+    """Run every stage's script, which reuses a finished adapter of the same settings and data, and the AUC after it.
+
+    first, total: where these stages are only some of an experiment's, their place among them.
+    """
+    for number, stage in enumerate(stages, first):
+        heading(f"stage {number} of {total or len(stages)}: {stage.title} ({stage.page})")
+        note(f"adapter: {stage.adapter}")
         run(stage.script, **stage.flags(base, tuning))
         for domain in target.split("+"):
             score(stage.adapter, base, domain, scoring)
@@ -143,7 +154,7 @@ def tune_and_score(stages: list[Stage], base: BaseModel, target: str, tuning: Fl
 
 def score(adapter: Path | None, base: BaseModel, target: str, flags: Flags) -> None:
     """AUC of an adapter, or of the untuned base model, on the target's test rows; a recorded figure is reused."""
-    heading(f"AUC of {adapter.name if adapter else base.name} on {target}")
+    heading(f"AUC of {adapter.name if adapter else base.name} on {target} (docs/reading-the-figures.md)")
     run("evaluate.py", **{"base_model": base.path, "lora_weights": adapter, "skip_recorded": True,
                           "test_data_path": inputs.target_file(target, "test"), **flags})
 

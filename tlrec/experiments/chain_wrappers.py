@@ -98,7 +98,7 @@ def few_shot(
             stages, finished, tuning = resume_chain(plan, tuning)
             scoring = {flag: value for flag, value in flags["evaluate.py"].given.items() if flag not in tuning.defaults}
             scoring |= {flag: value for flag, value in tuning.given.items() if flag in flags["evaluate.py"].defaults}
-        missing = stages[finished:]
+        missing, total = stages[finished:], len(stages) + len(few_shots)
         if missing:
             prepare_rows(plan, missing)
         tunings = [(missing, tuning), (few_shots, flags["rec_tuning.py"])]
@@ -106,8 +106,9 @@ def few_shot(
         for adapter in filter(None, (alpaca, *(stage.adapter for stage in stages[:finished]))):
             note(f"{adapter}: finished; kept as it is")
             chain.score(adapter, base, target, scoring)
-        chain.tune_and_score(missing, base, target, tuning.given, scoring)
-    chain.tune_and_score(few_shots, base, target, flags["rec_tuning.py"].given, flags["evaluate.py"].given)
+        chain.tune_and_score(missing, base, target, tuning.given, scoring, finished + 1, total)
+    chain.tune_and_score(few_shots, base, target, flags["rec_tuning.py"].given, flags["evaluate.py"].given,
+                         len(stages) + 1, total)
 
 
 def read_few_shot_flags(words: Sequence[str], **defaults: object) -> AllFlags:

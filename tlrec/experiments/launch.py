@@ -194,7 +194,7 @@ def begin(title: str, gpu: str = "") -> None:
     heading(title)
     if gpu not in ("", "cpu") and not on_cuda:
         problem = devices.find_gpus().problem
-        note(f"GPU {gpu} was asked for, but this machine has no NVIDIA GPU: running on the CPU"
+        note(f"no CUDA device{'' if gpu == 'gpu' else f' for GPU {gpu}'}: running on the CPU"
              f"{f'; nvidia-smi: {problem}' if problem else ''}")
     note(f"Python: {sys.executable} (requirements are there)")
 

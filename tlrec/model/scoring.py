@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from tlrec import distributed
 from tlrec.data.samples import Sample
@@ -13,6 +12,7 @@ from tlrec.model import lm_head_hooks, prefix_cache
 from tlrec.model.base_model import max_positions
 from tlrec.model.prefix_cache import PrefixCache
 from tlrec.model.tokenization import AnswerTokenIds, Encoder
+from tlrec.progress import Progress
 
 
 class Scores(NamedTuple):
@@ -57,7 +57,7 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
     queue = [rows for rows, _ in distributed.shard(token_batches(order, lengths, budget))][::-1]
     silent = not progress or not distributed.is_main_process()
     own_rows = sum(map(len, queue))
-    with torch.inference_mode(), tqdm(total=own_rows, desc=progress, unit="row", disable=silent) as bar:
+    with torch.inference_mode(), Progress(total=own_rows, desc=progress, unit="row", disable=silent) as bar:
         while queue:
             rows = queue.pop()
             tokens = len(rows) * lengths[rows[0]]

@@ -70,6 +70,7 @@ def build_trainer(plan: TuningPlan):
             fp16=on_cuda and settings.dtype == "float16",
             bf16=on_cuda and settings.dtype == "bfloat16",
             use_cpu=not on_cuda,
+            disable_tqdm=True,  # the trainer shows its own progress
             logging_steps=1 if 0 < config.max_steps <= 20 else 8,
             eval_strategy="steps" if selecting else "no",
             save_strategy="steps",

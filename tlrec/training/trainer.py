@@ -21,6 +21,7 @@ from tlrec.model.tokenization import IGNORE_INDEX, Encoder
 from tlrec.training import checkpoints
 from tlrec.training.graceful_stop import GracefulStop
 from tlrec.training.loss import LossOptions, label_loss
+from tlrec.training.progress_callback import ProgressCallback
 from tlrec.training.sampler import RowSampler
 
 PADDING_ROW = {
@@ -54,6 +55,9 @@ class RecTrainer(transformers.Trainer):
         self.initial_weights = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(self.model).items()}
         self.began, self.graceful_stop = time.time(), GracefulStop()
         self.loss_options: LossOptions | None = None  # set at the first batch
+        self.progress = ProgressCallback()
+        self.remove_callback(transformers.PrinterCallback)
+        self.add_callback(self.progress)
         self.add_callback(_EpochAndStop(self))
 
     def train(self, resume_from_checkpoint: Path | None = None, seconds: float = 0.0):  # type: ignore[override]
@@ -75,9 +79,7 @@ class RecTrainer(transformers.Trainer):
                 raise InputError(f"this process lost the others ({first_line(error)}); see their messages, "
                                  "then give the same command again: it resumes from the last checkpoint") from error
             finally:
-                for callback in self.callback_handler.callbacks:  # a message then starts on a new line
-                    if getattr(callback, "training_bar", None) is not None:
-                        callback.training_bar.close()
+                self.progress.close()
 
     @property
     def seconds(self) -> float:

@@ -20,11 +20,12 @@ def made(tiny_llama, tmp_path, train_on_inputs):
     encoder = Encoder(tokenizer)
     config = Config(base_model="", train_data_path="", output_dir="", train_on_inputs=train_on_inputs)
     rows = [Sample(**sample) for sample in make_rows(6, 2)[0]]
-    features = [training_features(encoder, row, config, "row") for row in rows]
+    features = [training_features(encoder, row, config, "row") | {"row": 0} for row in rows]
     torch.manual_seed(0)
     trainer = RecTrainer(
         model=attach_adapter(model, LoraConfig(**CONFIG), None),
-        args=transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none"),
+        args=transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none", disable_tqdm=True,
+                                            max_steps=2, logging_steps=1, remove_unused_columns=False),
         train_dataset=features,
         data_collator=transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, padding=True),
         validation=rows, encoder=encoder,
@@ -81,3 +82,14 @@ def test_training_features_cut_the_answer_only_where_the_published_truncation_is
     assert ours["input_ids"][-3:] == full[-3:] and len(ours["input_ids"]) <= 128
     refused("nothing of its answer", training_features, encoder, row,
             Config(**paths, truncate="published", train_on_inputs=False), "row")
+
+
+def test_tuning_shows_steps_loss_and_validation_in_lines(tiny_llama, tmp_path, capsys):
+    trainer, _ = made(tiny_llama, tmp_path, train_on_inputs=False)
+    trainer.train()
+    trainer.progress.on_log(trainer.args, trainer.state, trainer.control, {"eval_auc": 0.5})
+    output = capsys.readouterr()
+    first, last = (line for line in output.err.splitlines() if line.startswith("tuning: "))
+    assert first.startswith("tuning: 0 of 2 steps") and last.startswith("tuning: 2 of 2 steps")
+    assert ", loss " in last and ", learning rate " in last and "\r" not in output.err
+    assert output.out.endswith("step 2: validation AUC 0.5000\n") and "{" not in output.out
