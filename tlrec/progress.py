@@ -17,6 +17,7 @@ class Progress(tqdm):
     disable: bool
 
     def __init__(self, *arguments, **options):
+        self.shown: tuple | None = None
         self.as_lines = not sys.stderr.isatty()
         if self.as_lines:
             options |= {"mininterval": LINE_SECONDS, "miniters": 1, "bar_format": LINE}
@@ -25,12 +26,13 @@ class Progress(tqdm):
     def display(self, msg=None, pos=None):
         if not self.as_lines:
             return super().display(msg, pos)
-        print(msg or self, file=self.fp, flush=True)
+        print(self, file=self.fp, flush=True)
+        self.shown = self.n, self.postfix
         return True
 
     def close(self):
         if self.as_lines and not self.disable:
-            if self.n > self.last_print_n:
+            if self.shown != (self.n, self.postfix):
                 self.display()
             self.disable = True  # closed, so that tqdm adds no empty line
             self._decr_instances(self)

@@ -31,6 +31,8 @@ def test_chain_from_alpaca_to_cross_domain_evaluation(home):
     text = wrapper("few_shot", "0", "1", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8 16",
                    COT="skip")
     assert f"{models / 'alpaca_movielens'}: finished; kept as it is" in text and text.count("already recorded") == 2
+    for number, shots in ((2, 8), (3, 16)):  # after the stage that is kept
+        assert f"== stage {number} of 3: rec-tuning, {shots} shots, seed 1 (docs/experiments.md#" in text
     few = home / "output_model/llama-7b/movie/alpaca_movielens"
     assert finished(few / "1_8")["chain"] == ["alpaca", "movielens", "movie"] and finished(few / "1_16")["shots"] == 16
 
@@ -50,7 +52,10 @@ def test_few_shot_tunes_the_missing_chain_first(home):
     text = wrapper("few_shot", "cpu", "0", "movie", *TINY, home=home, SOURCE="movielens", SHOTS="8", ALPACA="skip",
                    CHAIN_FLAGS=" ".join([*TINY, "--select_on", "none"]))
     assert "kept as your own data" in text and "NOTICE" not in text
-    assert text.count("===== auc: ") == 3
+    assert text.count("===== auc: ") == 3 and "\r" not in text
+    assert "== stage 1 of 3: chain-of-thought tuning (docs/chain-of-thought.md)" in text
+    assert "== stage 2 of 3: instruction tuning on movielens (" in text and "== stage 3 of 3: rec-tuning" in text
+    assert "tuning: 0 of " in text and "scoring: 16 of 16 rows" in text
     stages = home / "instruction_model/llama-7b/movie"
     assert finished(stages / "stage123") and finished(stages / "stage123_movielens")
     assert finished(home / "output_model/llama-7b/movie/stage123_movielens/0_8")["chain"] == [

@@ -21,7 +21,8 @@ def test_lines_come_at_the_start_after_their_interval_and_at_the_end(capsys, mon
     with Progress(total=4, desc="tuning", unit="step") as bar:
         for _ in range(4):
             bar.update()
-        bar.set_postfix_str("loss 0.5", refresh=False)
+        if seconds:
+            bar.set_postfix_str("loss 0.5", refresh=False)
     output = lines(capsys)
     assert [line.split(",")[0] for line in output] == [f"tuning: {number} of 4 steps" for number in shown]
     assert "about" in output[0] and output[0].endswith(" left")
@@ -45,3 +46,11 @@ def test_terminal_gets_the_bar_of_tqdm(monkeypatch):
     with Progress(total=2, desc="scoring", file=sys.stderr) as bar:
         bar.update(2)
     assert "\rscoring: 100%" in sys.stderr.getvalue()
+
+
+def test_loss_that_comes_after_the_last_line_is_shown_at_the_end(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    with Progress(total=1, desc="tuning", unit="step") as bar:
+        bar.update()
+        bar.set_postfix_str("loss 0.5", refresh=False)
+    assert lines(capsys)[-1].endswith(", loss 0.5")

@@ -1,11 +1,12 @@
 """The stages of a chain: names, folders, defaults, and the flags read back from manifests."""
 
+import re
 import shutil
 
 import pytest
 from conftest import manifest, refused
 
-from tlrec import files
+from tlrec import files, paths
 from tlrec.experiments import chain, chain_wrappers, launch
 from tlrec.experiments.arguments import ScriptFlags
 from tlrec.experiments.inputs import BaseModel
@@ -134,6 +135,16 @@ def test_check_stages_passes_over_an_adapter_that_is_tuned_before(tiny_stage):
     assert pending == {stage.adapter, *(stage.adapter for stage in stages)}
     stages = chain.few_shot_stages(base, "movie", None, ["8", "99"], "0", {})
     refused("--sample 99", chain.check_stages, stages, base, ScriptFlags({}, defaults), set())
+
+
+def test_pages_that_the_wrappers_name_exist():
+    texts = [path.read_text() for path in sorted((paths.ROOT / "tlrec/experiments").glob("*.py"))]
+    pages = set(re.findall(r"docs/([a-z-]+\.md)(#[a-z0-9-]+)?", "\n".join([*texts, f"docs/{chain.STAGES_PAGE}"])))
+    assert len(pages) > 6
+    for page, anchor in pages:
+        headings = re.findall("^#+ (.*)$", (paths.ROOT / "docs" / page).read_text(), re.MULTILINE)
+        anchors = {"#" + re.sub("[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in anchors, (page, anchor)
 
 
 def test_check_stages_refuses_to_replace_another_adapter(tiny_stage):

@@ -122,7 +122,9 @@ def test_a_gpu_that_torch_cannot_use_is_refused_in_one_line_before_the_heading(m
 def test_a_machine_without_a_gpu_runs_on_the_cpu_and_says_so(monkeypatch, capsys):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     launch.begin("title", "0,1")
-    assert "running on the CPU" in capsys.readouterr().out and launch.processes() == 1
+    assert "no CUDA device for GPU 0,1: running on the CPU" in capsys.readouterr().out and launch.processes() == 1
+    launch.begin("title", "gpu")  # nobody named a number
+    assert "no CUDA device: running on the CPU" in capsys.readouterr().out
 
 
 @no_gpu
