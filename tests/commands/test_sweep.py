@@ -84,7 +84,7 @@ def test_stopped_sweep_ends_its_children_and_starts_no_more(home):
 @pytest.mark.parametrize(
     ("send", "number", "code", "system", "reached"),
     [(os.killpg, signal.SIGINT, 130, "GRU4Rec", "items, of which"),
-     (os.kill, signal.SIGTERM, 143, "tallrec", "'eval_auc'")],
+     (os.kill, signal.SIGTERM, 143, "tallrec", "validation AUC")],
     ids=["ctrl-c", "term"])
 def test_sweep_waits_for_its_cells_at_a_signal(home, tiny_llama, send, number, code, system,
                                                                       reached):

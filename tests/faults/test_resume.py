@@ -41,7 +41,7 @@ def test_a_signal_saves_a_checkpoint_and_the_run_resumes(uninterrupted_run, smal
                                                               code):
     output = tmp_path / "adapter"
     run = Tuning(words(small_data, tiny_llama, output), tmp_path / "log")
-    run.wait_for("'eval_auc'")
+    run.wait_for("validation AUC")
     os.kill(run.child.pid, number)
     assert run.end() == code, run.log.read_text()
     assert "the same command resumes there" in run.log.read_text() and not (output / "tlrec.json").exists()

@@ -38,4 +38,4 @@ class ProgressCallback(transformers.TrainerCallback):
 
 
 def _render(formats: dict[str, str], logs: Mapping[str, float]) -> str:
-    return ", ".join(text.format(logs[name]) for name, text in formats.items() if name in logs)
+    return ", ".join(text.format(logs[name]) for name, text in formats.items() if logs.get(name) is not None)
