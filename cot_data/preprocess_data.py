@@ -30,17 +30,26 @@ from tlrec.signature_flags import PathText
 PUBLISHED_CUTOFF = 512  # tokens
 RULES = ("exact", "published")  # for hits
 AUTHORS = "unknown (answers in the format of TLRec's authors)"  # the teacher of such a file
+AUTHORS_CURE = "correct that record of the authors' file, or take it out; no other needs to be asked again"
 
 
-def read_answers(path: Path) -> list[CotAnswers]:
-    """The records of a three_stages.json, ours or in the authors' format; InputError names the invalid one."""
-    answers, cure = [], "make it again with cot_data.generate_data"
+def read_answers(path: Path) -> dict[int, CotAnswers]:
+    """The records of a three_stages.json by number, ours or in the authors' format; InputError names the invalid one.
+
+    Of the authors', one without all three answers is left out, and the number of these is printed.
+    """
+    answers, unanswered = {}, 0
     for number, record in enumerate(read_json_records(path)):
         where = f"{path}: record {number}"
-        if isinstance(record, dict) and "Predictions" in record:
-            answers.append(from_authors(validate(PublishedAnswers, record, where, cure), where, path.parent.name))
-        else:
-            answers.append(validate(CotAnswers, record, where, cure))
+        if not isinstance(record, dict) or not record.keys() & PublishedAnswers.model_fields.keys():
+            answers[number] = validate(CotAnswers, record, where, "make it again with cot_data.generate_data")
+            continue
+        published = validate(PublishedAnswers, record, where, AUTHORS_CURE)
+        unanswered += not published.answers
+        if published.answers:
+            answers[number] = from_authors(published, where, path.parent.name)
+    if unanswered:
+        print(f"{path}: {unanswered:,} of {len(answers) + unanswered:,} records left out, without all three answers")
     return answers
 
 
@@ -49,14 +58,13 @@ def from_authors(record: PublishedAnswers, where: str, source: str) -> CotAnswer
     candidates, watched = [re.findall('"(.*?)"', line) for line in [*record.Input_1.splitlines(), "", ""][:2]]
     if not candidates or not watched:
         raise InputError(f"{where}: Input_1 does not begin with a line of candidates and one of watched titles, in "
-                         "quotation marks; is it the authors' file?")
+                         f"quotation marks; {AUTHORS_CURE}")
     noun = "book" if "candidate book" in record.Input_1.splitlines()[0] else "movie"
     example = CotExample(record.PID, record.PID, noun, record.GT, candidates, watched)
     return CotAnswers.model_validate({
         **example._asdict(), "teacher": AUTHORS, "source": source, "parameters": None,
         "prompts": [record.Input_1, record.Input_2, record.Input_3],
-        "answers": [record.Predictions_1, record.Predictions_2, record.Predictions],
-        "hit": hits(record.Predictions, example)[0], "hit_in_text": record.Hit == 1})
+        "answers": record.answers, "hit": hits(record.answers[-1], example)[0], "hit_in_text": record.Hit == 1})
 
 
 def samples_of(path: Path, hits: dict[int, CotAnswers], stages: list[int]) -> list[Sample]:
@@ -104,8 +112,9 @@ def main(
     output = Path(output_path) if output_path else paths.home_dir() / "cot_data" / "stage123.json"
     if input_path is None and not path.exists():
         raise InputError(f"{path}: no such file; make it with `python -m cot_data.generate_data --source {source}`")
-    records = read_answers(path)
-    kept = {number: record for number, record in enumerate(records)
+    numbered = read_answers(path)
+    records = list(numbered.values())
+    kept = {number: record for number, record in numbered.items()
             if (record.hit if keep == "exact" else record.hit_in_text)}
     exact, published = sum(record.hit for record in records), sum(record.hit_in_text for record in records)
     marks = [" (kept)" if keep == rule else "" for rule in RULES]

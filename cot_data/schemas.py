@@ -1,5 +1,7 @@
 """The documents of the chain-of-thought data, one schema each, used for writing and for reading."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from tlrec.api.ledger import Parameters
@@ -37,11 +39,17 @@ class PublishedAnswers(_Record):
     Input_1: str
     Input_2: str
     Input_3: str
-    Predictions_1: str
-    Predictions_2: str
-    Predictions: str  # the third answer
+    Predictions_1: str | None  # null: the server sent no text; their script checks the third answer alone
+    Predictions_2: str | None
+    Predictions: str | None  # the third answer
     GT: str  # the target
-    Hit: int  # 1: the target occurs anywhere in the third answer
+    Hit: Literal[0, 1]  # 1: the target occurs anywhere in the third answer
+
+    @property
+    def answers(self) -> list[str]:
+        """The three answers; none where one of them is missing or blank."""
+        given = [text for text in (self.Predictions_1, self.Predictions_2, self.Predictions) if text and text.strip()]
+        return given if len(given) == STEPS else []
 
 
 class CotDataset(_Record):

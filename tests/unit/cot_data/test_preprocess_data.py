@@ -54,11 +54,28 @@ def test_the_authors_answers_are_not_replaced(three_stages, small_data, monkeypa
     assert three_stages.read_bytes() == content
 
 
+@pytest.mark.parametrize("changes", [{"Predictions_1": None}, {"Predictions_2": None}, {"Predictions": None},
+                                     {"Predictions_1": " "}])
+def test_record_of_the_authors_without_an_answer_is_left_out_and_counted(three_stages, changes, capsys):
+    records = [authors_record(3, "1. Ubik - It", **changes), *json.loads(three_stages.read_text())]
+    three_stages.write_text(json.dumps(records))
+    preprocess_data.main(source="amazon-book", stages=["1", "3"])
+    out = capsys.readouterr().out
+    assert "1 of 4 records left out" in out and "3 samples; hits by exact title 1 (kept)" in out
+    assert list(preprocess_data.read_answers(three_stages)) == [1, 2, 3]  # the numbers of the file
+    samples = json.loads((paths.home_dir() / "cot_data/stage123.json").read_text())
+    assert [sample["output"] for sample in samples] == ["calm", "1. Ubik - It"]
+
+
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"Predictions_2": None}, "record 0: Predictions_2"), ({"Input_1": "What?"}, "record 0: Input_1")])
-def test_invalid_record_of_the_authors_is_refused(three_stages, changes, message):
-    three_stages.write_text(json.dumps([authors_record(3, "1. Ubik - It", **changes)]))
-    refused(message, preprocess_data.main, source="amazon-book")
+    ({"Predictions_2": 2}, "record 0: Predictions_2"), ({"Input_1": "What?"}, "record 0: Input_1"),
+    ({"Hit": 7}, "record 0: Hit is '7'"), ({"Hit": ...}, "record 0: Hit is missing"),
+    ({"Predictions": ...}, "record 0: Predictions is missing")])
+def test_invalid_record_of_the_authors_is_refused_without_paying_again(three_stages, changes, message):
+    record = {name: value for name, value in authors_record(3, "1. Ubik - It", **changes).items() if value is not ...}
+    three_stages.write_text(json.dumps([record]))
+    error = refused(message, preprocess_data.main, source="amazon-book")
+    assert "correct that record" in error and "generate_data" not in error
 
 
 def test_preset_of_the_earlier_script(small_data, capsys):
