@@ -26,6 +26,23 @@ def test_add_nests_train_test_model_seed_and_shots(tmp_path):
         "none": {"movie": {"liked-ratio": {"0": {"0": auc[5]}}}}}
 
 
+def test_other_rows_have_keys_of_their_own_and_a_figure_that_is_there_is_kept(tmp_path, capsys):
+    path, run = tmp_path / "results.json", record("liked-ratio") | {"train_domain": None}
+    other = run | {"metrics": run["metrics"] | {"auc": 0.25, "n": 50}}
+    split = other["test_data"]
+    result_json.add(path, run)
+    result_json.add(path, other | {"test_data": split | {"path": "rec_data/movie/valid.json"}})
+    result_json.add(path, other | {"test_data": split | {"sampled_with_seed": 0}})
+    before = path.read_bytes()
+    result_json.add(path, run)
+    assert capsys.readouterr().err == capsys.readouterr().out == "" and path.read_bytes() == before
+    result_json.add(path, other)
+    assert path.read_bytes() == before and "keeps" in "".join(capsys.readouterr())
+    assert json.loads(before)["none"] == {
+        domain: {"liked-ratio": {"0": {"0": auc}}} for domain, auc in (
+            ("movie", run["metrics"]["auc"]), ("movie/valid", 0.25), ("movie/test, 50 rows", 0.25))}
+
+
 def test_evaluate_adds_to_the_file_and_records_the_run_as_without_it(small_data, tmp_path, monkeypatch):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     flags = {"test_data_path": str(small_data / "rec_data/movie/test.json"), "method": "liked-ratio"}
