@@ -30,12 +30,27 @@ def write_tokenizer_model(path: Path) -> int:
 
 def _write_llamas(path: Path) -> int:
     import gguf
-    from sentencepiece import sentencepiece_model_pb2
 
     fields = gguf.GGUFReader(LLAMA_VOCABULARY).fields
-    model = sentencepiece_model_pb2.ModelProto()
     columns = [fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "scores", "token_type")]
-    for piece, score, kind in zip(*columns, strict=True):
+    return _write_pieces(path, *columns)
+
+
+def write_made_pieces(path: Path, ids: dict[str, int]) -> int:
+    """A model of as many pieces as LLaMA's, where the words have these ids; all other text falls back to bytes."""
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    pieces = ["<unk>", "<s>", "</s>", *bytes_, "▁", *(f"no piece {number}" for number in range(260, 32_000))]
+    for word, number in ids.items():
+        pieces[number] = word
+    kinds = [2, 3, 3] + [6] * 256 + [1] * (32_000 - 259)
+    return _write_pieces(path, pieces, [-float(number) for number in range(32_000)], kinds)
+
+
+def _write_pieces(path: Path, pieces: list[str], scores: list[float], kinds: list[int]) -> int:
+    from sentencepiece import sentencepiece_model_pb2
+
+    model = sentencepiece_model_pb2.ModelProto()
+    for piece, score, kind in zip(pieces, scores, kinds, strict=True):
         model.pieces.add(piece=piece, score=score, type=kind)
     trainer, normalizer = model.trainer_spec, model.normalizer_spec
     trainer.model_type, trainer.byte_fallback = sentencepiece_model_pb2.TrainerSpec.BPE, True

@@ -50,17 +50,31 @@ _FIELDS: dict[str, Any] = {name: (kind | None, None) for kind, names in _KEYS.it
 _ModelConfig = create_model("_ModelConfig", __config__=ConfigDict(strict=True, allow_inf_nan=False), **_FIELDS)
 
 
-# TALLRec's base model; a value that a config leaves out is transformers' default, which is the same
-_LLAMA_1_7B = {"hidden_size": 4096, "num_hidden_layers": 32, "vocab_size": 32_000, "max_position_embeddings": 2048,
-               "rms_norm_eps": 1e-6}
+# TALLRec's base model: what its config.json says, and what it may leave out
+_LLAMA_1_7B = {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32,
+               "num_attention_heads": 32, "vocab_size": 32_000, "rms_norm_eps": 1e-6}
+_LLAMA_1_7B_DEFAULTS = {"num_key_value_heads": 32, "head_dim": 128, "hidden_act": "silu", "rope_scaling": None,
+                        "rope_theta": 1e4, "rope_type": "default", "attention_bias": False, "mlp_bias": False,
+                        "tie_word_embeddings": False}
+_LLAMA_1_ANSWERS = {"Yes": 8241, "No": 3782}  # TALLRec's evaluate.py reads the scores of these two tokens
 
 
 def is_llama_1_7b(folder: Path) -> bool:
-    """Whether the folder's config.json is that of LLaMA-1-7B: LLaMA-2 has 4,096 positions and a rms_norm_eps of 1e-5.
+    """Whether a folder's config.json and its tokenizer's ids of "Yes" and "No" are those of LLaMA-1-7B.
+
+    LLaMA-2 has another config (4,096 positions), OpenLLaMA the same one and another tokenizer. What was tuned from
+    LLaMA-1-7B has both.
     """
     config = read_json(folder / "config.json", "a Hugging Face model folder needs one")
-    return config.get("model_type") == "llama" and all(
-        config.get(name, value) == value for name, value in _LLAMA_1_7B.items())
+    positions = config.get("max_position_embeddings", config.get("max_sequence_length"))  # the older name
+    rope = config.get("rope_parameters")  # as transformers 5 writes them
+    config |= rope if isinstance(rope, dict) else {}
+    if positions != 2048 or any(config.get(name) != value for name, value in _LLAMA_1_7B.items()) or any(
+            config.get(name) not in (None, value) for name, value in _LLAMA_1_7B_DEFAULTS.items()):
+        return False
+    from tlrec.model.tokenizer import load_tokenizer
+
+    return load_tokenizer(folder).convert_tokens_to_ids([*_LLAMA_1_ANSWERS]) == [*_LLAMA_1_ANSWERS.values()]
 
 
 def check_settings(folder: Path, files: set[str]) -> None:

@@ -4,25 +4,55 @@ import json
 import shutil
 
 import pytest
-from conftest import refused
+from conftest import LLAMA_VOCABULARY, refused
+from sentencepiece_models import write_made_pieces, write_tokenizer_model
 
 from tlrec.experiments import inputs
 from tlrec.experiments.inputs import BaseModel
 from tlrec.model.base_files import is_llama_1_7b
 
-LLAMA_1 = {"model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "vocab_size": 32_000,
-           "max_position_embeddings": 2048, "rms_norm_eps": 1e-06}
+LLAMA_1 = {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32,
+           "num_attention_heads": 32, "vocab_size": 32_000, "max_position_embeddings": 2048, "rms_norm_eps": 1e-06}
+ANSWERS = {"Yes": 8241, "No": 3782}
+
+
+@pytest.fixture(scope="module")
+def llama_1(tmp_path_factory):
+    """A folder with a tokenizer whose ids of "Yes" and "No" are LLaMA's."""
+    folder = tmp_path_factory.mktemp("llama-1")
+    write_made_pieces(folder / "tokenizer.model", ANSWERS)
+    return folder
 
 
 @pytest.mark.parametrize(("changes", "expected"), [
-    ({}, True), ({"max_position_embeddings": None}, True),  # in the layout of decapoda: max_sequence_length
-    ({"max_position_embeddings": 4096, "rms_norm_eps": 1e-5}, False), ({"rms_norm_eps": 1e-5}, False),
-    ({"hidden_size": 5120, "num_hidden_layers": 40}, False), ({"model_type": "mistral"}, False),
-    ({"vocab_size": 32_001}, False)])
-def test_is_llama_1_7b_looks_at_the_config(tmp_path, changes, expected):
-    config = {name: value for name, value in (LLAMA_1 | changes).items() if value is not None}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert is_llama_1_7b(tmp_path) is expected
+    ({}, True), ({"max_position_embeddings": ..., "max_sequence_length": 2048}, True),  # decapoda's older name
+    ({"num_key_value_heads": 32, "rope_parameters": {"rope_theta": 1e4, "rope_type": "default"}}, True),
+    *((change, False) for change in (
+        {"max_position_embeddings": ...}, {"max_position_embeddings": 4096, "rms_norm_eps": 1e-5},
+        {"rms_norm_eps": 1e-5}, {"hidden_size": 5120, "num_hidden_layers": 40}, {"model_type": "mistral"},
+        {"vocab_size": 32_001}, {"intermediate_size": 14_336, "num_key_value_heads": 8}, {"intermediate_size": ...},
+        {"num_key_value_heads": 8}, {"rope_scaling": {"type": "linear", "factor": 4.0}}, {"rope_theta": 1e6},
+        {"rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}}, {"num_attention_heads": ...},
+        {"rope_parameters": {"rope_theta": 1e4, "rope_type": "linear", "factor": 4.0}},
+        dict.fromkeys([*LLAMA_1][1:], ...)))])
+def test_is_llama_1_7b_looks_at_the_config(llama_1, changes, expected):
+    config = {name: value for name, value in (LLAMA_1 | changes).items() if value is not ...}
+    (llama_1 / "config.json").write_text(json.dumps(config))
+    assert is_llama_1_7b(llama_1) is expected
+
+
+def test_is_llama_1_7b_looks_at_the_tokenizer(tmp_path):
+    """OpenLLaMA-7B has LLaMA's config, and pieces of its own."""
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_1))
+    write_made_pieces(tmp_path / "tokenizer.model", {"Yes": 8242, "No": 3782})
+    assert not is_llama_1_7b(tmp_path)
+
+
+@pytest.mark.skipif(not LLAMA_VOCABULARY.is_file(), reason="needs LLaMA's own pieces")
+def test_is_llama_1_7b_with_its_own_tokenizer(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_1))
+    write_tokenizer_model(tmp_path / "tokenizer.model")
+    assert is_llama_1_7b(tmp_path)
 
 
 def test_alpaca_adapter_is_fetched_for_llama_1_7b_alone(tmp_path, tiny_llama, monkeypatch):
