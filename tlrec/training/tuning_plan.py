@@ -122,11 +122,10 @@ def _read_data(config: TuningConfig) -> tuple[list[Sample], list[tuple[Path, int
     """
     instructions = isinstance(config, InstructionTuningConfig)
     train_paths = paths.data_files(config.train_data_path)
-    train_files = valid_files = [samples.read_sample_file(path, answers_only=not instructions) for path in train_paths]
+    train_files = valid_files = _read_files(config, "train_data_path")
     rows, valid = [list(range(len(file.rows))) for file in train_files], []
     if config.val_data_path:
-        valid_files = [samples.read_sample_file(path, answers_only=not instructions)
-                       for path in paths.data_files(config.val_data_path)]
+        valid_files = _read_files(config, "val_data_path")
         valid = [sample for file in valid_files for sample in file.rows]
     elif isinstance(config, InstructionTuningConfig) and config.val_set_size:
         if len(train_files) > 1:
@@ -146,6 +145,18 @@ def _read_data(config: TuningConfig) -> tuple[list[Sample], list[tuple[Path, int
                       valid=_data_file(config.val_data_path or config.train_data_path, valid_files, len(valid))
                       if valid else None)
     return train, drawn, valid, data
+
+
+def _read_files(config: TuningConfig, flag: str) -> list[SampleFile]:
+    """The files of a flag. InputError where two are one, whose rows would count twice."""
+    named = paths.data_files(getattr(config, flag))
+    read = [samples.read_sample_file(path, not isinstance(config, InstructionTuningConfig)) for path in named]
+    first: dict[str, Path] = {}
+    for path, file in zip(named, read, strict=True):
+        if first.setdefault(file.sha256, path) is not path:
+            raise InputError(f"--{flag}: {path} has the content of {first[file.sha256]}, whose rows would count twice; "
+                             "name it once")
+    return read
 
 
 def _validation_rows(config: TuningConfig, valid: list[Sample]) -> list[Sample]:

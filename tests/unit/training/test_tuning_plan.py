@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,11 @@ def test_resolve_draws_rows_of_each_training_file_and_validates_on_both(flags, s
     assert resolve(rec_tuning.Config(**flags | both | first, sample=4, seed=3)).valid == single[0].valid
     refused("several", resolve, ins_tuning.Config(**flags | both | {"val_data_path": None}, val_set_size=4))
     refused("--sample 25", resolve, rec_tuning.Config(**flags | both, sample=25))
+    copy = tmp_path / "copy.json"
+    copy.write_bytes(Path(flags["train_data_path"]).read_bytes())
+    for flag, names in (("train_data_path", flags["train_data_path"]), ("train_data_path", str(copy)),
+                        ("val_data_path", flags["val_data_path"])):
+        refused(f"--{flag}", resolve, rec_tuning.Config(**flags | {flag: f"{flags[flag]},{names}"}, sample=4))
     comma = tmp_path / "a,b.json"
     comma.write_bytes(Path(flags["train_data_path"]).read_bytes())
     assert resolve(rec_tuning.Config(**flags | {"train_data_path": str(comma)})).train_rows[0][0] == comma
@@ -218,6 +224,19 @@ def test_refusals_do_not_import_torch(flags):
     finished = subprocess.run([sys.executable, "-c", code, *words, "--sample", "99"], cwd=paths.ROOT, text=True,
                               capture_output=True)
     assert finished.returncode == 2 and "--sample 99" in finished.stderr and finished.stdout == "False\n"
+
+
+@pytest.mark.parametrize(("row", "expected"), [
+    ("device and types in tuning", {"load_in_8bit": True, "dtype": "float16"}),
+    ("micro-batch", {"micro_batch_size": 32}), ("gradient checkpointing", {"gradient_checkpointing": True})])
+def test_restore_cell_of_the_difference_table_gives_the_published_setting(flags, row, expected):
+    page = (paths.ROOT / "docs/differences-from-published.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| {row} |")]
+    restore = line.split("|")[-2].partition(";")[0]
+    given = dict(re.findall(r"`--(\w+) (\w+)`", restore))
+    typed = {flag: int(word) if word.isdecimal() else word == "True" or word for flag, word in given.items()}
+    settings = dataclasses.asdict(rec_tuning.Config(**flags | typed).on_device("cpu"))
+    assert {name: settings[name] for name in expected} == expected
 
 
 def test_stage_name_of_data_files(tmp_path, monkeypatch):
