@@ -15,6 +15,7 @@ import numpy as np
 
 from baselines import data, title_embeddings, weight_decay_search
 from baselines.config import HEADS, SYSTEMS, BaselineConfig, system_names
+from rec_data import published
 from tlrec import cli, flag_syntax, paths, signature_flags
 from tlrec.data import datasets, samples
 from tlrec.errors import InputError
@@ -112,7 +113,9 @@ def main(
             raise InputError(f"--epochs {settings.epochs}: ends before the first validation, after --eval_steps "
                              f"{settings.eval_steps}")
     paths.writable_directory(paths.results_dir())
-    bench = Bench(grid, settings, splits, needs_text=any(SYSTEMS[name].text for name in names))
+    own_ids = book_ids and not all(published.identical(f"{data.BOOK_IDS}/{name}.csv", folder / f"{name}.csv")
+                                   for name in data.SPLITS)
+    bench = Bench(grid, settings, splits, any(SYSTEMS[name].text for name in names), own_ids)
     for name in names:
         weight_decay = weight_decay_search.choose(bench, name) if grid.search_weight_decay else grid.weight_decay
         for count in dict.fromkeys(counts):
@@ -126,11 +129,12 @@ main.check = check_flags  # type: ignore[attr-defined]
 class Bench:
     """What the cells of a grid share: the splits as tensors, the title vectors, the settings."""
 
-    def __init__(self, grid: GridConfig, settings: BaselineConfig, splits: dict[str, data.Split], needs_text: bool):
+    def __init__(self, grid: GridConfig, settings: BaselineConfig, splits: dict[str, data.Split], needs_text: bool,
+                 own_ids: bool = False):
         import torch
 
         torch.set_num_threads(grid.threads)
-        self.grid, self.settings, self.splits = grid, settings, splits
+        self.grid, self.settings, self.splits, self.own_ids = grid, settings, splits, own_ids
         self.device = select_device()
         numbers, self.items = catalogue = data.catalogue(grid.target, list(splits.values()))
         self.batches = {name: data.encode(split, catalogue).to(self.device) for name, split in splits.items()}
@@ -147,7 +151,8 @@ class Bench:
         """The system's name in records and tables; what departs from the published set-up is part of it."""
         departures = [
             Path(self.grid.text_encoder).name if SYSTEMS[name].text and self.grid.text_encoder != title_embeddings.NAME
-            else "", "ids only" if self.grid.input == "ids" else "", "LLM rows" if self.grid.rows == "llm" else ""]
+            else "", "own id rows" if self.own_ids else "", "ids only" if self.grid.input == "ids" else "",
+            "LLM rows" if self.grid.rows == "llm" else ""]
         return name + "".join(f" ({words})" for words in [", ".join(filter(None, departures))] if words)
 
     def hashes(self, name: str) -> dict[str, str | None]:

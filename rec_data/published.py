@@ -28,15 +28,17 @@ REPOSITORIES = _CATALOGUE_FILE["repositories"]
 BASE_URL = "https://raw.githubusercontent.com"
 LFS_URL = "https://media.githubusercontent.com/media"  # the other one gives the pointer of a file in Git LFS
 ALPACA = "alpaca-lora-7B"  # TALLRec's alpaca-tuned adapter of LLaMA-7B
-FROM_RAW = {
-    "rec_data/movie": "python -m rec_data.movielens",
-    "rec_data/book": "python -m rec_data.book_crossing --raw_dir DIR --output_dir rec_data/book",
-    "instruction_data/netflix": "python -m instruction_data.netflix --raw_dir DIR",
-    "instruction_data/amazon-book": "python -m instruction_data.amazon_book --raw_dir DIR",
-    "cot_data": "the scripts in cot_data",
-    "baseline/books": "",  # cannot be built: the authors' shuffle of users was not seeded
-    "collm-datasets": "python -m rec_data.ml_1m --raw_dir DIR",
-    ALPACA: "bash shell/alpaca.sh GPU TARGET tunes one; ALPACA=skip leaves it out",
+BOOK_IDS = "baseline/books"
+FETCHED = "published.json"  # names of the id rows that were the published ones once
+WITHOUT = {  # what else there is where a file of the folder cannot be had
+    "rec_data/movie": "build it from raw: python -m rec_data.movielens",
+    "rec_data/book": "build it from raw: python -m rec_data.book_crossing --raw_dir DIR --output_dir rec_data/book",
+    "instruction_data/netflix": "build it from raw: python -m instruction_data.netflix --raw_dir DIR",
+    "instruction_data/amazon-book": "build it from raw: python -m instruction_data.amazon_book --raw_dir DIR",
+    "cot_data": "make your own with shell/generate_cot_data.sh, or set COT=skip",
+    BOOK_IDS: "",  # cannot be built: the authors' shuffle of users was not seeded
+    "collm-datasets": "build its dataset from raw: python -m rec_data.ml_1m --raw_dir DIR",
+    ALPACA: "tune an adapter with shell/alpaca.sh, or set ALPACA=skip",
 }
 
 
@@ -108,7 +110,7 @@ def _is_own_data(path: Path) -> bool:
     InputError where its folder holds other splits that the user built.
     """
     if path.suffix == ".csv":
-        return path.is_file() and path.read_bytes()[:5] == b"user,"
+        return path.is_file() and path.read_bytes()[:5] == b"user," and path.name not in _fetched(path.parent)
     if path.parent.name == ALPACA:
         return path.is_file() and not path.read_bytes().startswith(files.LFS_POINTER)
     record = dataset_record.read_dataset_record(path.parent)
@@ -132,6 +134,12 @@ def _is_own_data(path: Path) -> bool:
     return False
 
 
+def _fetched(folder: Path) -> list[str]:
+    """Names of the id rows in the folder that were the published ones once."""
+    path = folder / FETCHED
+    return files.validate(list[str], files.read_json(path, ""), path, "remove it") if path.exists() else []
+
+
 def _copy(name: str, mirror: Path, path: Path) -> None:
     candidates = [mirror / name, mirror / CATALOGUE[name].get("path", name)]
     original = next((candidate for candidate in candidates if candidate.is_file()), None)
@@ -147,19 +155,22 @@ def _copy(name: str, mirror: Path, path: Path) -> None:
 
 def _missing_file(name: str, path: Path, reason: str) -> str:
     """The message of a file that cannot be fetched, with its remedies."""
-    build = FROM_RAW[str(Path(name).parent)]
-    build = build and f", or build it from raw: {build}"
+    without = WITHOUT[str(Path(name).parent)]
+    without = without and f", or {without}"
     state = "damaged" if path.exists() else "missing"
     return (
         f"{path}: {state} ({reason}); connect and download it with `python -m rec_data.published {name}`, or give a "
-        f"copy of the authors' repository as --mirror or TLREC_MIRROR{build}"
+        f"copy of the authors' repository as --mirror or TLREC_MIRROR{without}"
     )
 
 
 def complete(folder: str) -> None:
-    """Write what the authors' files lack: the book's id views, and dataset.json."""
+    """Write what the authors' files lack: the book's id views, and dataset.json; of id rows, which were fetched."""
     home = paths.home_dir()
     names = [name for name in CATALOGUE if str(Path(name).parent) == folder and identical(name, home / name)]
+    if folder == BOOK_IDS and names:
+        fetched = {*_fetched(home / folder), *(Path(name).name for name in names)}
+        files.write_atomically(home / folder / FETCHED, json.dumps(sorted(fetched)) + "\n")
     record = dataset_record.read_dataset_record(home / folder)
     is_dataset = folder.startswith(("rec_data/", "instruction_data/"))
     if not is_dataset or not names or (record and record["made_by"] != "rec_data.published"):

@@ -102,7 +102,8 @@ def test_grid_of_book_reads_the_published_ids_or_the_text_rows(home, monkeypatch
     assert "GRU-BERT, DROS-BERT: left out" in out
     train(home, "--system", "Caser", "--target", "book", "--shots", "8", *QUICK, "--rows", "llm", "--input", "ids")
     records = run_log.read_records(home / "results/runs.jsonl")[-5:]
-    assert [r["system"] for r in records] == ["GRU", "Caser", "SASRec", "DROS", "Caser (ids only, LLM rows)"]
+    assert [r["system"] for r in records] == [
+        *(f"{name} (own id rows)" for name in ("GRU", "Caser", "SASRec", "DROS")), "Caser (ids only, LLM rows)"]
     assert [r["test_data"]["path"] for r in records] == 4 * ["baseline/books/test.csv"] + ["rec_data/book/test.json"]
     assert {r["test_domain"] for r in records} == {"book"} and records[0]["metrics"]["users"] == 16
     read = [EvaluationRecord.model_validate(record) for record in records]

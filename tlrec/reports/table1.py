@@ -21,9 +21,10 @@ DETAIL_NOTE = (f"n: test rows. 95% interval: jackknife over users where they are
                f"undefined from fewer than {MIN_USERS} users. UAUC, GAUC: mean of the users' AUC, of equal weight and "
                "weighted by their rows. stratified: AUC among rows with equal numbers of liked and of disliked titles. "
                "Spearman: of the score with liked-ratio. All but Spearman x 100.")
-ID_ROWS_NOTE = ("id rows: tested on the authors' baseline/books/test.csv, another shuffle of the users than the text, "
-                "as their baselines were; a difference from a row on the text is not one of systems alone. GRU-BERT "
-                "and DROS-BERT are blank there without BX-Books.csv, whose titles they read.")
+ID_ROWS_NOTE = ("id rows: tested on the authors' baseline/books/test.csv (where a name says own id rows, on others), "
+                "another shuffle of the users than the text, as their baselines were; a difference from a row on the "
+                "text is not one of systems alone. GRU-BERT and DROS-BERT are blank there without BX-Books.csv, whose "
+                "titles they read.")
 WARMTH = ["system", "shots", "n, warm", "n, cold", "AUC, all", "warm", "cold", "UAUC, all", "warm", "cold"]
 WARMTH_NOTE = ("x 100. warm: the user and the item of the row are the user and the target of rows of train; cold: the "
                "others.")

@@ -234,23 +234,37 @@ def test_catalogue_has_ids_commits_and_remedies():
     assert all(re.fullmatch("[0-9a-f]{64}" if "lfs_sha256" in entry else "[0-9a-f]{40}", published.content_id(name))
                for name, entry in published.CATALOGUE.items())
     assert all(re.fullmatch("[0-9a-f]{40}", repository["commit"]) for repository in published.REPOSITORIES.values())
-    assert {str(Path(name).parent) for name in published.CATALOGUE} == set(published.FROM_RAW)
+    assert {str(Path(name).parent) for name in published.CATALOGUE} == set(published.WITHOUT)
 
 
 @needs("baseline/books/train.csv", "baseline/books/valid.csv", "baseline/books/test.csv")
-def test_ids_of_book_are_fetched_and_a_changed_file_is_kept(home, capsys):
-    published.main("baseline/books", mirror=str(MIRROR))
+def test_ids_of_book_are_fetched_and_a_changed_file_is_replaced(home, capsys):
+    def fetched():
+        capsys.readouterr()
+        published.main("baseline/books", mirror=str(MIRROR))
+        return [line.split(": ")[1].split()[0] for line in capsys.readouterr().out.splitlines()]
+
     folder = home / "baseline/books"
-    assert sorted(path.name for path in folder.iterdir()) == ["test.csv", "train.csv", "valid.csv"]
-    assert all(published.identical(f"baseline/books/{path.name}", path) for path in folder.iterdir())
+    folder.mkdir(parents=True)
     (folder / "test.csv").write_text("user,history_item_id,history_rating,item_id,rating\n")
+    assert fetched() == ["copied", "copied", "kept"]  # never the authors', so the user's own
+    (folder / "test.csv").unlink()
+    assert fetched() == ["already", "already", "copied"]
+    lines = (folder / "test.csv").read_bytes().splitlines(True)
+    (folder / "test.csv").write_bytes(b"".join(lines[:500]))
     (folder / "valid.csv").write_bytes(b"\0" * 100)  # damaged
-    capsys.readouterr()
-    published.main("baseline/books", mirror=str(MIRROR))
-    assert [line.split(": ")[1].split()[0] for line in capsys.readouterr().out.splitlines()] == [
-        "already", "copied", "kept"]
+    assert fetched() == ["already", "copied", "copied"]
+    assert all(published.identical(f"baseline/books/{name}.csv", folder / f"{name}.csv")
+               for name in ("train", "valid", "test"))
+    (folder / published.FETCHED).write_text("{}")
+    refused(published.FETCHED, published.main, "baseline/books", mirror=str(MIRROR))
 
 
-def test_ids_of_book_cannot_be_built_from_raw(home):
-    message = refused("TLREC_MIRROR", published.fetch, "baseline/books/test.csv", home)
-    assert "raw" not in message
+@pytest.mark.parametrize(("name", "remedy"), [
+    ("baseline/books/test.csv", ""),
+    ("rec_data/movie/test.json", ", or build it from raw: python -m rec_data.movielens"),
+    ("cot_data/stage123.json", ", or make your own with shell/generate_cot_data.sh, or set COT=skip"),
+    ("alpaca-lora-7B/adapter_model.bin", ", or tune an adapter with shell/alpaca.sh, or set ALPACA=skip")])
+def test_missing_file_is_made_from_raw_only_where_it_can_be(home, name, remedy):
+    message = refused(name, published.fetch, name, home)
+    assert message.strip().endswith(f"TLREC_MIRROR{remedy}")
