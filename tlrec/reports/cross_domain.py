@@ -9,6 +9,8 @@ from tlrec.reports import published, records, text_tables
 TUNED_ON = (*records.DOMAINS, "+".join(records.DOMAINS))
 PUBLISHED = "TALLRec, LLaMA-7B (published)"
 PUBLISHED_SHOTS = 64
+STAGES_NOTE = ("A model's name holds its stages before the tuned domain. TALLRec's has alpaca alone; a row with "
+               "another stage is of another chain, and no counterpart of the published cells.")
 
 
 def render(evaluations: list[EvaluationRecord], shots: int) -> str:
@@ -17,8 +19,10 @@ def render(evaluations: list[EvaluationRecord], shots: int) -> str:
     shots: rows of the domain, or of each, that the models were tuned on.
     """
     aucs: dict[tuple[str, str, str], list[float]] = {}
+    other_chain = False
     for record in evaluations:
         if record.shots == shots and record.base_model and record.chain[-1] in TUNED_ON and record.metrics.auc:
+            other_chain |= any(stage != "alpaca" for stage in record.chain[:-1])
             counts = record.rows_of_chain or [None] * len(record.chain)
             name = chain_name(record.base_model, record.chain[:-1], counts[:-1])
             aucs.setdefault((name, record.test_domain, record.chain[-1]), []).append(record.metrics.auc)
@@ -33,4 +37,5 @@ def render(evaluations: list[EvaluationRecord], shots: int) -> str:
 
     rows = [(name, domain) for name in dict.fromkeys(name for name, _, _ in aucs) for domain in records.DOMAINS]
     return text_tables.markdown([["model", "tested on", *(f"tuned on {tuned}" for tuned in TUNED_ON)],
-                                 *([*row, *(cell(*row, tuned) for tuned in TUNED_ON)] for row in rows)])
+                                 *([*row, *(cell(*row, tuned) for tuned in TUNED_ON)] for row in rows)]) + (
+        f"\n\n{STAGES_NOTE}" if other_chain else "")

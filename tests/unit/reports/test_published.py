@@ -24,6 +24,14 @@ def test_cells_hold_every_note_under_its_own_label_in_both_domains():
         {"untuned": 46.21, "+ CoT": 60.02, "+ source": 67.37, "+ 16": 67.34, "+ 64": 65.15})
 
 
+def test_notes_below_the_latest_results_of_book_have_the_label_above_them():
+    """shell/evaluate_book.sh of ljy2222/TLRec at 561abcf: four values under alpaca_step123_instrument."""
+    labels = {figure: label for label, values in published.figures()["tlrec_notes"]["book"].items()
+              for figure in values if figure is not None}
+    assert {labels[figure].split(",")[0] for figure in (55.7, 54.34, 60.67, 60.64)} == {"alpaca_step123_instrument"}
+    assert all("(below the latest results)" in labels[figure] for figure in (55.7, 54.34, 60.67, 60.64, 61.17))
+
+
 def test_page_prints_every_figure_with_its_source():
     text = published.page()
     for subject, content in published.figures().items():
