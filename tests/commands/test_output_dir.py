@@ -92,7 +92,7 @@ def test_a_damaged_adapter_of_this_run_is_made_again(home, tiny_llama, copied, c
 
 def test_auto_dtype_is_resolved_before_it_is_recorded(home, tiny_llama, adapter, tmp_path, capsys):
     manifest = read_manifest(adapter)
-    dtype = resolve_dtype_name("auto", "cpu")
+    dtype = resolve_dtype_name("auto", "cpu", tiny_llama)
     assert manifest.arguments["dtype"] == manifest.request["settings"]["dtype"] == dtype != "auto"
     tune(home, tiny_llama, adapter, dtype=dtype)
     assert "already tuned" in capsys.readouterr().out

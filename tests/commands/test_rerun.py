@@ -62,7 +62,7 @@ def test_rerun_commands_give_the_same_figures(home, method):
 
 def test_evaluation_records_the_number_format_that_auto_stands_for(home):
     """A record is reused for --dtype auto where this processor's format is the recorded one, and not elsewhere."""
-    here = resolve_dtype_name("auto", "cpu")
+    here = resolve_dtype_name("auto", "cpu", home / "base_model/tiny")
     words = ["evaluate.py", "--base_model", "tiny", "--test_data_path", home / "rec_data/movie/test.json"]
     command(*words, home=home, CUDA_VISIBLE_DEVICES="")
     record = run_log.read_records(home / "results/runs.jsonl")[-1]

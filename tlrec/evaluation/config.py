@@ -28,7 +28,8 @@ class ModelConfig:
         scoring_batch_size: prompts per forward pass
         load_in_8bit: base model in 8-bit
         load_in_4bit: base model in 4-bit, as QLoRA (NF4, quantised scales)
-        dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, on a CPU bf16 where it has it, else fp32
+        dtype: auto, bfloat16, float16 or float32; auto: on CUDA fp16, or bf16 for weights in bf16; on a CPU bf16,
+            without its instructions fp32
         prompt_template: alpaca-published, alpaca for the clean wording, or chat for the model's own chat template
     """
 
@@ -66,7 +67,7 @@ def resolve_model(config: ModelConfig) -> ModelPlan:
     adapter = inspect_adapter(config.lora_weights, base) if config.lora_weights else None
     prompts.check_chat_template(base, config.prompt_template)
     device = select_device()
-    config = replace(config, dtype=resolve_dtype_name(config.dtype, device),
+    config = replace(config, dtype=resolve_dtype_name(config.dtype, device, base),
                      base_model=recorded_name(config.base_model or "", base),
                      lora_weights=recorded_name(config.lora_weights or "", adapter.folder) if adapter else None)
     return ModelPlan(config, base, adapter, device, base_model_fingerprint(base))

@@ -13,7 +13,7 @@ from tlrec.files import read_json
 from tlrec.model import hub
 from tlrec.model.base_files import check_layout, check_model, check_settings, check_types, is_buffer
 from tlrec.model.tokenizer import load_tokenizer
-from tlrec.model.weights import WEIGHT_PATTERNS, stored_tensors, weight_files
+from tlrec.model.weights import WEIGHT_PATTERNS, stored_dtype, stored_tensors, weight_files
 
 NO_LENGTH_LIMIT = 10**9
 ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function")  # as config.json calls them
@@ -65,22 +65,25 @@ def select_device() -> str:
     return "cpu"
 
 
-def resolve_dtype_name(dtype: str, device: str) -> str:
-    """--dtype without `auto`, which is float16 on CUDA, on a CPU bfloat16 where the processor has it, else float32."""
+def resolve_dtype_name(dtype: str, device: str, base: Path) -> str:
+    """The name of --dtype without `auto`; see auto_dtype()."""
     if dtype != "auto":
         return dtype
+    import torch
+
+    has_bf16 = (torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda"
+                else torch.cpu._is_avx512_bf16_supported())
+    return auto_dtype(device, has_bf16, stored_dtype(base))
+
+
+def auto_dtype(device: str, has_bf16: bool, stored: str) -> str:
+    """What `--dtype auto` is on a device that has bf16 instructions or not, for a checkpoint of type `stored`.
+
+    On CUDA a bf16 checkpoint stays so: Qwen2 and Gemma overflow in fp16.
+    """
     if device == "cuda":
-        return "float16"
-    import torch
-
-    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
-
-
-def resolve_dtype(dtype: str, device: str):
-    """The torch dtype of --dtype; see resolve_dtype_name()."""
-    import torch
-
-    return getattr(torch, resolve_dtype_name(dtype, device))
+        return "bfloat16" if has_bf16 and stored == "bfloat16" else "float16"
+    return "bfloat16" if has_bf16 else "float32"
 
 
 def check_quantization(load_in_8bit: bool | None, load_in_4bit: bool) -> None:
@@ -96,6 +99,7 @@ def load_base_model(
     4-bit is QLoRA's: NF4 with double quantisation, computing in `dtype`. shard: the weights stay in host memory for
     the Trainer to shard over the processes' devices.
     """
+    import torch
     from transformers import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
         AutoConfig,
@@ -107,7 +111,7 @@ def load_base_model(
     _silence_libraries()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # what it warns of while loading is an error here
-    compute = resolve_dtype(dtype, device)
+    compute = getattr(torch, resolve_dtype_name(dtype, device, base))
     quantization = {}
     saved = read_json(base / "config.json", "a Hugging Face model folder needs one").get("quantization_config")
     if (load_in_8bit or load_in_4bit) and not saved:

@@ -80,8 +80,8 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
         logits[row] = values
     if not np.isfinite(logits).all():
         row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
-        raise InputError(f"{named(row)}: the model's logits are NaN or infinite; try --dtype float32, and check its "
-                         "adapter")
+        raise InputError(f"{named(row)}: the model's logits are NaN or infinite; try --dtype bfloat16, "
+                         "else float32, and check its adapter")
     yes, no, log_sum = logits.T
     published = np.exp(yes - log_sum) - np.exp(no - log_sum)
     return Scores(1 / (1 + np.exp(no - yes)), 1 / (1 + np.exp(-published)), yes, no)

@@ -10,7 +10,8 @@ from typing import Any
 from tlrec.files import read_json
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
-FLOATS = ("F64", "F32", "F16", "BF16")
+DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}  # torch's names -> safetensors'
+FLOATS = tuple(DTYPES.values())
 INDEX = ".index.json"  # after either name: which tensor is in which of several files
 # patterns of the files with weights, in the order in which transformers looks for them
 WEIGHT_PATTERNS = (SAFETENSORS, "model-*-of-*.safetensors", PICKLE, "pytorch_model-*-of-*.bin")
@@ -39,6 +40,15 @@ def weight_files(folder: Path) -> list[Path]:
     return []
 
 
+def stored_dtype(folder: Path) -> str:
+    """torch's name of the floating-point type in which most of a model's weights are stored."""
+    sizes = dict.fromkeys(DTYPES, 0)
+    for tensor in (tensor for path in weight_files(folder) for tensor in stored_tensors(path)):
+        for name in (name for name in sizes if DTYPES[name] == tensor.dtype):
+            sizes[name] += tensor.nbytes
+    return max(sizes, key=lambda name: sizes[name])
+
+
 def stored_tensors(path: Path) -> Iterator[StoredTensor]:
     """The tensors of a weight file; of a safetensors file without importing torch."""
     return _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
@@ -64,7 +74,6 @@ def _safetensors(path: Path) -> Iterator[StoredTensor]:
 def _pickled(path: Path) -> Iterator[StoredTensor]:
     import torch
 
-    names = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
     try:
         tensors = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     except RuntimeError:  # written before torch 1.6, or with another layout than a zip file
@@ -78,4 +87,4 @@ def _pickled(path: Path) -> Iterator[StoredTensor]:
         def read(offset: int, count: int, content=content) -> bytes:
             return content[offset : offset + count].tobytes()
 
-        yield StoredTensor(name, tuple(tensor.shape), names.get(dtype, dtype), content.nbytes, read)
+        yield StoredTensor(name, tuple(tensor.shape), DTYPES.get(dtype, dtype), content.nbytes, read)

@@ -8,7 +8,7 @@ from tlrec import distributed, signature_flags
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
-from tlrec.model.base_model import check_quantization, resolve_dtype_name
+from tlrec.model.base_model import check_quantization
 from tlrec.signature_flags import PathText
 from tlrec.training.trackers import TRACKERS, check_tracker
 
@@ -65,7 +65,8 @@ class TuningConfig:
         early_stopping: stop after this many validations without improvement
         load_in_8bit: base model in 8-bit; default yes on CUDA (published), no on a CPU and beside load_in_4bit
         load_in_4bit: base model in 4-bit, as QLoRA (NF4, double quantisation)
-        dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, on a CPU bf16 where it has it, else fp32
+        dtype: auto, bfloat16, float16 or float32; auto: on CUDA fp16, or bf16 for weights in bf16; on a CPU bf16,
+            without its instructions fp32
         gradient_checkpointing: recompute activations to save memory; default yes on CUDA in 8-bit (published), else no
         use_liger_kernel: fused norms, rotary embeddings and feed-forward of the package liger-kernel; on CUDA only
         prompt_template: alpaca-published, alpaca for the clean wording, or chat for the model's own chat template
@@ -142,11 +143,13 @@ class TuningConfig:
     def has_validation(self) -> bool:
         return bool(self.val_data_path)
 
-    def on_device(self, device: str) -> "DeviceSettings":
-        """The settings whose defaults depend on the device (`cuda` or `cpu`) and the number of processes."""
+    def on_device(self, device: str, dtype: str) -> "DeviceSettings":
+        """The settings whose defaults depend on the device (`cuda` or `cpu`) and the number of processes.
+
+        dtype: --dtype without `auto`.
+        """
         if self.use_liger_kernel and device != "cuda":
             raise InputError("--use_liger_kernel: its kernels are for CUDA, and no CUDA device was found; leave it out")
-        dtype = resolve_dtype_name(self.dtype, device)
         in_8bit = device == "cuda" and not self.load_in_4bit if self.load_in_8bit is None else self.load_in_8bit
         quantized = in_8bit or self.load_in_4bit
         checkpointing = quantized and device == "cuda" if self.gradient_checkpointing is None else (

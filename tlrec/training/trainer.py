@@ -93,8 +93,8 @@ class RecTrainer(transformers.Trainer):
         if not torch.isfinite(loss):
             records = ", ".join(str(row) for row in rows if row >= 0)
             raise InputError(f"step {self.state.global_step + 1}: the loss is {loss.item()}, on records {records} of "
-                             "the training data; the last checkpoint is kept (lower --learning_rate, try --dtype "
-                             "float32)")
+                             "the training data; the last checkpoint is kept (try --dtype bfloat16, else float32; "
+                             "or lower --learning_rate)")
         return loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -177,7 +177,7 @@ class RecTrainer(transformers.Trainer):
         if broken:
             shutil.rmtree(folder)
             raise InputError(f"step {self.state.global_step}: {broken[0]} holds NaN or infinity; the last checkpoint "
-                             "is kept (lower --learning_rate, try --dtype float32)")
+                             "is kept (try --dtype bfloat16, else float32; or lower --learning_rate)")
 
     def _is_finished(self, checkpoint: Path) -> bool:
         """Whether only the selection was left to do: all steps made, or stopped early."""

@@ -17,7 +17,7 @@ from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
 from tlrec.model.adapter_manifest import DataFile, TuningData
 from tlrec.model.base_files import check_saved_bits
-from tlrec.model.base_model import resolve_base_model, select_device
+from tlrec.model.base_model import resolve_base_model, resolve_dtype_name, select_device
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.model.hub import model_name, recorded_name
 from tlrec.model.target_layers import check_same_lora, resolve_target_modules
@@ -84,7 +84,8 @@ def resolve(config: TuningConfig) -> TuningPlan:
     if start:
         check_same_lora(start.folder, start.config, config.lora_r, config.lora_alpha, targets, base)
     _check_output(Path(config.output_dir), base, start)
-    settings = config.on_device(select_device())
+    device = select_device()
+    settings = config.on_device(device, resolve_dtype_name(config.dtype, device, base))
     check_saved_bits(base, settings.load_in_8bit, config.load_in_4bit)
     arguments = {
         **dataclasses.asdict(config),

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from tlrec.model.adapter import attach_adapter
-from tlrec.model.base_model import load_base_model, resolve_base_model
+from tlrec.model.base_model import auto_dtype, load_base_model, resolve_base_model, resolve_dtype_name
+from tlrec.model.weights import stored_dtype
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 
@@ -41,6 +42,36 @@ def test_resolve_refuses_unusable_model_folders(tmp_path, tiny_llama):
     refused("broken", load_base_model, broken, False, "float32", "cpu")
     (broken / "model.safetensors").unlink()
     refused("broken", resolve_base_model, str(broken))
+
+
+@pytest.mark.parametrize(("device", "has_bf16", "stored", "expected"), [
+    ("cuda", True, "bfloat16", "bfloat16"),  # Qwen2 and Gemma give NaN in fp16
+    ("cuda", False, "bfloat16", "float16"),
+    ("cuda", True, "float16", "float16"),
+    ("cuda", True, "float32", "float16"),
+    ("cpu", True, "float16", "bfloat16"),
+    ("cpu", True, "float32", "bfloat16"),
+    ("cpu", False, "bfloat16", "float32"),
+])
+def test_auto_dtype_by_device_and_checkpoint(device, has_bf16, stored, expected):
+    assert auto_dtype(device, has_bf16, stored) == expected
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_auto_dtype_reads_the_type_of_the_stored_weights(tiny_llama, tmp_path, monkeypatch, suffix):
+    """Not that of config.json, nor of the few norms that some checkpoints keep in fp32."""
+    weights = load_file(tiny_llama / "model.safetensors")
+    shutil.copytree(tiny_llama, tmp_path / "bf16", ignore=shutil.ignore_patterns("*.safetensors"))
+    weights = {name: weight.bfloat16() if weight.dim() > 1 else weight for name, weight in weights.items()}
+    if suffix == "bin":
+        torch.save(weights, tmp_path / "bf16" / "pytorch_model.bin")
+    else:
+        save_file(weights, tmp_path / "bf16" / "model.safetensors", metadata={"format": "pt"})
+    assert (stored_dtype(tiny_llama), stored_dtype(tmp_path / "bf16")) == ("float32", "bfloat16")
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: True)
+    assert resolve_dtype_name("auto", "cuda", tmp_path / "bf16") == "bfloat16"
+    assert resolve_dtype_name("auto", "cuda", tiny_llama) == "float16"
+    assert resolve_dtype_name("float16", "cuda", tmp_path / "bf16") == "float16"
 
 
 def test_load_base_model_ignores_spare_weights(tiny_llama, tmp_path):

@@ -64,7 +64,8 @@ def test_score_refuses_a_prompt_longer_than_the_model_reads(loaded):
 def test_score_refuses_nan_logits(loaded, tiny_llama):
     model, tokenizer = load_base_model(tiny_llama, False, "float32", "cpu")
     model.lm_head.weight.data.fill_(float("nan"))
-    refused("NaN", scoring.score, model, Encoder(tokenizer), rows(2))
+    message = refused("NaN", scoring.score, model, Encoder(tokenizer), rows(2))
+    assert message.find("--dtype bfloat16") < message.find("float32")
 
 
 def plainly(model, encoder, samples):

@@ -14,12 +14,12 @@ def flags(small_data, tiny_llama, tmp_path):
 
 def test_on_device_settings_by_device_and_quantisation(flags):
     config = rec_tuning.Config(**flags)
-    cuda, cpu = config.on_device("cuda"), config.on_device("cpu")
+    cuda, cpu = config.on_device("cuda", "float16"), config.on_device("cpu", "float32")
     assert (cuda.load_in_8bit, cuda.gradient_checkpointing, cuda.micro_batch, cuda.accumulation_steps) == (
         True, True, 32, 4)
     assert (cpu.load_in_8bit, cpu.gradient_checkpointing, cpu.micro_batch, cpu.accumulation_steps) == (
         False, False, 8, 16)
-    four = dataclasses.replace(config, load_in_4bit=True).on_device("cuda")
+    four = dataclasses.replace(config, load_in_4bit=True).on_device("cuda", "float16")
     assert (four.load_in_8bit, four.quantized, four.gradient_checkpointing) == (False, True, True)
-    assert dataclasses.replace(config, batch_size=12).on_device("cpu").micro_batch == 4
-    refused("--use_liger_kernel", dataclasses.replace(config, use_liger_kernel=True).on_device, "cpu")
+    assert dataclasses.replace(config, batch_size=12).on_device("cpu", "float32").micro_batch == 4
+    refused("--use_liger_kernel", dataclasses.replace(config, use_liger_kernel=True).on_device, "cpu", "float32")

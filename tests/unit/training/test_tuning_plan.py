@@ -128,7 +128,7 @@ def test_request_holds_no_default_that_depends_on_the_device(flags, monkeypatch,
 def test_request_and_manifest_name_the_precision_that_is_computed_in(flags, monkeypatch, device):
     monkeypatch.setattr(tuning_plan, "select_device", lambda: device)
     plan = resolve(rec_tuning.Config(**flags))
-    expected = base_model.resolve_dtype_name("auto", device)
+    expected = base_model.resolve_dtype_name("auto", device, Path(flags["base_model"]))
     assert plan.settings.dtype == plan.arguments["dtype"] == plan.request["settings"]["dtype"] == expected != "auto"
     assert plan.request["settings"]["load_in_8bit"] is (device == "cuda")
     named = {"dtype": expected, "load_in_8bit": device == "cuda"}
