@@ -1,10 +1,12 @@
 """shell/check_gpu.sh on a CPU, and what it reports where something is wrong."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from conftest import command
+from safetensors.torch import load_file, save_file
 from warm_python import warm_python
 
 from benchmarks import check_gpu
@@ -55,6 +57,28 @@ def test_check_gpu_fails_on_missing_or_foreign_scores(tiny_llama, recorded, tmp_
     (tmp_path / "other.json").write_text(json.dumps(other))
     with pytest.raises(check_gpu.Failed, match="other weights of tiny-llama"):
         check_gpu.recorded_scores(tmp_path / "other.json", tiny_llama)
+
+
+def test_recorded_scores_belong_to_a_model_however_its_files_were_written(tiny_llama, tmp_path):
+    """Another version of transformers writes other bytes of the same model, as on a user's machine."""
+    reference = {"base_model": "tiny-llama", "fingerprint": base_model_fingerprint(tiny_llama), "p_yes": [0.5]}
+    (tmp_path / "scores.json").write_text(json.dumps(reference))
+    older = shutil.copytree(tiny_llama, tmp_path / "tiny-llama")
+    weights = list(load_file(older / "model.safetensors").items())
+    (older / "model.safetensors").unlink()
+    shards = {f"model-0000{number}-of-00002.safetensors": dict(weights[number - 1 :: 2]) for number in (1, 2)}
+    for name, tensors in shards.items():
+        save_file(tensors, older / name, metadata={"format": "pt"})
+    index = {"weight_map": {tensor: name for name, tensors in shards.items() for tensor in tensors}}
+    (older / "model.safetensors.index.json").write_text(json.dumps(index))
+    config = json.loads((older / "config.json").read_text())
+    config |= {"transformers_version": "4.57.1", "torch_dtype": config.pop("dtype"),
+               "rope_theta": config.pop("rope_parameters")["rope_theta"]}
+    (older / "config.json").write_text(json.dumps(config))
+    assert check_gpu.recorded_scores(tmp_path / "scores.json", older) == [0.5]
+    save_file({name: tensor + 1 for name, tensor in shards[min(shards)].items()}, older / min(shards))
+    with pytest.raises(check_gpu.Failed, match="other weights of tiny-llama"):
+        check_gpu.recorded_scores(tmp_path / "scores.json", older)
 
 
 def test_committed_scores_have_the_fingerprint_of_the_embedded_model(embedded):
