@@ -22,24 +22,38 @@ SHAPE = {"vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008,
          "num_attention_heads": 32, "max_position_embeddings": 2048}  # huggyllama/llama-7b's config.json
 SHARD_BYTES = 1 << 30
 TOKENIZER_DATA = "rec_data/movie/train.json"
+TRAINED_TOKENS = 500  # a row of movie/test is then 248 tokens, as with LLaMA's tokenizer
 
 
 def prepare_random(tokenizer: PathText | None = None, seed: int = 0, layers: int = SHAPE["num_hidden_layers"]) -> None:
     """Make base_model/random-llama-7b: LLaMA-7B's shape, random fp16 weights.
 
     Args:
-        tokenizer: LLaMA's tokenizer, as a Hugging Face folder or a GGUF file; without it a byte-level BPE of at most
-            32,000 tokens is trained on rec_data/movie/train.json
+        tokenizer: LLaMA's tokenizer, as a Hugging Face folder or a GGUF file; without it a byte-level BPE is trained on
+            rec_data/movie/train.json, whose rows have as many tokens as with LLaMA's
         seed: of the weights
         layers: fewer than LLaMA-7B's 32 make a smaller model, named after their number
+    """
+    prepare(tokenizer, seed, layers)
+
+
+def prepare(tokenizer: str | None, seed: int, layers: int, width: int = SHAPE["hidden_size"],
+            device: str = "cpu") -> Path:
+    """The model's folder, made where it is not there; InputError where it cannot be made.
+
+    device: where the weights are drawn; another device draws others.
     """
     samples.check_seed(seed)
     if not 1 <= layers <= 1000:
         raise InputError(f"--layers {layers}: must be at least 1 and at most 1000")
-    name = NAME if layers == SHAPE["num_hidden_layers"] else f"{NAME}-{layers}-layers"
-    folder = paths.home_dir() / "base_model" / name
+    shape = {**SHAPE, "num_hidden_layers": layers, "hidden_size": width, "intermediate_size": width * 43 // 16,
+             "num_attention_heads": max(width // 128, 1)}
+    smaller = {"layers": layers} if layers != SHAPE["num_hidden_layers"] else {}
+    smaller |= {"wide": width} if width != SHAPE["hidden_size"] else {}
+    folder = paths.home_dir() / "base_model" / "-".join([NAME, *(f"{size}-{name}" for name, size in smaller.items())])
     if not already_made(folder):
-        make(folder, {**SHAPE, "num_hidden_layers": layers}, tokenizer, seed)
+        make(folder, shape, tokenizer, seed, device)
+    return folder
 
 
 def already_made(folder: Path) -> bool:
@@ -50,7 +64,7 @@ def already_made(folder: Path) -> bool:
     return folder.exists()
 
 
-def make(folder: Path, shape: dict, tokenizer: str | None, seed: int) -> None:
+def make(folder: Path, shape: dict, tokenizer: str | None, seed: int, device: str = "cpu") -> None:
     """Write the model folder atomically. InputError where the tokenizer or free disk space is missing."""
     loaded = _tokenizer(tokenizer, shape["vocab_size"])
     import torch
@@ -64,7 +78,7 @@ def make(folder: Path, shape: dict, tokenizer: str | None, seed: int) -> None:
         tensors = LlamaForCausalLM(config).half().state_dict()
     shards = split_torch_state_dict_into_shards(tensors, max_shard_size=SHARD_BYTES)
     size = shards.metadata["total_size"]
-    random = torch.Generator().manual_seed(seed)
+    random = torch.Generator(device).manual_seed(seed)
     with files.build_directory(folder) as partial:
         if partial is None:
             print(f"{folder}: already made by another process")
@@ -74,7 +88,7 @@ def make(folder: Path, shape: dict, tokenizer: str | None, seed: int) -> None:
             raise InputError(f"{folder.parent}: not enough disk space ({free / 2**30:.1f} GiB free, the model takes "
                              f"{size / 2**30:.1f}); make room, or set TLREC_HOME")
         for file_name, names in shards.filename_to_tensors.items():
-            weights = {name: torch.ones(tensors[name].shape, dtype=torch.float16) for name in names}
+            weights = {name: torch.ones(tensors[name].shape, dtype=torch.float16, device=device) for name in names}
             for weight in weights.values():
                 if weight.dim() > 1:  # norms stay 1
                     weight.normal_(0, config.initializer_range, generator=random)
@@ -88,9 +102,9 @@ def make(folder: Path, shape: dict, tokenizer: str | None, seed: int) -> None:
 
 
 def _tokenizer(source: str | None, vocab_size: int):
-    """The tokenizer of a folder or GGUF file, or one trained on the movie prompts, of at most `vocab_size` tokens."""
+    """The tokenizer of a folder or GGUF file, of at most `vocab_size` tokens, or one trained on the movie prompts."""
     if not source:
-        return _trained(paths.home_dir() / TOKENIZER_DATA, vocab_size)
+        return _trained(paths.home_dir() / TOKENIZER_DATA, TRAINED_TOKENS)
     path = Path(source)
     if not path.exists():
         raise InputError(f"{source}: no such folder or file; give LLaMA's tokenizer, or none")

@@ -3,6 +3,7 @@
 Rounds alternate between the processes, so that other load on the machine affects all of them; the median round counts.
 """
 
+import importlib.metadata
 import itertools
 import json
 import os
@@ -60,30 +61,36 @@ def send(result: dict) -> None:
     print("@" + json.dumps(result), flush=True)
 
 
-def ceiling(dtype: str, size: int = 2048, seconds: float = 1.0) -> None:
-    """Measure matrix products of size x size, in FLOP/s, as one of the workers."""
+def ceiling(dtype: str) -> None:
+    """Measure matrix products of 2,048 x 2,048 as one of the workers."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    first, second = (torch.randn(size, size).to(device, getattr(torch, dtype)) for _ in range(2))
-
-    def measure() -> dict:
-        start, done = time.perf_counter(), 0
-        while (spent := time.perf_counter() - start) < seconds:
-            torch.mm(first, second)[0, 0].item()  # waits for a GPU
-            done += 1
-        return {"flops_a_second": 2 * size**3 * done / spent}
-
-    serve(measure)
+    serve(lambda: {"flops_a_second": product_speed(dtype, device, 2048)})
 
 
-def checked_dtype(name: str) -> str:
-    """--dtype with `auto` resolved as the scripts do: bfloat16 where the processor has it. InputError for others."""
-    if name not in ("auto", "bfloat16", "float32"):
-        raise InputError(f"--dtype {name!r} is unknown; choose auto, bfloat16 or float32")
-    from tlrec.model.base_model import resolve_dtype
+def product_speed(dtype: str, device: str, size: int, seconds: float = 1.0) -> float:
+    """FLOP/s of matrix products of size x size."""
+    import torch
 
-    return str(resolve_dtype(name, "cpu")).removeprefix("torch.")
+    first, second = (torch.randn(size, size, device=device).to(getattr(torch, dtype)) for _ in range(2))
+    torch.mm(first, second)[0, 0].item()
+    start, done = time.perf_counter(), 0
+    while (spent := time.perf_counter() - start) < seconds:
+        torch.mm(first, second)[0, 0].item()  # waits for a GPU
+        done += 1
+    return 2 * size**3 * done / spent
+
+
+def checked_dtype(name: str, base: Path) -> str:
+    """--dtype with `auto` resolved as the scripts do. InputError for an unknown one."""
+    if name not in ("auto", "bfloat16", "float16", "float32"):
+        raise InputError(f"--dtype {name!r} is unknown; choose auto, bfloat16, float16 or float32")
+    import torch
+
+    from tlrec.model.base_model import resolve_dtype_name
+
+    return resolve_dtype_name(name, "cuda" if torch.cuda.is_available() else "cpu", base)
 
 
 def whole_numbers(flag: str, words: list[str]) -> list[int]:
@@ -213,9 +220,12 @@ def _cell(template: str, row: dict) -> str:
 
 
 def write(subject: str, name: str, module: str, columns: dict[str, str], measurements: list[dict], note: str,
-          **more: object) -> None:
-    """Write results/reference/SUBJECT/NAME.json and the table() of the measurements beside it, and print the table."""
-    commit, text = run_log.git_commit(), table(columns, measurements)
+          below: str = "", **more: object) -> None:
+    """Write results/reference/SUBJECT/NAME.json and the table() of the measurements beside it, and print the table.
+
+    below: text that follows the table; more: entries of the record.
+    """
+    commit, text = run_log.git_commit(), table(columns, measurements) + below
     record = {
         "command": " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]]),
         "commit": commit,
@@ -229,6 +239,12 @@ def write(subject: str, name: str, module: str, columns: dict[str, str], measure
     source = f"`{record['command']}`, commit {head[:12]}{plus}{changes}, {record['machine']}. {note}"
     files.write_atomically(folder / f"{name}.md", f"{text}\n{source}\n")
     print(f"{text}\n{source}")
+
+
+def versions(*packages: str) -> dict[str, str | None]:
+    """Versions of packages beside those of every record; None where one is not installed."""
+    return {package: next((importlib.metadata.version(package) for _ in importlib.metadata.distributions(name=package)),
+                          None) for package in packages}
 
 
 def machine() -> str:

@@ -9,11 +9,35 @@ prompt prefix counts once per pass, as in tlrec.model.scoring and tlrec.training
 
 from typing import NamedTuple
 
+from base_model import random_llama
 from tlrec import cli
 from tlrec.reports.text_tables import markdown
 
-WIDTH, FEED_FORWARD, LAYERS, VOCABULARY = 4096, 11_008, 32, 32_000  # LLaMA-7B
-LAYER_WEIGHTS = LAYERS * (4 * WIDTH**2 + 3 * WIDTH * FEED_FORWARD)
+
+class Shape(NamedTuple):
+    """What the cost of a model of LLaMA's architecture depends on. key_values: width of keys, and of values."""
+
+    width: int
+    feed_forward: int
+    layers: int
+    vocabulary: int
+    key_values: int
+
+    @classmethod
+    def of(cls, config: dict) -> "Shape":
+        """Of a config.json."""
+        width, heads = config["hidden_size"], config["num_attention_heads"]
+        key_values = width // heads * config.get("num_key_value_heads", heads)
+        return cls(width, config["intermediate_size"], config["num_hidden_layers"], config["vocab_size"], key_values)
+
+    @property
+    def layer_weights(self) -> int:
+        return self.layers * self.width * (2 * self.width + 2 * self.key_values + 3 * self.feed_forward)
+
+
+LLAMA_7B = Shape.of(random_llama.SHAPE)
+WIDTH, FEED_FORWARD, LAYERS, VOCABULARY = LLAMA_7B[:4]
+LAYER_WEIGHTS = LLAMA_7B.layer_weights
 WEIGHTS = LAYER_WEIGHTS + 2 * VOCABULARY * WIDTH + (2 * LAYERS + 1) * WIDTH
 LORA = LAYERS * 2 * 2 * 8 * WIDTH  # rank 8 on q_proj and v_proj
 UTILISATION = 0.4  # of the peak FLOP/s; between 0.3 and 0.5 is usual for this size
@@ -31,7 +55,7 @@ class Stage(NamedTuple):
 
     name: str
     rows: int
-    tokens: int  # of a row, mean
+    tokens: float  # of a row, mean
     prefix: int
     passes: int
     batch: int  # rows per pass
@@ -53,14 +77,14 @@ STAGES = (
 )
 
 
-def flops(stage: Stage) -> float:
+def flops(stage: Stage, shape: Shape = LLAMA_7B) -> float:
     """FLOPs of a stage: layers, attention, and the LM head at the last position (scoring) or at all positions.
 
     Checkpointing recomputes the layers, not the LM head.
     """
     tokens = stage.tokens - stage.prefix + stage.prefix / stage.batch
-    per_token = 2 * LAYER_WEIGHTS + 4 * WIDTH * (stage.tokens / 2) * LAYERS
-    head = 2 * VOCABULARY * WIDTH * (1 if stage.passes == 1 else tokens)
+    per_token = 2 * shape.layer_weights + 4 * shape.width * (stage.tokens / 2) * shape.layers
+    head = 2 * shape.vocabulary * shape.width * (1 if stage.passes == 1 else tokens)
     return stage.rows * (stage.passes * tokens * per_token + min(stage.passes, 2) * head) + sum(_generated(stage))
 
 

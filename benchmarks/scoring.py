@@ -14,7 +14,7 @@ import json
 
 import numpy as np
 
-from benchmarks import harness
+from benchmarks import harness, references
 from tlrec import cli
 from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
@@ -55,7 +55,9 @@ def worker(implementation: str, base_model: str, lora_weights: str | None, data:
     logging.set_verbosity_error()
     base = resolve_base_model(base_model)
     adapter = inspect_adapter(lora_weights, base) if lora_weights else None
-    model, tokenizer = load_base_model(base, False, dtype, "cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, tokenizer = load_base_model(base, False, dtype, device) if implementation == "ours" else (
+        references.load(base, dtype, device))
     if adapter:
         model = attach_adapter(model, None, adapter)
     encoder = (ResizedEncoder if length else Encoder)(tokenizer)
@@ -68,27 +70,8 @@ def worker(implementation: str, base_model: str, lora_weights: str | None, data:
         assert history is not None
         picked = [dataclasses.replace(picked[0], input=preference_text.render(history._replace(target=target)))
                   for target in list(targets)[:candidates]]
-    ids = encoder.answer_token_ids
     labels = [0] if candidates else [sample.label for sample in picked]
     model.eval()
-
-    def padded(prompts: list):
-        return tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
-
-    def p_yes(logits: torch.Tensor) -> np.ndarray:
-        return logits.float()[:, [ids.yes, ids.no]].softmax(1)[:, 0].double().cpu().numpy()
-
-    def generate(prompts: list) -> tuple[np.ndarray, int]:
-        with torch.inference_mode():
-            out = model.generate(**padded(prompts), max_new_tokens=128, do_sample=False, num_beams=1,
-                                 output_scores=True, return_dict_in_generate=True, pad_token_id=tokenizer.pad_token_id)
-        return p_yes(out.scores[0]), len(out.scores)
-
-    def forward(prompts: list) -> np.ndarray:
-        inputs = padded(prompts)
-        positions = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
-        with torch.inference_mode():
-            return p_yes(model(**inputs, position_ids=positions, use_cache=False, logits_to_keep=1).logits[:, -1])
 
     def run_round() -> dict:
         if implementation == "ours":
@@ -96,12 +79,9 @@ def worker(implementation: str, base_model: str, lora_weights: str | None, data:
                 lambda picked: scoring.score(model, encoder, picked, batch).p_yes)
             return {"p_yes": scorer(picked).tolist(), "labels": labels}
         prompts = [encoder.encode_prompt(sample) for sample in picked]
-        parts = [prompts[first : first + batch] for first in range(0, len(prompts), batch)]
-        if implementation == "plain":
-            return {"p_yes": np.concatenate([forward(part) for part in parts]).tolist()}
-        generated = [generate(part) for part in parts]
-        return {"p_yes": np.concatenate([scores for scores, _ in generated]).tolist(),
-                "new_tokens": float(np.mean([count for _, count in generated]))}
+        scorer = references.p_yes_of_generate if implementation == "published" else references.p_yes_of_forward
+        p_yes, new_tokens = scorer(model, prompts, encoder.answer_token_ids, batch)
+        return {"p_yes": p_yes.tolist(), **({"new_tokens": new_tokens} if new_tokens else {})}
 
     harness.serve(run_round)
 
@@ -158,7 +138,7 @@ def main(
         batch_sizes: of the forward passes
         ways: implementations to measure: any of ours, plain, published
         batch: prompts per forward pass
-        dtype: auto (bfloat16 where the processor has it), bfloat16 or float32
+        dtype: auto, bfloat16, float16 or float32
         rounds: rounds of each implementation; the median counts; 0: one round, in which FLOPs are counted
         name: of the results
     """
@@ -180,7 +160,7 @@ def main(
         if candidates > len(targets):
             raise InputError(f"--candidates {candidates}: {data} has {len(targets)} target titles; give fewer")
         rows = candidates
-    dtype = harness.checked_dtype(dtype)
+    dtype = harness.checked_dtype(dtype, resolve_base_model(base_model))
     common = {"base_model": base_model, "lora_weights": lora_weights, "data": data, "rows": rows, "length": 0,
               "batch": batch, "dtype": dtype, "candidates": candidates}
     variations: list[dict] = [{"rows": number} for number in row_counts]

@@ -1,34 +1,37 @@
-"""Tuning: ours beside transformers.Trainer with the published arguments, and the same without checkpointing.
+"""Tuning: ours beside transformers.Trainer with the published arguments, the same without checkpointing, and TRL.
 
     python -m benchmarks.training                                  seconds a sample
     python -m benchmarks.training --dtype float32 --lora_dropout 0 --name training_fp32     losses of each step
     python -m benchmarks.training --steps 23 --learning_rate 1e-3 --auc_rows 400 --name training_auc    AUC afterwards
 
 Each implementation runs in its own process, in turns of one micro-batch, on the same rows in the same order.
-`published` keeps the gradient checkpointing that the k-bit preparation turns on. The references compute all logits
-whatever the labels are, so they are measured once, with the loss on all tokens, and are compared with both of ours.
+`published` keeps the gradient checkpointing that the k-bit preparation turns on; TRL's SFTTrainer runs without it. The
+references compute all logits whatever the labels are, so they are measured once, with the loss on all tokens, and are
+compared with both of ours. TRL is measured where it is installed (pip install trl).
 """
 
 import json
 import sys
+import tempfile
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from benchmarks import harness
+from benchmarks import harness, references
+from benchmarks.references import PLAIN, PUBLISHED, TRL
 from tlrec import cli
 from tlrec.data import samples
-from tlrec.model.adapter import attach_adapter
-from tlrec.model.base_model import load_base_model, resolve_base_model
+from tlrec.errors import InputError
+from tlrec.model.base_model import resolve_base_model
 from tlrec.signature_flags import PathText
 
 ALL_TOKENS, ANSWER = "ours, loss on all tokens", "ours, loss on the answer"
-IMPLEMENTATIONS = ("published", "without checkpointing", ALL_TOKENS, ANSWER)
+WAYS = {"published": PUBLISHED, "plain": PLAIN, "trl": TRL, "ours": ALL_TOKENS, "answer": ANSWER}
 AUC_DATA = "rec_data/movie/test.json"
 SEED = 0  # of the rows drawn and of the adapter
 COLUMNS = {
     "implementation": "{implementation}", "seconds a sample": "{seconds_a_sample:.3f}",
-    "times as fast as published": "{of_published:.2f}", "as without checkpointing": "{of_without_checkpointing:.2f}",
+    "times as fast as published": "{of_published:.2f}", "as the plain Trainer": "{of_plain:.2f}",
     "GFLOP/s": "{gflops:.0f}", "of ceiling": "{of_ceiling:.0%}", "peak GiB": "{peak_gib:.2f}",
     "largest difference of a step's loss": "{max_difference:.1e}", "AUC afterwards": "{auc:.4f}",
 }
@@ -43,7 +46,7 @@ class Settings:
         data: instruction JSON
         steps: measured micro-batches; the median counts
         micro_batch: rows of each
-        dtype: auto (bfloat16 where the processor has it), bfloat16 (weights and autocast) or float32
+        dtype: auto, bfloat16 (weights and autocast) or float32
         lora_dropout: 0 makes the losses of the implementations comparable
         learning_rate: peak learning rate; every micro-batch is an optimiser step
         warmup_steps: steps over which it rises
@@ -62,40 +65,25 @@ class Settings:
 
 
 def worker(implementation: str, settings: Settings) -> None:
-    import tempfile
-
-    import torch
     import transformers
-    from peft import LoraConfig
-    from torch.utils.data import SequentialSampler
     from transformers.utils import logging
 
     from rec_tuning import Config
     from tlrec.evaluation import metrics
     from tlrec.model import scoring
     from tlrec.model.tokenization import Encoder
-    from tlrec.training.build_trainer import training_features
-    from tlrec.training.trainer import RecTrainer
+    from tlrec.training.build_trainer import build_trainer, training_features
+    from tlrec.training.sampler import RowSampler
+    from tlrec.training.tuning_plan import resolve
 
     logging.set_verbosity_error()
-    ours = implementation.startswith("ours")
-    cuda = torch.cuda.is_available()
-    transformers.set_seed(SEED)
-    base = resolve_base_model(settings.base_model)
-    model, tokenizer = load_base_model(base, False, settings.dtype, "cuda" if cuda else "cpu")
-    encoder = Encoder(tokenizer)
-    config = Config(base_model=settings.base_model, train_data_path=settings.data, output_dir="",
-                    train_on_inputs=implementation != ANSWER)
-    available = samples.read_samples(settings.data, answers_only=True)
-    rows = samples.shuffled_rows(len(available), SEED, (settings.steps + 1) * settings.micro_batch)
-    picked = [available[row] for row in rows]
-    features = [training_features(encoder, sample, config, "a row") | ({"row": number} if ours else {})
-                for number, sample in enumerate(picked)]
-    if implementation == "published":
-        model.enable_input_require_grads()
-    model.config.use_cache = False
-    model = attach_adapter(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], bias="none",
-                                            lora_dropout=settings.lora_dropout, task_type="CAUSAL_LM"), None)
+    steps, rows = settings.steps + 1, (settings.steps + 1) * settings.micro_batch
+    plan = resolve(Config(
+        base_model=settings.base_model, train_data_path=settings.data, output_dir=tempfile.mkdtemp(), sample=rows,
+        seed=SEED, batch_size=settings.micro_batch, micro_batch_size=settings.micro_batch, max_steps=steps,
+        learning_rate=settings.learning_rate, warmup_steps=settings.warmup_steps, lora_dropout=settings.lora_dropout,
+        dtype=settings.dtype, load_in_8bit=False, group_by_length=False, select_by="none", eval_steps=10**6,
+        train_on_inputs=implementation != ANSWER))
 
     class InTurn(transformers.TrainerCallback):
         """One optimiser step per turn."""
@@ -110,66 +98,67 @@ def worker(implementation: str, settings: Settings) -> None:
             if "loss" in logs:
                 self.turns.end({"loss": float(logs["loss"])})
 
-    class InOrder(RecTrainer if ours else transformers.Trainer):  # type: ignore[misc]
-        def _get_train_sampler(self, train_dataset=None):
-            self.sampler = SequentialSampler(self.train_dataset)
-            self.sampler.set_epoch = lambda epoch: None
-            return self.sampler
-
-    arguments = transformers.TrainingArguments(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=settings.micro_batch,
-        learning_rate=settings.learning_rate, warmup_steps=settings.warmup_steps, num_train_epochs=1,
-        save_strategy="no", report_to="none", use_cpu=not cuda, logging_steps=1, seed=SEED,
-        bf16=settings.dtype == "bfloat16", activation_checkpointing=implementation == "published", disable_tqdm=True,
-        remove_unused_columns=False, dataloader_pin_memory=cuda, optim="adamw_torch",
-    )
-    trainer = InOrder(
-        model=model, args=arguments, train_dataset=features, callbacks=[InTurn()],
-        data_collator=transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, return_tensors="pt",
-                                                          padding=True),
-        **({"validation": [], "encoder": encoder} if ours else {}),
-    )
+    if implementation.startswith("ours"):
+        trainer, _ = build_trainer(plan)
+        trainer.args.logging_steps = 1
+        encoder = trainer.encoder
+    else:
+        model, tokenizer = references.load(plan.base, plan.settings.dtype, plan.settings.device)
+        encoder = Encoder(tokenizer)
+        features = [training_features(encoder, sample, plan.config, "a row") for sample in plan.train]
+        trainer = references.build_trainer(
+            implementation, model, tokenizer, [features[row] for row in RowSampler(rows, SEED, settings.micro_batch)],
+            micro_batch=settings.micro_batch, batch_size=settings.micro_batch, max_steps=steps,
+            dtype=plan.settings.dtype, lora_dropout=settings.lora_dropout, learning_rate=settings.learning_rate,
+            warmup_steps=settings.warmup_steps, seed=SEED)
+    trainer.add_callback(InTurn())
     trainer.train()
     if settings.auc_rows:
         tested = samples.read_samples(AUC_DATA, answers_only=True)
         tested = [tested[row] for row in samples.shuffled_rows(len(tested), 0, settings.auc_rows)]
-        p_yes = scoring.score(model, encoder, tested).p_yes
+        p_yes = scoring.score(trainer.model, encoder, tested).p_yes
         harness.send({"auc": metrics.auc(np.array([sample.label for sample in tested]), p_yes)})
 
 
-def main(settings: Settings, name: str = "training") -> None:
+def main(settings: Settings, ways: list[str] = list(WAYS), name: str = "training") -> None:  # noqa: B006
     """Measure tuning.
 
     Args:
+        ways: implementations to measure: any of published, plain, trl, ours, answer
         name: of the results
     """
-    settings = replace(settings, dtype=harness.checked_dtype(settings.dtype))
+    if set(ways) - set(WAYS) or not ways:
+        raise InputError(f"--ways takes {', '.join(WAYS)}")
     cli.check_at_least(1, steps=settings.steps, micro_batch=settings.micro_batch)
     cli.check_at_least(0, auc_rows=settings.auc_rows)
-    resolve_base_model(settings.base_model)
+    settings = replace(settings, dtype=harness.checked_dtype(settings.dtype, resolve_base_model(settings.base_model)))
     samples.read_samples(settings.data, answers_only=True)
-    calls = {name: f"training.worker({name!r}, training.{settings!r})" for name in IMPLEMENTATIONS}
+    missing = {WAYS[way]: reason for way in ways if (reason := references.left_out(WAYS[way]))}
+    calls = {way: f"training.worker({way!r}, training.{settings!r})" for way in (WAYS[name] for name in ways)
+             if way not in missing}
     results, ceiling = harness.take_turns(calls, settings.dtype, settings.steps)
     measured = []
-    for implementation, result in results.items():
-        comparable = implementation == ALL_TOKENS
-        losses = zip(result["losses"], results["without checkpointing"]["losses"], strict=True)
+    for way, result in results.items():
+        plain, published = results.get(PLAIN), results.get(PUBLISHED)
+        difference = None
+        if plain and way not in (PLAIN, ANSWER):
+            difference = max(abs(one - other) for one, other in zip(result["losses"], plain["losses"], strict=True))
         measured.append({
-            "implementation": implementation,
+            "implementation": way,
             "seconds_a_sample": round(result["seconds"] / settings.micro_batch, 4),
-            "of_published": round(results["published"]["seconds"] / result["seconds"], 2),
-            "of_without_checkpointing": round(results["without checkpointing"]["seconds"] / result["seconds"], 2),
+            "of_published": round(published["seconds"] / result["seconds"], 2) if published else None,
+            "of_plain": round(plain["seconds"] / result["seconds"], 2) if plain else None,
             "gflops": result["gflops"], "of_ceiling": result["of_ceiling"], "peak_gib": result["peak"],
-            "losses": result["losses"], "seconds": result["all_seconds"],
-            "max_difference": max(abs(one - other) for one, other in losses) if comparable else None,
+            "losses": result["losses"], "seconds": result["all_seconds"], "max_difference": difference,
             "auc": result.get("auc"),
         })
         print(json.dumps(measured[-1]), flush=True)
     note = (f"{settings.dtype}, micro-batch {settings.micro_batch}, LoRA dropout {settings.lora_dropout}, seed "
             f"{SEED}, median of {settings.steps} micro-batches after the first; ceiling (GFLOP/s of torch.mm, "
-            f"2,048 x 2,048, measured in turns): {ceiling:.0f}.")
+            f"2,048 x 2,048, measured in turns): {ceiling:.0f}"
+            + "".join(f"; {way} {reason}" for way, reason in missing.items()) + ".")
     harness.write("speed", name, "training", COLUMNS, measured, note, **asdict(settings),
-                  ceiling_gflops=ceiling)
+                  ceiling_gflops=ceiling, versions=harness.versions("torch", "transformers", "peft", "trl"))
 
 
 if __name__ == "__main__":
