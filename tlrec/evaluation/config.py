@@ -12,7 +12,13 @@ from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
 from tlrec.model.base_files import check_saved_bits
-from tlrec.model.base_model import check_quantization, resolve_base_model, resolve_dtype_name, select_device
+from tlrec.model.base_model import (
+    INT8_KINDS,
+    check_quantization,
+    resolve_base_model,
+    resolve_dtype_name,
+    select_device,
+)
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.model.hub import recorded_name
 from tlrec.signature_flags import PathText
@@ -28,6 +34,7 @@ class ModelConfig:
         scoring_batch_size: prompts per forward pass
         load_in_8bit: base model in 8-bit
         load_in_4bit: base model in 4-bit, as QLoRA (NF4, quantised scales)
+        int8: how 8-bit weights compute: weight-only (dequantised for a product in dtype), or llm.int8 (published)
         dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, on a CPU bf16 where it has it, else fp32
         prompt_template: alpaca-published, alpaca for the clean wording, or chat for the model's own chat template
     """
@@ -37,6 +44,7 @@ class ModelConfig:
     scoring_batch_size: int = 16
     load_in_8bit: bool = False
     load_in_4bit: bool = False
+    int8: str = INT8_KINDS[0]
     dtype: str = "auto"
     prompt_template: str = prompts.DEFAULT_TEMPLATE
 
@@ -44,7 +52,8 @@ class ModelConfig:
         """InputError for a value that no data, model or device makes right."""
         prompts.check_template(self.prompt_template)
         check_quantization(self.load_in_8bit, self.load_in_4bit)
-        signature_flags.check_choices(self, {"dtype": ("auto", "bfloat16", "float16", "float32")})
+        signature_flags.check_choices(self, {"dtype": ("auto", "bfloat16", "float16", "float32"),
+                                             "int8": INT8_KINDS})
         signature_flags.check_bounds(self, {"scoring_batch_size": (1, 1e6)})
 
 

@@ -25,7 +25,7 @@ def build_trainer(plan: TuningPlan):
 
     transformers.set_seed(config.seed)
     model, tokenizer = load_base_model(plan.base, settings.load_in_8bit, settings.dtype, settings.device,
-                                       config.load_in_4bit, distributed.is_sharded())
+                                       config.load_in_4bit, distributed.is_sharded(), config.int8)
     check_unchanged(plan.base, str(plan.request["base_model"]))
     encoder = Encoder(tokenizer, config.prompt_template)
     train = [
@@ -42,7 +42,7 @@ def build_trainer(plan: TuningPlan):
     print(f"{len(train)} samples for tuning, cut-off {config.cutoff_len} tokens: {cut}")
     processes = distributed.world_size()
     padding = 0 if processes == 1 else -len(train) % (settings.micro_batch * processes)
-    if settings.quantized:
+    if settings.prepare_kbit:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=settings.gradient_checkpointing)
     elif settings.gradient_checkpointing:
         model.enable_input_require_grads()

@@ -8,7 +8,7 @@ from tlrec import distributed, signature_flags
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
-from tlrec.model.base_model import check_quantization, resolve_dtype_name
+from tlrec.model.base_model import INT8_KINDS, check_quantization, resolve_dtype_name
 from tlrec.signature_flags import PathText
 from tlrec.training.trackers import TRACKERS, check_tracker
 
@@ -16,6 +16,7 @@ CHOICES = {
     "select_by": ("auc", "loss", "none"),
     "truncate": ("input", "published"),
     "dtype": ("auto", "bfloat16", "float16", "float32"),
+    "int8": INT8_KINDS,
     "report_to": TRACKERS,
 }
 BOUNDS = {  # least and most
@@ -65,6 +66,7 @@ class TuningConfig:
         early_stopping: stop after this many validations without improvement
         load_in_8bit: base model in 8-bit; default yes on CUDA (published), no on a CPU and beside load_in_4bit
         load_in_4bit: base model in 4-bit, as QLoRA (NF4, double quantisation)
+        int8: how 8-bit weights compute: weight-only (dequantised for a product in dtype), or llm.int8 (published)
         dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, on a CPU bf16 where it has it, else fp32
         gradient_checkpointing: recompute activations to save memory; default yes on CUDA in 8-bit (published), else no
         use_liger_kernel: fused norms, rotary embeddings and feed-forward of the package liger-kernel; on CUDA only
@@ -102,6 +104,7 @@ class TuningConfig:
     early_stopping: int = 10
     load_in_8bit: bool | None = None
     load_in_4bit: bool = False
+    int8: str = INT8_KINDS[0]
     dtype: str = "auto"
     gradient_checkpointing: bool | None = None
     use_liger_kernel: bool = False
@@ -149,12 +152,13 @@ class TuningConfig:
         dtype = resolve_dtype_name(self.dtype, device)
         in_8bit = device == "cuda" and not self.load_in_4bit if self.load_in_8bit is None else self.load_in_8bit
         quantized = in_8bit or self.load_in_4bit
+        prepare_kbit = in_8bit and self.int8 == "llm.int8" or self.load_in_4bit
         checkpointing = quantized and device == "cuda" if self.gradient_checkpointing is None else (
             self.gradient_checkpointing)
         per_process = self.batch_size // distributed.world_size()
         asked = self.micro_batch_size or (CUDA_MICRO_BATCH if device == "cuda" else CPU_MICRO_BATCH)
         micro_batch = math.gcd(per_process, asked)
-        return DeviceSettings(device, dtype, in_8bit, quantized, checkpointing, math.gcd(self.batch_size, asked),
+        return DeviceSettings(device, dtype, in_8bit, prepare_kbit, checkpointing, math.gcd(self.batch_size, asked),
                               micro_batch, per_process // micro_batch)
 
 
@@ -187,7 +191,7 @@ class DeviceSettings:
     device: str  # cuda or cpu
     dtype: str  # of the base model's weights: bfloat16, float16 or float32
     load_in_8bit: bool
-    quantized: bool
+    prepare_kbit: bool  # by PEFT: norms and embeddings in fp32; a weight-only 8-bit model is tuned as a 16-bit one
     gradient_checkpointing: bool
     micro_batch_size: int  # the flag without its default; the same for any number of processes
     micro_batch: int  # of one process

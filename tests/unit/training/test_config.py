@@ -20,6 +20,7 @@ def test_on_device_settings_by_device_and_quantisation(flags):
     assert (cpu.load_in_8bit, cpu.gradient_checkpointing, cpu.micro_batch, cpu.accumulation_steps) == (
         False, False, 8, 16)
     four = dataclasses.replace(config, load_in_4bit=True).on_device("cuda")
-    assert (four.load_in_8bit, four.quantized, four.gradient_checkpointing) == (False, True, True)
+    assert (four.load_in_8bit, four.prepare_kbit, four.gradient_checkpointing) == (False, True, True)
+    assert not cuda.prepare_kbit and dataclasses.replace(config, int8="llm.int8").on_device("cuda").prepare_kbit
     assert dataclasses.replace(config, batch_size=12).on_device("cpu").micro_batch == 4
     refused("--use_liger_kernel", dataclasses.replace(config, use_liger_kernel=True).on_device, "cpu")
