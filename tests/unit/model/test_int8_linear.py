@@ -13,6 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model
 from tlrec.model.int8_linear import WeightOnlyLinear, dequantize, use_weight_only
+from tlrec.training.loss import LossOptions, label_loss
 
 LORA = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
 IDS = torch.arange(5, 45).view(2, 20)
@@ -26,8 +27,8 @@ def int8_layer(bias):
     return layer
 
 
-def tuned(folder, **options):
-    model = load_base_model(folder, True, "float32", "cpu", **options)[0]
+def tuned(folder, dtype="float32", **options):
+    model = load_base_model(folder, True, dtype, "cpu", **options)[0]
     torch.manual_seed(3)
     return attach_adapter(model, LORA, None)
 
@@ -86,6 +87,18 @@ def test_tuning_equals_that_of_the_dequantised_model(tiny_llama):
     with torch.no_grad():
         exact, published = (m.eval()(input_ids=IDS).logits for m in (plain, tuned(tiny_llama, int8="llm.int8")))
         assert (published - exact).abs().max() > 100 * (model.eval()(input_ids=IDS).logits - exact).abs().max()
+
+
+def test_tuning_in_bf16_follows_that_in_fp32(tiny_llama):
+    """With LoRA's weights in fp32, as the Trainer calls it on a CPU."""
+    losses = []
+    for dtype in ("float32", "bfloat16"):
+        model = tuned(tiny_llama, dtype=dtype)
+        inputs = {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}
+        loss = label_loss(model, model, inputs, IDS, LossOptions.of(model))
+        loss.backward()
+        losses.append(loss.item() / IDS.numel())
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
 
 
 def test_no_dequantised_weight_outlives_its_product(tiny_llama):
