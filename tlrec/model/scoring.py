@@ -57,7 +57,9 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
     queue = [rows for rows, _ in distributed.shard(token_batches(order, lengths, budget))][::-1]
     silent = not progress or not distributed.is_main_process()
     own_rows = sum(map(len, queue))
-    with torch.inference_mode(), Progress(total=own_rows, desc=progress, unit="row", disable=silent) as bar:
+    maskless = prefix_cache.maskless_attention(model, prefix is not None and model.device.type == "cuda")
+    with (maskless, torch.inference_mode(),
+          Progress(total=own_rows, desc=progress, unit="row", disable=silent) as bar):
         while queue:
             rows = queue.pop()
             tokens = len(rows) * lengths[rows[0]]
