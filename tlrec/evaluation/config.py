@@ -31,7 +31,7 @@ class ModelConfig:
     Args:
         base_model: model folder, its name under base_model/, or owner/name[@revision] on the Hub
         lora_weights: adapter folder, or owner/name[@revision] on the Hub; without it the base model is scored untuned
-        scoring_batch_size: prompts per forward pass
+        scoring_batch_size: prompts per forward pass; default 16 on a CPU; on CUDA by free memory
         load_in_8bit: base model in 8-bit
         load_in_4bit: base model in 4-bit, as QLoRA (NF4, quantised scales)
         int8: how 8-bit weights compute: weight-only (dequantised for a product in dtype), or llm.int8 (published)
@@ -41,7 +41,7 @@ class ModelConfig:
 
     base_model: PathText | None = None
     lora_weights: PathText | None = None
-    scoring_batch_size: int = 16
+    scoring_batch_size: int | None = None
     load_in_8bit: bool = False
     load_in_4bit: bool = False
     int8: str = INT8_KINDS[0]
@@ -76,6 +76,7 @@ def resolve_model(config: ModelConfig) -> ModelPlan:
     prompts.check_chat_template(base, config.prompt_template)
     device = select_device()
     config = replace(config, dtype=resolve_dtype_name(config.dtype, device),
+                     scoring_batch_size=config.scoring_batch_size or (16 if device == "cpu" else None),
                      base_model=recorded_name(config.base_model or "", base),
                      lora_weights=recorded_name(config.lora_weights or "", adapter.folder) if adapter else None)
     return ModelPlan(config, base, adapter, device, base_model_fingerprint(base))
@@ -144,5 +145,6 @@ def resolve(config: EvaluationConfig) -> EvaluationPlan:
         return EvaluationPlan(config, data, None)
     model = resolve_model(config)
     named = model.config
-    config = replace(config, dtype=named.dtype, base_model=named.base_model, lora_weights=named.lora_weights)
+    config = replace(config, dtype=named.dtype, base_model=named.base_model, lora_weights=named.lora_weights,
+                     scoring_batch_size=named.scoring_batch_size)
     return EvaluationPlan(config, data, model)

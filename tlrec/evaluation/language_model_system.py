@@ -42,7 +42,7 @@ def model_request(model: ModelPlan) -> dict[str, Any]:
         **({"int8": config.int8} if config.load_in_8bit or config.int8 != INT8_KINDS[0] else {}),
         "dtype": config.dtype,
         "prompt_template": config.prompt_template,
-        "scoring_batch_size": config.scoring_batch_size,
+        **({"scoring_batch_size": config.scoring_batch_size} if config.scoring_batch_size else {}),
     }
 
 
@@ -71,9 +71,13 @@ def _language_model_scores(plan: ModelPlan, data: SplitData) -> Scores:
     from tlrec.model import scoring
 
     model, encoder = load_model(plan)
-    scores = scoring.score(model, encoder, data.rows, plan.config.scoring_batch_size, "scoring",
-                           lambda row: f"{data.path}: record {data.row_numbers[row]}")
-    return Scores(scores._asdict())
+    batch_size = plan.config.scoring_batch_size
+    tokens = None if batch_size else scoring.token_budget(model)
+    if tokens:
+        print(f"batches of {tokens:,} tokens")
+    scores = scoring.score(model, encoder, data.rows, batch_size or 16, "scoring",
+                           lambda row: f"{data.path}: record {data.row_numbers[row]}", tokens=tokens)
+    return Scores(scores._asdict(), {"scoring_tokens": tokens} if tokens else {})
 
 
 def record_fields(model: ModelPlan) -> dict[str, Any]:

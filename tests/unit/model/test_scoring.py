@@ -107,6 +107,16 @@ def test_scores_without_an_explicit_mask_are_the_same(loaded, monkeypatch):
     np.testing.assert_allclose(scores.p_yes, plainly(model, encoder, samples), atol=1e-5)
 
 
+def test_scores_in_batches_of_a_number_of_tokens(loaded):
+    model, encoder = loaded
+    samples, shapes = rows(10), []
+    hook = model.get_input_embeddings().register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
+    scores = scoring.score(model, encoder, samples, tokens=600)
+    hook.remove()
+    assert max(shape.numel() for shape in shapes) <= 600 and max(shape[0] for shape in shapes) > 1
+    np.testing.assert_allclose(scores.p_yes, plainly(model, encoder, samples), atol=1e-5)
+
+
 def test_scores_of_prompts_without_a_shared_prefix(loaded):
     model, encoder = loaded
     samples = [Sample(f"{word} this.", "Titles. " * count, "Yes.") for count, word in enumerate("abcd", 1)]
