@@ -36,9 +36,9 @@ from tlrec.signature_flags import PathText
 ROWS = 16  # the first of movie/test
 LLAMA = "llama-7b"
 RECORDED = paths.ROOT / "results" / "reference" / "gpu_check" / "cpu_scores.json"
-# of P(Yes) to the CPU's in fp32. 8-bit: twice the 0.072 that LLM.int8(), which rounds each layer's input too, showed on
-# an H200; rounding the weights alone showed 0.007 on a CPU in fp32, and 0.027 in bf16, as bf16 without 8-bit
-TOLERANCE = {"float32": 1e-3, "8-bit": 0.15}
+# of P(Yes) to the CPU's in fp32. 8-bit: rounding the weights showed 0.007 on a CPU in fp32, and 0.027 in bf16, as bf16
+# without 8-bit. (LLM.int8(), which rounds each layer's input too, showed 0.072 on an H200.)
+TOLERANCE = {"float32": 1e-3, "8-bit": 0.05}
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 TIMEOUT = 1800  # seconds per command
 

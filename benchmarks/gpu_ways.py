@@ -20,7 +20,7 @@ from tlrec.data import samples
 from tlrec.errors import first_line, is_out_of_memory
 from tlrec.evaluation import run_log
 from tlrec.evaluation.config import ModelConfig, resolve_model
-from tlrec.evaluation.language_model_system import load_model
+from tlrec.evaluation.language_model_system import batch_limits, load_model
 from tlrec.model.base_model import resolve_dtype_name
 from tlrec.signature_flags import PathText
 from tlrec.training.tuning_plan import resolve
@@ -121,9 +121,10 @@ class Bench:
             if key in self.measured:
                 return self.measured[key]
             ours, encoder = load_model(plan)
+            batch_size, tokens = batch_limits(ours, plan.config.scoring_batch_size)
 
             def run(rows: int) -> np.ndarray:
-                return scoring.score(ours, encoder, self.rows[:rows], plan.config.scoring_batch_size).p_yes
+                return scoring.score(ours, encoder, self.rows[:rows], batch_size, tokens=tokens).p_yes
         if not generates:  # where a warm-up would take as long as its measurement
             run(PLAIN_BATCH)
         began = self.now()

@@ -68,11 +68,10 @@ PREFIX = 90  # tokens of the prompt prefix of movie/test, with LLaMA's tokenizer
 STAGES = (
     Stage("score movie/test", 1000, 250, PREFIX, 1, 16),
     Stage("the same, 128 tokens generated in batches of 16 (published, untuned)", 1000, 250, 0, 1, 16, generated=127),
-    Stage("rec-tuning, 64 shots x 30 epochs, --micro_batch_size 4", 64 * 30, 252, PREFIX, 2, 4),
+    Stage("rec-tuning, 64 shots x 30 epochs", 64 * 30, 252, 0, 2, 32),
     Stage("CoT tuning, 2,308 samples x 3 epochs", 2308 * 3, 906, 0, 2, 2),
-    Stage("source tuning, 8,000 Netflix rows x 3 epochs, --micro_batch_size 4", 8000 * 3, 254, PREFIX, 2, 4),
-    Stage("the same with checkpointing, no shared prefix (as published, and the default on CUDA)", 8000 * 3, 254, 0, 3,
-          32),
+    Stage("source tuning, 8,000 Netflix rows x 3 epochs", 8000 * 3, 254, 0, 2, 32),
+    Stage("the same with checkpointing (as published)", 8000 * 3, 254, 0, 3, 32),
     Stage("its validation, 18 times 1,000 rows", 18 * 1000, 256, PREFIX, 1, 16),
 )
 
@@ -115,9 +114,9 @@ def main() -> None:
     print(f"LLaMA-7B: {WEIGHTS:,} weights, {LAYER_WEIGHTS:,} of them in its layers; LoRA {LORA:,}.\n")
     print(f"A token's forward pass: 2 x {LAYER_WEIGHTS:,} = {2 * LAYER_WEIGHTS / 1e9:.2f} GFLOP, and at a context of "
           f"128 4 x {WIDTH} x 128 x {LAYERS} = {4 * WIDTH * 128 * LAYERS / 1e9:.2f} for attention.\n")
-    print(f"Memory: weights {2 * WEIGHTS / 1e9:.1f} GB in fp16; in 8-bit {weight_bytes_in_8bit(2) / 1e9:.1f} GB to "
-          f"score (embedding and LM head in fp16) and {weight_bytes_in_8bit(4) / 1e9:.1f} GB to tune, where peft's "
-          "prepare_model_for_kbit_training makes them fp32; LoRA, its gradient and Adam's two averages, fp32: 16 x "
+    print(f"Memory: weights {2 * WEIGHTS / 1e9:.1f} GB in fp16; in 8-bit {weight_bytes_in_8bit(2) / 1e9:.1f} GB, with "
+          f"embedding and LM head in fp16, or {weight_bytes_in_8bit(4) / 1e9:.1f} GB to tune as published, where peft's"
+          " prepare_model_for_kbit_training makes them fp32; LoRA, its gradient and Adam's two averages, fp32: 16 x "
           f"{LORA:,} = {16 * LORA / 1e9:.2f} GB. Activations of 32 rows of 254 tokens: with checkpointing {LAYERS} x "
           f"32 x 254 x {WIDTH} x 2 bytes = {32 * row * WIDTH / 1e9:.1f} GB; without it about "
           f"{32 * row * activations / 1e9:.0f} GB (10 vectors of the width and 3 of the feed-forward layer a token and "
@@ -125,9 +124,8 @@ def main() -> None:
     rows = [[stage.name, f"{flops(stage) / 1e12:,.0f}", *(f"{seconds(stage, gpu) / 60:.1f}" for gpu in GPUS)]
             for stage in STAGES]
     print(markdown([["stage", "TFLOP", *(f"{gpu.name}: minutes" for gpu in GPUS)], *rows]))
-    print(f"\nAt {UTILISATION:.0%} of the vendors' peaks, fp16. LLM.int8() converts in every layer and is slower, by a "
-          "factor that was not measured here. The rows on tuning without checkpointing need "
-          "--gradient_checkpointing False: on CUDA in 8-bit it is on, as published, and then no prefix is shared.")
+    print(f"\nAt {UTILISATION:.0%} of the vendors' peaks, fp16. LLM.int8() converts in every layer and is slower. "
+          "Tuning shares no prompt prefix on CUDA; checkpointing is on where few rows fit without it.")
 
 
 if __name__ == "__main__":

@@ -140,6 +140,7 @@ def manifest(**changes) -> str:
         "base_model": {"name": "tiny", "fingerprint": "0"}, "shots": None, "seed": 42, "steps": 6, "selected": None,
         "data": {"train": {"path": "/train.json", "rows": 24, "sha256": "0"}, "valid": None}, "cuts": {},
         "seconds": 1.5, "seconds_before": 0, "peak_memory_gib": {"host": 0.5}, "commit": None, "python": "3.11.9",
+        "machine": {"micro_batch": 8, "gradient_checkpointing": False, "liger_kernel": False, "scoring_tokens": None},
         "versions": {"torch": None}, "cores": 2, "arguments": {"prompt_template": "alpaca-published"}, "files": {},
     }
     return json.dumps(fields | changes)

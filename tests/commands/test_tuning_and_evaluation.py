@@ -121,6 +121,10 @@ def test_rec_tuning_on_all_rows_in_8bit_without_a_starting_adapter(home, tiny_ll
     assert json.loads((output / "tlrec.json").read_text())["shots"] == 24
     _, record = evaluate(home, tiny_llama, "--lora_weights", output, "--load_in_8bit")
     assert record["arguments"]["load_in_8bit"] is True and record["metrics"]["auc"] is not None
+    assert record["request"]["int8"] == "weight-only" == record["adapter"]["stages"][-1]["settings"]["int8"]
+    _, published = evaluate(home, tiny_llama, "--lora_weights", output, "--load_in_8bit", "--int8", "llm.int8")
+    assert published["request"] == record["request"] | {"int8": "llm.int8"}
+    assert 0 < abs(published["metrics"]["log_loss"] - record["metrics"]["log_loss"]) < 0.05
 
 
 def test_rec_tuning_in_4bit_with_auto_target_modules_and_chat_template(home, tiny_llama):

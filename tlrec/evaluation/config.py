@@ -12,7 +12,13 @@ from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
 from tlrec.model.base_files import check_saved_bits
-from tlrec.model.base_model import check_quantization, resolve_base_model, resolve_dtype_name, select_device
+from tlrec.model.base_model import (
+    INT8_KINDS,
+    check_quantization,
+    resolve_base_model,
+    resolve_dtype_name,
+    select_device,
+)
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.model.hub import recorded_name
 from tlrec.signature_flags import PathText
@@ -25,9 +31,10 @@ class ModelConfig:
     Args:
         base_model: model folder, its name under base_model/, or owner/name[@revision] on the Hub
         lora_weights: adapter folder, or owner/name[@revision] on the Hub; without it the base model is scored untuned
-        scoring_batch_size: prompts per forward pass
+        scoring_batch_size: prompts per forward pass; default 16 on a CPU; on CUDA by free memory
         load_in_8bit: base model in 8-bit
         load_in_4bit: base model in 4-bit, as QLoRA (NF4, quantised scales)
+        int8: how 8-bit weights compute: weight-only (dequantised for a product in dtype), or llm.int8 (published)
         dtype: auto, bfloat16, float16 or float32; auto: on CUDA fp16, or bf16 for weights in bf16; on a CPU bf16,
             without its instructions fp32
         prompt_template: alpaca-published, alpaca for the clean wording, or chat for the model's own chat template
@@ -35,9 +42,10 @@ class ModelConfig:
 
     base_model: PathText | None = None
     lora_weights: PathText | None = None
-    scoring_batch_size: int = 16
+    scoring_batch_size: int | None = None
     load_in_8bit: bool = False
     load_in_4bit: bool = False
+    int8: str = INT8_KINDS[0]
     dtype: str = "auto"
     prompt_template: str = prompts.DEFAULT_TEMPLATE
 
@@ -45,7 +53,8 @@ class ModelConfig:
         """InputError for a value that no data, model or device makes right."""
         prompts.check_template(self.prompt_template)
         check_quantization(self.load_in_8bit, self.load_in_4bit)
-        signature_flags.check_choices(self, {"dtype": ("auto", "bfloat16", "float16", "float32")})
+        signature_flags.check_choices(self, {"dtype": ("auto", "bfloat16", "float16", "float32"),
+                                             "int8": INT8_KINDS})
         signature_flags.check_bounds(self, {"scoring_batch_size": (1, 1e6)})
 
 
@@ -68,6 +77,7 @@ def resolve_model(config: ModelConfig) -> ModelPlan:
     prompts.check_chat_template(base, config.prompt_template)
     device = select_device()
     config = replace(config, dtype=resolve_dtype_name(config.dtype, device, base),
+                     scoring_batch_size=config.scoring_batch_size or (16 if device == "cpu" else None),
                      base_model=recorded_name(config.base_model or "", base),
                      lora_weights=recorded_name(config.lora_weights or "", adapter.folder) if adapter else None)
     return ModelPlan(config, base, adapter, device, base_model_fingerprint(base))
@@ -136,5 +146,6 @@ def resolve(config: EvaluationConfig) -> EvaluationPlan:
         return EvaluationPlan(config, data, None)
     model = resolve_model(config)
     named = model.config
-    config = replace(config, dtype=named.dtype, base_model=named.base_model, lora_weights=named.lora_weights)
+    config = replace(config, dtype=named.dtype, base_model=named.base_model, lora_weights=named.lora_weights,
+                     scoring_batch_size=named.scoring_batch_size)
     return EvaluationPlan(config, data, model)

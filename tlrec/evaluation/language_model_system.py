@@ -8,7 +8,7 @@ from tlrec.evaluation.config import EvaluationPlan, ModelPlan
 from tlrec.evaluation.evaluate import Scores, SplitData, System
 from tlrec.evaluation.record_schema import chain_name
 from tlrec.model.adapter import Adapter, attach_adapter
-from tlrec.model.base_model import load_base_model
+from tlrec.model.base_model import INT8_KINDS, load_base_model
 from tlrec.model.fingerprint import check_unchanged
 from tlrec.model.hub import hub_commit, model_name
 from tlrec.model.tokenization import Encoder
@@ -39,9 +39,10 @@ def model_request(model: ModelPlan) -> dict[str, Any]:
         **({"adapter_settings_sha256": adapter.config.settings_hash()} if adapter else {}),
         "load_in_8bit": config.load_in_8bit,
         **({"load_in_4bit": True} if config.load_in_4bit else {}),
+        **({"int8": config.int8} if config.load_in_8bit or config.int8 != INT8_KINDS[0] else {}),
         "dtype": config.dtype,
         "prompt_template": config.prompt_template,
-        "scoring_batch_size": config.scoring_batch_size,
+        **({"scoring_batch_size": config.scoring_batch_size} if config.scoring_batch_size else {}),
     }
 
 
@@ -53,11 +54,19 @@ def load_model(plan: ModelPlan) -> tuple[Any, Encoder]:
     if tuned_with != config.prompt_template:
         print(f"notice: the adapter was tuned with --prompt_template {tuned_with}, it is scored with "
               f"{config.prompt_template}")
-    model, tokenizer = load_base_model(plan.base, config.load_in_8bit, config.dtype, plan.device, config.load_in_4bit)
+    model, tokenizer = load_base_model(plan.base, config.load_in_8bit, config.dtype, plan.device, config.load_in_4bit,
+                                       int8=config.int8)
     check_unchanged(plan.base, plan.fingerprint)
     if adapter:
         model = attach_adapter(model, None, adapter)
     return model, Encoder(tokenizer, config.prompt_template)
+
+
+def batch_limits(model, batch_size: int | None) -> tuple[int, int | None]:
+    """(rows, tokens) of a scoring batch, as scoring.score() takes them. batch_size: None: what memory allows."""
+    from tlrec.model import scoring
+
+    return batch_size or 16, None if batch_size else scoring.token_budget(model)
 
 
 def _liked_ratio(data: SplitData) -> Scores:
@@ -69,9 +78,12 @@ def _language_model_scores(plan: ModelPlan, data: SplitData) -> Scores:
     from tlrec.model import scoring
 
     model, encoder = load_model(plan)
-    scores = scoring.score(model, encoder, data.rows, plan.config.scoring_batch_size, "scoring",
-                           lambda row: f"{data.path}: record {data.row_numbers[row]}")
-    return Scores(scores._asdict())
+    batch_size, tokens = batch_limits(model, plan.config.scoring_batch_size)
+    if tokens:
+        print(f"batches of {tokens:,} tokens")
+    scores = scoring.score(model, encoder, data.rows, batch_size, "scoring",
+                           lambda row: f"{data.path}: record {data.row_numbers[row]}", tokens=tokens)
+    return Scores(scores._asdict(), {"scoring_tokens": tokens} if tokens else {})
 
 
 def record_fields(model: ModelPlan) -> dict[str, Any]:

@@ -97,6 +97,7 @@ class RecommendationPlan:
         model = self.model.config
         return asdict(self.config) | {
             "base_model": model.base_model, "lora_weights": model.lora_weights, "dtype": model.dtype,
+            "scoring_batch_size": model.scoring_batch_size,
             "test_data_path": self.config.test_data_path and os.path.abspath(self.config.test_data_path),
             **dict.fromkeys(("skip_recorded", "overwrite", "top", "liked", "disliked"))}
 

@@ -38,6 +38,15 @@ class Selection(_Model):
     step: int | None
 
 
+class MachineChoice(_Model):
+    """What flags leave to the machine; chosen once per run, and taken from its checkpoint by a resumed one."""
+
+    micro_batch: int = Field(ge=1, description="samples per forward pass; of several processes, each takes a divisor")
+    gradient_checkpointing: bool
+    liger_kernel: bool
+    scoring_tokens: int | None = Field(ge=1, description="of a forward pass in validation; None: 16 longest prompts")
+
+
 class Manifest(_Model):
     """Tuning writes it after everything else: an adapter that has a manifest is complete."""
 
@@ -62,6 +71,7 @@ class Manifest(_Model):
     python: str
     versions: dict[str, str | None] = Field(description="of the packages that the result may depend on")
     cores: int | None
+    machine: MachineChoice
     arguments: dict[str, JsonValue] = Field(description="the flags; paths absolute, defaults filled in")
     files: dict[str, str] = Field(description="sha256 of each of the adapter's files")
 

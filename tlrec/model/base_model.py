@@ -16,6 +16,7 @@ from tlrec.model.tokenizer import load_tokenizer
 from tlrec.model.weights import WEIGHT_PATTERNS, stored_dtype, stored_tensors, weight_files
 
 NO_LENGTH_LIMIT = 10**9
+INT8_KINDS = ("weight-only", "llm.int8")  # how 8-bit weights compute
 ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function")  # as config.json calls them
 
 
@@ -92,12 +93,13 @@ def check_quantization(load_in_8bit: bool | None, load_in_4bit: bool) -> None:
 
 
 def load_base_model(
-    base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: bool = False, shard: bool = False
+    base: Path, load_in_8bit: bool, dtype: str, device: str, load_in_4bit: bool = False, shard: bool = False,
+    int8: str = INT8_KINDS[0],
 ):
     """(model, tokenizer) of a base model folder. InputError where the folder cannot be loaded.
 
     4-bit is QLoRA's: NF4 with double quantisation, computing in `dtype`. shard: the weights stay in host memory for
-    the Trainer to shard over the processes' devices.
+    the Trainer to shard over the processes' devices. int8: of INT8_KINDS; both have the same 8-bit weights.
     """
     import torch
     from transformers import (
@@ -154,6 +156,10 @@ def load_base_model(
     if unused or getattr(model.config, "num_hidden_layers", 1) == 0:
         raise InputError(f"{base}: its files hold {len(unused)} weights that config.json leaves out, "
                          f"{(unused or ['all of them'])[0]} among them; fetch the model again")
+    if int8 == INT8_KINDS[0] and (quantization or saved):
+        from tlrec.model.int8_linear import use_weight_only
+
+        use_weight_only(model)
     for layer in model.modules():  # else evaluation repacks 4-bit weights, which breaks gradients
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False

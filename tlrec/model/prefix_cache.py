@@ -1,12 +1,19 @@
 """KV cache of the prompt prefix (template and instruction) that all rows of a batch share."""
 
+import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
+from transformers import AttentionInterface
 from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+LOWER_RIGHT = "sdpa_lower_right"  # attention that has no mask function, so that transformers makes no mask
 MIN_PREFIX_TOKENS = 16  # a shorter prefix is not worth a forward pass of its own
 
 
@@ -29,6 +36,36 @@ class PrefixCache(DynamicCache):
     def is_plain(self, length: int) -> bool:
         """Whether each layer holds `length` keys and values and nothing else (no sliding window, no state)."""
         return all(type(layer) is DynamicLayer and layer.get_seq_length() == length for layer in self.layers)
+
+
+_lower_right = functools.lru_cache(maxsize=1)(causal_lower_right)  # all layers of a pass have the same
+
+
+def _lower_right_attention(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, **options):
+    """Causal attention of the last `length` of all positions, as a bias that torch's flash kernel takes."""
+    queries, keys = query.shape[2], key.shape[2]
+    bias = _lower_right(queries, keys) if 1 < queries < keys else None
+    return sdpa_attention_forward(module, query, key, value, bias, **options)
+
+
+AttentionInterface.register(LOWER_RIGHT, _lower_right_attention)
+
+
+@contextmanager
+def maskless_attention(model, enabled: bool) -> Iterator[None]:
+    """Within the context, attention over a frozen PrefixCache and rows padded on the right takes no mask.
+
+    An explicit mask keeps scaled_dot_product_attention off its flash kernel. Only for models that is_supported() finds.
+    """
+    before = model.config._attn_implementation
+    enabled = enabled and before == "sdpa"
+    if enabled:
+        model.set_attn_implementation(LOWER_RIGHT)
+    try:
+        yield
+    finally:
+        if enabled:
+            model.set_attn_implementation(before)
 
 
 def _prepend(prefix: Tensor, batch: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from tlrec.data.samples import Sample
 from tlrec.errors import InputError, is_out_of_memory
 from tlrec.model import lm_head_hooks, prefix_cache
 from tlrec.model.base_model import max_positions
+from tlrec.model.memory_budget import ModelShape, scoring_tokens
 from tlrec.model.prefix_cache import PrefixCache
 from tlrec.model.tokenization import AnswerTokenIds, Encoder
 from tlrec.progress import Progress
@@ -29,14 +30,14 @@ class Scores(NamedTuple):
 
 
 def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, progress: str = "",
-          named=lambda row: f"sample {row}", count_prefix: bool = True) -> Scores:
+          named=lambda row: f"sample {row}", count_prefix: bool = True, tokens: int | None = None) -> Scores:
     """Score samples with a causal language model; puts the model in evaluation mode.
 
     batch_size: of the longest prompts in one forward pass; shorter ones are batched up to the same number of tokens. On
     out of memory the batch, and those after it, are halved. Prompts are never truncated: InputError where one is longer
     than the model's maximum, or alone too long for the device. named: how a message names a sample, from its index.
     count_prefix: whether the prefix that all prompts share counts among a batch's tokens, though it is computed once;
-    False pays where it is most of each prompt.
+    False pays where it is most of each prompt. tokens: of a batch, instead of batch_size; see token_budget().
     """
     ids = encoder.answer_token_ids
     prompts = [encoder.encode_prompt(sample, named(row)) for row, sample in enumerate(samples)]
@@ -47,7 +48,7 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
         raise InputError(f"{named(order[0])}: a prompt of {longest} tokens, the model reads {limit}; shorten its "
                          "lists, or take a model that reads more")
     logits = np.empty((len(samples), 3))  # Yes, No, log of the sum over the vocabulary
-    budget = batch_size * longest
+    budget = tokens or batch_size * longest
     scored: dict[int, np.ndarray] = {}  # logits by row, of this process
     model.eval()
     with torch.inference_mode():
@@ -57,7 +58,9 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
     queue = [rows for rows, _ in distributed.shard(token_batches(order, lengths, budget))][::-1]
     silent = not progress or not distributed.is_main_process()
     own_rows = sum(map(len, queue))
-    with torch.inference_mode(), Progress(total=own_rows, desc=progress, unit="row", disable=silent) as bar:
+    maskless = prefix_cache.maskless_attention(model, prefix is not None and model.device.type == "cuda")
+    with (maskless, torch.inference_mode(),
+          Progress(total=own_rows, desc=progress, unit="row", disable=silent) as bar):
         while queue:
             rows = queue.pop()
             tokens = len(rows) * lengths[rows[0]]
@@ -85,6 +88,20 @@ def score(model, encoder: Encoder, samples: list[Sample], batch_size: int = 16, 
     yes, no, log_sum = logits.T
     published = np.exp(yes - log_sum) - np.exp(no - log_sum)
     return Scores(1 / (1 + np.exp(no - yes)), 1 / (1 + np.exp(-published)), yes, no)
+
+
+def free_memory(model) -> int:
+    """Bytes of the model's GPU that are free, or reserved by torch and not in use."""
+    return sum(torch.cuda.mem_get_info(model.device)[:1]) + torch.cuda.memory_reserved(model.device) - (
+        torch.cuda.memory_allocated(model.device))
+
+
+def token_budget(model) -> int | None:
+    """Tokens of a batch that fit into free GPU memory, with a bound; None on a CPU, where a batch is 16 prompts."""
+    if model.device.type != "cuda":
+        return None
+    shape, value_bytes = ModelShape.of(model.config), model.get_input_embeddings().weight.element_size()
+    return scoring_tokens(min(distributed.gather([free_memory(model)])), shape, value_bytes)
 
 
 def token_batches(order: list[int], lengths: list[int], budget: int) -> list[list[int]]:

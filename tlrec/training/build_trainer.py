@@ -1,5 +1,7 @@
 """build_trainer(): base model, LoRA layers, tokenised samples and Trainer arguments of a plan."""
 
+import math
+
 from tlrec import distributed
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError
@@ -21,11 +23,12 @@ def build_trainer(plan: TuningPlan):
     import transformers
     from peft import LoraConfig, prepare_model_for_kbit_training
 
+    from tlrec.training.machine_choice import choose
     from tlrec.training.trainer import PADDING_ROW, RecTrainer
 
     transformers.set_seed(config.seed)
     model, tokenizer = load_base_model(plan.base, settings.load_in_8bit, settings.dtype, settings.device,
-                                       config.load_in_4bit, distributed.is_sharded())
+                                       config.load_in_4bit, distributed.is_sharded(), config.int8)
     check_unchanged(plan.base, str(plan.request["base_model"]))
     encoder = Encoder(tokenizer, config.prompt_template)
     train = [
@@ -40,27 +43,28 @@ def build_trainer(plan: TuningPlan):
     cuts = dict(encoder.truncation_counts)
     cut = ", ".join(f"{count} {what}" for what, count in cuts.items()) or "nothing had to be cut"
     print(f"{len(train)} samples for tuning, cut-off {config.cutoff_len} tokens: {cut}")
-    processes = distributed.world_size()
-    padding = 0 if processes == 1 else -len(train) % (settings.micro_batch * processes)
-    if settings.quantized:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=settings.gradient_checkpointing)
-    elif settings.gradient_checkpointing:
-        model.enable_input_require_grads()
+    if settings.prepare_kbit:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     model.config.use_cache = False
     lora = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, target_modules=plan.target_modules,
                       lora_dropout=config.lora_dropout, bias="none", task_type="CAUSAL_LM")
     model = attach_adapter(model, lora, plan.start)
     model.print_trainable_parameters()
+    collator = transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, return_tensors="pt", padding=True)
+    choice = choose(model, plan, train, collator)
+    micro_batch, processes = math.gcd(settings.rows_per_step, choice.micro_batch), distributed.world_size()
+    padding = 0 if processes == 1 else -len(train) % (micro_batch * processes)
     selecting, valid_path = config.select_by != "none", plan.data.valid.path if plan.data.valid else ""
     trainer = RecTrainer(
         model=model,
         args=transformers.TrainingArguments(
             output_dir=str(plan.output),
-            per_device_train_batch_size=settings.micro_batch,
-            per_device_eval_batch_size=settings.micro_batch,
-            gradient_accumulation_steps=settings.accumulation_steps,
-            activation_checkpointing=settings.gradient_checkpointing,
-            use_liger_kernel=config.use_liger_kernel,
+            per_device_train_batch_size=micro_batch,
+            per_device_eval_batch_size=micro_batch,
+            gradient_accumulation_steps=settings.rows_per_step // micro_batch,
+            activation_checkpointing=choice.gradient_checkpointing,
+            use_liger_kernel=choice.liger_kernel,
+            liger_kernel_config={"fused_linear_cross_entropy": False},  # the loss is our own
             warmup_steps=config.warmup_steps,
             num_train_epochs=config.num_epochs,
             max_steps=config.max_steps,
@@ -89,12 +93,12 @@ def build_trainer(plan: TuningPlan):
         ),
         train_dataset=train + [PADDING_ROW] * padding,
         eval_dataset=[training_features(encoder, sample, config, valid_path) for sample in plan.valid] or None,
-        data_collator=transformers.DataCollatorForSeq2Seq(
-            tokenizer, pad_to_multiple_of=8, return_tensors="pt", padding=True),
+        data_collator=collator,
         callbacks=[transformers.EarlyStoppingCallback(config.early_stopping)] if selecting else [],
         validation=plan.valid,
         encoder=encoder,
         fingerprint=plan.fingerprint,
+        choice=choice,
         keep=config.keep_checkpoints,
     )
     return trainer, cuts

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tlrec import distributed, paths
 from tlrec.errors import InputError
 from tlrec.files import check_file_locks, sha256, write_atomically
+from tlrec.model.adapter_manifest import MachineChoice
 
 FINGERPRINT_FILE = "fingerprint.txt"  # of the run's request; written first
 COMPLETE_FILE = "complete.json"  # written last
@@ -37,6 +38,7 @@ class CompleteMark(BaseModel):
 
     seconds: Annotated[float, Field(ge=0, lt=1e9, description="wall time of the run up to here")]
     files: dict[str, str] = Field(description="sha256 of every file, by its path in the checkpoint")
+    machine: MachineChoice | None = Field(None, description="of the run; a resumed one takes it")
 
 
 @contextlib.contextmanager
@@ -79,14 +81,14 @@ def begin_checkpoint(folder: Path, fingerprint: str) -> None:
     write_atomically(folder / FINGERPRINT_FILE, fingerprint)
 
 
-def mark_complete(folder: Path, seconds: float) -> None:
+def mark_complete(folder: Path, seconds: float, machine: MachineChoice | None = None) -> None:
     """Declare a checkpoint complete, after its files have reached the disk."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != COMPLETE_FILE)
     for path in files:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
     hashes = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-    mark = CompleteMark(seconds=round(seconds, 1), files=hashes)
+    mark = CompleteMark(seconds=round(seconds, 1), files=hashes, machine=machine)
     write_atomically(folder / COMPLETE_FILE, mark.model_dump_json())
 
 
@@ -115,6 +117,14 @@ def latest_checkpoint(output: Path, fingerprint: str) -> tuple[Path | None, floa
             if mark and read_fingerprint(folder) == fingerprint and step_of(folder) not in own:
                 own[step_of(folder)] = _move(folder, output), mark.seconds
     return own[max(own)] if own else (None, 0.0)
+
+
+def recorded_choice(output: Path, fingerprint: str) -> MachineChoice | None:
+    """What the machine chose for this run, from its last complete checkpoint, which may be set aside."""
+    folders = [folder for parent in (output, *sorted(output.glob(f"{SET_ASIDE_DIR}/{fingerprint[:16]}*")))
+               for folder in list_checkpoints(parent) if read_fingerprint(folder) == fingerprint]
+    marks = (_read_mark(folder) for folder in sorted(folders, key=step_of, reverse=True))
+    return next((mark.machine for mark in marks if mark), None)
 
 
 def remove_old_checkpoints(output: Path, fingerprint: str, keep: int, best: int | None) -> None:

@@ -8,7 +8,7 @@ from tlrec import distributed, signature_flags
 from tlrec.data import samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
-from tlrec.model.base_model import check_quantization
+from tlrec.model.base_model import INT8_KINDS, check_quantization
 from tlrec.signature_flags import PathText
 from tlrec.training.trackers import TRACKERS, check_tracker
 
@@ -16,6 +16,7 @@ CHOICES = {
     "select_by": ("auc", "loss", "none"),
     "truncate": ("input", "published"),
     "dtype": ("auto", "bfloat16", "float16", "float32"),
+    "int8": INT8_KINDS,
     "report_to": TRACKERS,
 }
 BOUNDS = {  # least and most
@@ -50,7 +51,7 @@ class TuningConfig:
             above 128 shots 5 x shots / 128
         keep_checkpoints: how many training checkpoints stay on disk
         batch_size: samples per optimiser step
-        micro_batch_size: samples per forward pass; 0 means 32 on CUDA (published) and 8 on a CPU
+        micro_batch_size: samples per forward pass; 0: 8 on a CPU, as many as fit on CUDA, with llm.int8 32 (published)
         warmup_steps: steps over which the learning rate rises linearly; it then falls linearly to 0
         max_steps: optimiser steps; -1 means as many as num_epochs makes
         weight_decay: of AdamW
@@ -65,10 +66,12 @@ class TuningConfig:
         early_stopping: stop after this many validations without improvement
         load_in_8bit: base model in 8-bit; default yes on CUDA (published), no on a CPU and beside load_in_4bit
         load_in_4bit: base model in 4-bit, as QLoRA (NF4, double quantisation)
+        int8: how 8-bit weights compute: weight-only (dequantised for a product in dtype), or llm.int8 (published)
         dtype: auto, bfloat16, float16 or float32; auto: on CUDA fp16, or bf16 for weights in bf16; on a CPU bf16,
             without its instructions fp32
-        gradient_checkpointing: recompute activations to save memory; default yes on CUDA in 8-bit (published), else no
-        use_liger_kernel: fused norms, rotary embeddings and feed-forward of the package liger-kernel; on CUDA only
+        gradient_checkpointing: recompute activations to save memory; default on CUDA where few rows fit without it, and
+            with llm.int8 (published)
+        use_liger_kernel: fused norms, rotary embeddings and feed-forward; default on CUDA with liger-kernel installed
         prompt_template: alpaca-published, alpaca for the clean wording, or chat for the model's own chat template
         report_to: where the training curve goes besides the log, as the transformers Trainer names it
         overwrite: replace an adapter of other settings or data, and files of the same names, in the output folder
@@ -103,9 +106,10 @@ class TuningConfig:
     early_stopping: int = 10
     load_in_8bit: bool | None = None
     load_in_4bit: bool = False
+    int8: str = INT8_KINDS[0]
     dtype: str = "auto"
     gradient_checkpointing: bool | None = None
-    use_liger_kernel: bool = False
+    use_liger_kernel: bool | None = None
     prompt_template: str = prompts.DEFAULT_TEMPLATE
     report_to: str = "none"
     overwrite: bool = False
@@ -146,19 +150,23 @@ class TuningConfig:
     def on_device(self, device: str, dtype: str) -> "DeviceSettings":
         """The settings whose defaults depend on the device (`cuda` or `cpu`) and the number of processes.
 
+        On CUDA the machine chooses what no flag gives; with LLM.int8() and for sharded models it is as published.
         dtype: --dtype without `auto`.
         """
         if self.use_liger_kernel and device != "cuda":
             raise InputError("--use_liger_kernel: its kernels are for CUDA, and no CUDA device was found; leave it out")
         in_8bit = device == "cuda" and not self.load_in_4bit if self.load_in_8bit is None else self.load_in_8bit
-        quantized = in_8bit or self.load_in_4bit
-        checkpointing = quantized and device == "cuda" if self.gradient_checkpointing is None else (
-            self.gradient_checkpointing)
-        per_process = self.batch_size // distributed.world_size()
-        asked = self.micro_batch_size or (CUDA_MICRO_BATCH if device == "cuda" else CPU_MICRO_BATCH)
-        micro_batch = math.gcd(per_process, asked)
-        return DeviceSettings(device, dtype, in_8bit, quantized, checkpointing, math.gcd(self.batch_size, asked),
-                              micro_batch, per_process // micro_batch)
+        published = in_8bit and self.int8 == "llm.int8"
+        checkpointing, micro_batch, liger = (
+            self.gradient_checkpointing, self.micro_batch_size or None, self.use_liger_kernel)
+        if device != "cuda" or published or distributed.is_sharded():
+            checkpointing = published and device == "cuda" if checkpointing is None else checkpointing
+            micro_batch = micro_batch or (CUDA_MICRO_BATCH if device == "cuda" else CPU_MICRO_BATCH)
+        return DeviceSettings(
+            device, dtype, in_8bit, published or self.load_in_4bit, checkpointing,
+            micro_batch and math.gcd(self.batch_size, micro_batch),
+            False if liger is None and device != "cuda" else liger,
+            self.batch_size // distributed.world_size())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,8 +198,8 @@ class DeviceSettings:
     device: str  # cuda or cpu
     dtype: str  # of the base model's weights: bfloat16, float16 or float32
     load_in_8bit: bool
-    quantized: bool
-    gradient_checkpointing: bool
-    micro_batch_size: int  # the flag without its default; the same for any number of processes
-    micro_batch: int  # of one process
-    accumulation_steps: int
+    prepare_kbit: bool  # by PEFT: norms and embeddings in fp32; a weight-only 8-bit model is tuned as a 16-bit one
+    gradient_checkpointing: bool | None  # this and the next two: None is left to machine_choice.choose()
+    micro_batch_size: int | None  # the same for any number of processes
+    use_liger_kernel: bool | None
+    rows_per_step: int  # of one process

@@ -53,7 +53,8 @@ class LinearCrossEntropy(torch.autograd.Function):
 class LossOptions:
     """Optimisations that a model supports.
 
-    fused: the loss is computed in the place of the lm_head. prefix: the batch's shared prompt prefix is computed once.
+    fused: the loss is computed in the place of the lm_head. prefix: the batch's shared prompt prefix is computed once;
+    on a CPU only, since two passes cost a GPU more in launches than they save.
     """
 
     fused: bool
@@ -63,7 +64,7 @@ class LossOptions:
     def of(cls, model) -> "LossOptions":
         return cls(
             lm_head_hooks.is_plain_linear(model),
-            prefix_cache.is_supported(model) and not model.is_activation_checkpointing,
+            model.device.type == "cpu" and not model.is_activation_checkpointing and prefix_cache.is_supported(model),
         )
 
 

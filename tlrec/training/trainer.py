@@ -17,6 +17,7 @@ from tlrec.errors import InputError, first_line, is_out_of_memory
 from tlrec.evaluation import metrics
 from tlrec.model import scoring
 from tlrec.model.adapter import WEIGHT_FILES
+from tlrec.model.adapter_manifest import MachineChoice
 from tlrec.model.tokenization import IGNORE_INDEX, Encoder
 from tlrec.training import checkpoints
 from tlrec.training.graceful_stop import GracefulStop
@@ -36,8 +37,8 @@ class RecTrainer(transformers.Trainer):
     """Loss only where a label counts; validation by the scoring code of the evaluation; checkpoints marked complete.
 
     validation: samples whose AUC (Yes/No) selects the checkpoint; eval_dataset: their features, for the loss.
-    fingerprint: of the run, for its checkpoints, of which `keep` stay. Each training feature has its `row`, the
-    record's number in the training file, for messages.
+    fingerprint: of the run, for its checkpoints, of which `keep` stay; choice: recorded in them. Each training feature
+    has its `row`, the record's number in the training file, for messages.
     """
 
     model: Any  # the attributes that transformers leaves optional are all set here
@@ -47,9 +48,9 @@ class RecTrainer(transformers.Trainer):
     sampler: RowSampler
 
     def __init__(self, *, validation: list[Sample], encoder: Encoder, fingerprint: str = "", keep: int = 3,
-                 **arguments):
+                 choice: MachineChoice | None = None, **arguments):
         super().__init__(**arguments)
-        self.validation, self.encoder = validation, encoder
+        self.validation, self.encoder, self.choice = validation, encoder, choice
         self.fingerprint, self.keep = fingerprint, keep
         self.output = Path(arguments["args"].output_dir)
         self.initial_weights = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(self.model).items()}
@@ -111,7 +112,8 @@ class RecTrainer(transformers.Trainer):
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         """Validation AUC or loss, whichever selects the checkpoint."""
         if self.args.metric_for_best_model == "auc":
-            scores = scoring.score(self.model, self.encoder, self.validation, progress="validation")
+            scores = scoring.score(self.model, self.encoder, self.validation, progress="validation",
+                                   tokens=self.choice.scoring_tokens if self.choice else None)
             labels = torch.tensor([sample.label for sample in self.validation]).numpy()
             figures: dict[str, Any] = {f"{metric_key_prefix}_auc": metrics.auc(labels, scores.p_yes)}
         else:
@@ -162,7 +164,7 @@ class RecTrainer(transformers.Trainer):
             distributed.barrier()  # each process writes its random state
             if distributed.is_main_process():
                 self._check_finite(folder)
-                checkpoints.mark_complete(folder, self.seconds)
+                checkpoints.mark_complete(folder, self.seconds, self.choice)
                 checkpoints.remove_old_checkpoints(self.output, self.fingerprint, self.keep,
                                                    self.state.best_global_step)
         except InputError:

@@ -137,6 +137,7 @@ def _manifest(plan: TuningPlan, command: str, trainer, cuts: dict[str, int], ste
         seconds_before=start.seconds if start else 0,
         peak_memory_gib=run_log.peak_memory_gib(),
         **run_log.environment(),
+        machine=trainer.choice,
         arguments=plan.arguments,
         files=hashes,
     )

@@ -26,6 +26,7 @@ from tlrec.training.config import DeviceSettings, InstructionTuningConfig, Tunin
 DATA_FLAGS, FOLDER_FLAGS = ("train_data_path", "val_data_path"), ("output_dir", "resume_from_checkpoint")
 NOT_IN_REQUEST = (*DATA_FLAGS, *FOLDER_FLAGS, "base_model", "report_to", "keep_checkpoints", "overwrite", "sample",
                   "val_set_size")
+MACHINE_CHOICES = ("gradient_checkpointing", "micro_batch_size", "use_liger_kernel")
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,11 @@ def resolve(config: TuningConfig) -> TuningPlan:
     requested = {name: value for name, value in arguments.items() if name not in NOT_IN_REQUEST}
     requested |= {"shots": shots, "lora_target_modules": targets, "load_in_8bit": settings.load_in_8bit,
                   "gradient_checkpointing": settings.gradient_checkpointing,
-                  "micro_batch_size": settings.micro_batch_size}
+                  "micro_batch_size": settings.micro_batch_size, "use_liger_kernel": settings.use_liger_kernel}
+    open_choices = [name for name in MACHINE_CHOICES if requested[name] is None]  # they decide on no reuse
     request = {
         "settings": {name: int(value) if isinstance(value, float) and value.is_integer() else value
-                     for name, value in requested.items()},  # 3 and 3.0 are one setting
+                     for name, value in requested.items() if name not in open_choices},  # 3 and 3.0 are one setting
         "base_model": base_model_fingerprint(base),
         "start": start.sha256 if start else None,
         "start_settings": start.config.settings_hash() if start else None,

@@ -89,6 +89,35 @@ def test_score_computes_the_shared_prefix_once(loaded):
     np.testing.assert_allclose(scores.p_yes, plainly(model, encoder, samples), atol=1e-5)
 
 
+def test_scores_without_an_explicit_mask_are_the_same(loaded, monkeypatch):
+    """As on a GPU, where torch's flash kernel takes the bias; several batches, of one token too, and a mask nowhere."""
+    model, encoder = loaded
+    samples, masks, given = rows(10), [], prefix_cache.sdpa_attention_forward
+
+    def attention(module, query, key, value, mask, **options):
+        masks.append(None if mask is None else type(mask).__name__)
+        return given(module, query, key, value, mask, **options)
+
+    with_mask = scoring.score(model, encoder, samples, batch_size=3)
+    maskless = prefix_cache.maskless_attention
+    monkeypatch.setattr(prefix_cache, "sdpa_attention_forward", attention)
+    monkeypatch.setattr(prefix_cache, "maskless_attention", lambda model, enabled: maskless(model, True))
+    scores = scoring.score(model, encoder, samples, batch_size=3)
+    assert set(masks) == {"CausalBias"} and model.config._attn_implementation == "sdpa"
+    np.testing.assert_allclose(scores.p_yes, with_mask.p_yes, atol=1e-5)
+    np.testing.assert_allclose(scores.p_yes, plainly(model, encoder, samples), atol=1e-5)
+
+
+def test_scores_in_batches_of_a_number_of_tokens(loaded):
+    model, encoder = loaded
+    samples, shapes = rows(10), []
+    hook = model.get_input_embeddings().register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
+    scores = scoring.score(model, encoder, samples, tokens=600)
+    hook.remove()
+    assert max(shape.numel() for shape in shapes) <= 600 and max(shape[0] for shape in shapes) > 1
+    np.testing.assert_allclose(scores.p_yes, plainly(model, encoder, samples), atol=1e-5)
+
+
 def test_scores_of_prompts_without_a_shared_prefix(loaded):
     model, encoder = loaded
     samples = [Sample(f"{word} this.", "Titles. " * count, "Yes.") for count, word in enumerate("abcd", 1)]

@@ -15,11 +15,14 @@ def flags(small_data, tiny_llama, tmp_path):
 def test_on_device_settings_by_device_and_quantisation(flags):
     config = rec_tuning.Config(**flags)
     cuda, cpu = config.on_device("cuda", "float16"), config.on_device("cpu", "float32")
-    assert (cuda.load_in_8bit, cuda.gradient_checkpointing, cuda.micro_batch, cuda.accumulation_steps) == (
-        True, True, 32, 4)
-    assert (cpu.load_in_8bit, cpu.gradient_checkpointing, cpu.micro_batch, cpu.accumulation_steps) == (
-        False, False, 8, 16)
+    chosen = ("load_in_8bit", "prepare_kbit", "gradient_checkpointing", "micro_batch_size", "use_liger_kernel")
+    assert [getattr(cuda, name) for name in chosen] == [True, False, None, None, None]  # left to the machine
+    assert [getattr(cpu, name) for name in chosen] == [False, False, False, 8, False]
+    published = dataclasses.replace(config, int8="llm.int8").on_device("cuda", "float16")
+    assert [getattr(published, name) for name in chosen] == [True, True, True, 32, None]
+    given = dataclasses.replace(config, micro_batch_size=4, gradient_checkpointing=True, use_liger_kernel=False)
+    assert [getattr(given.on_device("cuda", "float16"), name) for name in chosen] == [True, False, True, 4, False]
     four = dataclasses.replace(config, load_in_4bit=True).on_device("cuda", "float16")
-    assert (four.load_in_8bit, four.quantized, four.gradient_checkpointing) == (False, True, True)
-    assert dataclasses.replace(config, batch_size=12).on_device("cpu", "float32").micro_batch == 4
+    assert [getattr(four, name) for name in chosen] == [False, True, None, None, None]
+    assert dataclasses.replace(config, batch_size=12).on_device("cpu", "float32").micro_batch_size == 4
     refused("--use_liger_kernel", dataclasses.replace(config, use_liger_kernel=True).on_device, "cpu", "float32")

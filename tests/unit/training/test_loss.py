@@ -107,3 +107,10 @@ def test_loss_options_with_gradient_checkpointing_have_no_prefix(tiny_llama):
     model = tuned(load_base_model(tiny_llama, False, "float32", "cpu")[0])
     model.gradient_checkpointing_enable()
     assert LossOptions.of(model) == LossOptions(fused=True, prefix=False)
+
+
+def test_loss_options_on_a_gpu_have_no_prefix(tiny_llama, monkeypatch):
+    """Two passes cost it more in launches than they save."""
+    model = tuned(load_base_model(tiny_llama, False, "float32", "cpu")[0])
+    monkeypatch.setattr(type(model.get_base_model()), "device", torch.device("cuda"))
+    assert model.device.type == "cuda" and not LossOptions.of(model).prefix

@@ -109,16 +109,21 @@ def test_recorded_flags_resolve_to_the_same_plan(flags, monkeypatch, tmp_path):
     assert resolve(ins_tuning.Config(**paths.relative_to_home(plan.arguments))).request == plan.request
 
 
-@pytest.mark.parametrize(("device", "micro_batch"), [("cpu", 8), ("cuda", 32)])
-def test_request_holds_no_default_that_depends_on_the_device(flags, monkeypatch, device, micro_batch):
+@pytest.mark.parametrize(("device", "more", "named"), [
+    ("cpu", {}, {"micro_batch_size": 8, "gradient_checkpointing": False, "use_liger_kernel": False}),
+    ("cuda", {"int8": "llm.int8"}, {"micro_batch_size": 32, "gradient_checkpointing": True}),
+    ("cuda", {}, {}),
+])
+def test_request_holds_the_settings_that_the_machine_does_not_choose(flags, monkeypatch, device, more, named):
     monkeypatch.setattr(tuning_plan, "select_device", lambda: device)
+    flags |= more
     request = resolve(rec_tuning.Config(**flags)).request
     settings = request["settings"]
-    assert settings["micro_batch_size"] == micro_batch and settings["gradient_checkpointing"] is (device == "cuda")
+    choices = {"micro_batch_size", "gradient_checkpointing", "use_liger_kernel"}
+    assert {name: settings[name] for name in choices & settings.keys()} == named
     assert [name for name, value in settings.items() if value is None] == []
-    named = {"micro_batch_size": micro_batch, "gradient_checkpointing": device == "cuda"}
     assert resolve(rec_tuning.Config(**flags, **named)).request == request
-    assert resolve(rec_tuning.Config(**flags, micro_batch_size=2)).request != request
+    assert resolve(rec_tuning.Config(**flags, micro_batch_size=2)).request != request  # flags that are given decide
     one = resolve(rec_tuning.Config(**flags, batch_size=8)).request
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert resolve(rec_tuning.Config(**flags, batch_size=8)).request == one
@@ -235,7 +240,7 @@ def test_restore_cell_of_the_difference_table_gives_the_published_setting(flags,
     restore = line.split("|")[-2].partition(";")[0]
     given = dict(re.findall(r"`--(\w+) (\w+)`", restore))
     typed = {flag: int(word) if word.isdecimal() else word == "True" or word for flag, word in given.items()}
-    settings = dataclasses.asdict(rec_tuning.Config(**flags | typed).on_device("cpu"))
+    settings = dataclasses.asdict(rec_tuning.Config(**flags | typed).on_device("cpu", "float16"))
     assert {name: settings[name] for name in expected} == expected
 
 
