@@ -8,7 +8,7 @@
 import numpy as np
 import pandas as pd
 
-from baselines import controls
+from baselines import rating_features
 from tlrec import cli, flag_syntax, paths
 from tlrec.data import samples
 from tlrec.evaluation import ranked_output, ranking_system, recommendation
@@ -37,10 +37,9 @@ def item_statistics(catalogue: Catalogue) -> pd.DataFrame:
     rows = samples.read_samples(catalogue.train_path, answers_only=True) if catalogue.train_path.is_file() else []
     items = np.array([recommendation.target_title(row) for row in rows], dtype=object)
     labels = np.array([row.label for row in rows])
-    titles = list(dict.fromkeys([*catalogue.titles, *items]))
-    unknown = np.array([], dtype=object)
-    columns = {name: controls.score(name, items, labels, unknown, np.array(titles, dtype=object), unknown)
-               for name in ("popularity", "item-mean")} if rows else {}
+    titles = np.array(list(dict.fromkeys([*catalogue.titles, *items])), dtype=object)
+    columns = {"popularity": pd.Series(titles).map(pd.Series(items).value_counts()).fillna(0).to_numpy(dtype=float),
+               "item-mean": rating_features.item_mean(items, labels, titles)} if rows else {}
     return pd.DataFrame(columns, index=pd.Index(titles, name="title"))
 
 
