@@ -16,11 +16,12 @@
 """
 
 import gc
+from collections.abc import Callable
 
 from tlrec import cli
 from tlrec.reports import report_commands
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "table": report_commands.table,
     "table1": report_commands.table_1,
     "published": report_commands.print_published,
