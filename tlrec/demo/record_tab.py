@@ -1,0 +1,50 @@
+"""The tab with the record: Table 1, AUC against shots, AUC by user and reliability of the systems chosen."""
+
+from tlrec.demo import record
+from tlrec.demo.html_text import image, message, table
+from tlrec.demo.server import import_gradio
+from tlrec.errors import InputError
+from tlrec.reports.text_tables import Bold
+
+
+def build(tab, runs: list[str] | None) -> None:
+    """Fill the tab. The record is read when the tab is opened, so that it shows what has been evaluated since."""
+    gradio = import_gradio()
+    note = gradio.HTML()
+    domain = gradio.Radio([], label="Tested on")
+    systems = gradio.CheckboxGroup([], label="Systems")
+    with_published = gradio.Checkbox(True, label="Published figures beside ours")
+    shown = [gradio.HTML(elem_classes="figures"), gradio.HTML(elem_classes="figures")]
+
+    def choices(chosen: str | None):
+        """The record's note, domains and systems; of the domain, or the first where the record does not have it."""
+        try:
+            read = record.read(runs)
+        except InputError as error:
+            return message(str(error), error=True), gradio.skip(), gradio.skip()
+        domains = read.domains()
+        chosen = chosen if chosen in domains else next(iter(domains), None)
+        names = read.systems(chosen) if chosen else []
+        return (message(read.note), gradio.update(choices=domains, value=chosen),
+                gradio.update(choices=names, value=names))
+
+    def draw(chosen: str | None, names: list[str], beside: bool):
+        """Tables and figures of the systems."""
+        try:
+            if not chosen:
+                raise InputError("the record has no evaluation of a whole test split; evaluate something first")
+            evaluations = record.read(runs).chosen(chosen, names)
+            tables = record.tables(evaluations, chosen, beside)
+        except InputError as error:
+            return message(str(error), error=True), ""
+        pictures = {text: record.figure(name, evaluations, chosen) for name, text in record.FIGURES.items()}
+        return ("".join(table(rows, caption, Bold) for caption, rows in tables.items()),
+                "".join(f"<h3>{text}</h3>{image(svg, f'{text}, {chosen}/test')}" for text, svg in pictures.items()
+                        if svg))
+
+    inputs = [domain, systems, with_published]
+    only = {"concurrency_id": "record", "concurrency_limit": 1}  # matplotlib's style is the process's
+    tab.select(choices, domain, [note, domain, systems], **only).then(draw, inputs, shown, show_progress_on=shown[0], **only)
+    domain.input(choices, domain, [note, domain, systems], **only).then(draw, inputs, shown, show_progress_on=shown[0], **only)
+    systems.input(draw, inputs, shown, show_progress_on=shown[0], **only)
+    with_published.input(draw, inputs, shown, show_progress_on=shown[0], **only)

@@ -1,0 +1,127 @@
+"""The tab to try the models: mark titles, score a target, rank the catalogue."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tlrec.data import preference_text
+from tlrec.demo import predictions
+from tlrec.demo.html_text import Markup, change, message, meter, table
+from tlrec.demo.models import Models
+from tlrec.demo.server import import_gradio
+from tlrec.errors import InputError
+from tlrec.evaluation import ranking
+from tlrec.evaluation.recommendation import Catalogue
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOP = 10
+MODEL = {"concurrency_id": "model", "concurrency_limit": 1}  # one at a time, the others wait in the queue
+LISTS = ("liked", "disliked", "target")
+
+
+def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame") -> None:
+    """Fill the tab. What a user has marked is in the page's own fields, so users do not see each other's."""
+    gradio = import_gradio()
+    noun = catalogue.example.noun
+    with gradio.Row():
+        with gradio.Column(min_width=320):
+            query = gradio.Textbox(label=f"Search the catalogue ({len(catalogue.titles):,} titles)", max_lines=1,
+                                   placeholder="words of a title")
+            hits = gradio.Radio([], label="Found", visible=False)
+            with gradio.Row():
+                buttons = [gradio.Button(text, size="sm", min_width=80) for text in ("Liked", "Disliked", "Target")]
+            liked, disliked = (gradio.Dropdown([], label=f"{label} (or type a title and press Enter)", multiselect=True,
+                                               allow_custom_value=True, value=[]) for label in ("Liked", "Disliked"))
+            target = gradio.Textbox(label=f"Target {noun}", max_lines=1)
+            with gradio.Row():
+                example = gradio.Button("Example user", size="sm", min_width=80)
+                clear = gradio.Button("Clear", size="sm", min_width=80)
+            chosen = gradio.CheckboxGroup([], label="Models, side by side")
+            score = gradio.Button("Score the target", variant="primary")
+            counts = [most for most in (100, 500) if most < len(catalogue.titles)]
+            most = gradio.Radio([*((f"{count} most rated", count) for count in counts),
+                                 (f"all {len(catalogue.titles):,}", 0)], value=(*counts, 0)[0], label="Titles to rank")
+            rank = gradio.Button("Rank the catalogue")
+        with gradio.Column(min_width=320):
+            answers, influences = gradio.HTML(), gradio.HTML()
+            with gradio.Accordion("The prompt that was sent", open=False):
+                prompt = gradio.Textbox(show_label=False, interactive=False, lines=12, container=False)
+            ranking_shown = gradio.HTML()
+
+    def search(text: str):
+        found = predictions.search(catalogue.titles, text)
+        return gradio.update(choices=found, value=found[0] if found else None, visible=bool(text.strip()),
+                             label="Found" if found else "Nothing found; titles of your own can be typed below")
+
+    def open_page():
+        names = models.names
+        return gradio.update(choices=names, value=names[:1] + [next(
+            (name for name in reversed(names) if name.startswith(kind)), "") for kind in ("zero-shot", "few-shot")
+            if any(name.startswith(kind) for name in names)]), message(models.error, True) if models.error else ""
+
+    def score_target(liked: list[str], disliked: list[str], target: str, names: list[str]):
+        try:
+            profile = predictions.checked_profile(liked, disliked)
+            sample, scores, text = predictions.sample_of(profile, catalogue.example, target), {}, ""
+            for name in checked(names):
+                with models.use(name) as (model, encoder):
+                    scores[name] = predictions.leave_one_out(
+                        ranking.language_model_scorer(model, encoder), profile, catalogue.example, target)
+                    text = predictions.prompt_text(encoder, sample)
+        except InputError as error:
+            return message(str(error), error=True), "", ""
+        return answer_table(scores, profile, target), influence_table(scores), text
+
+    def answer_table(scores: dict[str, predictions.Answer], profile: ranking.Profile, target: str) -> Markup:
+        mean = predictions.item_mean(statistics, target.strip())
+        rows = [["system", "score"], *([name, meter(answer.p_yes)] for name, answer in scores.items()),
+                ["liked-ratio", meter(predictions.liked_ratio(profile))],
+                ["item-mean", "title not in the training rows" if mean is None else meter(mean)]]
+        return table(rows, f"P(Yes) for {target.strip()}")
+
+    def influence_table(scores: dict[str, predictions.Answer]) -> Markup:
+        rows = predictions.by_influence(list(scores.values()))
+        return table([["title", "", *scores], *([title, "liked" if is_liked else "disliked", *map(change, changes)]
+                                                for title, is_liked, changes in rows)],
+                     "What each title adds to P(Yes): with it minus without it, largest first")
+
+    def rank_catalogue(liked: list[str], disliked: list[str], most: int, names: list[str],
+                       progress=gradio.Progress()):  # noqa: B008
+        try:
+            profile = predictions.checked_profile(liked, disliked)
+            titles = predictions.candidates(statistics, catalogue.titles, profile, most or None)
+            samples, columns = profile.samples(catalogue.example, titles), {}
+            for number, name in enumerate(checked(names)):
+                progress((number, len(names)), desc=f"{len(titles):,} titles", unit="models")
+                with models.use(name) as (model, encoder):
+                    scores = ranking.language_model_scorer(model, encoder)(samples)
+                columns[name] = predictions.ranked(scores, titles, TOP)
+            if "item-mean" in statistics:
+                means = statistics["item-mean"].reindex(titles).to_numpy(dtype=float)
+                columns["item-mean"] = predictions.ranked(means, titles, TOP)
+        except InputError as error:
+            return message(str(error), error=True)
+        return table([["rank", *columns], *([str(place), *(f"{title}  {score:.3f}" for title, score in row)]
+                                            for place, row in enumerate(zip(*columns.values(), strict=True), 1))],
+                     f"Best of {len(titles):,} titles, with their scores")
+
+    def checked(names: list[str]) -> list[str]:
+        if not names:
+            raise InputError("no model is chosen; choose one")
+        return names
+
+    history = catalogue.example
+    of_example = [[preference_text.without_quotes(entry) for entry in entries]
+                  for entries in (history.liked, history.disliked)]
+    fields, quick = [liked, disliked, target], {"queue": False, "show_progress": "hidden"}
+    page.load(open_page, None, [chosen, answers], **quick)
+    query.input(search, query, hits, trigger_mode="always_last", **quick)
+    for name, button in zip(LISTS, buttons, strict=True):
+        button.click(partial(predictions.mark, name), [hits, *fields], fields, **quick)
+    example.click(lambda: (*of_example, preference_text.without_quotes(history.target_entry())), None, fields, **quick)
+    clear.click(lambda: ([], [], "", "", "", "", ""), None, [*fields, answers, influences, prompt, ranking_shown],
+                **quick)
+    score.click(score_target, [*fields, chosen], [answers, influences, prompt], show_progress_on=answers, **MODEL)
+    target.submit(score_target, [*fields, chosen], [answers, influences, prompt], show_progress_on=answers, **MODEL)
+    rank.click(rank_catalogue, [liked, disliked, most, chosen], ranking_shown, **MODEL)
