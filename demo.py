@@ -6,7 +6,7 @@
 
 from recommend import item_statistics
 from tlrec import cli
-from tlrec.demo import page
+from tlrec.demo import page, server
 from tlrec.demo.config import DemoConfig
 from tlrec.evaluation.recommendation import read_catalogue
 
@@ -15,8 +15,9 @@ def main(config: DemoConfig) -> None:
     """A page on which a user marks titles as liked and disliked and sees P(Yes) of a target, what moved it, a ranked
     list, and the tables and figures of the record."""
     config.check()
+    listener = server.listen(config.host, config.port)
     catalogue = read_catalogue(config.dataset)
-    page.show(config, catalogue, item_statistics(catalogue))
+    page.show(config, listener, catalogue, item_statistics(catalogue))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@
 # GPU     CUDA device number, gpu for the first one, or cpu; the models are small, a CPU will do
 # SEED    of the few-shot subset, the initialisation, the order and the dropout; several with commas
 # TARGET  movie, book, ml-1m, or another dataset that is prepared (docs/your-own-data.md)
-#
 # SHOTS   shot counts (default: "16 64 256 all")
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 exec "$PYTHON" -m tlrec.experiments baselines "$@"

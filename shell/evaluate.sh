@@ -6,7 +6,6 @@
 #
 # GPU         CUDA device number, gpu for the first one, or cpu
 # MODEL_TYPE  a folder or prefix under output_model/
-#
 # TARGET  movie, book, ml-1m, or another prepared dataset to test on (default: what each adapter was tuned on)
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 exec "$PYTHON" -m tlrec.experiments evaluate "$@"

@@ -7,7 +7,6 @@
 # GPU     CUDA device number, gpu for the first one, or cpu
 # SEED    of the few-shot subset, the initialisation, the order and the dropout
 # TARGET  movie, book, ml-1m, or another dataset that is prepared (docs/your-own-data.md)
-#
 # SOURCE       source domain of the chain (default: netflix for movie, amazon-book for book; else it must be given)
 # SHOTS        shot counts (default: "16 64 256")
 # CHAIN_FLAGS  flags for zero_shot.sh, to make the chain again where they ask for it (default: what is finished is kept)

@@ -9,7 +9,6 @@
 # --teacher local  a server on this machine, no key: OPENAI_BASE_URL, else one is started with BASE_MODEL (default: the
 #                  embedded smollm2-135m), by `transformers serve`, and stopped at the end
 # --teacher rules  no language model: answers from which titles occur together
-#
 # SOURCE                           netflix, amazon-book, movielens, or another dataset that is prepared (default: netflix)
 # OPENAI_API_KEY, OPENAI_BASE_URL  of the teacher's server
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"

@@ -10,7 +10,6 @@
 # SHOTS, SEEDS   (default: "16 64 256" and "0 1 2 3 4")
 # LLM_FLAGS, BASELINE_FLAGS, CHAIN_FLAGS   flags for tlrec and tallrec, for baselines, for the chain of tlrec
 # SOURCE, ALPACA, COT, COT_SAMPLES         as in few_shot.sh
-#
 # What is recorded is skipped, so the same command goes on after a stop. Several sweeps may share one folder, each cell is
 # locked while it runs (docs/many-gpus.md). Its output is results/sweep/TARGET/CELL.log. Failed cells are listed at the
 # end, with exit code 1; Ctrl-C and SIGTERM end the running cells, a tuning after its step, saved, with 130 or 143.

@@ -201,17 +201,22 @@ def home(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def adapter(tiny_llama, tmp_path) -> Path:
     """A plain PEFT adapter of tiny_llama whose weights change the logits."""
+    return make_adapter(tiny_llama, tmp_path / "adapter")
+
+
+def make_adapter(base: Path, folder: Path, seed: int = 1) -> Path:
+    """A plain PEFT adapter whose weights change the logits."""
     import torch
     from peft import LoraConfig, get_peft_model
 
     from tlrec.model.base_model import load_base_model
 
-    model, _ = load_base_model(tiny_llama, False, "float32", "cpu")
+    model, _ = load_base_model(base, False, "float32", "cpu")
     wrapped = get_peft_model(model, LoraConfig(
         r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     for name, parameter in wrapped.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_()
-    wrapped.save_pretrained(tmp_path / "adapter")
-    return tmp_path / "adapter"
+    wrapped.save_pretrained(folder)
+    return folder

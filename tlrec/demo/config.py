@@ -14,8 +14,8 @@ class DemoConfig(ModelConfig):
     """Flags of demo.py.
 
     Args:
-        lora_weights: adapter folders or owner/name[@revision] on the Hub, several with commas, beside those of this base
-            model and dataset under instruction_model/ and output_model/
+        lora_weights: adapter folders or owner/name[@revision] on the Hub, several with commas, beside those of this
+            base model and dataset under instruction_model/ and output_model/
         dataset: folder of a dataset, or its name under rec_data/: catalogue, noun of the prompt, and the training rows
             that item-mean comes from
         runs: record files for the tab with the results (default: results/runs.jsonl)
@@ -43,7 +43,7 @@ def find_adapters(base: str, dataset: str, given: str | None) -> dict[str, str]:
         for path in sorted(path.parent.relative_to(folder) for path in folder.glob(f"*/**/{CONFIG_FILE}")):
             domain, *names = path.parts
             if dataset in domain.split("+") and not any(name.startswith(("checkpoint-", ".")) for name in names):
-                found[f"{kind}: {_described(kind, names)}"] = str(folder / path)
+                found[f"{kind}: {_described(kind, names or [domain])}"] = str(folder / path)
     return found | {f"given: {path}": str(path) for path in (paths.data_files(given) if given else [])}
 
 

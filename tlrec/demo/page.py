@@ -1,11 +1,12 @@
 """The page of demo.py: a tab to try the models, and a tab with the record."""
 
+from socket import socket
 from typing import TYPE_CHECKING
 
 from tlrec.demo import record_tab, try_tab
 from tlrec.demo.config import DemoConfig
 from tlrec.demo.models import Models
-from tlrec.demo.server import import_gradio, listen, serve
+from tlrec.demo.server import import_gradio, serve
 from tlrec.evaluation.recommendation import Catalogue
 
 if TYPE_CHECKING:
@@ -16,18 +17,18 @@ CSS = """
 .scrolled { overflow-x: auto; }
 .scrolled table { border-collapse: collapse; width: 100%; }
 .scrolled caption { text-align: left; padding: 0.4em 0; }
-.scrolled th, .scrolled td { text-align: left; padding: 0.25em 0.6em; border-bottom: 1px solid var(--border-color-primary); }
+.scrolled th, .scrolled td { text-align: left; padding: 0.25em 0.6em; }
+.scrolled tr { border-bottom: 1px solid var(--border-color-primary); }
 .error { border-left: 4px solid #b91c1c; padding: 0.4em 0.8em; font-weight: 600; }
 .note { padding: 0.2em 0; }
 meter { width: 8em; vertical-align: middle; }
-.figures img { width: 100%; max-width: 60em; background: white; }
+#figures img { width: 100%; max-width: 60em; background: white; }
 """
 
 
-def show(config: DemoConfig, catalogue: Catalogue, statistics: "pd.DataFrame") -> None:
+def show(config: DemoConfig, listener: socket, catalogue: Catalogue, statistics: "pd.DataFrame") -> None:
     """Load the base model and serve the page. statistics: popularity and item-mean, index: title."""
     gradio = import_gradio()
-    listener = listen(config.host, config.port)
     models = Models(config)
     if models.error:
         print(f"notice: {models.error}", flush=True)

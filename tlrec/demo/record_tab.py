@@ -10,11 +10,11 @@ from tlrec.reports.text_tables import Bold
 def build(tab, runs: list[str] | None) -> None:
     """Fill the tab. The record is read when the tab is opened, so that it shows what has been evaluated since."""
     gradio = import_gradio()
-    note = gradio.HTML()
+    note = gradio.HTML(elem_id="record")
     domain = gradio.Radio([], label="Tested on")
-    systems = gradio.CheckboxGroup([], label="Systems")
+    systems = gradio.CheckboxGroup([], label="Systems", elem_id="systems")
     with_published = gradio.Checkbox(True, label="Published figures beside ours")
-    shown = [gradio.HTML(elem_classes="figures"), gradio.HTML(elem_classes="figures")]
+    shown = [gradio.HTML(elem_id="tables"), gradio.HTML(elem_id="figures")]
 
     def choices(chosen: str | None):
         """The record's note, domains and systems; of the domain, or the first where the record does not have it."""
@@ -44,7 +44,8 @@ def build(tab, runs: list[str] | None) -> None:
 
     inputs = [domain, systems, with_published]
     only = {"concurrency_id": "record", "concurrency_limit": 1}  # matplotlib's style is the process's
-    tab.select(choices, domain, [note, domain, systems], **only).then(draw, inputs, shown, show_progress_on=shown[0], **only)
-    domain.input(choices, domain, [note, domain, systems], **only).then(draw, inputs, shown, show_progress_on=shown[0], **only)
-    systems.input(draw, inputs, shown, show_progress_on=shown[0], **only)
-    with_published.input(draw, inputs, shown, show_progress_on=shown[0], **only)
+    drawing = {"fn": draw, "inputs": inputs, "outputs": shown, "show_progress_on": shown[0], **only}
+    for event in (tab.select, domain.input):
+        event(choices, domain, [note, domain, systems], **only).then(**drawing)
+    for event in (systems.input, with_published.input):
+        event(**drawing)

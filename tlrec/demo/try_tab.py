@@ -27,27 +27,29 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
     with gradio.Row():
         with gradio.Column(min_width=320):
             query = gradio.Textbox(label=f"Search the catalogue ({len(catalogue.titles):,} titles)", max_lines=1,
-                                   placeholder="words of a title")
-            hits = gradio.Radio([], label="Found", visible=False)
+                                   placeholder="words of a title", elem_id="query")
+            hits = gradio.Radio([], label="Found", visible=False, elem_id="found")
             with gradio.Row():
                 buttons = [gradio.Button(text, size="sm", min_width=80) for text in ("Liked", "Disliked", "Target")]
-            liked, disliked = (gradio.Dropdown([], label=f"{label} (or type a title and press Enter)", multiselect=True,
-                                               allow_custom_value=True, value=[]) for label in ("Liked", "Disliked"))
-            target = gradio.Textbox(label=f"Target {noun}", max_lines=1)
+            liked, disliked = (gradio.Dropdown(
+                [], label=f"{label} (or type a title and press Enter)", multiselect=True, allow_custom_value=True,
+                value=[], elem_id=label.lower()) for label in ("Liked", "Disliked"))
+            target = gradio.Textbox(label=f"Target {noun}", max_lines=1, elem_id="target")
             with gradio.Row():
                 example = gradio.Button("Example user", size="sm", min_width=80)
                 clear = gradio.Button("Clear", size="sm", min_width=80)
-            chosen = gradio.CheckboxGroup([], label="Models, side by side")
+            chosen = gradio.CheckboxGroup([], label="Models, side by side", elem_id="models")
             score = gradio.Button("Score the target", variant="primary")
             counts = [most for most in (100, 500) if most < len(catalogue.titles)]
             most = gradio.Radio([*((f"{count} most rated", count) for count in counts),
                                  (f"all {len(catalogue.titles):,}", 0)], value=(*counts, 0)[0], label="Titles to rank")
             rank = gradio.Button("Rank the catalogue")
         with gradio.Column(min_width=320):
-            answers, influences = gradio.HTML(), gradio.HTML()
+            answers, influences = gradio.HTML(elem_id="answers"), gradio.HTML(elem_id="influences")
             with gradio.Accordion("The prompt that was sent", open=False):
-                prompt = gradio.Textbox(show_label=False, interactive=False, lines=12, container=False)
-            ranking_shown = gradio.HTML()
+                prompt = gradio.Textbox(show_label=False, interactive=False, lines=12, container=False,
+                                        elem_id="prompt")
+            ranking_shown = gradio.HTML(elem_id="ranking")
 
     def search(text: str):
         found = predictions.search(catalogue.titles, text)
@@ -66,8 +68,8 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
             sample, scores, text = predictions.sample_of(profile, catalogue.example, target), {}, ""
             for name in checked(names):
                 with models.use(name) as (model, encoder):
-                    scores[name] = predictions.leave_one_out(
-                        ranking.language_model_scorer(model, encoder), profile, catalogue.example, target)
+                    scorer = ranking.language_model_scorer(model, encoder, models.config.scoring_batch_size)
+                    scores[name] = predictions.leave_one_out(scorer, profile, catalogue.example, target)
                     text = predictions.prompt_text(encoder, sample)
         except InputError as error:
             return message(str(error), error=True), "", ""
@@ -95,7 +97,7 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
             for number, name in enumerate(checked(names)):
                 progress((number, len(names)), desc=f"{len(titles):,} titles", unit="models")
                 with models.use(name) as (model, encoder):
-                    scores = ranking.language_model_scorer(model, encoder)(samples)
+                    scores = ranking.language_model_scorer(model, encoder, models.config.scoring_batch_size)(samples)
                 columns[name] = predictions.ranked(scores, titles, TOP)
             if "item-mean" in statistics:
                 means = statistics["item-mean"].reindex(titles).to_numpy(dtype=float)

@@ -13,13 +13,13 @@ from tlrec.experiments.chain_wrappers import alpaca, few_shot, instruct_7b, inst
 from tlrec.experiments.generate_cot_data import generate_cot_data
 from tlrec.experiments.quickstart import quickstart
 from tlrec.experiments.sweep import sweep
-from tlrec.experiments.wrappers import baselines, check_gpu, evaluate
+from tlrec.experiments.wrappers import baselines, check_gpu, demo, evaluate
 
 COMMANDS: dict[str, Callable] = {
     "zero_shot": zero_shot, "few_shot": few_shot, "instruct_7B": instruct_7b,
     "instruct_multi_7B": instruct_multi_7b, "alpaca": alpaca, "baselines": baselines, "evaluate": evaluate,
     "check_gpu": check_gpu, "quickstart": quickstart, "generate_cot_data": generate_cot_data,
-    "sweep": sweep,
+    "sweep": sweep, "demo": demo,
 }
 
 

@@ -1,12 +1,14 @@
-"""baselines.sh, evaluate.sh and check_gpu.sh."""
+"""baselines.sh, evaluate.sh, check_gpu.sh and demo.sh."""
 
 import fnmatch
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from tlrec import paths
 from tlrec.data import datasets
 from tlrec.errors import InputError
-from tlrec.experiments import arguments, chain, inputs
+from tlrec.experiments import arguments, chain, demo_packages, inputs
 from tlrec.experiments.arguments import Flags
 from tlrec.experiments.launch import begin, heading, run, variable
 
@@ -68,3 +70,17 @@ def check_gpu(gpu: str, *words: str) -> None:
         flags = {"second_model": base.path, **flags}
     inputs.prepare_target("movie")
     run("benchmarks.check_gpu", **{"device": gpu, **flags})
+
+
+def demo(*words: str) -> None:
+    flags = arguments.user_flags(words, ["demo.py"], ("base_model",))["demo.py"].given
+    base, dataset = inputs.choose_base_model(), str(flags.get("dataset", "movie"))
+    if not Path(dataset).is_dir():
+        datasets.find_folder("TARGET", dataset)
+    begin("a page to try the recommender", variable("GPU", "0"))
+    packages = demo_packages.install()
+    inputs.prepare_base_model(base)
+    if not Path(dataset).is_dir():
+        inputs.prepare_target(dataset)
+    python_path = os.pathsep.join(filter(None, (variable("PYTHONPATH"), str(packages))))
+    run("demo.py", env={"PYTHONPATH": python_path}, base_model=base.path, **flags)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tlrec import paths
 
-SCRIPTS = ("ins_tuning.py", "rec_tuning.py", "evaluate.py", "recommend.py", "report.py")
+SCRIPTS = ("ins_tuning.py", "rec_tuning.py", "evaluate.py", "recommend.py", "demo.py", "report.py")
 VARIABLES = "Variables of every wrapper"
 INTRODUCTION = """\
 <!-- made by `python report.py commands > docs/commands.md`; do not edit -->
