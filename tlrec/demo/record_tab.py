@@ -48,4 +48,4 @@ def build(tab, runs: list[str] | None) -> None:
     for event in (tab.select, domain.input):
         event(choices, domain, [note, domain, systems], **only).then(**drawing)
     for event in (systems.input, with_published.input):
-        event(**drawing)
+        event(**drawing, trigger_mode="always_last")  # a click while the figures are drawn counts too
