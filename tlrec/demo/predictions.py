@@ -32,7 +32,7 @@ class Answer(NamedTuple):
     influences: list[Influence]  # liked before disliked, in the order of the prompt
 
 
-def search(titles: Sequence[str], query: str, most: int = 20) -> list[str]:
+def search(titles: Sequence[str], query: str, most: int = 12) -> list[str]:
     """Titles that hold every word of the query in any case, those that begin with it first; none for a blank one."""
     words = query.casefold().split()
     hits = [title for title in titles if all(word in title.casefold() for word in words)] if words else []
@@ -73,13 +73,18 @@ def prompt_text(encoder: Encoder, sample: Sample) -> str:
 
 def leave_one_out(scorer: Scorer, profile: Profile, example: History, target: str) -> Answer:
     """P(Yes) of the target with the history, and with each title of it left out: one call of the scorer."""
-    shorter = [(title, liked, replace(profile, **{name: [*titles[:number], *titles[number + 1 :]]}))
-               for name, liked in (("liked", True), ("disliked", False))
-               for titles in [getattr(profile, name)] for number, title in enumerate(titles)]
+    shorter = [*((title, True, replace(profile, liked=_without(profile.liked, number)))
+                 for number, title in enumerate(profile.liked)),
+               *((title, False, replace(profile, disliked=_without(profile.disliked, number)))
+                 for number, title in enumerate(profile.disliked))]
     profiles = [profile, *(other for _, _, other in shorter)]
     full, *without = scorer([sample_of(other, example, target) for other in profiles]).tolist()
     return Answer(full, [Influence(title, liked, full - score)
                          for (title, liked, _), score in zip(shorter, without, strict=True)])
+
+
+def _without(titles: list[str], number: int) -> list[str]:
+    return [*titles[:number], *titles[number + 1 :]]
 
 
 def by_influence(answers: Sequence[Answer]) -> list[tuple[str, bool, list[float]]]:

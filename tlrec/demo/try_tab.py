@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TOP = 10
+HINT = ("Search titles and mark them as liked or disliked, make one the target, then score it. Example user fills the "
+        "fields in.")
 MODEL = {"concurrency_id": "model", "concurrency_limit": 1}  # one at a time, the others wait in the queue
 LISTS = ("liked", "disliked", "target")
 
@@ -57,10 +59,11 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
                              label="Found" if found else "Nothing found; titles of your own can be typed below")
 
     def open_page():
+        """The models, of which one of each kind is chosen, and what to do first or what is wrong."""
         names = models.names
-        return gradio.update(choices=names, value=names[:1] + [next(
-            (name for name in reversed(names) if name.startswith(kind)), "") for kind in ("zero-shot", "few-shot")
-            if any(name.startswith(kind) for name in names)]), message(models.error, True) if models.error else ""
+        last = {name.partition(":")[0]: name for name in names if not name.startswith("given")}
+        return gradio.update(choices=names, value=list(last.values())), (
+            message(models.error, error=True) if models.error else message(HINT))
 
     def score_target(liked: list[str], disliked: list[str], target: str, names: list[str]):
         try:
