@@ -22,7 +22,9 @@ def escaped(text: str) -> Markup:
 def table(rows: Sequence[Sequence[str]], caption: str, bold: type[str] | None = None) -> Markup:
     """First row: the header. bold: the type of the cells in bold type."""
     def line(row: Sequence[str], tag: str) -> str:
-        cells = [f"<b>{escaped(cell)}</b>" if bold and isinstance(cell, bold) else escaped(cell) for cell in row]
+        texts = [escaped(cell).replace("_", "_<wbr>") for cell in row]  # long names of adapters break there
+        cells = [f"<b>{text}</b>" if bold and isinstance(cell, bold) else text
+                 for cell, text in zip(row, texts, strict=True)]
         return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
 
     return Markup(f'<div class="scrolled" tabindex="0"><table><caption>{escaped(caption)}</caption><thead>'
@@ -32,7 +34,12 @@ def table(rows: Sequence[Sequence[str]], caption: str, bold: type[str] | None = 
 
 def meter(value: float) -> Markup:
     """A number from 0 to 1 with a bar."""
-    return Markup(f'<meter min="0" max="1" value="{value:.4f}"></meter> {value:.3f}')
+    return Markup(f'<span class="number"><meter min="0" max="1" value="{value:.4f}"></meter> {value:.3f}</span>')
+
+
+def scored(title: str, value: float) -> Markup:
+    """A title and its score."""
+    return Markup(f'{escaped(title)} <b class="number">{value:.3f}</b>')
 
 
 def change(value: float) -> Markup:

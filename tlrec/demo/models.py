@@ -30,6 +30,8 @@ class Models:
         self._lock = threading.Lock()
         try:
             self._plan = resolve_model(replace(config, lora_weights=None))
+            if config.dtype == "auto" and self._plan.device == "cpu":
+                self._plan = replace(self._plan, config=replace(self._plan.config, dtype="float32"))
             self._model, self.encoder = load_model(self._plan)
             self.base_name = model_name(self._plan.base)
         except InputError as error:

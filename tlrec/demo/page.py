@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 FONTS = ("system-ui", "sans-serif")  # of the browser's machine: gradio's own themes name web fonts
 CSS = """
 .scrolled { overflow-x: auto; }
-.scrolled table { border-collapse: collapse; width: 100%; }
-.scrolled caption { text-align: left; padding: 0.4em 0; }
+.scrolled table { border-collapse: collapse; width: 100%; margin: 0.4em 0; }
+.scrolled :is(table, thead, tbody, th, td) { border: none !important; }
+.scrolled caption { text-align: left; padding: 0.4em 0; font-weight: 600; }
 .scrolled th, .scrolled td { text-align: left; padding: 0.25em 0.6em; }
-.scrolled tr { border-bottom: 1px solid var(--border-color-primary); }
+#ranking td + td { min-width: 9em; }
+#tables td + td { white-space: nowrap; }
+#tables caption { font-weight: 400; }
+.scrolled tr { border: none !important; border-bottom: 1px solid var(--border-color-primary) !important; }
 .error { border-left: 4px solid #b91c1c; padding: 0.4em 0.8em; font-weight: 600; }
 .note { padding: 0.2em 0; }
-meter { width: 8em; vertical-align: middle; }
+.number { white-space: nowrap; }
+meter { width: 5em; vertical-align: middle; }
 #figures img { width: 100%; max-width: 60em; background: white; }
 """
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tlrec.data import preference_text
 from tlrec.demo import predictions
-from tlrec.demo.html_text import Markup, change, message, meter, table
+from tlrec.demo.html_text import Markup, change, message, meter, scored, table
 from tlrec.demo.models import Models
 from tlrec.demo.server import import_gradio
 from tlrec.errors import InputError
@@ -27,7 +27,7 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
     gradio = import_gradio()
     noun = catalogue.example.noun
     with gradio.Row():
-        with gradio.Column(min_width=320):
+        with gradio.Column(scale=2, min_width=320):
             query = gradio.Textbox(label=f"Search the catalogue ({len(catalogue.titles):,} titles)", max_lines=1,
                                    placeholder="words of a title", elem_id="query")
             hits = gradio.Radio([], label="Found", visible=False, elem_id="found")
@@ -46,7 +46,7 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
             most = gradio.Radio([*((f"{count} most rated", count) for count in counts),
                                  (f"all {len(catalogue.titles):,}", 0)], value=(*counts, 0)[0], label="Titles to rank")
             rank = gradio.Button("Rank the catalogue")
-        with gradio.Column(min_width=320):
+        with gradio.Column(scale=3, min_width=320):
             answers, influences = gradio.HTML(elem_id="answers"), gradio.HTML(elem_id="influences")
             with gradio.Accordion("The prompt that was sent", open=False):
                 prompt = gradio.Textbox(show_label=False, interactive=False, lines=12, container=False,
@@ -107,7 +107,7 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
                 columns["item-mean"] = predictions.ranked(means, titles, TOP)
         except InputError as error:
             return message(str(error), error=True)
-        return table([["rank", *columns], *([str(place), *(f"{title}  {score:.3f}" for title, score in row)]
+        return table([["rank", *columns], *([str(place), *(scored(*pair) for pair in row)]
                                             for place, row in enumerate(zip(*columns.values(), strict=True), 1))],
                      f"Best of {len(titles):,} titles, with their scores")
 
