@@ -16,8 +16,9 @@ class DemoConfig(ModelConfig):
     Args:
         lora_weights: adapter folders or owner/name[@revision] on the Hub, several with commas, beside those of this
             base model and dataset under instruction_model/ and output_model/
-        dtype: auto, bfloat16, float16 or float32; auto is fp16 on CUDA, and on a CPU fp32, since the steps of bf16 hide
-            what a title adds
+        dtype: auto, bfloat16, float16 or float32; auto: on CUDA fp16, or bf16 for weights in bf16; on a CPU fp32, since
+            the steps of bf16 hide what a title adds
+        scoring_batch_size: prompts per forward pass; default 16
         dataset: folder of a dataset, or its name under rec_data/: catalogue, noun of the prompt, and the training rows
             that item-mean comes from
         runs: record files for the tab with the results (default: results/runs.jsonl)

@@ -71,7 +71,7 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
             sample, scores, text = predictions.sample_of(profile, catalogue.example, target), {}, ""
             for name in checked(names):
                 with models.use(name) as (model, encoder):
-                    scorer = ranking.language_model_scorer(model, encoder, models.config.scoring_batch_size)
+                    scorer = ranking.language_model_scorer(model, encoder, models.batch_size)
                     scores[name] = predictions.leave_one_out(scorer, profile, catalogue.example, target)
                     text = predictions.prompt_text(encoder, sample)
         except InputError as error:
@@ -100,7 +100,7 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
             for number, name in enumerate(checked(names)):
                 progress((number, len(names)), desc=f"{len(titles):,} titles", unit="models")
                 with models.use(name) as (model, encoder):
-                    scores = ranking.language_model_scorer(model, encoder, models.config.scoring_batch_size)(samples)
+                    scores = ranking.language_model_scorer(model, encoder, models.batch_size)(samples)
                 columns[name] = predictions.ranked(scores, titles, TOP)
             if "item-mean" in statistics:
                 means = statistics["item-mean"].reindex(titles).to_numpy(dtype=float)
