@@ -25,6 +25,9 @@ scoring_lengths() {                                                             
 scoring_batches() {                                                                                  # 3
     run -m benchmarks.scoring --batch_sizes 4,16,32 --rows 32 --ways ours,plain --rounds 0 --name scoring_batches
 }
+candidates() {                                                                                       # 5
+    run -m benchmarks.scoring --candidates 500 --dtype float32 --ways ours,plain --rounds 0 --name candidates
+}
 training() { run -m benchmarks.training --name training; }                                           # 8
 training_losses() {                                                                                  # 8
     run -m benchmarks.training --lora_dropout 0 --learning_rate 1e-3 --warmup_steps 1 --steps 4 --auc_rows 100 \
@@ -34,7 +37,7 @@ startup() { run -m benchmarks.startup; }                                        
 eval_samples() { tuned; run -m benchmarks.eval_samples --tuned "$TUNED" --rows 400; }                # 8
 gpu() { run -m benchmarks.gpu; }                                                                     # 4, on an H200
 
-TABLES=(scoring scoring_tuned scoring_growth scoring_lengths scoring_batches training training_losses startup
+TABLES=(scoring scoring_tuned scoring_growth scoring_lengths scoring_batches candidates training training_losses startup
     eval_samples)
 [ $# -gt 0 ] || set -- "${TABLES[@]}"
 for table in "$@"; do
