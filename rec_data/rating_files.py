@@ -148,33 +148,49 @@ def _read_json(path: Path, head: bytes, choose: Choose) -> Table:
     except (ValueError, TypeError, RecursionError):
         _check_json_rows(path, set())
         raise
-    kinds = {name: {type(row.get(name)) for row in rows} - {type(None)} for name in columns.values()}
-    for whole_number in (pa.int64(), pa.float64()):  # a fraction may come after many whole numbers
-        types = {str: pa.string(), bool: pa.bool_(), int: whole_number, float: pa.float64()}
-        schema = pa.schema([(name, pa.float64() if float in found else types.get(next(iter(found), str), pa.null()))
-                            for name, found in kinds.items()])
-        with contextlib.suppress(pa.ArrowInvalid):
-            return _table(path, pa_json.read_json(
-                path, pa_json.ReadOptions(block_size=BLOCK_BYTES),
-                pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")), columns, 1)
-    _check_json_rows(path, set(columns.values()))
+    types = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    schema = {}
+    for name in columns.values():
+        kinds = {type(row.get(name)) for row in rows} - {type(None)}
+        schema[name] = pa.float64() if float in kinds else types.get(next(iter(kinds), str), pa.null())
+
+    def content(schema: dict[str, pa.DataType]) -> pa.Table:
+        return pa_json.read_json(path, pa_json.ReadOptions(block_size=BLOCK_BYTES), pa_json.ParseOptions(
+            explicit_schema=pa.schema(schema.items()), unexpected_field_behavior="ignore"))
+
+    with contextlib.suppress(pa.ArrowInvalid):
+        return _table(path, content(schema), columns, 1)
+    ids = {columns[role] for role in ("user", "item") if role in columns}
+    for name in [name for name, kind in schema.items() if kind == pa.int64()]:
+        try:
+            content({name: pa.int64()})
+        except pa.ArrowInvalid:  # an id of more than 64 bits; or a fraction after many whole numbers
+            schema[name] = pa.decimal256(76, 0) if name in ids else pa.float64()
+    with contextlib.suppress(pa.ArrowInvalid):
+        return _table(path, content(schema), columns, 1)
+    _check_json_rows(path, set(columns.values()), ids)
     raise InputError(f"{path}: not one JSON object a line; write it again")
 
 
-def _check_json_rows(path: Path, names: set[str]) -> None:
-    """InputError names the first row that is not a JSON object, or whose value in one of the columns is of another type
-    than in the rows before."""
+def _check_json_rows(path: Path, names: set[str], ids: Container[str] = ()) -> None:
+    """InputError names the first row that is not a JSON object, holds text that is not Unicode, or whose value in one
+    of the columns is of another type than in the rows before. ids: columns where 1 and 1.0 are two types."""
     kinds: dict[str, type] = {}
     with _opened(path) as stream:
         for row, line in enumerate(stream, 1):
             try:
                 values = json.loads(line) if line.strip() else {}
+                json.dumps(values, ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                raise InputError(f"{path}: row {row} holds a lone surrogate (half of a character, as \\ud83d); mend "
+                                 "that line") from None
             except (ValueError, RecursionError):
                 values = None
             if not isinstance(values, dict):
                 raise InputError(f"{path}: row {row} is not a JSON object; mend or remove that line")
             for name in names & set(values):
-                value, kind = values[name], float if type(values[name]) is int else type(values[name])
+                value = values[name]
+                kind = float if type(value) is int and name not in ids else type(value)
                 if isinstance(value, list | dict) or value is not None and kinds.setdefault(name, kind) is not kind:
                     raise InputError(f"{path}: row {row}, column {name}: {str(value)[:40]!r} is a list, an object, or "
                                      "of another type than before; write the column as texts or as numbers")
@@ -193,8 +209,22 @@ def _table(path: Path, content: pa.Table, names: dict[str, str], first_row: int)
         column, kind = content[name], pa.string() if role == "timestamp" else CATEGORY
         if pa.types.is_nested(column.type):
             raise InputError(f"{path}: column {name} holds lists or objects, {role} needs texts or numbers")
+        if role in ("user", "item") and pa.types.is_floating(column.type):
+            inexact = pc.greater_equal(pc.abs(column.cast(pa.float64())), 2.0**53).fill_null(False).to_numpy()
+            if inexact.any():
+                raise InputError(f"{path}: row {int(inexact.argmax()) + first_row}, column {name}: an id beyond 2**53 "
+                                 "as a floating-point number has lost digits; write the ids as integers or as text")
         column = column if column.type == kind else column.cast(pa.string())
-        column = pc.if_else(pc.equal(column, ""), None, column) if column.type == pa.string() else column
-        column = column if column.type == kind else column.dictionary_encode()
-        columns[role] = column.unify_dictionaries() if kind == CATEGORY else column
-    return Table(path, names, columns, first_row)
+        if kind == CATEGORY:
+            column = (column if column.type == kind else column.dictionary_encode()).unify_dictionaries()
+            texts = column.chunk(0).dictionary if column.num_chunks else pa.array([], pa.string())
+            trimmed = pc.utf8_trim_whitespace(texts)
+            if not trimmed.equals(texts) or pc.any(pc.equal(texts, "")).as_py():
+                column = pc.utf8_trim_whitespace(column.cast(pa.string()))
+                column = pc.if_else(pc.equal(column, ""), None, column).dictionary_encode().unify_dictionaries()
+        else:
+            column = pc.if_else(pc.equal(column, ""), None, column)
+        columns[role] = column
+    table = Table(path, names, columns, first_row)
+    table.check_texts()
+    return table

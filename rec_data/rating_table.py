@@ -44,6 +44,15 @@ class Table(NamedTuple):
             raise InputError(f"{self.where(role, row)}: {texts[missing[0]]!r} names no user; every row needs one")
         return codes, texts
 
+    def check_texts(self) -> None:
+        """InputError names the first text with a NUL, which no reader of the data takes."""
+        for role, column in self.columns.items():
+            if column.type == CATEGORY and column.num_chunks:
+                bad = pc.match_substring(column.chunk(0).dictionary, "\0")  # as of all chunks: they are unified
+                if pc.any(bad).as_py():
+                    rows = pc.is_in(column.cast(pa.string()), column.chunk(0).dictionary.filter(bad)).to_numpy()
+                    raise InputError(f"{self.where(role, int(rows.argmax()))}: holds a NUL character; remove it")
+
     def texts(self, role: str) -> list[str]:
         """One stripped text a row, empty where there is none."""
         return [str(text or "").strip() for text in self.columns[role].cast(pa.string()).to_pylist()]
