@@ -45,7 +45,7 @@ def main(reviews: PathText, items: PathText) -> None:
     order, months = choose_rows(users, rated, times)
     if not len(order):
         raise InputError(f"{table.path}: no review of {YEAR} of a user and an item with more than {MORE_THAN} of them")
-    titles = read_entries(catalogue)
+    titles = read_entries(catalogue, "book")
     users, rated, times = users[order], rated[order], times[order]
     december = np.flatnonzero(months == 12)
     later = december[np.argsort(times[december], kind="stable")][len(december) // 2 :]

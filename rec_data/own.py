@@ -87,12 +87,15 @@ def main(
         public, folder = PRESETS[preset], Path(raw_dir or "")
         ratings, items = ratings or str(folder / public.ratings), items or str(folder / public.items)
         name, noun, timestamp = name or preset, noun or public.noun, timestamp or public.timestamp
-        unrated = public.unrated if unrated is None else unrated
+        unrated = public.unrated if unrated is None and label is None else unrated
     if ratings is None or name is None or noun is None:
         raise InputError("--ratings, --name and --noun are needed, or --preset and --raw_dir")
     min_history = history_length if min_history is None else min_history
     check_arguments(name, noun, history_length, min_history, split, keep_cold, rows)
-    roles = {"user": user, "item": item, "rating": rating, "label": label, "timestamp": timestamp}
+    if label is not None and rating is not None:
+        raise InputError("--rating and --label: give one of them, as either says what is liked")
+    answers = {"label": label} if label is not None else {"rating": rating, "label": label}
+    roles = {"user": user, "item": item, **answers, "timestamp": timestamp}
     if split not in splitting.METHODS:
         roles["split"] = split
     table = rating_files.read(ratings, roles, ["user", "item", "timestamp"], noun)
@@ -100,9 +103,9 @@ def main(
                                   ["item", "title"], noun)
     users, user_names = table.codes("user")
     rated, item_names = table.codes("item")
-    likes, like_rule = read_likes(table, like_from, unrated)
     times = table.times()
-    entries = read_entries(catalogue)
+    likes, like_rule = read_likes(table, like_from, unrated)
+    entries = read_entries(catalogue, noun)
     print(f"{len(users):,} ratings of {len(user_names):,} users and {len(item_names):,} items; {len(entries):,} items "
           "with a title", flush=True)
     titled = np.array([item_name in entries for item_name in item_names])[rated]

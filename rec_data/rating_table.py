@@ -18,6 +18,7 @@ from tlrec.data.id_view import MISSING
 from tlrec.errors import InputError
 
 LIKE_FROM = 4  # of five
+MAX_TITLE = 10_000  # characters: a history of ten such titles is still a sample
 UNIX_DATE = "%a %b %d %H:%M:%S %z %Y"  # Goodreads': Tue Nov 17 11:37:35 -0800 2009
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
@@ -111,15 +112,19 @@ def answer(text: str) -> float:
 
 def read_likes(table: Table, like_from: float | None, unrated: float | None) -> tuple[np.ndarray, str]:
     """(1 liked, 0 disliked, -1 `unrated` of each row, the rule). InputError where a scale other than of five needs
-    --like_from.
+    --like_from, or all answers are the same.
     """
     if "rating" not in table.names:
         if "label" not in table.names:
             raise InputError(f"{table.path}: no column is known as rating or label; name it with --rating or --label")
-        if unrated is not None:
-            raise InputError(f"{table.path}: --unrated is a rating, but no column is one; name it with --rating")
+        for flag, value in (("unrated", unrated), ("like_from", like_from)):
+            if value is not None:
+                raise InputError(f"{table.path}: --{flag} is a rating, but no column is one; name it with --rating")
         labels = table.numbers("label", answer, "1, 0, true, false, yes or no")
-        return labels.astype(np.int8), "like = label"
+        if (labels == labels[0]).all():
+            raise InputError(f"{table.path}: all labels in column {table.names['label']} are {labels[0]:g}; both "
+                             "answers are needed")
+        return labels.astype(np.int8), f"like = column {table.names['label']}"
     values = table.numbers("rating", float, "a number")
     highest = values[values != unrated].max(initial=0)
     if like_from is None and highest > 5:
@@ -128,18 +133,38 @@ def read_likes(table: Table, like_from: float | None, unrated: float | None) -> 
     like_from = LIKE_FROM if like_from is None else like_from
     none = "" if unrated is None else f"; {unrated:g} is no rating"
     likes = np.where(values == unrated, -1, values >= like_from)
+    rated = values[values != unrated]
+    if len({*likes.tolist()} - {-1}) < 2:
+        span = f"from {rated.min():g} to {highest:g}" if len(rated) else "no ratings"
+        raise InputError(f"{table.path}: {'all' if likes.max() > 0 else 'no'} ratings in column "
+                         f"{table.names['rating']} are likes, with like = rating >= {like_from:g} of {span}; give a "
+                         "--like_from between two of the ratings")
     return likes.astype(np.int8), f"like = rating >= {like_from:g}{none}"
 
 
-def read_entries(catalogue: Table) -> dict[str, str]:
-    """The text of each item with a title, the first of an id; with the author or brand where they are known."""
+def read_entries(catalogue: Table, noun: str) -> dict[str, str]:
+    """The text of each item with a title, the first of an id; with the author or brand where they are known.
+
+    Double quotes of a title become '' where preference_text.parse() would read the entry together with the next one.
+    """
     codes, names = catalogue.codes("item")
     first = np.sort(np.unique(codes, return_index=True)[1])
     columns = {role: catalogue.texts(role) for role in ("title", "author", "brand") if role in catalogue.names}
-    entries = {}
+    by_author = noun == "book" or any(columns.get("author", ()))
+    entries, changed = {}, []
     for row in first.tolist():
         title, author, brand = (" ".join(columns[role][row].split()) if role in columns else ""
                                 for role in ("title", "author", "brand"))
-        if title and (author or "author" not in columns):
-            entries[names[codes[row]]] = preference_text.entry(f"{title} ({brand})" if brand else title, author)
+        if len(title) + len(author) + len(brand) > MAX_TITLE:
+            raise InputError(f"{catalogue.where('title', row)}: {len(title) + len(author) + len(brand):,} characters "
+                             f"of title, author and brand; an item has at most {MAX_TITLE:,}")
+        if title:
+            title = f"{title} ({brand})" if brand else title
+            if not preference_text.is_separable(title, author, by_author):
+                changed.append(row)
+                title, author = title.replace('"', "''"), author.replace('"', "''")
+            entries[names[codes[row]]] = preference_text.entry(title, author)
+    if changed:
+        print(f"{catalogue.path}: double quotes of {len(changed):,} titles are written as '', so that an entry ends "
+              f"where its own quotes do; the first is row {changed[0] + catalogue.first_row}", flush=True)
     return entries

@@ -101,6 +101,12 @@ def book_parts(entry: str) -> tuple[str, str]:
     return title, author
 
 
+def is_separable(title: str, author: str, by_author: bool) -> bool:
+    """Whether parse() ends the item's entry before the next one. by_author: items of the data may name authors."""
+    text = entry(title, author)
+    return _WRITTEN_BY not in title and (not by_author or _entries(f'{text}, "', True)[-1] == '"')
+
+
 def without_quotes(entry: str) -> str:
     """An entry as plain text: its title, with the author where it names one."""
     return " written by ".join(book_parts(entry)) if _WRITTEN_BY in entry else entry.strip('"')

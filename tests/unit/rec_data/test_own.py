@@ -169,6 +169,17 @@ def test_labels_iso_dates_and_titles_beside_the_ratings(raw, home):
     assert splits["train"][0]["timestamp"].startswith("1970-01-0")
 
 
+def test_a_named_label_wins_over_a_recognised_rating(raw, home, capsys):
+    ratings().assign(liked=lambda table: (table["Rating"] < 4).astype(int)).to_csv("ratings.csv", index=False)
+    by_rating = build(home)["train"]
+    capsys.readouterr()
+    by_label = build(home, label="liked")["train"]
+    assert [row["rating"] for row in by_label] == [str(1 - int(row["rating"])) for row in by_rating]
+    assert "item = game_id, label = liked, timestamp" in capsys.readouterr().out
+    assert "like = column liked" in json.loads((home / "rec_data/games/dataset.json").read_text())["rules"]
+    refused("--rating and --label", build, home, label="liked", rating="Rating")
+
+
 def test_a_second_rating_of_an_item_is_left_out(raw, home):
     table = ratings()
     pd.concat([table, table.assign(timestamp=table["timestamp"] + 10_000, Rating=1)]).to_csv("ratings.csv", index=False)
@@ -190,11 +201,11 @@ HEAD = b"user,item,rating,timestamp\n"
     ("r.csv", HEAD, "holds no rows"), ("r.csv", b"", "empty"),
     ("r.csv", b"who,item,rating,timestamp\nu,g1,5,1\n", "no column is known as user among who, item"),
     ("r.csv", b"user,item,label,timestamp\nu,g1,1,1\nu,g2,5,1\n", "row 3, column label: '5'"),
-    ("r.csv", b"user,item,label,timestamp,split\nu,g1,1,1,trian\n", "row 2, column split: 'trian'"),
+    ("r.csv", b"user,item,label,timestamp,split\nu,g1,1,1,trian\nu,g2,0,2,test\n", "row 2, column split: 'trian'"),
     ("r.csv", b"user,item,timestamp\nu,g1,1\n", "--rating or --label"),
-    ("r.csv", HEAD + b"u,zz,5,1\n", "no title for any rated item, as 'zz'"),
+    ("r.csv", HEAD + b"u,zz,5,1\nu,zy,1,1\n", "no title for any rated item, as 'zz'"),
     ("r.csv", HEAD + b"u,g1,8,1\n", "--like_from 7"),
-    ("r.csv", HEAD + b"u,g1,4,1\n", "no rows for train"),
+    ("r.csv", HEAD + b"u,g1,4,1\nu,g2,1,1\n", "no rows for train"),
     ("r.csv", HEAD + b"u," + b"g" * 1001 + b",5,1\n", "item of row 2 has 1,001 characters"),
     ("r.csv.gz", gzip.compress(HEAD + b"u,g1,5,1\n", mtime=0)[:-12], "not valid CSV"),
     ("r.jsonl", b'{"user":"u","item":"g1","rating":5,"timestamp":1}\n{"user":', "row 2 is not a JSON object"),

@@ -7,6 +7,8 @@ import pytest
 from conftest import refused
 
 from rec_data import rating_files
+from rec_data.rating_table import read_entries, read_likes
+from tlrec.data import preference_text
 
 ROLES = dict.fromkeys(["user", "item", "rating"])
 
@@ -59,3 +61,49 @@ def test_blanks_around_an_id_are_no_part_of_it(read):
     table = read("r.csv", "user, item, rating\nann, chess, 5\nann ,go , 4\nbob, go,1\n")
     assert table.codes("user")[0].tolist() == [0, 0, 1] and table.codes("item")[1] == ["chess", "go"]
     refused("row 3, column item: no value", lambda: read("r.csv", "user,item\nu,go\nu, \n").codes("item"))
+
+
+@pytest.mark.parametrize(("ratings", "like_from", "words"), [
+    ([0, 1, 1], None, "no ratings in column rating are likes, with like = rating >= 4 of from 0 to 1"),
+    ([1, 3, 5], 9, "no ratings"), ([1, 3, 5], 1, "all ratings"), ([4, 5, 4.5], None, "all ratings")])
+def test_ratings_of_which_all_or_none_are_likes_are_refused(read, ratings, like_from, words):
+    table = read("r.csv", "user,item,rating\n" + "".join(f"u,g,{rating}\n" for rating in ratings))
+    assert "--like_from" in refused(words, read_likes, table, like_from, None)
+
+
+def test_labels_of_one_answer_and_rating_flags_beside_labels_are_refused(read):
+    roles = {"user": None, "label": None}
+    table = read("r.csv", "user,liked\nu,1\nu,1\n", roles, ["user"])
+    refused("all labels in column liked are 1", read_likes, table, None, None)
+    table = read("r.csv", "user,liked\nu,1\nu,0\n", roles, ["user"])
+    refused("--like_from is a rating", read_likes, table, 1, None)
+    assert read_likes(table, None, None)[1] == "like = column liked"
+
+
+CATALOGUE = {"item": None, "title": None, "author": None, "brand": None}
+
+
+def test_an_item_without_an_author_keeps_its_title(read):
+    items = [{"item": 1, "title": "Go", "author": "Ann"}, {"item": 2, "title": "Uno", "author": None}]
+    assert read_entries(read("i.jsonl", items, CATALOGUE), "game") == {"1": '"Go" written by Ann', "2": '"Uno"'}
+    assert read_entries(read("i.jsonl", items[1:], CATALOGUE), "game") == {"2": '"Uno"'}
+
+
+@pytest.mark.parametrize("noun", ["game", "book"])
+@pytest.mark.parametrize("author", ["", "Ann", 'A, "B'])
+def test_every_history_has_as_many_entries_as_items(read, noun, author):
+    titles = ['x" written by Someone', 'Ends with quote"', '7" single', 'Say "Yes" now', "Plain"]
+    items = [{"item": number, "title": title} for number, title in enumerate(titles)]
+    items += [{"item": 9, "title": "Other", "author": author}] * bool(author)
+    entries = [*read_entries(read("i.jsonl", items, CATALOGUE), noun).values()]
+    for target in entries:
+        for liked in entries:
+            text = preference_text.render(preference_text.History([liked, *entries], entries, noun, f"{target}?"))
+            history = preference_text.parse(text)
+            assert (len(history.liked), len(history.disliked)) == (len(entries) + 1, len(entries))
+    assert '"Say "Yes" now"' in entries
+
+
+def test_a_title_of_a_megabyte_is_refused_with_its_row(read):
+    table = read("i.csv", f"item,title\n1,Go\n2,{'x' * 1_000_000}\n", CATALOGUE)
+    refused("i.csv: row 3, column title: 1,000,000 characters", read_entries, table, "game")
