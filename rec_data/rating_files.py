@@ -5,10 +5,12 @@ Columns are known by the names that public datasets give them, or named by the u
 times are parsed from it, so that an error can name the row and the column.
 """
 
+import codecs
 import contextlib
 import csv
 import functools
 import gzip
+import io
 import json
 import re
 from collections.abc import Callable, Container
@@ -61,6 +63,8 @@ def read(path: str, roles: dict[str, str | None], needed: list[str], noun: str) 
     try:
         with _opened(file) as stream:
             head = stream.read(1 << 20)
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise InputError(f"{file}: is UTF-16; save it as UTF-8")
         reader = {"CSV": _read_csv, "JSON": _read_json, "Parquet": _read_parquet}[kind]
         table = reader(file, head, functools.partial(recognise, file, roles, needed, noun))
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error, ValueError) as error:
@@ -92,6 +96,9 @@ def recognise(
         if given and given not in names:
             raise InputError(f"{path}: no column {given!r} for --{role} among {', '.join(names)[:120]}")
         if named and (named not in nested or given or role in needed):  # Goodreads' authors are ids in a list
+            if names.count(named) > 1:
+                raise InputError(f"{path}: {names.count(named)} columns are named {named!r}; rename or remove all but "
+                                 "one")
             columns[role] = named
         elif role in needed:
             raise InputError(f"{path}: no column is known as {role} among {', '.join(names)[:120]}; name it with "
@@ -133,8 +140,42 @@ def _read_csv(path: Path, head: bytes, choose: Choose) -> Table:
     try:
         content = table(True)
     except pa.ArrowInvalid:
-        content = table(False)  # again, as it then names the row
+        try:
+            content = table(False)  # again, as it then names the row
+        except pa.ArrowInvalid as error:
+            if place := re.search(r"column #(\d+): Row #(\d+): .*invalid UTF8", str(error)):
+                raise InputError(f"{path}: row {place[2]}, column {names[int(place[1])]}: not UTF-8; save the file as "
+                                 "UTF-8") from None
+            if quotes:
+                _check_quotes(path, delimiter, 0)
+            raise
+    if quotes:
+        _check_quotes(path, delimiter, len(content))
     return _table(path, content, columns, 2 if header else 1)
+
+
+def _check_quotes(path: Path, delimiter: str, rows: int) -> None:
+    """InputError names the row with a quotation mark that is not closed, which makes the rows after it one value.
+
+    The slow check is only made where the file has more lines than rows, or its last line opens a quotation.
+    """
+    lines, quoted, end = 0, False, b""
+    with _opened(path) as stream:
+        while block := stream.read(BLOCK_BYTES):
+            lines, quoted = lines + max(block.count(b"\n"), block.count(b"\r")), quoted or b'"' in block
+            end = (end + block)[-BLOCK_BYTES:]
+    lines += not end.endswith((b"\n", b"\r"))
+    last = end.rstrip()[max(end.rstrip().rfind(b"\n"), 0) :]
+    if not quoted or lines <= rows + 1 and last.count(b'"') % 2 == 0:
+        return
+    row = 1
+    with io.TextIOWrapper(cast(IO[bytes], _opened(path)), "utf-8-sig", errors="replace", newline="") as text:
+        try:
+            for record in csv.reader(text, delimiter=delimiter, strict=True):
+                row += bool(record)
+        except csv.Error as error:
+            raise InputError(f"{path}: row {row}: a quotation mark is not closed, or one inside a quoted value is not "
+                             f"doubled ({error}); mend that row") from None
 
 
 def _read_json(path: Path, head: bytes, choose: Choose) -> Table:

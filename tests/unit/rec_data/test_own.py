@@ -197,7 +197,7 @@ HEAD = b"user,item,rating,timestamp\n"
     ("r.csv", HEAD + b"u,g1,5,2014-04-03\nu,g2,4,03/04/2014\n", "row 3, column timestamp"),
     ("r.csv", HEAD + b"u,g1,5,1\n,g2,4,3\n", "row 3, column user: no value"),
     ("r.csv", HEAD + b"u,g1,5,1\nNaN,g2,4,3\n", "row 3, column user: 'NaN' names no user"),
-    ("r.csv", HEAD + b"u,g1,5,1\nu\xff,g2,4,3\n", "Row #3"),
+    ("r.csv", HEAD + b"u,g1,5,1\nu\xff,g2,4,3\n", "row 3, column user: not UTF-8"),
     ("r.csv", HEAD, "holds no rows"), ("r.csv", b"", "empty"),
     ("r.csv", b"who,item,rating,timestamp\nu,g1,5,1\n", "no column is known as user among who, item"),
     ("r.csv", b"user,item,label,timestamp\nu,g1,1,1\nu,g2,5,1\n", "row 3, column label: '5'"),

@@ -107,3 +107,35 @@ def test_every_history_has_as_many_entries_as_items(read, noun, author):
 def test_a_title_of_a_megabyte_is_refused_with_its_row(read):
     table = read("i.csv", f"item,title\n1,Go\n2,{'x' * 1_000_000}\n", CATALOGUE)
     refused("i.csv: row 3, column title: 1,000,000 characters", read_entries, table, "game")
+
+
+ROWS = [f"{number},Title {number}" for number in range(2, 40)]
+
+
+def with_row(row: str, number: int = 5) -> str:
+    """A catalogue whose row `number` (the header is row 1) is another one."""
+    return "\n".join(["item,title", *ROWS[: number - 2], row, *ROWS[number - 1 :]])
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize(("row", "number"), [('5,"Title', 5), ('5,"Title', 38), ('39,"Title', 39)])
+def test_an_unclosed_quotation_mark_is_refused_with_its_row(read, row, number, end):
+    refused(f"i.csv: row {number}: a quotation mark", read, "i.csv", with_row(row, number) + end, CATALOGUE, ["item"])
+
+
+def test_an_unclosed_quotation_mark_that_the_next_one_closes_is_refused(read):
+    text = with_row('5,"Title').replace("20,Title 20", '20,"Title 20"')
+    refused("i.csv: row 5: a quotation mark", read, "i.csv", text, CATALOGUE, ["item"])
+
+
+@pytest.mark.parametrize("row", ['5,"Two\nlines"', '5,"Say ""Yes"""', '5,7" single', "\n5,after a blank line"])
+def test_quotation_marks_in_order_are_read(read, row):
+    assert len(read("i.csv", with_row(row), CATALOGUE, ["item"]).codes("item")[0]) == len(ROWS)
+
+
+@pytest.mark.parametrize(("name", "content", "where"), [
+    ("r.csv", "user,item\nu,g".encode("utf-16"), "is UTF-16"), ("r.jsonl", '{"user": 1}'.encode("utf-16"), "is UTF-16"),
+    ("r.csv", b"x,user,item\n1,u,g\n1,u,g\xff\n", "row 3, column item: not UTF-8"),
+    ("r.csv", b"user,item,rating,rating\nu,g,1,2\n", "2 columns are named 'rating'")])
+def test_encodings_and_columns_of_one_name_are_told(read, name, content, where):
+    refused(f"{name}: {where}", read, name, content)
