@@ -125,6 +125,7 @@ def main(
                                                         f"one of {', '.join(splitting.NAMES)}")
     before = windows.rated_before(users[order])
     targets = splitting.choose_targets(kind, order, before, users, times, parts, min_history, rows)
+    tied = splitting.tied_cuts(targets, times[order]) if kind == "time" else []
     if not keep_cold:
         cold = splitting.drop_cold(targets, users[order], rated[order])
         dropped["rows of a user or an item that is in no row of train"] = cold
@@ -139,12 +140,13 @@ def main(
     rules = [like_rule, "a user's ratings sorted, stably, by time; the first rating of an item counts",
              f"histories of the last {history_length} ratings, at least {min_history}",
              splitting.rule(kind, rows, table.names.get("split")),
-             *([] if keep_cold else ["valid and test: only rows whose user and item are in a row of train"])]
+             *tied, *([] if keep_cold else ["valid and test: only rows whose user and item are in a row of train"])]
     sources = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
                for path in dict.fromkeys((table.path, catalogue.path))}
     folder = f"rec_data/{name}"
     dataset_record.write_dataset(folder, splits, "rec_data.own", sources, rules, dropped, {}, entries.items())
     embedded = paths.home_dir() / "base_model" / "smollm2-135m"
+    print("\n".join(tied), end="\n" * bool(tied))
     dataset_report.main(folder, tokenizer=tokenizer or (str(embedded) if embedded.is_dir() else None))
     from baselines import controls
 

@@ -18,6 +18,7 @@ from tlrec.data.id_view import MISSING
 from tlrec.errors import InputError
 
 LIKE_FROM = 4  # of five
+EPOCH = 3e8  # seconds since 1970, in 1979; ten times as many are in 2065
 MAX_TITLE = 10_000  # characters: a history of ten such titles is still a sample
 UNIX_DATE = "%a %b %d %H:%M:%S %z %Y"  # Goodreads': Tue Nov 17 11:37:35 -0800 2009
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
@@ -74,12 +75,15 @@ class Table(NamedTuple):
         self._check_complete("timestamp")
         column = pc.utf8_trim_whitespace(self.columns["timestamp"])
         with contextlib.suppress(pa.ArrowInvalid):
-            return column.cast(pa.int64()).to_numpy()
+            whole_numbers = column.cast(pa.int64()).to_numpy()
+            self._check_unit(whole_numbers)
+            return whole_numbers
         encoded = column.combine_chunks().dictionary_encode()
         codes, texts = encoded.indices.to_numpy(), encoded.dictionary.to_pandas()
         numbers = pd.to_numeric(texts, errors="coerce").to_numpy(float)
         if np.isfinite(numbers[codes[0]]):
             values, expected = numbers, "a number"
+            self._check_unit(numbers[codes])
         else:
             form = "ISO8601" if texts[codes[0]][:1].isdigit() else UNIX_DATE
             dates = pd.to_datetime(texts, format=form, errors="coerce", utc=True).dt.tz_localize(None)
@@ -89,6 +93,20 @@ class Table(NamedTuple):
         if len(wrong):
             raise InputError(f"{self.where('timestamp', wrong[0])}: {texts[codes[wrong[0]]][:40]!r} is not {expected}")
         return values[codes]
+
+    def _check_unit(self, times: np.ndarray) -> None:
+        """InputError names the first time in another unit than most: milliseconds among seconds since 1970."""
+        largest = np.nanmax(times, initial=0)
+        if largest < 1000 * EPOCH or np.nanmin(times) > largest / 100:
+            return
+        with np.errstate(divide="ignore", invalid="ignore"):
+            power = np.floor(np.log10(times / EPOCH))  # 0: seconds, 3: milliseconds, 6, 9
+        power[~np.isin(power, (0, 3, 6, 9))] = np.nan  # no time between 1979 and 2065
+        units, counts = np.unique(power[~np.isnan(power)], return_counts=True)
+        if len(units) > 1:
+            row = int(np.flatnonzero(power == units[np.argmin(counts)])[0])
+            raise InputError(f"{self.where('timestamp', row)}: {times[row]:.0f} is in another unit than most times "
+                             "(milliseconds among seconds?); write all in one")
 
     def _check_complete(self, role: str) -> None:
         column = self.columns[role]

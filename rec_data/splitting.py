@@ -1,5 +1,7 @@
 """The ratings that are targets of train, valid and test: by time, by user, leave-last-out, or as a column has it."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from tlrec.data import datasets, windows
@@ -50,6 +52,19 @@ def choose_targets(
             of_part = of_part[np.sort(latest)]
         targets[name] = of_part
     return targets
+
+
+def tied_cuts(targets: dict[str, np.ndarray], times: np.ndarray) -> list[str]:
+    """A line for each cut that falls among rows of one time. times: of the ratings that the targets are positions of.
+    """
+    lines = []
+    for earlier, later in pairwise(datasets.SPLITS):
+        before, after = times[targets[earlier]], times[targets[later]]
+        if len(before) and len(after) and before[-1] == after[0]:
+            counts = int((before == before[-1]).sum()), int((after == after[0]).sum())
+            lines.append(f"the cut between {earlier} and {later} falls among rows of one time: {counts[0]:,} of "
+                         f"{earlier} and {counts[1]:,} of {later} share it")
+    return lines
 
 
 def drop_cold(targets: dict[str, np.ndarray], users: np.ndarray, items: np.ndarray) -> int:

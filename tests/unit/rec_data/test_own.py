@@ -89,6 +89,16 @@ def test_split_by_time_cuts_all_windows_in_the_order_of_their_targets(raw, home,
     assert datasets.find_folder("TARGET", "games") == datasets.find_folder("SOURCE", "games") == home / "rec_data/games"
 
 
+def test_a_cut_among_rows_of_one_time_is_told(raw, home, capsys):
+    build(home)
+    assert "share it" not in capsys.readouterr().out
+    ratings().assign(timestamp=7).to_csv("ratings.csv", index=False)
+    rows = {name: len(split) for name, split in build(home).items()}
+    line = f"falls among rows of one time: {rows['valid']} of valid and {rows['test']} of test share it"
+    assert line in capsys.readouterr().out
+    assert line in " ".join(json.loads((home / "rec_data/games/dataset.json").read_text())["rules"])
+
+
 def test_rows_are_the_last_ones_and_minus_one_is_all(raw, home):
     windows = expected()
     assert sum(build(home, rows=20).values(), []) == without(windows[-20:])

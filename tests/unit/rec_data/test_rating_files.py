@@ -139,3 +139,24 @@ def test_quotation_marks_in_order_are_read(read, row):
     ("r.csv", b"user,item,rating,rating\nu,g,1,2\n", "2 columns are named 'rating'")])
 def test_encodings_and_columns_of_one_name_are_told(read, name, content, where):
     refused(f"{name}: {where}", read, name, content)
+
+
+TIMED = {"user": None, "timestamp": None}
+SECONDS = [1_000_000_000 + 86_400 * number for number in range(9)]
+
+
+@pytest.mark.parametrize(("changes", "row"), [
+    ({4: SECONDS[4] * 1000}, 6), ({4: f"{SECONDS[4]}500.5"}, 6), ({0: SECONDS[0] * 10**6}, 2),
+    ({number: SECONDS[number] * 1000 for number in range(9) if number != 7}, 9)])
+def test_a_time_in_another_unit_is_refused_with_its_row(read, changes, row):
+    times = [changes.get(number, seconds) for number, seconds in enumerate(SECONDS)]
+    table = read("r.csv", "user,timestamp\n" + "".join(f"u,{time}\n" for time in times), TIMED, TIMED)
+    refused(f"row {row}, column timestamp", table.times)
+
+
+@pytest.mark.parametrize("times", [
+    [0, *(seconds * 1000 for seconds in SECONDS)], [-1, *SECONDS], [*range(9)], [10**power for power in range(8)],
+    [*(seconds + 0.5 for seconds in SECONDS)], [1, 10**12, 2 * 10**12], [2000, 2024]])
+def test_times_of_one_unit_are_read(read, times):
+    table = read("r.csv", "user,timestamp\n" + "".join(f"u,{time}\n" for time in times), TIMED, TIMED)
+    assert table.times().tolist() == times
