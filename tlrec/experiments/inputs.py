@@ -133,6 +133,8 @@ def prepare_cot(source: str) -> list[Path]:
         raise InputError(f"{missing[0]}: missing beside {own[0].name} of your own; make it of the same answers with "
                          f"`python -m cot_data.preprocess_data --stages {published[missing[0]]} --output_path "
                          f"{missing[0]}`")
+    for path in own:
+        _check_cot_source(path, source)
     if not missing:
         run("rec_data.published", *names)  # says whose they are
         return list(published)
@@ -149,6 +151,16 @@ def prepare_cot(source: str) -> list[Path]:
     prepare_source(source)
     make_cot_by_rules(source, variable("COT_SAMPLES", "300"), by_rules)
     return list(by_rules)
+
+
+def _check_cot_source(path: Path, source: str) -> None:
+    """InputError where the samples were made of a dataset of the user's own, and the chain's source is another."""
+    about = files.read_json(path.with_name(f"{path.stem}_about.json"), "")
+    made_of = set(str(about.get("source")).split(", ")) if isinstance(about, dict) else set()
+    others = made_of & set(datasets.names("SOURCE")) - {source, *datasets.published_names()}
+    if others:
+        raise InputError(f"{path}: made of {', '.join(sorted(others))}, not of {source}; move it and its _about.json "
+                         "away, or set COT=skip, which leaves the stage out")
 
 
 def make_cot_by_rules(source: str, samples: str, outputs: dict[Path, str]) -> None:

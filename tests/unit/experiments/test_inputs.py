@@ -94,3 +94,22 @@ def test_curriculum_is_one_file_a_question(small_data, tmp_path, monkeypatch):
         (tmp_path / "cot_data" / name).write_text("{}")
     monkeypatch.setenv("COT", "curriculum")
     assert "--stages 1 --output_path" in refused("step1.json", inputs.prepare_cot, "movielens")
+
+
+@pytest.mark.parametrize(("made_of", "source", "refuses"), [
+    ("games", "movielens", True), ("games", "games", False), ("amazon-book", "movielens", False),
+    ("authors", "movielens", False)])
+def test_cot_data_of_own_data_is_for_that_source_alone(tmp_path, monkeypatch, made_of, source, refuses):
+    monkeypatch.setenv("TLREC_HOME", str(tmp_path))
+    monkeypatch.delenv("COT", raising=False)
+    for split in ("train", "valid", "test"):
+        (tmp_path / "rec_data/games").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"rec_data/games/{split}.json").write_text("[]")
+    (tmp_path / "cot_data").mkdir()
+    cot = tmp_path / "cot_data/stage123.json"
+    cot.write_text('[{"instruction": "a", "input": "b", "output": "c"}]')
+    cot.with_name("stage123_about.json").write_text(json.dumps({"source": made_of}))
+    if refuses:
+        assert "COT=skip" in refused("stage123.json: made of games, not of movielens", inputs.prepare_cot, source)
+    else:
+        assert inputs.prepare_cot(source) == [cot]
