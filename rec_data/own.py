@@ -24,6 +24,8 @@ from tlrec.errors import InputError
 from tlrec.files import sha256
 from tlrec.signature_flags import PathText
 
+OTHER_NAMES = ("alpaca", "amazon-book-2017", "book-crossing")  # of folders that other commands make
+
 
 def main(
     ratings: PathText | None = None,
@@ -131,8 +133,15 @@ def main(
         dropped["rows of a user or an item that is in no row of train"] = cold
     empty = next((part for part, positions in targets.items() if not len(positions)), None)
     if empty:
-        raise InputError(f"{table.path}: no rows for {empty}: the longest history has {before.max(initial=0)} ratings, "
-                         f"a row needs {min_history}; give a lower --min_history, or another --split")
+        longest, total = before.max(initial=0), sum(map(len, targets.values()))
+        if parts is not None and not (parts == datasets.SPLITS.index(empty)).any():
+            reason = f"column {table.names['split']} has no {empty}; name it in some rows, or give another --split"
+        elif longest < min_history:
+            reason = f"the longest history has {longest} ratings, a row needs {min_history}; give a lower --min_history"
+        else:
+            few = f"{total:,} rows of {len(user_names):,} users are too few for --split {kind}"
+            reason = f"{few}; give more ratings, a lower --min_history, or another --split"
+        raise InputError(f"{table.path}: no rows for {empty}: {reason}")
     splits = {}
     for part, positions in targets.items():
         spans = windows.padded_windows(order, before, positions, history_length)
@@ -158,7 +167,7 @@ def check_arguments(
 ) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name, re.ASCII):
         raise InputError(f"--name {name!r}: give letters, digits, dots, dashes and underscores, at most 64")
-    if name in datasets.published_names():
+    if name in (*datasets.published_names(), *OTHER_NAMES):
         raise InputError(f"--name {name} is a published dataset's; give your data a name of its own")
     dataset_record.check_replaceable(paths.home_dir() / "rec_data" / name, "rec_data.own", "--name")
     if not re.fullmatch(preference_text.NOUN, noun):

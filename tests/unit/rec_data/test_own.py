@@ -232,7 +232,8 @@ def test_a_bad_file_is_refused_with_row_and_column(raw, home, name, content, whe
 
 
 @pytest.mark.parametrize(("changes", "flag"), [
-    ({"name": "movie"}, "--name movie is a published"), ({"name": "../x"}, "--name"), ({"noun": "<b>"}, "--noun"),
+    *(({"name": name}, f"--name {name} is a published") for name in ("movie", "alpaca", "book-crossing")),
+    ({"name": "../x"}, "--name"), ({"noun": "<b>"}, "--noun"),
     ({"min_history": 5}, "--min_history 5"), ({"rows": 0}, "--rows 0"), ({"user": "who"}, "no column 'who' for --user"),
     ({"split": "user", "keep_cold": False}, "--keep_cold"), ({"split": "part"}, "no column 'part' for --split"),
     ({"items": "nosuch.csv"}, "nosuch.csv: no such file")])
@@ -248,6 +249,15 @@ def test_data_of_another_maker_is_not_replaced(raw, home):
     (home / "rec_data/games/train.json").unlink()
     build(home)
     build(home, rows=20)  # its own is
+
+
+def test_a_split_without_rows_says_why(raw, home):
+    ratings().assign(split="train").to_csv("ratings.csv", index=False)
+    refused("no rows for valid: column split has no valid", build, home)
+    table = ratings()
+    table[table["User ID"] == "u1"].to_csv("ratings.csv", index=False)
+    refused("no rows for train: 9 rows of 1 users are too few for --split user", build, home, split="user")
+    refused("the longest history has 9 ratings, a row needs 10", build, home, min_history=10, history_length=10)
 
 
 @pytest.mark.long
