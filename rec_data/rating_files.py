@@ -9,13 +9,10 @@ import codecs
 import contextlib
 import csv
 import functools
-import gzip
-import io
 import json
 import re
 from collections.abc import Callable, Container
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +22,7 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pa_parquet
 
 from rec_data.rating_table import CATEGORY, Table
+from rec_data.row_checks import check_json_rows, check_quotes, open_bytes
 from tlrec.data.split_files import check_id_lengths
 from tlrec.errors import InputError
 
@@ -61,7 +59,7 @@ def read(path: str, roles: dict[str, str | None], needed: list[str], noun: str) 
         raise InputError(f"{file}: {'not a regular file' if file.exists() else 'no such file'}; name a file of ratings "
                          "or items")
     try:
-        with _opened(file) as stream:
+        with open_bytes(file) as stream:
             head = stream.read(1 << 20)
         if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise InputError(f"{file}: is UTF-16; save it as UTF-8")
@@ -106,10 +104,6 @@ def recognise(
     return columns
 
 
-def _opened(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else open(path, "rb")
-
-
 def _read_csv(path: Path, head: bytes, choose: Choose) -> Table:
     first = head.decode("utf-8-sig", errors="replace").splitlines()[:1]
     if not first:
@@ -124,7 +118,7 @@ def _read_csv(path: Path, head: bytes, choose: Choose) -> Table:
         delimiter, quotes, names = "\t", False, DAT_COLUMNS.get(first[0].count("::") + 1, [])
         if not names:
             raise InputError(f"{path}: row 1 is not `user::item::rating::timestamp` or `item::title::genres`")
-        with _opened(path) as stream:
+        with open_bytes(path) as stream:
             source = pa.py_buffer(stream.read().replace(b"::", b"\t"))
     columns = choose(names)
 
@@ -147,35 +141,11 @@ def _read_csv(path: Path, head: bytes, choose: Choose) -> Table:
                 raise InputError(f"{path}: row {place[2]}, column {names[int(place[1])]}: not UTF-8; save the file as "
                                  "UTF-8") from None
             if quotes:
-                _check_quotes(path, delimiter, 0)
+                check_quotes(path, delimiter, 0)
             raise
     if quotes:
-        _check_quotes(path, delimiter, len(content))
+        check_quotes(path, delimiter, len(content))
     return _table(path, content, columns, 2 if header else 1)
-
-
-def _check_quotes(path: Path, delimiter: str, rows: int) -> None:
-    """InputError names the row with a quotation mark that is not closed, which makes the rows after it one value.
-
-    The slow check is only made where the file has more lines than rows, or its last line opens a quotation.
-    """
-    lines, quoted, end = 0, False, b""
-    with _opened(path) as stream:
-        while block := stream.read(BLOCK_BYTES):
-            lines, quoted = lines + max(block.count(b"\n"), block.count(b"\r")), quoted or b'"' in block
-            end = (end + block)[-BLOCK_BYTES:]
-    lines += not end.endswith((b"\n", b"\r"))
-    last = end.rstrip()[max(end.rstrip().rfind(b"\n"), 0) :]
-    if not quoted or lines <= rows + 1 and last.count(b'"') % 2 == 0:
-        return
-    row = 1
-    with io.TextIOWrapper(cast(IO[bytes], _opened(path)), "utf-8-sig", errors="replace", newline="") as text:
-        try:
-            for record in csv.reader(text, delimiter=delimiter, strict=True):
-                row += bool(record)
-        except csv.Error as error:
-            raise InputError(f"{path}: row {row}: a quotation mark is not closed, or one inside a quoted value is not "
-                             f"doubled ({error}); mend that row") from None
 
 
 def _read_json(path: Path, head: bytes, choose: Choose) -> Table:
@@ -187,7 +157,7 @@ def _read_json(path: Path, head: bytes, choose: Choose) -> Table:
         nested = {name for row in rows for name, value in row.items() if isinstance(value, list | dict)}
         columns = choose(list(dict.fromkeys(name for row in rows for name in row)), nested)
     except (ValueError, TypeError, RecursionError):
-        _check_json_rows(path, set())
+        check_json_rows(path, set())
         raise
     types = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
     schema = {}
@@ -209,32 +179,8 @@ def _read_json(path: Path, head: bytes, choose: Choose) -> Table:
             schema[name] = pa.decimal256(76, 0) if name in ids else pa.float64()
     with contextlib.suppress(pa.ArrowInvalid):
         return _table(path, content(schema), columns, 1)
-    _check_json_rows(path, set(columns.values()), ids)
+    check_json_rows(path, set(columns.values()), ids)
     raise InputError(f"{path}: not one JSON object a line; write it again")
-
-
-def _check_json_rows(path: Path, names: set[str], ids: Container[str] = ()) -> None:
-    """InputError names the first row that is not a JSON object, holds text that is not Unicode, or whose value in one
-    of the columns is of another type than in the rows before. ids: columns where 1 and 1.0 are two types."""
-    kinds: dict[str, type] = {}
-    with _opened(path) as stream:
-        for row, line in enumerate(stream, 1):
-            try:
-                values = json.loads(line) if line.strip() else {}
-                json.dumps(values, ensure_ascii=False).encode()
-            except UnicodeEncodeError:
-                raise InputError(f"{path}: row {row} holds a lone surrogate (half of a character, as \\ud83d); mend "
-                                 "that line") from None
-            except (ValueError, RecursionError):
-                values = None
-            if not isinstance(values, dict):
-                raise InputError(f"{path}: row {row} is not a JSON object; mend or remove that line")
-            for name in names & set(values):
-                value = values[name]
-                kind = float if type(value) is int and name not in ids else type(value)
-                if isinstance(value, list | dict) or value is not None and kinds.setdefault(name, kind) is not kind:
-                    raise InputError(f"{path}: row {row}, column {name}: {str(value)[:40]!r} is a list, an object, or "
-                                     "of another type than before; write the column as texts or as numbers")
 
 
 def _read_parquet(path: Path, head: bytes, choose: Choose) -> Table:

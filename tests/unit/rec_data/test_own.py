@@ -257,7 +257,7 @@ def test_a_split_without_rows_says_why(raw, home):
     table = ratings()
     table[table["User ID"] == "u1"].to_csv("ratings.csv", index=False)
     refused("no rows for train: 9 rows of 1 users are too few for --split user", build, home, split="user")
-    refused("the longest history has 9 ratings, a row needs 10", build, home, min_history=10, history_length=10)
+    refused("the longest history has 11 ratings, a row needs 12", build, home, min_history=12, history_length=12)
 
 
 @pytest.mark.long
