@@ -68,7 +68,7 @@ def grid(cells: list[Cell]) -> tuple[list[list[str]], set[int]]:
             return ""
         spread = "" if cell.auc_sd is None else f" ± {_percent(cell.auc_sd)} ({cell.seeds})"
         figure = _percent(cell.auc) + spread
-        return Bold(figure) if cell.auc == best[cell.figures, cell.shots] else figure
+        return Bold(figure) if (cell.auc or 0) > 0.5 and cell.auc == best[cell.figures, cell.shots] else figure
 
     rows = [[*HEADER, *(f"{shots:,}" if shots else "zero-shot" for shots in columns)]]
     rows += [[name, source, *(text(at.get(shots)) for shots in columns)] for (_, name, source), at in by_row.items()]

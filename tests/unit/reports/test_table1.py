@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import statistics
 
@@ -56,6 +57,12 @@ def test_table1_shows_warm_and_cold_rows_where_a_record_has_them(report_runs):
     cells = [cell.strip() for cell in line.split("|")]
     assert cells[3:5] == ["90", "30"] and cells[6:8] == ["62.50", "50.00"] and cells[9:11] == ["undefined", "75.00"]
     assert "Warm and cold" not in table1.render(table_cells.own_cells(parsed(*report_runs)))["md"]
+
+
+def test_table1_grid_marks_no_cell_that_does_not_beat_chance(parsed_runs):
+    cells = [dataclasses.replace(cell, auc=0.5) for cell in table_cells.own_cells(parsed_runs)]
+    rows, _ = table1.grid([cell for cell in cells if cell.domain == "movie"])
+    assert "50.00" in str(rows) and not any(isinstance(text, text_tables.Bold) for row in rows for text in row)
 
 
 def test_table1_grid_marks_the_best_and_leaves_missing_cells_blank(parsed_runs):
