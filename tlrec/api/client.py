@@ -217,9 +217,10 @@ class Client:
             raise error_from_status(status, headers, details | dict.fromkeys(with_key, ""))
         if parameters is self.parameters:  # otherwise another request has learnt it meanwhile
             self.parameters = supported
-            refused = " and ".join(name for name in parameters if name not in supported)
-            instead = f"{LIMITS[1]} is sent instead" if refused == LIMITS[0] else "it is left out"
-            self._print_once(f"the server does not support {refused} with this model; {instead}")
+            refused = [name for name in parameters if name not in supported]
+            instead = f"{LIMITS[1]} is sent instead" if refused == [LIMITS[0]] else (
+                "they are left out" if len(refused) > 1 else "it is left out")
+            self._print_once(f"the server does not support {' and '.join(refused)} with this model; {instead}")
         return None
 
     def check_answer(self, prompt: str, answer: str, reply: dict) -> None:

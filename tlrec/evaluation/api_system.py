@@ -45,7 +45,7 @@ class ApiConfig:
     Args:
         model: with --method api, the name that the server knows
         endpoint: with --method api, chat, or completions (the prompt as text, by --prompt_template)
-        top_logprobs: with --method api, log-probabilities to ask for of the first token; 0: none, answers are compared
+        top_logprobs: with --method api, log-probabilities to ask for of the first token, 2 or more; 0: none, by answer
         max_tokens: with --method api, maximum length of a reply, thinking included
         shots_in_prompt: with --method api, in-context examples from train.json beside the test file
         shots_seed: with --method api, seed of the in-context examples
@@ -75,6 +75,8 @@ def check_flags(api: ApiConfig) -> None:
     signature_flags.check_bounds(api, {
         "top_logprobs": (0, 1000), "max_tokens": (1, 1e6), "shots_in_prompt": (0, 1000), "concurrency": (1, 1e4),
         "tries": (1, 100), "timeout": (0.001, 86_400)})
+    if api.top_logprobs == 1:
+        raise InputError("--top_logprobs 1: one token cannot compare Yes with No; give at least 2, or 0 for none")
 
 
 def check_unused(api: ApiConfig, pricing: Pricing) -> None:

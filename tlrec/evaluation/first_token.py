@@ -1,9 +1,9 @@
 """P(Yes) from one reply of an OpenAI-compatible server.
 
 The reply's first token is compared as in local scoring: the token `Yes` against the token `No`, in exactly this
-spelling. Where the server returns neither of them, the same words after a space and in any case stand for them. Of one
-that is missing among the returned tokens only a bound is known: the smallest returned log-probability, which is used.
-A reply without log-probabilities, or with neither word among them, counts by its text: Yes is 1, No is 0, and anything
+spelling. Where the server does not return both, the most probable spelling of each word counts, after a space and in any
+case too. Of a word that is missing among the returned tokens only bounds are known: the smallest returned
+log-probability, and what the returned probabilities leave of 1. The smaller one is used. A reply without log-probabilities, or with neither word among them, counts by its text: Yes is 1, No is 0, and anything
 else (a refusal, an answer that is cut off) 0.5, a tie.
 """
 
@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from tlrec.api.responses import RetryableError, has_thinking, is_cut_off, without_thinking
 
 WORDS = ("Yes", "No")
+ZERO = -9999.0  # log-probability of a token that is impossible; JSON has no infinity
+ROUNDING = 1e-7  # of a probability in float32
 _ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
 
@@ -42,7 +44,8 @@ REFUSED = Score(0.5, ("refused",))
 
 
 def parse_reply(body: bytes) -> tuple[str, dict]:
-    """(a Reply as JSON, the parsed reply) of a chat completion or a completion; RetryableError where it is neither."""
+    """(a Reply as JSON, the parsed reply) of a chat completion or a completion; RetryableError where it is neither,
+    or empty."""
     reply = None
     try:
         reply = json.loads(body)
@@ -53,9 +56,11 @@ def parse_reply(body: bytes) -> tuple[str, dict]:
             text=text, thinking=thinking, cut_off=is_cut_off(reply),
             refused=choice.get("finish_reason") == "content_filter" or bool(message.get("refusal")),
             logprobs=None if thinking else first_logprobs(choice.get("logprobs")))
-        return parsed.model_dump_json(), reply
     except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
         raise RetryableError("the reply could not be read", reply=reply if isinstance(reply, dict) else None) from None
+    if not (parsed.text or parsed.logprobs or parsed.refused or parsed.cut_off):
+        raise RetryableError("the answer is empty", reply=reply)
+    return parsed.model_dump_json(), reply
 
 
 def first_logprobs(logprobs: Any) -> list[tuple[str, float]] | None:
@@ -77,8 +82,8 @@ def first_logprobs(logprobs: Any) -> list[tuple[str, float]] | None:
         return None
     largest: dict[str, float] = {}
     for token, value in pairs:
-        if isinstance(value, int | float) and math.isfinite(value):
-            largest[token] = max(float(value), largest.get(token, -math.inf))
+        if isinstance(value, int | float) and value < math.inf:  # not NaN
+            largest[token] = max(float(value), largest.get(token, ZERO))
     return sorted(largest.items(), key=lambda pair: -pair[1]) or None
 
 
@@ -88,13 +93,13 @@ def score(reply: Reply) -> Score:
     if reply.refused:
         return Score(0.5, (*kinds, "refused"))
     if reply.logprobs:
-        values = dict(reply.logprobs)
-        if not any(word in values for word in WORDS):
-            values = _by_word(reply.logprobs)
-            kinds += ["other spelling"] if values else []
+        exact = {token: value for token, value in reply.logprobs if token in WORDS}
+        values = exact if len(exact) == len(WORDS) else _by_word(reply.logprobs)
+        kinds += ["other spelling"] if values != exact else []
         missing = [word for word in WORDS if word not in values]
         if len(missing) < 2:
-            bound = reply.logprobs[-1][1]
+            left = 1 - math.fsum(math.exp(value) for _, value in reply.logprobs)
+            bound = min(reply.logprobs[-1][1], math.log(max(left, ROUNDING)))
             yes, no = (values.get(word, bound) for word in WORDS)
             kinds += [f"without {word}" for word in missing]
             return Score(1 / (1 + math.exp(min(no - yes, 700))), (*kinds, "by log-probabilities"))

@@ -104,7 +104,7 @@ def test_a_server_without_log_probabilities_gives_answers(evaluate, home, capsys
     assert set(predictions["p_yes"]) == {0, 0.5, 1}
     assert set(record["api"]["replies"]) == {"by answer", "neither Yes nor No"}
     assert 0 < record["api"]["tied_pairs"] == tied_pairs(predictions["label"], predictions["p_yes"])
-    assert "does not support logprobs and top_logprobs with this model; it is left out" in capsys.readouterr().out
+    assert "does not support logprobs and top_logprobs with this model; they are left out" in capsys.readouterr().out
     assert record["api"]["parameters"] == {"max_tokens": 8, "temperature": 0}
 
 
@@ -140,8 +140,17 @@ def chat(tokens: dict[str, float] | None, text: str = "Yes", **choice) -> bytes:
     (chat({"Yes": -1.0, "No": -2.0}), 1 / (1 + np.exp(-1)), "by log-probabilities"),
     (chat({" Yes": -0.1, "Yes": -1.0, "yes": -0.5, "No": -2.0}), 1 / (1 + np.exp(-1)), "by log-probabilities"),
     (chat({"Yes": -1.0, "The": -3.0}), 1 / (1 + np.exp(-2)), "without No, by log-probabilities"),
-    (chat({"The": -0.1, "No": -2.0, "A": -4.0}), 1 / (1 + np.exp(2)), "without Yes, by log-probabilities"),
+    (chat({"The": -0.2, "No": -2.0, "A": -4.0}), 1 / (1 + np.exp(2)), "without Yes, by log-probabilities"),
     (chat({" yes": -1.0, "▁NO": -3.0, "The": -4.0}), 1 / (1 + np.exp(-2)), "other spelling, by log-probabilities"),
+    (chat({"Yes": -0.1}), np.exp(-0.1), "without No, by log-probabilities"),
+    (chat({"No": -0.1}), 1 - np.exp(-0.1), "without Yes, by log-probabilities"),
+    (chat({"Yes": 0.0}), 1 - 1e-7, "without No, by log-probabilities"),
+    (chat({"Yes": -0.1, "The": -2.4}), 1 / (1 + (1 - np.exp(-0.1) - np.exp(-2.4)) / np.exp(-0.1)),
+     "without No, by log-probabilities"),  # less is left of 1 than the smallest that was returned
+    (chat({"**": -0.01, " No": -6.0, "Yes": -7.0}), 1 / (1 + np.exp(1)), "other spelling, by log-probabilities"),
+    (chat({"**": -0.01, " Yes": -6.0, "No": -7.0}), 1 / (1 + np.exp(-1)), "other spelling, by log-probabilities"),
+    (chat({"Yes": -3.0, "The": -0.1, "No": -np.inf}), 1, "by log-probabilities"),
+    (chat({"The": -0.1, "No": -3.0, "Yes": -np.inf}), 0, "by log-probabilities"),
     (chat({"The": -0.1, "A": -2.0}, "The user will not."), 0.5, "without Yes and No, neither Yes nor No"),
     (chat({"\n": -0.1, "A": -2.0}, "\nNo."), 0, "without Yes and No, by answer"),
     (chat(None, "Yes."), 1, "by answer"),
@@ -165,8 +174,9 @@ def test_first_token(body, p_yes, kinds):
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{"message": null}]}',
-                                  b'{"choices": [{"message": {"content": 3}}]}'])
-def test_a_reply_of_another_form_is_asked_for_again(body):
+                                  b'{"choices": [{"message": {"content": 3}}]}', chat(None, ""),
+                                  chat(None, " \n"), chat(None, "<think>He likes it</think>")])
+def test_a_reply_of_another_form_or_without_an_answer_is_asked_for_again(body):
     with pytest.raises(RetryableError):
         first_token.parse_reply(body)
 
@@ -177,6 +187,7 @@ def test_flags_of_an_api_are_refused_where_they_mean_nothing(evaluate, home, sma
     refused("--model", check_flags, ApiConfig())
     refused("--endpoint", check_flags, ApiConfig(model="m", endpoint="responses"))
     refused("--top_logprobs", check_flags, ApiConfig(model="m", top_logprobs=-1))
+    assert "at least 2" in refused("--top_logprobs 1", check_flags, ApiConfig(model="m", top_logprobs=1))
     with teacher() as server:
         for flags, message in {("--base_model", "tiny"): "--method api reads no model",
                                ("--shots_in_prompt", "99"): "train.json has 24 rows",
