@@ -7,6 +7,8 @@
 """
 
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ DTYPES = ("auto", "bfloat16", "float16", "float32")
 
 def main(base_model: PathText, lora_weights: PathText, output_dir: PathText, dtype: str = "auto",
          adapter_only: bool = False, card_only: bool = False, push_to: str | None = None, private: bool = True,
-         base_model_id: str | None = None, runs: list[PathText] | None = None) -> None:
+         base_model_id: str | None = None, license: str = "other",  # noqa: A002
+         runs: list[PathText] | None = None) -> None:
     """Write base model + adapter as one model folder, atomically, with a model card and its provenance in export.json.
 
     Args:
@@ -36,10 +39,11 @@ def main(base_model: PathText, lora_weights: PathText, output_dir: PathText, dty
         output_dir: new folder that receives the model
         dtype: of the merged weights; auto is that of the base model's config
         adapter_only: the adapter with its manifest instead of a merged model
-        card_only: the model card alone, README.md
+        card_only: the model card alone, README.md; with --adapter_only True that of the adapter
         push_to: owner/name on the Hugging Face Hub, where the folder is uploaded after it is written; needs HF_TOKEN
         private: whether a repository that --push_to creates is private
         base_model_id: the base model's owner/name on the Hub, for the card and PEFT, where --base_model is a folder
+        license: the card's, as the Hub names it, such as mit; other: the base model's licence holds
         runs: record files whose figures the card shows (default: results/runs.jsonl)
     """
     if dtype not in DTYPES:
@@ -49,6 +53,8 @@ def main(base_model: PathText, lora_weights: PathText, output_dir: PathText, dty
         raise InputError(f"{output}: already exists; name a new folder")
     if not output_dir.isprintable():  # safetensors takes no other paths; a lone surrogate stands for a wrong byte
         raise InputError(f"--output_dir {output_dir!r}: not a UTF-8 name; choose another")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", license):
+        raise InputError(f"--license {license!r}: not a licence's name on the Hub; give one such as mit, or other")
     if push_to is not None:
         share.check_repository(push_to)
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
@@ -57,13 +63,19 @@ def main(base_model: PathText, lora_weights: PathText, output_dir: PathText, dty
         raise InputError(f"{base}: its weights are quantised, so an adapter cannot be merged into them; give the model "
                          "in fp16, bf16 or fp32")
     adapter = inspect_adapter(lora_weights, base)
+    base_model_id = share.hub_name(base_model_id, base, adapter)
+    if base_model_id is None and push_to is not None and adapter_only:
+        raise InputError(f"--push_to: others cannot find the base model of this adapter, {model_name(base)}; give "
+                         "--base_model_id owner/name")
+    if base_model_id is None:
+        print("notice: the card names no base model on the Hub; give --base_model_id owner/name", file=sys.stderr)
     wanted = config.get("dtype") or config.get("torch_dtype") or "float32" if dtype == "auto" else dtype
     if merged and wanted not in DTYPES:
         raise InputError(f"{base / 'config.json'}: unsupported dtype {wanted!r}; give --dtype")
     evaluations = records.read_runs(runs) if runs or run_log.runs_file().exists() else []
     fingerprint = base_model_fingerprint(base)
-    base_model_id = base_model_id or (model_name(base) if hub_commit(base) else None)
-    card = model_card.render(adapter, model_name(base), base_model_id, evaluations, fingerprint, not adapter_only)
+    card = model_card.render(adapter, model_name(base), base_model_id, evaluations, fingerprint, not adapter_only,
+                             license)
     paths.writable_directory(output.parent)
     model, tokenizer, provenance = merge(base, adapter, wanted, fingerprint) if merged else (None, None, {})
     with files.build_directory(output) as partial:
@@ -98,7 +110,7 @@ def merge(base: Path, adapter: Adapter, dtype: str, fingerprint: str) -> tuple[A
     return model, tokenizer, {
         "base_model": {"name": model_name(base), "fingerprint": fingerprint, "commit": hub_commit(base)},
         "adapter": {
-            "path": pinned_name(adapter.folder) or paths.relative_to_home(str(adapter.folder.resolve())),
+            "path": pinned_name(adapter.folder) or share.without_folders(str(adapter.folder.resolve())),
             "sha256": adapter.sha256,
             "chain": adapter.chain,
             "rows_of_chain": adapter.rows_of_chain,

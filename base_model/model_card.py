@@ -3,7 +3,9 @@
 import yaml
 
 from tlrec import paths
-from tlrec.errors import printable
+from tlrec.data import preference_text, samples
+from tlrec.data.samples import Sample
+from tlrec.errors import InputError, printable
 from tlrec.evaluation.intervals import MIN_USERS
 from tlrec.evaluation.metrics import format_figure, format_interval
 from tlrec.evaluation.record_schema import EvaluationRecord, chain_name
@@ -15,22 +17,25 @@ SETTINGS = ("seed", "learning_rate", "num_epochs", "max_steps", "batch_size", "l
 
 
 def render(adapter: Adapter, base_name: str, base_id: str | None, evaluations: list[EvaluationRecord],
-           fingerprint: str, merged: bool) -> str:
-    """The card. base_id: the base model's name on the Hub; evaluations: of any system, those that matter are chosen."""
+           fingerprint: str, merged: bool, license_name: str = "other") -> str:
+    """The card. base_id: the base model's name on the Hub; evaluations: of any system, those that matter are chosen;
+    license_name: by the Hub's list, or other, that of the base model."""
     from huggingface_hub import EvalResult, ModelCardData
 
     name = printable(chain_name(base_name, adapter.chain, adapter.rows_of_chain))
     own, beside = choose(evaluations, adapter.sha256, fingerprint)
     data = ModelCardData(
-        base_model=base_id, library_name="transformers" if merged else "peft", pipeline_tag="text-generation",
+        base_model=base_id, license=license_name, license_name="base-model" if license_name == "other" else None,
+        license_link=f"https://huggingface.co/{base_id}" if base_id and license_name == "other" else None,
+        library_name="transformers" if merged else "peft", pipeline_tag="text-generation",
         tags=["recommendation", "lora", "tallrec", "tlrec"], model_name=name,
         eval_results=[EvalResult("text-classification", record.test_domain, f"{record.test_domain}/test", metric,
                                  getattr(record.metrics, metric)) for record in own for metric in ("auc", "uauc")
                       if getattr(record.metrics, metric) is not None] or None)
     parts = [f"---\n{data.to_yaml()}\n---", f"# {name}", _introduction(adapter, base_name, base_id, merged),
-             "## Use", _use(adapter), "## Tuning", _tuning(adapter, base_name, fingerprint),
-             "## Evaluation", _evaluation(own, beside), "## Limits", _limits(adapter, own, beside),
-             "## Citation", citation()]
+             "## Use", _use(adapter, own), "## Tuning", _tuning(adapter, base_name, fingerprint),
+             "## Evaluation", _evaluation(own, beside),
+             "## Limits", _limits(adapter, base_id or base_name, own, beside), "## Citation", citation()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -57,14 +62,39 @@ def _introduction(adapter: Adapter, base_name: str, base_id: str | None, merged:
             f"token. Base model: {base_id or base_name}.")
 
 
-def _use(adapter: Adapter) -> str:
-    template = _template(adapter)
-    prompt = prompts.PROBE.instruction + "\n\n" + prompts.PROBE.input if template == prompts.CHAT else (
-        prompts.format_prompt(prompts.PROBE, template))
+def _use(adapter: Adapter, own: list[EvaluationRecord]) -> str:
+    template, example = _template(adapter), _example(adapter, own)
+    prompt = prompts.chat_question(example) if template == prompts.CHAT else prompts.format_prompt(example, template)
     return (f"It was tuned with `--prompt_template {template}`; other prompts give other scores. A prompt looks like "
-            f"this, and ends where the answer begins:\n\n```\n{prompt.rstrip()}\n```\n\n"
+            "this, with titles in the places of these, and ends where the answer begins:\n\n"
+            f"```\n{prompt.rstrip()}\n```\n\n"
             "`python evaluate.py --base_model BASE --lora_weights FOLDER --test_data_path FILE` of the TLRec "
             "repository scores a file of such prompts.")
+
+
+def _example(adapter: Adapter, own: list[EvaluationRecord]) -> Sample:
+    """The first row of the test data, else of the tuning data, with other titles: its own may not be passed on. The
+    published form where neither is here."""
+    sources = [(record.test_data.path, record.test_data.sha256) for record in own]
+    if adapter.manifest:
+        sources += [(data.path, data.sha256) for data in (adapter.manifest.data.valid, adapter.manifest.data.train)
+                    if data]
+    for path, sha256 in sources:
+        try:
+            file = samples.read_sample_file(paths.home_dir() / path, answers_only=True)
+        except InputError:
+            continue
+        history = preference_text.parse(file.rows[0].input)
+        if history and file.sha256 == sha256:
+            return _with_titles(file.rows[0].instruction, history.noun, '" written by ' in history.target)
+    return _with_titles(preference_text.instruction("movie"), "movie", False)
+
+
+def _with_titles(instruction: str, noun: str, authors: bool) -> Sample:
+    liked, second, disliked, target = (f'"{title}"' + authors * " written by Author" for title in (
+        "First liked title", "Second liked title", "Disliked title", "Target title"))
+    history = preference_text.History([liked, second], [disliked], noun, f"{target}?")
+    return Sample(instruction, preference_text.render(history), "Yes.")
 
 
 def _template(adapter: Adapter) -> str:
@@ -108,10 +138,10 @@ def _evaluation(own: list[EvaluationRecord], beside: list[EvaluationRecord]) -> 
             "them ranks nothing. liked-ratio is the share of liked titles in the prompt and needs no model.")
 
 
-def _limits(adapter: Adapter, own: list[EvaluationRecord], beside: list[EvaluationRecord]) -> str:
+def _limits(adapter: Adapter, base: str, own: list[EvaluationRecord], beside: list[EvaluationRecord]) -> str:
     limits = ["One adapter of one seed: figures over seeds differ.",
               "The language model may know the titles, and opinions on them, from its pretraining.",
-              "The base model's licence and the terms of the data hold for this model too."]
+              f"The licence of the base model, {base}, and the terms of the data hold for this model too."]
     for record in own:
         better = [other for other in beside if _rows(other) == _rows(record) and other.method in records.CONTROLS
                   and (other.metrics.auc or 0) >= (record.metrics.auc or 0)]
@@ -119,7 +149,8 @@ def _limits(adapter: Adapter, own: list[EvaluationRecord], beside: list[Evaluati
                    f"model, ranks as well or better: AUC {format_figure(other.metrics.auc)} against "
                    f"{format_figure(record.metrics.auc)}." for other in better]
         if record.metrics.users is not None and record.metrics.users < 2 * MIN_USERS:
-            limits.append(f"The test rows of {record.test_domain} are of {record.metrics.users} users.")
+            plural = "s" * (record.metrics.users != 1)
+            limits.append(f"The test rows of {record.test_domain} are of {record.metrics.users} user{plural}.")
     if adapter.manifest and adapter.manifest.data.valid:
         limits.append("The checkpoint was selected on validation rows, which count as seen.")
     return "\n".join(f"- {limit}" for limit in dict.fromkeys(limits))

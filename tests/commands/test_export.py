@@ -59,6 +59,9 @@ def test_export_scores_equal_base_and_adapter(tiny_llama, adapter, tmp_path):
     note = json.loads((tmp_path / "merged" / "export.json").read_text())
     assert note["base_model"]["fingerprint"] == base_model_fingerprint(tiny_llama)
     assert note["adapter"]["sha256"] == files.sha256(found.weights) and note["adapter"]["chain"] == ["movie"]
+    assert note["adapter"]["path"] == "movie"  # no folder of this machine is shared
+    for file in [*(tmp_path / "merged").glob("*.json"), tmp_path / "merged" / "README.md"]:
+        assert str(tiny_llama.parents[1]) not in file.read_text(), file
 
 
 @pytest.mark.parametrize("name", TOKENIZER_CONFIGS)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from rec_data import movielens
 from tlrec import paths
 
 NOTEBOOK = paths.ROOT / "examples/score_one_prompt.ipynb"
@@ -16,7 +17,11 @@ def outputs(cell, kind):
     return [output for output in cell["outputs"] if output["output_type"] == kind]
 
 
-def test_cells_print_the_stored_outputs(embedded, monkeypatch, capsys):
+def test_cells_print_the_stored_outputs(embedded, home, monkeypatch, capsys):
+    (home / "base_model").mkdir(parents=True)
+    (home / "base_model" / embedded.name).symlink_to(embedded)
+    movielens.main(folder="rec_data/movie")
+    capsys.readouterr()
     monkeypatch.chdir(NOTEBOOK.parent)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]

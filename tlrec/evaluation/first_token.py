@@ -1,10 +1,11 @@
 """P(Yes) from one reply of an OpenAI-compatible server.
 
 The reply's first token is compared as in local scoring: the token `Yes` against the token `No`, in exactly this
-spelling. Where the server does not return both, the most probable spelling of each word counts, after a space and in any
-case too. Of a word that is missing among the returned tokens only bounds are known: the smallest returned
-log-probability, and what the returned probabilities leave of 1. The smaller one is used. A reply without log-probabilities, or with neither word among them, counts by its text: Yes is 1, No is 0, and anything
-else (a refusal, an answer that is cut off) 0.5, a tie.
+spelling. Where the server does not return both, the most probable spelling of each word counts, after a space and in
+any case too. Of a word that is missing among the returned tokens only upper bounds are known: the smallest returned
+log-probability, and what the returned probabilities leave of 1. The smaller one is used. A reply without
+log-probabilities, or with neither word among them, counts by its text: Yes is 1, No is 0, and anything else (a refusal,
+an answer that is cut off) 0.5, a tie.
 """
 
 import json
