@@ -96,7 +96,7 @@ class Bench:
                 result.setdefault("peak_gib", run_log.peak_memory_gib()["cuda"])
         except Exception as error:  # of one way is no end of the others
             traceback.print_exc()
-            full = is_out_of_memory(error) or "out of memory" in str(error)
+            full = is_out_of_memory(error)
             result = {"note": "out of memory" if full else f"failed: {first_line(error)}", "failed": not full}
             self.loaded = ("", None)
         return row | result
@@ -110,8 +110,9 @@ class Bench:
             batch = PUBLISHED_BATCH if generates else PLAIN_BATCH
             key, note = "", f"{references.NEW_TOKENS} tokens generated" if generates else f"batch {batch}"
 
-            def run(rows: int) -> np.ndarray:
-                return scorer(model, prompts[:rows], answers, batch)[0]
+            def run(rows: int) -> np.ndarray:  # with its tokenisation, as ours
+                encoded = [self.encoder(way.model).encode_prompt(row) for row in self.rows[:rows]]
+                return scorer(model, encoded, answers, batch)[0]
         else:
             from tlrec.model import scoring
 

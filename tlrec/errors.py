@@ -6,9 +6,9 @@ class InputError(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch ran out of memory: CUDA raises OutOfMemoryError, a CPU a RuntimeError with this text."""
+    """Whether torch ran out of memory: its allocators, or CUDA, cuBLAS and Triton beside them."""
     return (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-            or "can't allocate memory" in str(error))
+            or any(text in str(error) for text in ("can't allocate memory", "out of memory", "ALLOC_FAILED")))
 
 
 def first_line(error: BaseException) -> str:

@@ -15,9 +15,13 @@ class ModelShape(NamedTuple):
 
     @classmethod
     def of(cls, config) -> "ModelShape":
-        """The shape in a transformers config."""
-        width = config.hidden_size
-        return cls(config.num_hidden_layers, width, getattr(config, "intermediate_size", None) or 4 * width)
+        """The shape in a transformers config; of one with several parts, as Gemma 3's, that of its decoder.
+
+        intermediate_size: a list where it differs by layer (the largest counts); missing in older architectures.
+        """
+        text = config.get_text_config(decoder=True)
+        sizes = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+        return cls(text.num_hidden_layers, text.hidden_size, max(sizes) if isinstance(sizes, list) else sizes)
 
 
 class TuningPass(NamedTuple):
@@ -36,7 +40,7 @@ def tuning_pass(free: int, shape: ModelShape, value_bytes: int, longest: int, ba
     """The largest micro-batch that divides `batch` and fits with the longest row, in tokens.
 
     Without gradient checkpointing where that leaves an efficient pass or a whole batch, unless the flag is given. For
-    LLaMA-7B in fp16 a token's activations are estimated at 6.5 MB; 6.1 to 6.2 MB were measured.
+    LLaMA-7B in fp16 a token's activations are estimated at 6.5 MB.
     """
     layer = 14 * shape.width + 4 * shape.feed_forward
     passes = []

@@ -15,7 +15,8 @@ HEADER = ["system", "figures"]
 DETAILS = ["system", "shots", "seeds", "n", "AUC", "95% interval", "UAUC", "GAUC", "stratified", "Spearman",
            "published"]
 GRID_NOTE = ("AUC x 100: mean ± standard deviation over seeds (their number). Bold: the best of a column if above "
-             "50, ours and published apart. Blank: not run, or not published. Column names count rows of the tested domain.")
+             "50, ours and published apart. Blank: not run, or not published. Column names count rows of the tested "
+             "domain.")
 DETAIL_NOTE = (f"n: test rows. 95% interval: jackknife over users where they are known, else over rows; †: percentile "
                "bootstrap, of records whose predictions were not kept; with several seeds the mean of their intervals; "
                f"undefined from fewer than {MIN_USERS} users. UAUC, GAUC: mean of the users' AUC, of equal weight and "

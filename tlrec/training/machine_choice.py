@@ -1,8 +1,7 @@
 """What a tuning leaves to the machine, chosen once: micro-batch, gradient checkpointing, kernels, scoring batch."""
 
-import importlib.util
-
 import torch
+from transformers.utils import is_liger_kernel_available
 
 from tlrec import distributed
 from tlrec.errors import InputError, is_out_of_memory
@@ -51,9 +50,12 @@ def _choose(model, plan: TuningPlan, longest_first: list[dict], collator) -> Mac
                 break  # the message at the first step says what to do
             print(f"out of memory with the longest rows; trying micro-batch {micro_batch}, gradient checkpointing "
                   f"{_on(checkpointing)}")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()  # a run's peak is that of its steps
     liger = settings.use_liger_kernel
     return MachineChoice(micro_batch=micro_batch, gradient_checkpointing=checkpointing,
-                         liger_kernel=_liger_is_installed() if liger is None else liger, scoring_tokens=tokens)
+                         liger_kernel=_liger_by_default(settings.dtype) if liger is None else liger,
+                         scoring_tokens=tokens)
 
 
 def _fits(model, batch: dict, dtype: str, checkpointing: bool) -> bool:
@@ -61,7 +63,7 @@ def _fits(model, batch: dict, dtype: str, checkpointing: bool) -> bool:
     device, compute = model.device.type, getattr(torch, dtype)
     _set_checkpointing(model, checkpointing)
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[model.device] if device == "cuda" else []):
         try:
             with torch.autocast(device, compute, enabled=compute != torch.float32):
                 loss = label_loss(model.train(), model, batch, batch["labels"], LossOptions.of(model))
@@ -85,7 +87,12 @@ def _set_checkpointing(model, on: bool) -> None:
 
 
 def _liger_is_installed() -> bool:
-    return importlib.util.find_spec("liger_kernel") is not None
+    return is_liger_kernel_available()
+
+
+def _liger_by_default(dtype: str) -> bool:
+    """Not in fp32, whose losses are to stay as they are, nor for sharded models."""
+    return dtype != "float32" and not distributed.is_sharded() and _liger_is_installed()
 
 
 def _on(value: bool) -> str:

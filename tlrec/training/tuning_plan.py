@@ -104,6 +104,8 @@ def resolve(config: TuningConfig) -> TuningPlan:
                   "gradient_checkpointing": settings.gradient_checkpointing,
                   "micro_batch_size": settings.micro_batch_size, "use_liger_kernel": settings.use_liger_kernel}
     open_choices = [name for name in MACHINE_CHOICES if requested[name] is None]  # they decide on no reuse
+    if not settings.load_in_8bit:
+        open_choices.append("int8")  # without effect
     request = {
         "settings": {name: int(value) if isinstance(value, float) and value.is_integer() else value
                      for name, value in requested.items() if name not in open_choices},  # 3 and 3.0 are one setting

@@ -1,7 +1,7 @@
 """The choices by memory, with LLaMA-7B's figures: 12.6 GiB of weights in fp16, 6.6 GiB in 8-bit."""
 
 import pytest
-from transformers import GPT2Config, LlamaConfig
+from transformers import AutoConfig, GPT2Config, LlamaConfig
 
 from tlrec.model.memory_budget import ModelShape, largest_divisor, scoring_tokens, tuning_pass
 
@@ -50,3 +50,9 @@ def test_shapes_come_from_the_config():
 
 def test_largest_divisor():
     assert [largest_divisor(12, most) for most in (0, 1, 5, 11, 99)] == [1, 1, 4, 6, 12]
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gemma3", "gemma3n_text", "gpt2", "opt", "mistral", "gpt_neox"])
+def test_shape_of_the_architectures_configs(name):
+    shape = ModelShape.of(AutoConfig.for_model(name))
+    assert all(isinstance(value, int) and value > 0 for value in shape)

@@ -91,7 +91,7 @@ def test_request_depends_on_settings_that_determine_the_weights(flags, tmp_path,
     copy.parent.mkdir()
     copy.write_bytes(Path(flags["train_data_path"]).read_bytes())
     for same in ({"output_dir": "elsewhere"}, {"keep_checkpoints": 9}, {"train_data_path": str(copy)},
-                 {"num_epochs": 3}, {"lora_target_modules": ["auto"]}, {"overwrite": True}):
+                 {"num_epochs": 3}, {"lora_target_modules": ["auto"]}, {"overwrite": True}, {"int8": "llm.int8"}):
         assert resolve(ins_tuning.Config(**flags | same)).request == request, same
     others = [{"seed": 1}, {"sample": 10}, {"learning_rate": 1e-3}, {"use_liger_kernel": False, "cutoff_len": 100},
               {"train_data_path": str(small_data / "rec_data/book/train.json")}, {"eval_samples": 4}]
