@@ -5,6 +5,8 @@
     python recommend.py --base_model smollm2-135m --test_data_path rec_data/movie/test.json --negatives 99
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -23,7 +25,7 @@ def main(config: RecommendationConfig) -> None:
     model, item-mean and popularity: one record each in results/runs.jsonl.
     """
     plan = recommendation.resolve(config)
-    statistics = item_statistics(plan.catalogue)
+    statistics = item_statistics(plan.catalogue, plan.titles())
     if plan.test is None:
         ranked_output.recommend(plan, statistics)
         return
@@ -32,14 +34,17 @@ def main(config: RecommendationConfig) -> None:
         evaluate_system(system, plan.test, config.experiment, config.skip_recorded)
 
 
-def item_statistics(catalogue: Catalogue) -> pd.DataFrame:
-    """Columns popularity and item-mean of every title that the training rows' targets hold, index: title."""
-    rows = samples.read_samples(catalogue.train_path, answers_only=True) if catalogue.train_path.is_file() else []
+def item_statistics(catalogue: Catalogue, others: Sequence[str] = ()) -> pd.DataFrame:
+    """Columns popularity and item-mean, index: the titles of the catalogue, of the training targets, and `others`.
+
+    A title without training rows has popularity 0 and, as item-mean, the share of likes of all training rows.
+    """
+    rows = samples.read_samples(catalogue.train_path, answers_only=True)
     items = np.array([recommendation.target_title(row) for row in rows], dtype=object)
     labels = np.array([row.label for row in rows])
-    titles = np.array(list(dict.fromkeys([*catalogue.titles, *items])), dtype=object)
+    titles = np.array(list(dict.fromkeys([*catalogue.titles, *items, *others])), dtype=object)
     columns = {"popularity": pd.Series(titles).map(pd.Series(items).value_counts()).fillna(0).to_numpy(dtype=float),
-               "item-mean": rating_features.item_mean(items, labels, titles)} if rows else {}
+               "item-mean": rating_features.item_mean(items, labels, titles)}
     return pd.DataFrame(columns, index=pd.Index(titles, name="title"))
 
 

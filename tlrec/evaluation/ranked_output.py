@@ -1,15 +1,14 @@
 """Rank the candidates of recommend.py for each user: printed, or written user by user to a file that can be resumed."""
 
-import csv
 import dataclasses
 import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlrec import files
+from tlrec import files, paths
 from tlrec.errors import InputError, printable
-from tlrec.evaluation import ranking
+from tlrec.evaluation import ranking, recommendation_files
 from tlrec.evaluation.language_model_system import language_model_name, load_model, model_request
 from tlrec.evaluation.recommendation import RecommendationPlan
 from tlrec.progress import Progress
@@ -27,6 +26,10 @@ def recommend(plan: RecommendationPlan, statistics: "pd.DataFrame") -> None:
     remaining = [profile for profile in plan.profiles if output is None or profile.user not in output.finished]
     print(f"{language_model_name(plan.model)}: {len(plan.candidates):,} candidates for {len(plan.profiles):,} users"
           + (f", {len(plan.profiles) - len(remaining):,} of them done" if output else ""))
+    known = set(plan.candidates)
+    left_out = 0 if config.keep_rated else sum(len(profile.rated & known) for profile in plan.profiles)
+    if left_out:
+        print(f"{left_out:,} candidates left out that their users liked or disliked; --keep_rated True ranks them too")
     if not remaining:
         print(f"{printable(str(config.output))}: complete")
         return
@@ -34,8 +37,9 @@ def recommend(plan: RecommendationPlan, statistics: "pd.DataFrame") -> None:
     many = len(remaining) > 1
     scorer = ranking.language_model_scorer(model, encoder, config.scoring_batch_size or 16, "" if many else "scoring")
     for profile in Progress(remaining, desc="users", unit="user", disable=not many):
-        scores = scorer(profile.samples(plan.catalogue.example, plan.candidates))
-        rows = [_row(profile.user, place, plan.candidates[number], scores[number], statistics)
+        candidates = plan.candidates_of(profile)
+        scores = scorer(profile.samples(plan.catalogue.example, candidates))
+        rows = [_row(profile.user, place, candidates[number], scores[number], statistics)
                 for place, number in enumerate(ranking.order(scores)[: config.top], 1)]
         if output:
             output.append(rows)
@@ -47,11 +51,8 @@ def recommend(plan: RecommendationPlan, statistics: "pd.DataFrame") -> None:
 
 
 def _row(user: str, place: int, title: str, p_yes: float, statistics: "pd.DataFrame") -> list[Any]:
-    extra = ["", ""]
-    if title in statistics.index and len(statistics.columns):
-        known = statistics.loc[[title]].iloc[0].to_dict()
-        extra = [str(int(known["popularity"])), f"{known['item-mean']:.4f}"]
-    return [user, place, title, round(float(p_yes), 6), *extra]
+    known = statistics.loc[title].to_dict()
+    return [user, place, title, round(float(p_yes), 6), int(known["popularity"]), f"{known['item-mean']:.4f}"]
 
 
 def _print(rows: list[list[Any]]) -> None:
@@ -70,11 +71,11 @@ class _Output:
         settings_path = Path(f"{self.path}.settings.json")
         settings = model_request(plan.model) | {
             "candidates": hashlib.sha256(json.dumps(plan.candidates).encode()).hexdigest(), "top": config.top,
-            "noun": plan.catalogue.example.noun,
+            "keep_rated": config.keep_rated, "dataset": str(plan.catalogue.train_path.parent.resolve()),
+            "train_sha256": files.sha256(plan.catalogue.train_path), "noun": plan.catalogue.example.noun,
             "users": hashlib.sha256(json.dumps([dataclasses.astuple(user) for user in plan.profiles]).encode()
                                     ).hexdigest()}
         self.finished: set[str] = set()
-        size = min(config.top, len(plan.candidates))
         kept: list[list[str]] = []
         if self.path.exists() and not config.overwrite:
             recorded = files.read_json(settings_path, "not a file of this command; name another --output, or give "
@@ -82,14 +83,18 @@ class _Output:
             if recorded != settings:
                 raise InputError(f"{self.path}: exists, and was made with other settings or by something else; name "
                                  "another --output, or give --overwrite True")
-            with open(self.path, newline="", encoding="utf-8") as file:
-                rows = list(csv.reader(file))[1:]
+            content = files.read_bytes(self.path, "name another --output")
+            content = content[: content.rfind(b"\n") + 1]  # a kill may cut the last line
+            text = recommendation_files.utf8_text(self.path, content)
+            rows = recommendation_files.csv_rows(self.path, text, strict=False)[1:]
+            sizes = {profile.user: min(config.top, len(plan.candidates_of(profile))) for profile in plan.profiles}
             by_user: dict[str, list[list[str]]] = {}
             for row in rows:
                 if len(row) == len(COLUMNS):
                     by_user.setdefault(row[0], []).append(row)
-            kept = [row for rows in by_user.values() if len(rows) == size for row in rows]
+            kept = [row for user, rows in by_user.items() if len(rows) == sizes.get(user) for row in rows]
             self.finished = {row[0] for row in kept}
+        paths.writable_directory(self.path.absolute().parent)
         files.write_atomically(settings_path, json.dumps(settings, indent=2))
         files.write_csv(self.path, [COLUMNS, *kept])  # without a user that a kill left unfinished
 

@@ -24,6 +24,11 @@ class Profile:
     liked: list[Text]
     disliked: list[Text]
 
+    @property
+    def rated(self) -> set[str]:
+        """The user's own titles."""
+        return {title.strip() for title in (*self.liked, *self.disliked)}
+
     def samples(self, example: History, titles: Sequence[str]) -> list[Sample]:
         """One sample a candidate title, in the form of `example`; its answer is not known and stands as `No.`."""
         liked, disliked = ([preference_text.with_quotes(title, example.noun) for title in own]

@@ -31,7 +31,7 @@ def ranking_systems(plan: RecommendationPlan, statistics: "pd.DataFrame", comman
 
         def score(data: SplitData) -> Scores:
             return Scores({"rank": np.array([
-                ranking.ranks(column.reindex([target_title(row), *others]).fillna(0).to_numpy(dtype=float))[0]
+                ranking.ranks(column.loc[[target_title(row), *others]].to_numpy())[0]
                 for row, others in zip(data.rows, negatives, strict=True)])})
 
         return score

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import recommend
 from tlrec import signature_flags
 from tlrec.data import preference_text
 from tlrec.data.preference_text import History
-from tlrec.evaluation import ranking, recommendation
+from tlrec.evaluation import ranking, ranking_system, recommendation
 from tlrec.evaluation.ranking import Profile
 from tlrec.evaluation.recommendation import RecommendationConfig
 from tlrec.flag_syntax import join_lists
@@ -107,6 +108,11 @@ def test_read_titles_of_csv_and_text(tmp_path):
     ({"liked": ("A",), "users": "u.json"}, "--users names the users"),
     ({"liked": ("A",), "test_data_path": "t.json"}, "--test_data_path measures"),
     ({"liked": ("A",), "dataset": "nowhere"}, "nowhere"),
+    ({"liked": ("A",), "negatives": 5}, "--negatives has no effect without --test_data_path"),
+    ({"liked": ("A",), "skip_recorded": True}, "--skip_recorded has no effect"),
+    ({"liked": ("A",), "overwrite": True}, "--overwrite has no effect without --output"),
+    ({"test_data_path": "t.json", "output": "o.csv"}, "leave --output out"),
+    ({"test_data_path": "t.json", "top": 3}, "leave --top out"),
 ])
 def test_resolve_refuses(flags, message):
     refused(message, recommendation.resolve, RecommendationConfig(base_model="none", **flags))
@@ -148,3 +154,110 @@ def test_books_keep_their_authors_and_outer_quotes_in_a_ranking():
     assert titles == ["A, B written by X", "T written by Z"]
     assert ranking.samples_of(history, titles[1:])[0].input == sample["input"]
     assert Profile("1", titles[:1], []).samples(history, titles[1:])[0].input == sample["input"]
+
+
+@pytest.mark.parametrize("records, message", [
+    ([{"user": "a", "Liked": ["X"]}], "record 0: unknown field 'Liked'"),
+    ([{"user": "a", "liked": ["X"]}, {"user": "a", "liked": ["Y"]}], "record 1: duplicate user 'a', as in record 0"),
+    ([{"user": "a", "liked": [" "]}], "record 0: an empty title"),
+    ([{"user": "a", "liked": ["X"]}, {"user": "b", "liked": ["Y"]}], "give --output FILE"),
+])
+def test_users_that_cannot_be_ranked_are_refused_before_the_model_is_looked_for(dataset, tmp_path, records, message):
+    path = tmp_path / "users.json"
+    path.write_text(json.dumps(records))
+    refused(message, recommendation.resolve,
+            RecommendationConfig(base_model="none", users=str(path), dataset=str(dataset)))
+
+
+def test_empty_title_of_a_flag_is_refused(dataset):
+    refused("--liked: an empty title", recommendation.resolve,
+            RecommendationConfig(base_model="none", liked=("",), dataset=str(dataset)))
+
+
+@pytest.mark.parametrize("name, content, message", [
+    ("latin.txt", "Amélie".encode("latin-1"), "not UTF-8 (byte 0xe9 in line 1)"),
+    ("wide.csv", "title\nHeat\n".encode("utf-16"), "not UTF-8"),
+    ("wide.txt", "Heat\n".encode("utf-16-le"), "not UTF-8 (it holds NUL bytes)"),
+    ("open.csv", b'title\nHeat\n"Alien\nDave\n', "line 3: not valid CSV"),
+    ("long.csv", b"title\n" + b"x" * 140_000, "line 2: not valid CSV"),
+    ("numbers.json", b"[1, 2]", "record 0: no title"),
+])
+def test_title_files_that_cannot_be_read_are_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    assert name in refused(message, recommendation.read_titles, tmp_path / name)
+
+
+@pytest.mark.parametrize("name, text", [
+    ("items.tsv", "id\ttitle\n1\tAlien, The\n2\tHeat\u2028\x85\x0b1\n"),
+    ("items.json", '["Alien, The", "Heat\u2028\x85\\u000b1"]'),
+    ("records.json", '[{"title": "Alien, The"}, {"id": 2, "title": "Heat\u2028\x85\\u000b1"}]'),
+    ("items.txt", "Alien, The\r\nHeat\u2028\x85\x0b1\n"),
+])
+def test_titles_of_every_form_are_split_at_newlines_only(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+    assert recommendation.read_titles(tmp_path / name) == ["Alien, The", "Heat\u2028\x85\x0b1"]
+
+
+def test_test_set_is_ranked_in_the_catalogue_of_its_own_folder(dataset, tiny_llama, tmp_path):
+    test = RecommendationConfig(base_model=str(tiny_llama), test_data_path=str(dataset / "test.json"), dtype="float32")
+    assert recommendation.resolve(test).catalogue.train_path == dataset / "train.json"
+    for noun, title in (("movie", "Other"), ("book", "No Film")):
+        folder = tmp_path / noun
+        folder.mkdir()
+        rows = [preference_text.make_sample(noun, [f'"{title} 1"'], [1], f'"{title} {row}"?', 1) for row in range(20)]
+        (folder / "train.json").write_text(json.dumps(rows))
+        refused(f"--dataset {folder}", recommendation.resolve,
+                RecommendationConfig(**vars(test) | {"dataset": str(folder)}))
+
+
+def test_unknown_title_has_popularity_0_and_the_training_share_of_likes(dataset, tiny_llama, tmp_path, capsys):
+    rows = json.loads((dataset / "train.json").read_text())
+    share = np.mean([row["output"] == "Yes." for row in rows])
+    new = tmp_path / "new.txt"
+    new.write_text("New Film\n")
+    recommend.main(RecommendationConfig(base_model=str(tiny_llama), liked=("A",), candidates=str(new),
+                                        dataset=str(dataset), dtype="float32"))
+    assert capsys.readouterr().out.splitlines()[-1].split()[-2:] == ["0", f"{share:.4f}"]
+    plan = recommendation.resolve(RecommendationConfig(base_model=str(tiny_llama), candidates=str(new), negatives=1,
+                                                       test_data_path=str(dataset / "test.json"), dtype="float32"))
+    statistics = recommend.item_statistics(plan.catalogue, plan.titles())
+    assert statistics["item-mean"]["New Film"] == share
+    ranks = next(system for system in ranking_system.ranking_systems(plan, statistics, "command")
+                 if system.name == "item-mean").score(plan.test).columns["rank"]
+    means = statistics["item-mean"][[recommendation.target_title(row) for row in plan.test.rows]].to_numpy()
+    assert ranks.tolist() == np.select([means > share, means == share], [1, 1.5], 2).tolist() and 2 in ranks
+
+
+def test_titles_of_the_user_are_left_out_of_the_ranking(dataset, tiny_llama, capsys):
+    own = recommendation.read_catalogue(str(dataset)).titles[:3]
+    config = RecommendationConfig(base_model=str(tiny_llama), liked=tuple(own[:2]), disliked=tuple(own[2:]), top=100,
+                                  dataset=str(dataset), dtype="float32")
+    recommend.main(config)
+    listed = capsys.readouterr().out.split("item-mean\n")
+    assert "3 candidates left out" in listed[0] and not any(f"  {title}  " in listed[1] for title in own)
+    recommend.main(RecommendationConfig(**vars(config) | {"keep_rated": True}))
+    assert all(f"  {title}  " in capsys.readouterr().out for title in own[:1])
+    refused("no candidate is left", recommend.main, RecommendationConfig(
+        **vars(config) | {"liked": tuple(recommendation.read_catalogue(str(dataset)).titles)}))
+
+
+def test_resume_checks_the_training_rows_and_ranks_a_cut_user_again(dataset, tiny_llama, tmp_path):
+    output = tmp_path / "missing folder" / "ranked.csv"
+    config = RecommendationConfig(base_model=str(tiny_llama), liked=("A",), output=str(output), top=2,
+                                  dataset=str(dataset), dtype="float32")
+    recommend.main(config)
+    first = output.read_bytes()
+    for cut in (3, 1):
+        output.write_bytes(first[:-cut])
+        recommend.main(config)
+        assert output.read_bytes() == first
+    output.write_bytes(first + b"1,\xff\n")
+    refused("ranked.csv: not UTF-8", recommend.main, config)
+    output.write_bytes(first)
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    refused("other settings", recommend.main, RecommendationConfig(**vars(config) | {"dataset": str(copy)}))
+    rows = json.loads((dataset / "train.json").read_text())
+    (dataset / "train.json").write_text(json.dumps([*rows, rows[0]]))
+    refused("other settings", recommend.main, config)
+    assert output.read_bytes() == first
