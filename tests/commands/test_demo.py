@@ -1,7 +1,11 @@
 """demo.py in a real browser. With SCREENSHOTS=docs/images the last test draws the pictures of docs/demo.md."""
 
 import csv
+import json
 import os
+import tempfile
+import urllib.error
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -120,6 +124,29 @@ def test_whole_path_of_a_user(page, servers, tiny_llama, proxy):
     assert [url for url in asked if not url.startswith((servers[0], "data:", "blob:", "chrome:", "about:"))] == []
     assert proxy[1] == []
     assert [entry for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.parametrize("named", ["path", "url"])
+def test_no_file_of_the_machine_is_copied_or_fetched(servers, proxy, tmp_path, named):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("not to be read")
+    path = secret if named == "path" else f"{proxy[0]}/secret.txt"
+    file = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+    for number in range(12):  # all functions of the page
+        body = {"fn_index": number, "session_hash": f"s{number}", "data": [file, [], [], file]}
+        request = urllib.request.Request(f"{servers[0]}/gradio_api/queue/join", json.dumps(body).encode(),
+                                         {"Content-Type": "application/json"})
+        try:
+            urllib.request.urlopen(request, timeout=20).close()
+            with urllib.request.urlopen(f"{servers[0]}/gradio_api/queue/data?session_hash=s{number}",
+                                        timeout=20) as events:
+                text = events.read().decode()
+        except urllib.error.HTTPError as error:
+            text = error.read().decode()
+        assert "file=" not in text and "not to be read" not in text
+    assert proxy[1] == []
+    copies = Path(os.environ.get("GRADIO_TEMP_DIR", Path(tempfile.gettempdir()) / "gradio"))
+    assert not copies.exists() or not list(copies.rglob("secret.txt"))
 
 
 def test_markup_in_a_title_is_shown_as_text(page):

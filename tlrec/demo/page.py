@@ -17,7 +17,9 @@ CSS = """
 .scrolled { overflow-x: auto; }
 .scrolled table { border-collapse: collapse; width: 100%; margin: 0.4em 0; }
 .scrolled :is(table, thead, tbody, th, td) { border: none !important; }
-.scrolled caption { text-align: left; padding: 0.4em 0; font-weight: 600; }
+.scrolled caption { text-align: left; padding: 0.4em 0; font-weight: 600; position: sticky; left: 0;
+    max-width: calc(100vw - 5rem); }
+.scrolled td, .scrolled caption { overflow-wrap: anywhere; }
 .scrolled th, .scrolled td { text-align: left; padding: 0.25em 0.6em; }
 #ranking td + td { min-width: 9em; }
 #tables td + td { white-space: nowrap; }

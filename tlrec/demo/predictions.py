@@ -18,6 +18,9 @@ from tlrec.model.tokenization import Encoder
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_TITLES = 100  # of a user: each is left out once
+LONGEST_QUERY = 200  # characters
+
 
 class Influence(NamedTuple):
     """A title of the history, and P(Yes) with it minus P(Yes) without it."""
@@ -34,6 +37,7 @@ class Answer(NamedTuple):
 
 def search(titles: Sequence[str], query: str, most: int = 12) -> list[str]:
     """Titles that hold every word of the query in any case, those that begin with it first; none for a blank one."""
+    query = query[:LONGEST_QUERY]
     words = query.casefold().split()
     hits = [title for title in titles if all(word in title.casefold() for word in words)] if words else []
     return sorted(hits, key=lambda title: not title.casefold().startswith(query.casefold().strip()))[:most]
@@ -50,18 +54,33 @@ def mark(where: str, title: str | None, liked: list[str], disliked: list[str], t
 
 
 def checked_profile(liked: Sequence[str], disliked: Sequence[str]) -> Profile:
-    """The user of the page. InputError where no title is marked."""
-    lists = [[title.strip() for title in titles if title.strip()] for titles in (liked, disliked)]
+    """The user of the page. InputError where no title is marked, one is in both lists, or there are too many."""
+    lists = [checked_titles(titles) for titles in (liked, disliked)]
     if not any(lists):
         raise InputError("no title is liked or disliked; search one and mark it")
+    if both := [title for title in lists[0] if title in lists[1]]:
+        raise InputError(f"{both[0]}: the title is liked and disliked; take it out of one list")
+    if sum(map(len, lists)) > MOST_TITLES:
+        raise InputError(f"more than {MOST_TITLES} titles are marked; take some out")
     return Profile("1", *lists)
+
+
+def checked_titles(titles: object) -> list[str]:
+    """A field's titles without blank ones. InputError where it does not hold texts."""
+    if not isinstance(titles, list) or not all(isinstance(title, str) for title in titles):
+        raise InputError("titles are not a list of texts")
+    texts = [title.encode("utf-8", "replace").decode().strip() for title in titles]  # a lone surrogate is no text
+    return [text for text in texts if text]
 
 
 def sample_of(profile: Profile, example: History, target: str) -> Sample:
     """The question whether this user will like the target. InputError without a target."""
-    if not target.strip():
+    titles = checked_titles([target])
+    if not titles:
         raise InputError("no target; search a title and make it the target")
-    return profile.samples(example, [target.strip()])[0]
+    if titles[0] in (*profile.liked, *profile.disliked):
+        raise InputError(f"{titles[0]}: the target is among the liked or disliked titles; take it out of one")
+    return profile.samples(example, titles)[0]
 
 
 def prompt_text(encoder: Encoder, sample: Sample) -> str:

@@ -1,8 +1,10 @@
-"""Serve the page with uvicorn; what it sends tells the browser to ask no other host."""
+"""Serve the page with uvicorn: no files of this machine, no other host, no foreign name for this one."""
 
+import ipaddress
 import os
 import socket
 import threading
+from urllib.parse import urlsplit
 
 from tlrec.errors import InputError
 
@@ -12,6 +14,8 @@ POLICY = ("default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; 
           "base-uri 'self'; form-action 'self'; frame-ancestors 'none'")
 HEADERS = [("Content-Security-Policy", POLICY), ("Referrer-Policy", "no-referrer"),
            ("X-Content-Type-Options", "nosniff")]
+
+FILE_ROUTES = {"file", "upload", "upload_progress", "proxy", "stream", "deep_link", "component_server"}
 
 
 def import_gradio():
@@ -40,15 +44,49 @@ def serve(page, listener: socket.socket, theme, css: str) -> None:
     from fastapi import FastAPI
 
     gradio = import_gradio()
+    gradio.processing_utils.async_move_files_to_cache = _unmoved
     host, port = listener.getsockname()[:2]
     app = gradio.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None), page, path="/", server_name=host, server_port=port,
         footer_links=[], show_error=False, ssr_mode=False, pwa=False, mcp_server=False, max_file_size=1, theme=theme,
         css=css)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", headers=HEADERS, timeout_graceful_shutdown=3))
+    server = uvicorn.Server(uvicorn.Config(Guard(app, host), log_level="warning", headers=HEADERS,
+                                           timeout_graceful_shutdown=3))
     address = f"[{host}]" if ":" in host else host
     threading.Thread(target=_announce, args=(server, f"http://{address}:{port}"), daemon=True).start()
     server.run(sockets=[listener])
+
+
+async def _unmoved(data, *_, **__):
+    """The page has no files. gradio's own function copies any file that a request names, or downloads it."""
+    return data
+
+
+class Guard:
+    """ASGI application that answers 404 for gradio's routes of files, and 400 where a page that listens on this machine
+    alone is asked by another name: a web site whose name is made to point here could read it."""
+
+    def __init__(self, app, host: str):
+        self.app, self.is_local = app, ipaddress.ip_address(host).is_loopback
+
+    async def __call__(self, scope, receive, send) -> None:
+        status = self._refusal(scope) if scope["type"] == "http" else None
+        if status is None:
+            await self.app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    def _refusal(self, scope) -> int | None:
+        if any(part.partition("=")[0] in FILE_ROUTES for part in scope["path"].split("/")):
+            return 404
+        asked = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+        try:
+            name = urlsplit(f"//{asked}").hostname or ""
+            local = name == "localhost" or ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            local = False
+        return None if local or not self.is_local else 400
 
 
 def _announce(server, address: str) -> None:

@@ -29,14 +29,15 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
     with gradio.Row():
         with gradio.Column(scale=2, min_width=320):
             query = gradio.Textbox(label=f"Search the catalogue ({len(catalogue.titles):,} titles)", max_lines=1,
-                                   placeholder="words of a title", elem_id="query")
+                                   placeholder="words of a title", elem_id="query",
+                                   max_length=predictions.LONGEST_QUERY)
             hits = gradio.Radio([], label="Found", visible=False, elem_id="found")
             with gradio.Row():
                 buttons = [gradio.Button(text, size="sm", min_width=80) for text in ("Liked", "Disliked", "Target")]
             liked, disliked = (gradio.Dropdown(
                 [], label=f"{label} (or type a title and press Enter)", multiselect=True, allow_custom_value=True,
                 value=[], elem_id=label.lower()) for label in ("Liked", "Disliked"))
-            target = gradio.Textbox(label=f"Target {noun}", max_lines=1, elem_id="target")
+            target = gradio.Textbox(label=f"Target {noun}", max_lines=1, max_length=1000, elem_id="target")
             with gradio.Row():
                 example = gradio.Button("Example user", size="sm", min_width=80)
                 clear = gradio.Button("Clear", size="sm", min_width=80)
@@ -49,7 +50,7 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
         with gradio.Column(scale=3, min_width=320):
             answers, influences = gradio.HTML(elem_id="answers"), gradio.HTML(elem_id="influences")
             with gradio.Accordion("The prompt that was sent", open=False):
-                prompt = gradio.Textbox(show_label=False, interactive=False, lines=12, container=False,
+                prompt = gradio.Textbox(label="Prompt", show_label=False, interactive=False, lines=12, container=False,
                                         elem_id="prompt")
             ranking_shown = gradio.HTML(elem_id="ranking")
 
@@ -68,15 +69,19 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
     def score_target(liked: list[str], disliked: list[str], target: str, names: list[str]):
         try:
             profile = predictions.checked_profile(liked, disliked)
-            sample, scores, text = predictions.sample_of(profile, catalogue.example, target), {}, ""
+            sample = predictions.sample_of(profile, catalogue.example, target)
+            scores, problems, text = {}, Markup(), ""
             for name in checked(names):
-                with models.use(name) as (model, encoder):
-                    scorer = ranking.language_model_scorer(model, encoder, models.batch_size)
-                    scores[name] = predictions.leave_one_out(scorer, profile, catalogue.example, target)
-                    text = predictions.prompt_text(encoder, sample)
+                try:
+                    with models.use(name) as (model, encoder):
+                        scorer = ranking.language_model_scorer(model, encoder, models.batch_size)
+                        scores[name] = predictions.leave_one_out(scorer, profile, catalogue.example, target)
+                        text = predictions.prompt_text(encoder, sample)
+                except InputError as error:
+                    problems = Markup(problems + message(str(error), error=True))
         except InputError as error:
             return message(str(error), error=True), "", ""
-        return answer_table(scores, profile, target), influence_table(scores), text
+        return (problems + answer_table(scores, profile, target), influence_table(scores) if scores else "", text)
 
     def answer_table(scores: dict[str, predictions.Answer], profile: ranking.Profile, target: str) -> Markup:
         mean = predictions.item_mean(statistics, target.strip())
@@ -96,20 +101,23 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
         try:
             profile = predictions.checked_profile(liked, disliked)
             titles = predictions.candidates(statistics, catalogue.titles, profile, most or None)
-            samples, columns = profile.samples(catalogue.example, titles), {}
+            samples, columns, problems = profile.samples(catalogue.example, titles), {}, Markup()
             for number, name in enumerate(checked(names)):
                 progress((number, len(names)), desc=f"{len(titles):,} titles", unit="models")
-                with models.use(name) as (model, encoder):
-                    scores = ranking.language_model_scorer(model, encoder, models.batch_size)(samples)
-                columns[name] = predictions.ranked(scores, titles, TOP)
+                try:
+                    with models.use(name) as (model, encoder):
+                        scores = ranking.language_model_scorer(model, encoder, models.batch_size)(samples)
+                    columns[name] = predictions.ranked(scores, titles, TOP)
+                except InputError as error:
+                    problems = Markup(problems + message(str(error), error=True))
             if "item-mean" in statistics:
                 means = statistics["item-mean"].reindex(titles).to_numpy(dtype=float)
                 columns["item-mean"] = predictions.ranked(means, titles, TOP)
         except InputError as error:
             return message(str(error), error=True)
-        return table([["rank", *columns], *([str(place), *(scored(*pair) for pair in row)]
-                                            for place, row in enumerate(zip(*columns.values(), strict=True), 1))],
-                     f"Best of {len(titles):,} titles, with their scores")
+        rows = [[str(place), *(scored(*pair) for pair in row)]
+                for place, row in enumerate(zip(*columns.values(), strict=True), 1)]
+        return problems + table([["rank", *columns], *rows], f"Best of {len(titles):,} titles, with their scores")
 
     def checked(names: list[str]) -> list[str]:
         if not names:

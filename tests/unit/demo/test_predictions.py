@@ -99,3 +99,13 @@ def test_candidates_are_the_most_rated_titles_that_are_not_the_users_own():
     assert predictions.candidates(statistics, ["A", "B", "C", "D"], Profile("1", [], ["C"]), None) == ["B", "A", "D"]
     assert predictions.candidates(statistics.drop(columns="popularity"), ["D", "A"], PROFILE, 1) == ["D"]
     assert predictions.ranked(np.array([0.1, 0.9, 0.5]), ["A", "B", "C"], 2) == [("B", 0.9), ("C", 0.5)]
+
+
+@pytest.mark.parametrize(("liked", "disliked"), [
+    (["A"], ["A"]), ([1, 2], []), (None, ["A"]), ("Heat", []), ([None], []), ([f"Film {n}" for n in range(101)], [])])
+def test_marks_that_make_no_prompt_are_refused(liked, disliked):
+    refused("title", predictions.checked_profile, liked, disliked)
+
+
+def test_lone_surrogates_are_no_text_of_a_prompt():
+    assert predictions.checked_profile(["\ud800 a"], []).liked == ["? a"]
