@@ -67,9 +67,13 @@ def estimate(size: Size, speed: Speed) -> float:
             + SCORINGS * TEST_ROWS * speed.seconds_per_scored_row)
 
 
+def fits(size: Size, speed: Speed, seconds_left: float) -> bool:
+    return estimate(size, speed) <= MARGIN * seconds_left
+
+
 def choose(speed: Speed, seconds_left: float) -> Size:
     """The largest size whose estimate fits; the smallest one where none does."""
-    return next((size for size in reversed(SIZES) if estimate(size, speed) <= MARGIN * seconds_left), SIZES[0])
+    return next((size for size in reversed(SIZES) if fits(size, speed, seconds_left)), SIZES[0])
 
 
 def find_size(source_rows: object) -> Size:
@@ -117,7 +121,9 @@ def record_size(given: Size | None, base_model: str, train: Path, test: Path) ->
         note(f"measured: {speed}")
         note("minutes by source rows: " + ", ".join(
             f"{rows:,}: {seconds / 60:.1f}" for rows, seconds in record.estimated_seconds.items())
-            + f"; {left / 60:.1f} are left, and the largest that fits with a tenth to spare is taken")
+            + f"; {left / 60:.1f} are left, " + (
+                "and the largest that fits with a tenth to spare is taken" if fits(SIZES[0], speed, left) else
+                "in which none fits on this busy or slow machine: the smallest is taken"))
     note(f"size: {record.source_rows} source rows, recorded in {record_path()} for later runs")
     paths.writable_directory(record_path().parent)
     files.write_atomically(record_path(), record.model_dump_json(indent=1) + "\n")
