@@ -5,7 +5,6 @@ import gc
 import json
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +136,7 @@ class Bench:
     def tune(self, way: Way) -> dict:
         from tlrec.training.build_trainer import build_trainer, training_features
         from tlrec.training.sampler import RowSampler
+        from tlrec.training.step_clock import StepClock
 
         settings, start, flags = self.settings, time.perf_counter(), dict(way.flags or {})
         size, times = settings.batch_size, 5 if way.model == SMOLLM2 else 1
@@ -167,7 +167,7 @@ class Bench:
             trainer, _ = build_trainer(plan)
             trainer.args.logging_steps = 1
             precision = _precision(plan.config, plan.settings.load_in_8bit, plan.settings.dtype)
-        clock = step_clock(self.now)
+        clock = StepClock(self.now)
         trainer.add_callback(clock)
         trainer.train()
         if way.name == references.PLAIN and way.flags is None:
@@ -235,24 +235,6 @@ class Bench:
 
             torch.cuda.synchronize()
         return time.perf_counter()
-
-
-def step_clock(now: Callable[[], float]):
-    """A callback with the time at the end of each optimiser step, and each step's loss."""
-    import transformers
-
-    class StepClock(transformers.TrainerCallback):
-        def __init__(self):
-            self.ends: list[float] = []
-            self.losses: list[float] = []
-
-        def on_step_end(self, args, state, control, **_):
-            self.ends.append(now())
-
-        def on_log(self, args, state, control, logs=None, **_):
-            self.losses += [float(logs["loss"])] if "loss" in logs else []
-
-    return StepClock()
 
 
 def _reference_key(way: Way) -> str:

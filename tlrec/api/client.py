@@ -1,5 +1,6 @@
 """A client for OpenAI-compatible servers: retries, a budget, and every paid reply in the ledger."""
 
+import abc
 import asyncio
 import hashlib
 import json
@@ -47,7 +48,7 @@ class RequestSettings:
         return {"temperature": self.temperature, "top_p": self.top_p}
 
 
-class Client:
+class Client(abc.ABC):
     """Sends requests, retries them, and appends every reply to the ledger before it is used.
 
     A subclass says what is sent (content) and what of a reply is the answer (parse, check_answer).
@@ -83,9 +84,9 @@ class Client:
         """All that the model reads, for estimates of tokens."""
         return prompt
 
+    @abc.abstractmethod
     def parse(self, body: bytes) -> tuple[str, dict]:
         """(answer, parsed reply); RetryableError or SampleFailed where there is no usable answer."""
-        raise NotImplementedError
 
     async def answer(self, sample: int, step: int, prompt: str) -> str:
         """The answer to one request, from the ledger where it holds it.

@@ -1,5 +1,6 @@
 """Many samples with one client, several at a time."""
 
+import abc
 import asyncio
 import sys
 import time
@@ -14,7 +15,7 @@ from tlrec.errors import InputError
 PROGRESS_SECONDS = 10  # between two lines of progress
 
 
-class Run:
+class Run(abc.ABC):
     """The answers of one model: `concurrency` samples at a time. A subclass says how one sample is asked about (ask).
 
     samples: each with a number `sample`. answers: by that number. failed: the reason for each sample without an answer.
@@ -31,9 +32,9 @@ class Run:
         self._failed_in_a_row = 0
         self.budget_exceeded = False
 
+    @abc.abstractmethod
     async def ask(self, sample: Any) -> Any:
         """The answer about one sample."""
-        raise NotImplementedError
 
     def note(self) -> str:
         """What a line of progress says of the answers so far."""

@@ -26,7 +26,7 @@ class Models:
 
     def __init__(self, config: DemoConfig):
         self.config, self.error = config, ""
-        self.base_name, self.batch_size = config.base_model, config.scoring_batch_size or 16
+        self.base_name, self.batch_size = config.base_model, config.scoring_batch_size
         self._lock = threading.Lock()
         try:
             self._plan = resolve_model(replace(config, lora_weights=None))

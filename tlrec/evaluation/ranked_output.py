@@ -35,7 +35,7 @@ def recommend(plan: RecommendationPlan, statistics: "pd.DataFrame") -> None:
         return
     model, encoder = load_model(plan.model)
     many = len(remaining) > 1
-    scorer = ranking.language_model_scorer(model, encoder, config.scoring_batch_size or 16, "" if many else "scoring")
+    scorer = ranking.language_model_scorer(model, encoder, config.scoring_batch_size, "" if many else "scoring")
     for profile in Progress(remaining, desc="users", unit="user", disable=not many):
         candidates = plan.candidates_of(profile)
         scores = scorer(profile.samples(plan.catalogue.example, candidates))

@@ -46,12 +46,12 @@ def samples_of(history: History, titles: Sequence[str]) -> list[Sample]:
 Scorer = Callable[[list[Sample]], np.ndarray]  # samples -> P(Yes), shape (n,)
 
 
-def language_model_scorer(model, encoder, batch_size: int = 16, progress: str = "") -> Scorer:
-    """P(Yes) by a language model. batch_size: of whole prompts; candidates are batched up to as many tokens, of which
-    the prefix that they share is none."""
+def language_model_scorer(model, encoder, batch_size: int | None = None, progress: str = "") -> Scorer:
+    """P(Yes) by a language model. batch_size: of whole prompts, default 16; candidates are batched up to as many
+    tokens, of which the prefix that they share is none."""
     from tlrec.model import scoring
 
-    return lambda samples: scoring.score(model, encoder, samples, batch_size, progress, count_prefix=False).p_yes
+    return lambda samples: scoring.score(model, encoder, samples, batch_size or 16, progress, count_prefix=False).p_yes
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:

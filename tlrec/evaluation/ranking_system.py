@@ -38,7 +38,7 @@ def ranking_systems(plan: RecommendationPlan, statistics: "pd.DataFrame", comman
 
     def by_model(data: SplitData) -> Scores:
         model, encoder = load_model(plan.model)
-        scorer = ranking.language_model_scorer(model, encoder, config.scoring_batch_size or 16)
+        scorer = ranking.language_model_scorer(model, encoder, config.scoring_batch_size)
         target_ranks = []
         for row, others in Progress(list(zip(data.rows, negatives, strict=True)), desc="ranking", unit="row"):
             history = preference_text.parse(row.input)

@@ -20,7 +20,7 @@ def choose(model, plan: TuningPlan, train: list[dict], collator) -> MachineChoic
     """
     recorded = distributed.broadcast_from_main(lambda: checkpoints.recorded_choice(plan.output, plan.fingerprint))
     choice = recorded or _choose(model, plan, sorted(train, key=lambda row: -len(row["input_ids"])), collator)
-    if choice.liger_kernel and not _liger_is_installed():
+    if choice.liger_kernel and not is_liger_kernel_available():
         raise InputError(f"{plan.output}: its checkpoint was made with Liger kernels, which are not installed; "
                          "pip install liger-kernel, or give another --output_dir")
     _set_checkpointing(model, choice.gradient_checkpointing)
@@ -86,13 +86,9 @@ def _set_checkpointing(model, on: bool) -> None:
         model.activation_checkpointing_disable()
 
 
-def _liger_is_installed() -> bool:
-    return is_liger_kernel_available()
-
-
 def _liger_by_default(dtype: str) -> bool:
     """Not in fp32, whose losses are to stay as they are, nor for sharded models."""
-    return dtype != "float32" and not distributed.is_sharded() and _liger_is_installed()
+    return dtype != "float32" and not distributed.is_sharded() and is_liger_kernel_available()
 
 
 def _on(value: bool) -> str:
