@@ -26,20 +26,22 @@ OF_ROWS = ("test_sha256", "test_ids_sha256", "test_rows", "warm_rows_sha256")  #
 
 
 def main(
-    data: PathText, runs: list[PathText] | None = None, test_runs: list[str] | None = None, experiment: str = "",
-    skip_recorded: bool = False,
+    data: PathText, valid_rows: int = -1, runs: list[PathText] | None = None, test_runs: list[str] | None = None,
+    experiment: str = "", skip_recorded: bool = False,
 ) -> None:
     """Fit item-mean and liked-ratio on valid with and without a language model's logit, and compare both on test.
 
     Args:
         data: folder with the splits, as rec_data/movie
+        valid_rows: fit on this many rows of valid, those that evaluate.py --test_rows draws; -1 is all
         runs: record files with the language models' runs, each beside its predictions (default: results/runs.jsonl)
         test_runs: ids of the runs on test.json (default: all that have one of the same model on valid.json)
         experiment: a name under which report.py finds the records
         skip_recorded: leave out what is recorded already
     """
     folder = paths.home_dir() / data
-    splits = {name: read_split(folder / f"{name}.json", needs_titles=True) for name in datasets.SPLITS}
+    splits = {name: read_split(folder / f"{name}.json", valid_rows if name == "valid" else -1, needs_titles=True)
+              for name in datasets.SPLITS}
     valid, test = splits["valid"], splits["test"]
     if len(set(valid.labels)) < 2:
         raise InputError(f"{valid.path}: holds one answer only, too little for a regression")
@@ -47,7 +49,8 @@ def main(
     rows = dict(zip(splits, read_rows(*splits.values()), strict=True))
     hashes = {f"{name}_{kind}": value for name in ("train", "valid")
               for kind, value in (("sha256", splits[name].sha256), ("ids_sha256", splits[name].ids_sha256))}
-    arguments = {"data": data, "experiment": experiment}
+    hashes["valid_rows"] = len(valid.labels)
+    arguments = {"data": data, "valid_rows": None if valid_rows == -1 else valid_rows, "experiment": experiment}
     command = flag_syntax.command_line("-m baselines.combination", main, arguments)
     shared = {"shots": len(rows["train"].labels), "train_domain": folder.resolve().name}
 
@@ -74,11 +77,11 @@ def main(
 def find_pairs(
     evaluations: list[EvaluationRecord], test_runs: list[str] | None, valid: SplitData, test: SplitData
 ) -> list[tuple[EvaluationRecord, EvaluationRecord]]:
-    """(run on valid, run on test) of each language model, each on all rows. InputError where there is none."""
-    models = [record for record in evaluations
-              if record.method == "llm" and record.test_data.sampled_with_seed is None]
-    on_valid, on_test = ({_key(record): record for record in models if record.test_data.sha256 == split.sha256}
-                         for split in (valid, test))
+    """(run on valid, run on test) of each language model, each on the split's rows. InputError where there is none."""
+    on_valid, on_test = (
+        {_key(record): record for record in evaluations if record.method == "llm"
+         and (record.test_data.sha256, record.test_data.sampled_with_seed) == (split.sha256, split.seed)
+         and record.metrics.n == len(split.labels)} for split in (valid, test))
     chosen = on_test if test_runs is None else {
         _key(record): record for record in (records.find(list(on_test.values()), name) for name in test_runs)}
     pairs = [(on_valid[key], record) for key, record in chosen.items() if key in on_valid]
@@ -86,8 +89,10 @@ def find_pairs(
         if key not in on_valid:
             print(f"left out: {record.system} ({record.run_id}), not evaluated on {valid.path}")
     if not pairs:
-        raise InputError(f"{test.path}: no language model is recorded on all rows of it and of {valid.path.name}; "
-                         "evaluate one on both with evaluate.py --test_data_path")
+        rows = f"{'all' if valid.seed is None else len(valid.labels)} rows of {valid.path.name}"
+        raise InputError(f"{test.path}: no language model is recorded on all rows of it and on {rows}; "
+                         "evaluate one on both with evaluate.py --test_data_path"
+                         + ("" if valid.seed is None else f", on {valid.path.name} with --test_rows"))
     return pairs
 
 
@@ -103,7 +108,7 @@ def _key(record: EvaluationRecord) -> Hashable:
 def logit(record: EvaluationRecord, split: SplitData) -> np.ndarray:
     """The logit of the recorded p(Yes) of each row, shape (n,). InputError where its rows are not the split's."""
     table = compare.predictions(record)
-    if not np.array_equal(table["label"], split.labels):
+    if not np.array_equal(table["row"], split.row_numbers) or not np.array_equal(table["label"], split.labels):
         raise InputError(f"run {record.run_id}: its predictions are of other rows than {split.path}; evaluate it again")
     p = np.clip(table["score"].to_numpy(), 1e-9, 1 - 1e-9)
     return np.log(p) - np.log1p(-p)

@@ -26,11 +26,11 @@ def films(home, monkeypatch):
     return home / "rec_data/films"
 
 
-def score(films, seed, kind, splits=("valid", "test")):
+def score(films, seed, kind, splits=("valid", "test"), valid_rows=-1):
     """Record a language model's made-up predictions: noise, or the label with a little noise."""
     generator = np.random.default_rng(seed)
     for split in splits:
-        data = read_split(films / f"{split}.json")
+        data = read_split(films / f"{split}.json", valid_rows if split == "valid" else -1)
         noise = generator.normal(size=len(data.labels))
         logits = noise if kind == "noise" else 1.5 * (2 * data.labels - 1) + noise
         stages = [{"settings": {"seed": seed}, "train": {"rows": 64}, "valid": None}]
@@ -87,6 +87,25 @@ def test_the_regression_is_fitted_on_valid_alone(films):
     model = LogisticRegression().fit((columns[0] - centre) / scale, valid.labels)
     expected = model.predict_proba((columns[1] - centre) / scale)[:, 1]
     assert records.read_runs(None)[-1].metrics.auc == pytest.approx(metrics.auc(test.labels, expected), abs=1e-12)
+
+
+def test_both_regressions_are_fitted_on_the_drawn_rows_of_valid(films, capsys):
+    score(films, 3, "noise", valid_rows=100)
+    score(films, 4, "noise")
+    combination.main("rec_data/films", valid_rows=100)
+    assert capsys.readouterr().out.count("left out") == 1  # seed 4, on all rows of valid
+    assert records.read_runs(None)[-1].commands[-1].endswith("--data rec_data/films --valid_rows 100")
+    drawn = read_split(films / "valid.json", 100)
+    train, valid, test = rating_features.read_rows(
+        read_split(films / "train.json"), drawn, read_split(films / "test.json"))
+    columns = [np.stack([rating_features.item_mean(train.items, train.labels, rows.items),
+                         rows.counts[:, 0] / rows.counts.sum(axis=1)], axis=1) for rows in (valid, test)]
+    scale = columns[0].mean(axis=0), columns[0].std(axis=0)
+    model = LogisticRegression().fit((columns[0] - scale[0]) / scale[1], drawn.labels)
+    expected = model.predict_proba((columns[1] - scale[0]) / scale[1])[:, 1]
+    without = next(record for record in records.read_runs(None) if record.system == "item-mean + liked-ratio")
+    assert without.metrics.auc == pytest.approx(metrics.auc(test.labels, expected), abs=1e-12)
+    refused("on 99 rows of valid.json", combination.main, "rec_data/films", 99)
 
 
 def test_seeds_are_one_cell_and_recorded_ones_are_skipped(films, capsys):
