@@ -248,8 +248,11 @@ def versions(*packages: str) -> dict[str, str | None]:
 
 
 def machine() -> str:
-    """Cores, processor and Python of this machine."""
+    """Cores, processor, whether it has bf16 instructions, and Python of this machine."""
+    import torch
+
     names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
              if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
     processor = names[0] if names else platform.machine()
-    return f"{os.cpu_count()} cores, {processor}, Python {platform.python_version()}"
+    bf16 = "with" if torch.cpu._is_avx512_bf16_supported() else "without"
+    return f"{os.cpu_count()} cores, {processor}, {bf16} bf16 instructions, Python {platform.python_version()}"
