@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The commands behind the tables of docs/speed.md, in its order.
 #
-#     bash results/reference/speed/run.sh                    those of a CPU: about 75 minutes on two idle cores
+#     bash results/reference/speed/run.sh                    those of a CPU: about 95 minutes on two idle cores
 #     bash results/reference/speed/run.sh training gpu       these alone
 #
 # Every table is made again, so start it from a clean commit, with nothing else running. TRL is among the ways of tuning
@@ -35,10 +35,21 @@ training_losses() {                                                             
 }
 startup() { run -m benchmarks.startup; }                                                             # 2
 eval_samples() { tuned; run -m benchmarks.eval_samples --tuned "$TUNED" --rows 400; }                # 8
+micro_batch() { # the same tuning with two micro-batches; AUC in results/runs.jsonl                   # 20
+    for size in 8 32; do
+        local adapter=$TLREC_HOME/output_model/$BASE/movie/micro_batch_$size
+        run rec_tuning.py --base_model $BASE --train_data_path "$TLREC_HOME/rec_data/movie/train.json" \
+            --output_dir "$adapter" --sample 512 --seed 0 --num_epochs 1 --batch_size 32 --micro_batch_size $size \
+            --learning_rate 1e-3 --warmup_steps 4 --train_on_inputs False --select_by none
+        run evaluate.py --base_model $BASE --lora_weights "$adapter" --experiment micro-batch \
+            --test_data_path "$TLREC_HOME/rec_data/movie/test.json" --skip_recorded True
+    done
+    run report.py table --experiment micro-batch
+}
 gpu() { run -m benchmarks.gpu; }                                                                     # 4, on an H200
 
 TABLES=(scoring scoring_tuned scoring_growth scoring_lengths scoring_batches candidates training training_losses startup
-    eval_samples)
+    eval_samples micro_batch)
 [ $# -gt 0 ] || set -- "${TABLES[@]}"
 for table in "$@"; do
     [[ " ${TABLES[*]} gpu " = *" $table "* ]] || die "no table $table; choose from ${TABLES[*]} gpu"
