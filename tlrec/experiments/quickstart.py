@@ -48,7 +48,7 @@ def quickstart(*words: str) -> None:
     note(f"few-shot:      {SHOTS} shots, {size.few_shot_steps} optimiser steps; no validation inside tuning; loss on "
          "the answer only")
     test: Flags = {"test_rows": TEST_ROWS, "experiment": "quickstart"}
-    heading("the training-free control, share of liked titles in the prompt (docs/baselines.md)")
+    heading("the training-free control, share of liked titles in the prompt (docs/reading-the-figures.md)")
     run("evaluate.py", method="liked-ratio", test_data_path=test_data, skip_recorded=True, **test)
     chain.score(None, base, "movie", test)
     heading("chain-of-thought data by rules (docs/chain-of-thought.md)")

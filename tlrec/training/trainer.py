@@ -74,8 +74,8 @@ class RecTrainer(transformers.Trainer):
                 if is_out_of_memory(error):
                     raise InputError(f"out of memory ({first_line(error)}); lower "
                                      f"--micro_batch_size (now {self.args.train_batch_size}), or give "
-                                     "--gradient_checkpointing True: both tune from step 0 again; with more free memory "
-                                     "the same command resumes from the last checkpoint, which is kept") from None
+                                     "--gradient_checkpointing True: both tune from step 0 again; with more free "
+                                     "memory the same command resumes from the last checkpoint") from None
                 if distributed.world_size() == 1:
                     raise
                 raise InputError(f"this process lost the others ({first_line(error)}); see their messages, "
