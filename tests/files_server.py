@@ -33,21 +33,17 @@ class Handler(QuietHandler):
         server.seen.append((self.path, self.headers["Range"]))
         word = server.behaviour.pop(0) if server.behaviour else "good"
         if word.isdigit():
-            self.send_response(int(word))
-            self.end_headers()
+            self.reply(int(word))
             return
         if word == "redirect":
-            self.send_response(302)
-            self.send_header("Location", f"{server.base}/elsewhere")
-            self.end_headers()
+            self.reply(302, headers={"Location": f"{server.base}/elsewhere"})
             return
         body, start = (CONTENT if word != "wrong" else CONTENT.replace(b"Yes.", b"No!!")), 0
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
         if asked and word != "no-range":
             start = int(asked[1])
             if start >= len(body):
-                self.send_response(416)
-                self.end_headers()
+                self.reply(416)
                 return
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")

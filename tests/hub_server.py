@@ -1,10 +1,7 @@
 """A real HTTP server on loopback that answers as the Hugging Face Hub does, from folders."""
 
 import hashlib
-import json
 import re
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 from loopback_server import LoopbackServer, QuietHandler
@@ -32,39 +29,20 @@ class Handler(QuietHandler):
         name, revision = (api[1], api[3]) if api else (file[1], file[2]) if file else ("", None)
         folder = self.server.models.get(name)
         if folder is None:
-            self.answer(401, b"", {"X-Error-Code": "RepoNotFound"})
+            self.reply(401, headers={"X-Error-Code": "RepoNotFound"})
         elif revision not in (None, "main", COMMIT):
-            self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
+            self.reply(404, headers={"X-Error-Code": "RevisionNotFound"})
         elif file and name in self.server.gated:
-            self.answer(403, b"", {"X-Error-Code": "GatedRepo"})
+            self.reply(403, headers={"X-Error-Code": "GatedRepo"})
         elif file:
             content = (folder / file[3]).read_bytes()
             self.server.seen.append(file[3])
-            self.answer(200, content, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT})
+            self.reply(200, content, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT})
         else:
             paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
             tree = [{"type": "file", "path": str(path.relative_to(folder)), "size": path.stat().st_size,
                      "oid": "0" * 40} for path in paths]
-            self.answer(200, json.dumps(tree if "/tree/" in path else {"id": name, "sha": COMMIT}).encode(), {})
-
-    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-
-@contextmanager
-def served(models: dict[str, Path], gated: tuple[str, ...] = ()):
-    server = Server(models, gated)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
+            self.reply(200, tree if "/tree/" in path else {"id": name, "sha": COMMIT})
 
 
 def use(server: Server, cache: Path, monkeypatch) -> None:

@@ -8,10 +8,10 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+from loopback_server import LoopbackServer, QuietHandler, running
 
 from tlrec.data import preference_text
 
@@ -21,13 +21,11 @@ REFUSALS = {"401": (401, "invalid_api_key"), "404": (404, "model_not_found"), "4
             "quota": (429, "insufficient_quota"), "key": (400, "sk_live_abcdefghijkl")}
 
 
-class Teacher(ThreadingHTTPServer):
+class Teacher(LoopbackServer):
     """share: of prompts that meet a fault on their first request; always: a fault or refusal for every request."""
 
-    daemon_threads, request_queue_size = True, 128
-
     def __init__(self, share: float = 0, always: str = "", latency: float = 0, faults: tuple = FAULTS):
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.share, self.always, self.latency, self.faults = share, always, latency, faults
         self.seen: dict[str, int] = {}
         self.answered: dict[str, int] = {}
@@ -40,7 +38,7 @@ class Teacher(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
+        return f"{self.base}/v1"
 
     @property
     def requests(self) -> int:
@@ -78,11 +76,8 @@ class Teacher(ThreadingHTTPServer):
         return self.faults[number // 1000 % len(self.faults)] if hit else ""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
-
-    def log_message(self, *words):
-        pass
 
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -149,13 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def reply(self, status: int, body: object, headers: dict | None = None) -> None:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "x-request-id": f"of {KEY}", **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        own = {"Content-Type": "application/json", "x-request-id": f"of {KEY}"}
+        super().reply(status, body, own | (headers or {}))
 
 
 def prompt_of(request: dict) -> str:
@@ -217,15 +207,8 @@ def answer(prompt: str) -> str:
     return f"Films like {watched[0]}."
 
 
-@contextmanager
 def teacher(kind=Teacher, **settings):
-    server = kind(**settings)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
+    return running(kind(**settings))
 
 
 def source(folder: Path, count: int, seed: int = 0) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from browser_page import Page, demo_server, missing_packages
 from conftest import make_adapter, make_rows, write_split
-from loopback_server import LoopbackServer, QuietHandler
+from loopback_server import LoopbackServer, QuietHandler, running
 
 from tlrec import paths
 from tlrec.data.preference_text import History
@@ -37,12 +37,8 @@ def proxy():
             asked.append(self.rfile.readline())
             self.close_connection = True
 
-    import threading
-
-    server = LoopbackServer(Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.base, asked
-    server.shutdown()
+    with running(LoopbackServer(Handler)) as server:
+        yield server.base, asked
 
 
 @pytest.fixture(scope="module")

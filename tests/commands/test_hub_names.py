@@ -3,7 +3,8 @@
 import json
 
 from conftest import run
-from hub_server import COMMIT, served, use
+from hub_server import COMMIT, Server, use
+from loopback_server import running
 
 from tlrec.evaluation.run_log import read_records
 
@@ -13,7 +14,7 @@ NAME = "owner/tiny-llama"
 def test_tuning_and_scoring_by_name_record_the_commit(tiny_llama, small_data, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     data = small_data / "rec_data" / "movie"
-    with served({NAME: tiny_llama}) as server:
+    with running(Server({NAME: tiny_llama})) as server:
         use(server, tmp_path / "cache", monkeypatch)
         run(["rec_tuning", "--base_model", NAME, "--train_data_path", str(data / "train.json"), "--sample", "16",
              "--output_dir", str(tmp_path / "adapter"), "--select_by", "none", "--max_steps", "2", "--warmup_steps",

@@ -2,14 +2,13 @@
 
 import base64
 import json
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
 from conftest import manifest, refused
 from huggingface_hub import ModelCard, constants
+from loopback_server import LoopbackServer, QuietHandler, running
 
 from base_model import export, model_card, share
 from tlrec import files, paths
@@ -21,27 +20,24 @@ from tlrec.model.fingerprint import base_model_fingerprint
 TOKEN = "hf_testtokenKq7vT2mZx94"
 
 
-class _Hub(BaseHTTPRequestHandler):
-    def log_message(self, *words):
-        pass
-
+class _Hub(QuietHandler):
     def do_POST(self):
         length = self.headers["Content-Length"]
         body = self.rfile.read(int(length)) if length else b"".join(self._chunks())
         self.server.keys.add(self.headers["Authorization"])
         if self.path == "/api/repos/create":
             self.server.created.append(json.loads(body))
-            self.reply({"url": self.server.created_url or f"{self.server.address}/someone/movie-64"})
+            self.reply(200, {"url": self.server.created_url or f"{self.server.base}/someone/movie-64"})
         elif self.path.endswith("/preupload/main"):
-            self.reply({"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
-                                  for file in json.loads(body)["files"]]})
+            self.reply(200, {"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
+                                       for file in json.loads(body)["files"]]})
         elif self.path.endswith("/commit/main"):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     self.server.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            self.reply({"commitUrl": f"{self.server.address}/someone/movie-64/commit/1", "commitOid": "1"})
+            self.reply(200, {"commitUrl": f"{self.server.base}/someone/movie-64/commit/1", "commitOid": "1"})
         else:
-            self.reply({"errors": [], "warnings": []})
+            self.reply(200, {"errors": [], "warnings": []})
 
     do_GET = do_POST
 
@@ -50,29 +46,16 @@ class _Hub(BaseHTTPRequestHandler):
             yield self.rfile.read(size)
             self.rfile.readline()
 
-    def reply(self, body: dict) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
 
 @contextmanager
 def hub(monkeypatch):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    server.address, server.created, server.files = f"http://127.0.0.1:{server.server_port}", [], {}
-    server.keys, server.created_url = set(), None
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    monkeypatch.setattr(constants, "ENDPOINT", server.address)
+    server = LoopbackServer(_Hub)
+    server.created, server.files, server.keys, server.created_url = [], {}, set(), None
+    monkeypatch.setattr(constants, "ENDPOINT", server.base)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture
@@ -194,7 +177,7 @@ def test_an_adapter_is_pushed_as_the_folder_that_is_written(tuned, tiny_llama, h
     assert set(server.files) == {"README.md", CONFIG_FILE, "adapter_model.safetensors", "tlrec.json",
                                  "tuning_run.png"}
     printed = capsys.readouterr()
-    assert f"pushed to {server.address}/someone/movie-64" in printed.out
+    assert f"pushed to {server.base}/someone/movie-64" in printed.out
     assert printed.err.count("\n") == 1 and "without their folders: next.json, tiny-llama, valid.json" in printed.err
     assert not any(word.encode() in content for content in server.files.values()
                    for word in (TOKEN, str(home), str(tmp_path), str(tiny_llama.parent), "secret"))
@@ -233,8 +216,8 @@ def test_an_unexpected_reply_of_the_hub_is_one_line(tuned, tiny_llama, tmp_path,
 
 
 def test_the_base_models_name_on_the_hub(tuned, adapter, tiny_llama):
-    found = inspect_adapter(tuned, tiny_llama)
-    assert share.hub_name(None, tiny_llama, found) is None and share.hub_name("a/b", tiny_llama, found) == "a/b"
+    inspected = inspect_adapter(tuned, tiny_llama)
+    assert share.hub_name(None, tiny_llama, inspected) is None and share.hub_name("a/b", tiny_llama, inspected) == "a/b"
     fields = json.loads((tuned / "tlrec.json").read_text())
     fields["base_model"] |= {"name": "owner/tiny-llama", "commit": "0" * 40}
     (tuned / "tlrec.json").write_text(json.dumps(fields))

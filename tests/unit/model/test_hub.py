@@ -8,7 +8,8 @@ import time
 import pytest
 import torch
 from conftest import logits, refused
-from hub_server import COMMIT, served, use
+from hub_server import COMMIT, Server, use
+from loopback_server import running
 from safetensors.torch import load_file, save_file
 
 from tlrec.model import hub
@@ -31,7 +32,8 @@ def model(tiny_llama, tmp_path):
 
 @pytest.fixture
 def server(model, adapter, tmp_path, monkeypatch):
-    with served({NAME: model, "owner/gated": model, "owner/adapter": adapter}, gated=("owner/gated",)) as server:
+    models = {NAME: model, "owner/gated": model, "owner/adapter": adapter}
+    with running(Server(models, gated=("owner/gated",))) as server:
         use(server, tmp_path / "cache", monkeypatch)
         yield server
 

@@ -4,12 +4,12 @@ import hashlib
 import json
 import re
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from conftest import command, refused
 from files_server import CONTENT, NAME, SAMPLES, Server
+from loopback_server import LoopbackServer, QuietHandler, running
 from published_files import MIRROR, needs
 
 from rec_data import published
@@ -19,11 +19,8 @@ from tlrec.data import dataset_record, download, split_files
 
 @pytest.fixture
 def server():
-    server = Server()
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with running(Server()) as server:
+        yield server
 
 
 @pytest.fixture
@@ -218,12 +215,8 @@ def test_select_takes_names_and_folders():
 
 
 def test_published_without_network_or_mirror_is_refused(tmp_path):
-    dead = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    base = f"http://127.0.0.1:{dead.server_port}"
-    threading.Thread(target=dead.serve_forever, args=(0.01,), daemon=True).start()  # answers every request with 501
-    error = command("-m", "rec_data.published", NAME, "--base_url", base, home=tmp_path, code=2)
-    dead.shutdown()
-    dead.server_close()
+    with running(LoopbackServer(QuietHandler)) as server:  # answers every request with 501
+        error = command("-m", "rec_data.published", NAME, "--base_url", server.base, home=tmp_path, code=2)
     assert len(error.splitlines()) == 1 and str(tmp_path / NAME) in error
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
