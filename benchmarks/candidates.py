@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import harness
+from benchmarks import harness, record
 from cot_data import candidate_sets
 from tlrec import cli, paths
 from tlrec.signature_flags import PathText
@@ -86,8 +86,8 @@ def main(source: PathText = "instruction_data/netflix/train.json", generated_his
     if generated_histories:
         at_size = harness.compare({"ours": f"candidates.worker('ours', {path!r}, {generated_histories})"})
         measurements += [{"data": "generated", "histories": generated_histories} | row for row in at_size]
-    harness.write("cot", "candidates", "candidates", COLUMNS, measurements,
-                  f"Seed 0, median of {REPEATS} on the source.")
+    record.write("cot", "candidates", "candidates", COLUMNS, measurements,
+                 f"Seed 0, median of {REPEATS} on the source.")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from benchmarks import generate_raw_files, harness
+from benchmarks import generate_raw_files, harness, record
 from tlrec import cli
+from tlrec.data.datasets import SPLITS
 from tlrec.errors import InputError
 
 MODULES = {
@@ -25,7 +26,7 @@ MODULES = {
     "amazon_book": ("instruction_data.amazon_book", "instruction_data/amazon-book"),
     "book_crossing": ("rec_data.book_crossing", "rec_data/book-crossing"),
 }
-VIEWS = [f"{split}.{view}" for split in ("train", "valid", "test") for view in ("json", "csv")]
+VIEWS = [f"{split}.{view}" for split in SPLITS for view in ("json", "csv")]
 COLUMNS = {
     "data": "{data}", "ratings": "{ratings:,}", "rows out": "{rows:,}", "implementation": "{implementation}",
     "seconds": "{seconds:.2f}", "ratings/s": "{ratings_per_second:,.0f}", "peak MiB": "{peak_mib:,.0f}",
@@ -91,7 +92,7 @@ def main(
                 getattr(generate_raw_files, kind)(raw_dir, size, 0, **options)
                 measurements += compare(kind, raw_dir, size, options.get("files", 1), str(size) in reference_sizes)
                 print(json.dumps(measurements[-1]), flush=True)
-    harness.write("datasets", name, "datasets", COLUMNS, measurements, "Seed 0, one run each.")
+    record.write("datasets", name, "datasets", COLUMNS, measurements, "Seed 0, one run each.")
 
 
 if __name__ == "__main__":

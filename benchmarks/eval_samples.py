@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import harness
+from benchmarks import harness, record
 from tlrec import cli, files
 from tlrec.data import samples
 from tlrec.errors import InputError
@@ -107,8 +107,8 @@ def main(
     note = (f"{len(folders)} checkpoints of {Path(tuned).name}, AUC on all rows by step: {by_step}. {draws} draws each "
             "(seeds from 0); seconds of a part are its share of those of all rows.")
     manifest = files.read_json(Path(tuned) / MANIFEST_FILE, "finish its tuning run")
-    harness.write("speed", name, "eval_samples", COLUMNS, measured, note, auc_by_step=full,
-                  seconds_of_all_rows=seconds, tuned_with=manifest["arguments"], data_sha256=files.sha256(data))
+    record.write("speed", name, "eval_samples", COLUMNS, measured, note, auc_by_step=full,
+                 seconds_of_all_rows=seconds, tuned_with=manifest["arguments"], data_sha256=files.sha256(data))
 
 
 if __name__ == "__main__":

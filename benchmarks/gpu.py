@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from base_model import random_llama
-from benchmarks import gpu_aims, harness, references
+from benchmarks import gpu_aims, harness, record, references
 from benchmarks.gpu_aims import DEFAULT, LLAMA, SCORE, SMOLLM2, TUNE
 from benchmarks.gpu_ways import Bench, Settings, Way
 from tlrec import cli, devices
@@ -108,9 +108,9 @@ def main(settings: Settings, name: str = "gpu") -> None:
             f"({dtype}, {size} x {size}): {ceiling:.4g} TFLOP/s; measured in {time.time() - start:.0f} s.")
     as_published = (settings.layers, settings.hidden_size, settings.device) == (32, 4096, "cuda")
     aims = gpu_aims.evaluate(rows, ceiling) if as_published else []
-    harness.write("speed", name, "gpu", COLUMNS, rows, note, gpu_aims.table(aims), **asdict(settings), **machine,
-                  ceiling_tflops=ceiling, prompt_tokens=tokens, aims=aims, seconds=round(time.time() - start, 1),
-                  fingerprints={model: base_model_fingerprint(base) for model, base in bases.items()})
+    record.write("speed", name, "gpu", COLUMNS, rows, note, gpu_aims.table(aims), **asdict(settings), **machine,
+                 ceiling_tflops=ceiling, prompt_tokens=tokens, aims=aims, seconds=round(time.time() - start, 1),
+                 fingerprints={model: base_model_fingerprint(base) for model, base in bases.items()})
     if failed := [row["way"] for row in rows if row.get("failed")]:
         sys.exit(f"failed: {', '.join(failed)}")
 
@@ -127,7 +127,7 @@ def _difference(row: dict, rows: list[dict]) -> dict:
 
 def _machine(device: str) -> dict[str, Any]:
     """Name and driver of the device, and versions, for the record."""
-    versions = run_log.environment()["versions"] | harness.versions("trl", "liger-kernel")
+    versions = run_log.environment()["versions"] | run_log.versions("trl", "liger-kernel")
     if device == "cpu":
         return {"device_name": "CPU", "driver": None, "versions": versions}
     import torch

@@ -5,7 +5,7 @@ Absolute speeds are for an H200; on another card they are in proportion to its m
 
 from dataclasses import dataclass
 
-from benchmarks import harness, references
+from benchmarks import record, references
 
 LLAMA, SMOLLM2 = "LLaMA-7B", "SmolLM2-135M"
 SCORE, TUNE = "score", "tune"
@@ -75,4 +75,4 @@ def evaluate(rows: list[dict], ceiling: float) -> list[dict]:
 
 def table(outcomes: list[dict]) -> str:
     """Markdown; nothing where there are no aims, as for a smaller model."""
-    return "\n" + harness.table(COLUMNS, outcomes) if outcomes else ""
+    return "\n" + record.table(COLUMNS, outcomes) if outcomes else ""

@@ -3,11 +3,8 @@
 Rounds alternate between the processes, so that other load on the machine affects all of them; the median round counts.
 """
 
-import importlib.metadata
 import itertools
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -16,10 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tlrec import files, paths
+from tlrec import paths
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
-from tlrec.reports.text_tables import markdown
+from tlrec.evaluation.config import ModelConfig
+from tlrec.model.base_model import resolve_dtype_name
 
 
 class Turns:
@@ -69,14 +67,14 @@ def ceiling(dtype: str) -> None:
     serve(lambda: {"flops_a_second": product_speed(dtype, device, 2048)})
 
 
-def product_speed(dtype: str, device: str, size: int, seconds: float = 1.0) -> float:
-    """FLOP/s of matrix products of size x size."""
+def product_speed(dtype: str, device: str, size: int) -> float:
+    """FLOP/s of matrix products of size x size, measured for a second."""
     import torch
 
     first, second = (torch.randn(size, size, device=device).to(getattr(torch, dtype)) for _ in range(2))
     torch.mm(first, second)[0, 0].item()
     start, done = time.perf_counter(), 0
-    while (spent := time.perf_counter() - start) < seconds:
+    while (spent := time.perf_counter() - start) < 1:
         torch.mm(first, second)[0, 0].item()  # waits for a GPU
         done += 1
     return 2 * size**3 * done / spent
@@ -84,11 +82,8 @@ def product_speed(dtype: str, device: str, size: int, seconds: float = 1.0) -> f
 
 def checked_dtype(name: str, base: Path) -> str:
     """--dtype with `auto` resolved as the scripts do. InputError for an unknown one."""
-    if name not in ("auto", "bfloat16", "float16", "float32"):
-        raise InputError(f"--dtype {name!r} is unknown; choose auto, bfloat16, float16 or float32")
+    ModelConfig(dtype=name).check()
     import torch
-
-    from tlrec.model.base_model import resolve_dtype_name
 
     return resolve_dtype_name(name, "cuda" if torch.cuda.is_available() else "cpu", base)
 
@@ -113,24 +108,22 @@ class Worker:
         words = [sys.executable, "-c", f"from benchmarks import {call.split('.')[0]}; {call}"]
         self.process = subprocess.Popen(words, cwd=paths.ROOT, text=True, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.errors)
-        assert self.process.stdin and self.process.stdout
-        self.stdin, self.stdout = self.process.stdin, self.process.stdout
         self.first = self._result()
 
     def run(self) -> dict:
-        print(file=self.stdin, flush=True)
+        print(file=self.process.stdin, flush=True)
         return self._result()
 
     def close(self) -> dict:
         """End it; its result after the last round, if it has one."""
-        self.stdin.close()
-        results = [json.loads(line[1:]) for line in self.stdout if line.startswith("@")]
+        self.process.stdin.close()
+        results = [json.loads(line[1:]) for line in self.process.stdout if line.startswith("@")]
         if self.process.wait():
             raise self._failed("failed after its last round")
         return results[-1] if results else {}
 
     def _result(self) -> dict:
-        for line in self.stdout:
+        for line in self.process.stdout:
             if line.startswith("@"):
                 return json.loads(line[1:])
         raise self._failed("ended without a result")
@@ -204,55 +197,3 @@ def take_turns(calls: dict[str, str], dtype: str, rounds: int) -> tuple[dict[str
             "losses": [run["loss"] for run in runs if "loss" in run],
         }
     return measured, round(ceiling / 1e9, 1)
-
-
-def table(columns: dict[str, str], rows: list[dict]) -> str:
-    """A Markdown table; columns: heading -> format of one row, as `{seconds:.2f}`, empty where the value is
-    None or missing."""
-    return markdown([list(columns), *([_cell(form, row) for form in columns.values()] for row in rows)]) + "\n"
-
-
-def _cell(template: str, row: dict) -> str:
-    try:
-        return template.format_map(row)
-    except (TypeError, KeyError):  # None takes no number format
-        return ""
-
-
-def write(subject: str, name: str, module: str, columns: dict[str, str], measurements: list[dict], note: str,
-          below: str = "", **more: object) -> None:
-    """Write results/reference/SUBJECT/NAME.json and the table() of the measurements beside it, and print the table.
-
-    below: text that follows the table; more: entries of the record.
-    """
-    commit, text = run_log.git_commit(), table(columns, measurements) + below
-    record = {
-        "command": " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]]),
-        "commit": commit,
-        "machine": machine(),
-        **more,
-        "measurements": measurements,
-    }
-    folder = paths.writable_directory(paths.results_dir() / "reference" / subject)
-    files.write_atomically(folder / f"{name}.json", json.dumps(record, indent=1) + "\n")
-    head, plus, changes = (commit or "unknown").partition("+")
-    source = f"`{record['command']}`, commit {head[:12]}{plus}{changes}, {record['machine']}. {note}"
-    files.write_atomically(folder / f"{name}.md", f"{text}\n{source}\n")
-    print(f"{text}\n{source}")
-
-
-def versions(*packages: str) -> dict[str, str | None]:
-    """Versions of packages beside those of every record; None where one is not installed."""
-    return {package: next((importlib.metadata.version(package) for _ in importlib.metadata.distributions(name=package)),
-                          None) for package in packages}
-
-
-def machine() -> str:
-    """Cores, processor, whether it has bf16 instructions, and Python of this machine."""
-    import torch
-
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-             if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
-    processor = names[0] if names else platform.machine()
-    bf16 = "with" if torch.cpu._is_avx512_bf16_supported() else "without"
-    return f"{os.cpu_count()} cores, {processor}, {bf16} bf16 instructions, Python {platform.python_version()}"

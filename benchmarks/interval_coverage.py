@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import harness
+from benchmarks import record
 from tlrec import cli
 from tlrec.evaluation import intervals, metrics, significance
 from tlrec.evaluation.intervals import Estimate
@@ -45,9 +45,9 @@ def main(simulations: int = 2_000, seed: int = 0, users: list[int] = (16, 10, 8,
     """
     intervals.MIN_USERS = 2  # the intervals that are not given elsewhere are what is asked for
     measurements = [row for count in users for row in coverage(int(count), simulations, seed)]
-    harness.write("intervals", "coverage", "interval_coverage", COLUMNS, measurements,
-                  f"{NOTE} {simulations:,} simulations, seed {seed}.", seed=seed, simulations=simulations,
-                  sets_for_truth=SETS_FOR_TRUTH, resamples=RESAMPLES)
+    record.write("intervals", "coverage", "interval_coverage", COLUMNS, measurements,
+                 f"{NOTE} {simulations:,} simulations, seed {seed}.", seed=seed, simulations=simulations,
+                 sets_for_truth=SETS_FOR_TRUTH, resamples=RESAMPLES)
 
 
 def coverage(count: int, simulations: int, seed: int) -> list[dict]:
@@ -64,7 +64,7 @@ def coverage(count: int, simulations: int, seed: int) -> list[dict]:
                 value = truth.get(figure, 0.0)
                 hits.setdefault((figure, rule), []).append((interval[0] <= value <= interval[1],
                                                             interval[1] - interval[0]))
-    means = {key: np.mean(found, axis=0) for key, found in hits.items()}
+    means = {key: np.mean(outcomes, axis=0) for key, outcomes in hits.items()}
     return [{"users": count, "figure": figure, "truth": truth.get(figure, 0.0),
              **{rule: float(100 * means[figure, rule][0]) for name, rule in means if name == figure},
              **{f"{rule}_width": float(means[figure, rule][1]) for name, rule in means if name == figure}}

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from base_model import random_llama
-from benchmarks import harness
+from benchmarks import record
 from rec_tuning import Config
 from tlrec import cli, files, paths
 from tlrec.data import samples
@@ -108,7 +108,7 @@ def reload(base_model: PathText = random_llama.NAME, output_dir: PathText | None
             + f"; largest difference of P(Yes) after reloading: {difference:.2g}."
             + " The step was made by a process that ended before it scored." * part["resumed"])
     laps_of_both = part.pop("laps") + measured["laps"]
-    harness.write(
+    record.write(
         "llama7b", name, "llama7b", {"step": "{step}", "seconds": "{seconds}"}, laps_of_both, note,
         base_model=model_name(base), adapter_bytes=adapter.weights.stat().st_size, peak=peaks,
         p_yes={"untuned": untuned.p_yes.tolist(), "tuned": trained, "reloaded": again.p_yes.tolist()},

@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import harness
+from benchmarks import record
 from tlrec import cli, files, paths
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
@@ -181,7 +181,7 @@ def page(cases: dict[str, Case], seconds: float, source: str) -> str:
     return "\n".join([
         "# Reliability", "",
         f"**{len(PROMISES)} promises hold: {len(proofs):,} tests passed, with {', '.join(totals)}. They ran within "
-        f"{seconds / 60:.0f} minutes on {harness.machine()}.**{others}", "", source, "",
+        f"{seconds / 60:.0f} minutes on {record.machine()}.**{others}", "", source, "",
         "| promise | tests | figures |", "|---|---|---|", *rows]) + "\n"
 
 

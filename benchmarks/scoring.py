@@ -14,7 +14,7 @@ import json
 
 import numpy as np
 
-from benchmarks import harness, references
+from benchmarks import harness, record, references
 from tlrec import cli
 from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
@@ -174,7 +174,7 @@ def main(
     note = (f"{dtype}, seed {SEED}, median of {rounds or 1} rounds, {lora_weights or 'untuned'}; ceiling (GFLOP/s of "
             f"torch.mm, 2,048 x 2,048, measured in turns): {ceilings}"
             + (f"; `published` generated {max(new_tokens):.0f} tokens a batch." if new_tokens else "."))
-    harness.write("speed", name, "scoring", COLUMNS, measured, note, seed=SEED, rounds=rounds, ceilings_gflops=ceilings)
+    record.write("speed", name, "scoring", COLUMNS, measured, note, seed=SEED, rounds=rounds, ceilings_gflops=ceilings)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import harness
+from benchmarks import record
 from tlrec import cli, paths
 from tlrec.model.base_model import resolve_base_model
 from tlrec.signature_flags import PathText
@@ -49,7 +49,7 @@ def main(base_model: PathText = "smollm2-135m", data: PathText = "rec_data/movie
             measured.append({"command": name, "seconds": round(statistics.median(seconds), 3), "limit": limit,
                              "all_seconds": [round(value, 3) for value in seconds]})
     columns = {"command": "{command}", "seconds": "{seconds:.2f}", "limit": "{limit}"}
-    harness.write("speed", "startup", "startup", columns, measured, f"Median of {rounds}.", rounds=rounds)
+    record.write("speed", "startup", "startup", columns, measured, f"Median of {rounds}.", rounds=rounds)
 
 
 def _seconds(words: list[str], environment: dict, code: int) -> float:

@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from benchmarks import harness, references
+from benchmarks import harness, record, references
 from benchmarks.references import PLAIN, PUBLISHED, TRL
 from tlrec import cli
 from tlrec.data import samples
 from tlrec.errors import InputError
+from tlrec.evaluation import run_log
 from tlrec.model.base_model import resolve_base_model
 from tlrec.signature_flags import PathText
 
@@ -157,8 +158,8 @@ def main(settings: Settings, ways: list[str] = list(WAYS), name: str = "training
             f"{SEED}, median of {settings.steps} micro-batches after the first; ceiling (GFLOP/s of torch.mm, "
             f"2,048 x 2,048, measured in turns): {ceiling:.0f}"
             + "".join(f"; {way} {reason}" for way, reason in missing.items()) + ".")
-    harness.write("speed", name, "training", COLUMNS, measured, note, **asdict(settings),
-                  ceiling_gflops=ceiling, versions=harness.versions("torch", "transformers", "peft", "trl"))
+    record.write("speed", name, "training", COLUMNS, measured, note, **asdict(settings),
+                 ceiling_gflops=ceiling, versions=run_log.versions("torch", "transformers", "peft", "trl"))
 
 
 if __name__ == "__main__":

@@ -173,11 +173,17 @@ def predictions_are_intact(record: dict) -> bool:
 
 def environment() -> dict:
     """Versions, commit and machine, for a record."""
-    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
-    for package in PACKAGES:
+    return {"commit": git_commit(), "python": platform.python_version(), "versions": versions(*PACKAGES),
+            "cores": os.cpu_count()}
+
+
+def versions(*packages: str) -> dict[str, str | None]:
+    """The version of each package; None where it is not installed."""
+    installed: dict[str, str | None] = dict.fromkeys(packages)
+    for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return {"commit": git_commit(), "python": platform.python_version(), "versions": versions, "cores": os.cpu_count()}
+            installed[package] = importlib.metadata.version(package)
+    return installed
 
 
 def git_commit() -> str | None:
