@@ -107,7 +107,7 @@ class Bench:
             (model, _), answers = self.reference(way), self.encoder(way.model).answer_token_ids
             scorer = references.p_yes_of_generate if generates else references.p_yes_of_forward
             batch = PUBLISHED_BATCH if generates else PLAIN_BATCH
-            key, note = "", f"{references.NEW_TOKENS} tokens generated" if generates else f"batch {batch}"
+            key, note = f"{way}", f"{references.NEW_TOKENS} tokens generated" if generates else f"batch {batch}"
 
             def run(rows: int) -> np.ndarray:  # with its tokenisation, as ours
                 encoded = [self.encoder(way.model).encode_prompt(row) for row in self.rows[:rows]]
@@ -130,8 +130,8 @@ class Bench:
         began = self.now()
         p_yes = run(way.rows)
         result = self.speed(way, self.now() - began, [len(prompt) for prompt in prompts], passes=1)
-        return self.remember(key, result | {"p_yes": p_yes.tolist(), "note": note,
-                                            "start_seconds": round(began - start, 1)})
+        self.measured[key] = result | {"p_yes": p_yes.tolist(), "note": note, "start_seconds": round(began - start, 1)}
+        return self.measured[key]
 
     def tune(self, way: Way) -> dict:
         from tlrec.training.build_trainer import build_trainer, training_features
@@ -148,8 +148,8 @@ class Bench:
             output_dir=str(self.work / str(len(list(self.work.iterdir())))), sample=steps * size, batch_size=size,
             max_steps=steps, select_by="none", eval_steps=10**6, dtype=settings.dtype,
             lora_dropout=settings.lora_dropout, **flags))
-        asked = json.dumps([way.model, flags.get("micro_batch_size"), plan.request], sort_keys=True)
-        key = asked if way.flags is not None else ""
+        asked = f"{way}" if way.flags is None else way.model
+        key = json.dumps([asked, flags.get("micro_batch_size"), plan.request], sort_keys=True)
         if key in self.measured:
             return self.measured[key]
         encoder = self.encoder(way.model)
@@ -177,14 +177,9 @@ class Bench:
         note = ", ".join([precision, f"micro-batch {trainer.args.per_device_train_batch_size}",
                           *["checkpointing"] * bool(trainer.args.activation_checkpointing)])
         result = self.speed(way, clock.ends[-1] - clock.ends[0], [lengths[row] for row in order[size:]], passes=2)
-        return self.remember(key, result | {"losses": clock.losses, "note": note,
-                                            "start_seconds": round(clock.ends[0] - start, 1)})
-
-    def remember(self, key: str, result: dict) -> dict:
-        """The result, kept for an equal request of ours; references have no key."""
-        if key:
-            self.measured[key] = result
-        return result
+        self.measured[key] = result | {"losses": clock.losses, "note": note,
+                                       "start_seconds": round(clock.ends[0] - start, 1)}
+        return self.measured[key]
 
     def speed(self, way: Way, seconds: float, tokens: list[int], passes: int) -> dict:
         """tokens: of each row; passes: forward and backward, see roofline.Stage."""
