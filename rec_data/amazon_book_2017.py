@@ -9,10 +9,10 @@ Raw files: the 5-core reviews and the metadata of the collection of 2018, one JS
 import numpy as np
 import pandas as pd
 
-from rec_data import rating_files
+from rec_data import rating_files, splitting
 from rec_data.rating_table import read_entries
 from tlrec import cli
-from tlrec.data import dataset_record, preference_text, windows
+from tlrec.data import dataset_record, datasets, preference_text, windows
 from tlrec.errors import InputError
 from tlrec.files import sha256
 from tlrec.signature_flags import PathText
@@ -46,24 +46,17 @@ def main(reviews: PathText, items: PathText) -> None:
     if not len(order):
         raise InputError(f"{table.path}: no review of {YEAR} of a user and an item with more than {MORE_THAN} of them")
     titles = read_entries(catalogue, "book")
-    users, rated, times = users[order], rated[order], times[order]
     december = np.flatnonzero(months == 12)
-    later = december[np.argsort(times[december], kind="stable")][len(december) // 2 :]
+    later = december[np.argsort(times[order[december]], kind="stable")][len(december) // 2 :]
     parts = np.where(months < 12, 0, 1)
     parts[later] = 2
-    before, entries, splits = windows.rated_before(users), {}, {}
-    for code in np.unique(rated).tolist():
-        name = item_names[code]
-        entries[name] = titles.get(name, preference_text.entry(name))
-    names = np.array(item_names, dtype=object)[rated]
-    texts = times.astype(int).astype(str)
-    owners = [user_names[code] for code in users.tolist()]
-    likes = (ratings[order] == LIKE).astype(np.int8)
-    for number, split in enumerate(("train", "valid", "test")):
-        spans = windows.padded_windows(np.arange(len(order)), before, np.flatnonzero(parts == number),
-                                       windows.HISTORY_LENGTH)
-        samples, rows = windows.samples_from_windows(spans, "book", owners, names, likes, texts, entries.__getitem__)
-        splits[split] = dataset_record.Split(len(samples), zip(samples, rows, strict=True))
+    before, splits = windows.rated_before(users[order]), {}
+    names = [item_names[code] for code in np.unique(rated[order]).tolist()]
+    entries = {name: titles.get(name, preference_text.entry(name)) for name in names}
+    for number, split in enumerate(datasets.SPLITS):
+        spans = windows.padded_windows(order, before, np.flatnonzero(parts == number), windows.HISTORY_LENGTH)
+        splits[split] = splitting.make_split(spans, "book", users, user_names, rated, item_names,
+                                             (ratings == LIKE).astype(np.int8), table, entries)
     sources = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
                for path in (table.path, catalogue.path)}
     dataset_record.write_dataset(FOLDER, splits, "rec_data.amazon_book_2017", sources, RULES, {}, {}, entries.items())

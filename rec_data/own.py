@@ -16,10 +16,9 @@ import pandas as pd
 
 from rec_data import dataset_report, rating_files, splitting
 from rec_data.presets import PRESETS
-from rec_data.rating_table import Table, read_entries, read_likes
+from rec_data.rating_table import read_entries, read_likes
 from tlrec import cli, paths
 from tlrec.data import dataset_record, datasets, preference_text, windows
-from tlrec.data.dataset_record import Split
 from tlrec.errors import InputError
 from tlrec.files import sha256
 from tlrec.signature_flags import PathText
@@ -145,7 +144,7 @@ def main(
     splits = {}
     for part, positions in targets.items():
         spans = windows.padded_windows(order, before, positions, history_length)
-        splits[part] = make_split(spans, noun, users, user_names, rated, item_names, likes, table, entries)
+        splits[part] = splitting.make_split(spans, noun, users, user_names, rated, item_names, likes, table, entries)
     rules = [like_rule, "a user's ratings sorted, stably, by time; the first rating of an item counts",
              f"histories of the last {history_length} ratings, at least {min_history}",
              splitting.rule(kind, rows, table.names.get("split")),
@@ -180,20 +179,6 @@ def check_arguments(
         raise InputError(f"--rows {rows}: give at least 10, or -1 for all")
     if split == "user" and not keep_cold:
         raise InputError("--keep_cold False: by --split user, all users of valid and test are new; take another split")
-
-
-def make_split(
-    spans: np.ndarray, noun: str, users: np.ndarray, user_names: list[str], items: np.ndarray, item_names: list[str],
-    likes: np.ndarray, table: Table, entries: dict[str, str],
-) -> Split:
-    """The rows of one split; text is made of the ratings in its windows alone."""
-    used = np.unique(spans[spans >= 0])
-    positions = np.where(spans < 0, -1, np.searchsorted(used, spans))
-    samples, rows = windows.samples_from_windows(
-        positions, noun, [user_names[code] for code in users[used].tolist()],
-        np.array([item_names[code] for code in items[used].tolist()], dtype=object), likes[used],
-        table.columns["timestamp"].take(used).to_pylist(), entries.__getitem__)
-    return Split(len(samples), zip(samples, rows, strict=True))
 
 
 if __name__ == "__main__":

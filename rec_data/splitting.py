@@ -1,10 +1,13 @@
-"""The ratings that are targets of train, valid and test: by time, by user, leave-last-out, or as a column has it."""
+"""The ratings that are targets of train, valid and test: by time, by user, leave-last-out, or as a column has it; and
+the rows of their windows."""
 
 from itertools import pairwise
 
 import numpy as np
 
+from rec_data.rating_table import Table
 from tlrec.data import datasets, windows
+from tlrec.data.dataset_record import Split
 
 METHODS = ("time", "user", "leave-last-out")
 NAMES = {"train": 0, "training": 0, "valid": 1, "validation": 1, "val": 1, "dev": 1, "test": 2, "testing": 2}
@@ -75,3 +78,17 @@ def drop_cold(targets: dict[str, np.ndarray], users: np.ndarray, items: np.ndarr
         warm = np.isin(users[positions], users[train]) & np.isin(items[positions], items[train])
         targets[name], dropped = positions[warm], dropped + int((~warm).sum())
     return dropped
+
+
+def make_split(
+    spans: np.ndarray, noun: str, users: np.ndarray, user_names: list[str], items: np.ndarray, item_names: list[str],
+    likes: np.ndarray, table: Table, entries: dict[str, str],
+) -> Split:
+    """The rows of one split; text is made of the ratings in its windows alone."""
+    used = np.unique(spans[spans >= 0])
+    positions = np.where(spans < 0, -1, np.searchsorted(used, spans))
+    samples, rows = windows.samples_from_windows(
+        positions, noun, [user_names[code] for code in users[used].tolist()],
+        np.array([item_names[code] for code in items[used].tolist()], dtype=object), likes[used],
+        table.columns["timestamp"].take(used).to_pylist(), entries.__getitem__)
+    return Split(len(samples), zip(samples, rows, strict=True))
