@@ -11,6 +11,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from baselines.data import split_hashes
 from baselines.rating_features import Rows, feature, read_rows
 from tlrec import cli, flag_syntax, paths
 from tlrec.data import datasets
@@ -47,9 +48,7 @@ def main(
         raise InputError(f"{valid.path}: holds one answer only, too little for a regression")
     pairs = find_pairs(records.read_runs(runs), test_runs, valid, test)
     rows = dict(zip(splits, read_rows(*splits.values()), strict=True))
-    hashes = {f"{name}_{kind}": value for name in ("train", "valid")
-              for kind, value in (("sha256", splits[name].sha256), ("ids_sha256", splits[name].ids_sha256))}
-    hashes["valid_rows"] = len(valid.labels)
+    hashes = split_hashes([("train", splits["train"]), ("valid", valid)]) | {"valid_rows": len(valid.labels)}
     arguments = {"data": data, "valid_rows": None if valid_rows == -1 else valid_rows, "experiment": experiment}
     command = flag_syntax.command_line("-m baselines.combination", main, arguments)
     shared = {"shots": len(rows["train"].labels), "train_domain": folder.resolve().name}

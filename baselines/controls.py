@@ -25,9 +25,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from baselines.data import split_hashes
 from baselines.rating_features import SHRINKAGE, Rows, feature, held_out_feature, join, read_rows
 from tlrec import cli, flag_syntax, paths
-from tlrec.data import samples
+from tlrec.data import datasets, samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics
 from tlrec.evaluation.evaluate import Scores, System, evaluate_system, read_split
@@ -94,14 +95,12 @@ def main(
         **({} if valid_data_path is None else {"valid_data_path": os.path.abspath(valid_data_path)}), "sample": sample,
         "seed": seed, "experiment": experiment})
     trained = {"shots": len(training.labels), "seed": None if sample == -1 else seed}
-    hashes = {f"{name}_{kind}": value for name, split in zip(("train", "valid"), fitted, strict=False)
-              for kind, value in (("sha256", split.sha256), ("ids_sha256", split.ids_sha256))}
     for method in methods:
         evaluate_system(
             System(
                 name=method,
                 method=method,
-                request={**hashes, **trained},
+                request={**split_hashes(zip(("train", "valid"), fitted, strict=False)), **trained},
                 score=lambda _, method=method: Scores({"score": score(method, training, test_rows)}),
                 commands=[flag_syntax.command_line("-m baselines.controls", main, {**arguments, "methods": method})],
                 arguments=arguments,
@@ -133,7 +132,7 @@ def score(method: str, train: Rows, test: Rows) -> np.ndarray:
 def report(folder: Path) -> str:
     """AUC and UAUC on a dataset's test rows of liked-ratio and of every control that says something of them, fitted on
     train, and on train and valid, as a table; nothing is recorded."""
-    splits = [read_split(folder / f"{name}.json", needs_titles=True) for name in ("train", "valid", "test")]
+    splits = [read_split(folder / f"{name}.json", needs_titles=True) for name in datasets.SPLITS]
     train, valid, test = read_rows(*splits)
     fitted = [train, join(train, valid)]
     rows = [["control", "AUC, fitted on train", "UAUC", "AUC, on train and valid", "UAUC"]]

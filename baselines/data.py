@@ -7,6 +7,7 @@ baselines were trained on (baseline/books), which has no JSON beside it.
 import ast
 import hashlib
 import io
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,6 @@ from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.files import read_bytes
 
 LENGTH = windows.HISTORY_LENGTH
-SPLITS = ("train", "valid", "test")
 BOOK_IDS = "baseline/books"  # under the home folder
 BOOK_COLUMNS = {"user": "user_id", "history_item_id": "history_movie_id", "item_id": "movie_id"}  # theirs: ours
 Array = Any  # np.ndarray, or a torch.Tensor on a device
@@ -52,6 +52,12 @@ class Batch(NamedTuple):
         import torch
 
         return Batch(*(torch.from_numpy(column).to(device) for column in self))
+
+
+def split_hashes(splits: Iterable[tuple[str, SplitData]]) -> dict[str, str | None]:
+    """{NAME_sha256, NAME_ids_sha256} of (name, split), for a request."""
+    return {f"{name}_{kind}": value for name, split in splits
+            for kind, value in (("sha256", split.sha256), ("ids_sha256", split.ids_sha256))}
 
 
 def read(path: Path) -> Split:

@@ -100,7 +100,7 @@ def main(
     folder = paths.home_dir() / data.BOOK_IDS if book_ids else (
         Path(grid.target) if os.path.isabs(grid.target) else datasets.find_folder("TARGET", grid.target))
     splits = {name: data.read_book_ids(folder / f"{name}.csv") if book_ids else data.read(folder / f"{name}.json")
-              for name in data.SPLITS}
+              for name in datasets.SPLITS}
     train, valid = splits["train"].data, splits["valid"].data
     if len(set(valid.labels)) < 2:
         raise InputError(f"{valid.path}: holds one answer only, so it cannot choose a checkpoint")
@@ -114,7 +114,7 @@ def main(
                              f"{settings.eval_steps}")
     paths.writable_directory(paths.results_dir())
     own_ids = book_ids and not all(published.identical(f"{data.BOOK_IDS}/{name}.csv", folder / f"{name}.csv")
-                                   for name in data.SPLITS)
+                                   for name in datasets.SPLITS)
     bench = Bench(grid, settings, splits, any(SYSTEMS[name].text for name in names), own_ids)
     for name in names:
         weight_decay = weight_decay_search.choose(bench, name) if grid.search_weight_decay else grid.weight_decay
@@ -157,10 +157,7 @@ class Bench:
 
     def hashes(self, name: str) -> dict[str, str | None]:
         """Of everything that is read to train a system: the splits with their ids, the titles and their encoder."""
-        hashes = {}
-        for split in ("train", "valid"):
-            content = self.splits[split].data
-            hashes |= {f"{split}_sha256": content.sha256, f"{split}_ids_sha256": content.ids_sha256}
+        hashes = data.split_hashes((split, self.splits[split].data) for split in ("train", "valid"))
         titles = self.titles if SYSTEMS[name].text else None
         return hashes | {"titles_sha256": titles and titles.sha256, "text_encoder": titles and titles.encoder}
 
