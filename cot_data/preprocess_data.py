@@ -79,11 +79,11 @@ def samples_of(path: Path, hits: dict[int, CotAnswers], stages: list[int]) -> li
     ]
 
 
-def token_statistics(samples: list[Sample], tokenizer: str, cutoff: int = PUBLISHED_CUTOFF) -> dict[str, int]:
+def token_statistics(samples: list[Sample], tokenizer: str) -> dict[str, int]:
     """Lengths in tokens, as rec_data.dataset_report counts them."""
     lengths = token_lengths(samples, length_counter(tokenizer))
     return {"median": int(np.median(lengths)), "most": int(lengths.max()),
-            f"over {cutoff}": int((lengths > cutoff).sum())}
+            f"over {PUBLISHED_CUTOFF}": int((lengths > PUBLISHED_CUTOFF).sum())}
 
 
 def main(
