@@ -137,8 +137,8 @@ def _read_csv(path: Path, head: bytes, choose: Choose) -> Table:
         try:
             content = table(False)  # again, as it then names the row
         except pa.ArrowInvalid as error:
-            if place := re.search(r"column #(\d+): Row #(\d+): .*invalid UTF8", str(error)):
-                raise InputError(f"{path}: row {place[2]}, column {names[int(place[1])]}: not UTF-8; save the file as "
+            if match := re.search(r"column #(\d+): Row #(\d+): .*invalid UTF8", str(error)):
+                raise InputError(f"{path}: row {match[2]}, column {names[int(match[1])]}: not UTF-8; save the file as "
                                  "UTF-8") from None
             if quotes:
                 check_quotes(path, delimiter, 0)

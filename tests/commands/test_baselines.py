@@ -38,9 +38,7 @@ def tiny_bert(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def home(small_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home of baselines")
-    shutil.copytree(small_data, folder, dirs_exist_ok=True)
-    return folder
+    return shutil.copytree(small_data, tmp_path_factory.mktemp("home of baselines"), dirs_exist_ok=True)
 
 
 def train(home, *words, **options):

@@ -19,9 +19,7 @@ SHAPE = {"vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128, "num_h
 
 @pytest.fixture(scope="module")
 def home(small_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home7b")
-    shutil.copytree(small_data / "rec_data", folder / "rec_data")
-    return folder
+    return shutil.copytree(small_data / "rec_data", tmp_path_factory.mktemp("home7b") / "rec_data").parent
 
 
 def make_model(home, name, monkeypatch, seed=0, tokenizer=""):

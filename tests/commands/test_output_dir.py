@@ -12,9 +12,7 @@ from tlrec.model.base_model import resolve_dtype_name
 
 @pytest.fixture(scope="module")
 def home(small_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home")
-    shutil.copytree(small_data, folder, dirs_exist_ok=True)
-    return folder
+    return shutil.copytree(small_data, tmp_path_factory.mktemp("home"), dirs_exist_ok=True)
 
 
 def words(home, model, output, **flags):

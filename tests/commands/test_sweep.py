@@ -21,8 +21,7 @@ QUICK = "--epochs 1 --eval_steps 1"
 
 @pytest.fixture
 def home(small_data, tmp_path):
-    shutil.copytree(small_data, tmp_path / "home")
-    return tmp_path / "home"
+    return shutil.copytree(small_data, tmp_path / "home")
 
 
 def start(home, **variables):

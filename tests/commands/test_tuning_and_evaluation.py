@@ -18,9 +18,7 @@ TINY = ["--batch_size", "8", "--micro_batch_size", "4", "--learning_rate", "0.01
 
 @pytest.fixture(scope="module")
 def home(small_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home")
-    shutil.copytree(small_data, folder, dirs_exist_ok=True)
-    return folder
+    return shutil.copytree(small_data, tmp_path_factory.mktemp("home"), dirs_exist_ok=True)
 
 
 def instruction_tune(home, model, output, *more, **options):

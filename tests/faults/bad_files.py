@@ -45,8 +45,8 @@ def make_models(home: Path, tiny: Path) -> None:
                  "latin1-template", "short-model", "declared-8bit", "odd-8bit",
                  "few-layers", "renamed", "high-token", "list-type", "odd-dtype"):
         shutil.copytree(tiny, home / name)
-    whole = load_file(tiny / "model.safetensors")
-    save_file({name: tensor for name, tensor in whole.items() if ".layers.1." not in name},
+    weights_of_tiny = load_file(tiny / "model.safetensors")
+    save_file({name: tensor for name, tensor in weights_of_tiny.items() if ".layers.1." not in name},
               home / "lacks-layer" / "model.safetensors", metadata={"format": "pt"})
     weights = home / "truncated-model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])

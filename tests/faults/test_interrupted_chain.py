@@ -27,8 +27,8 @@ def home(small_data, tmp_path_factory, tiny_llama):
     shutil.copytree(small_data, folder, dirs_exist_ok=True)
     shutil.copytree(tiny_llama, folder / "base_model" / "llama-7b")
     (folder / "cot_data").mkdir()
-    made, _ = make_rows(8, 5)
-    (folder / "cot_data" / "stage123.json").write_text(json.dumps(made))
+    samples, _ = make_rows(8, 5)
+    (folder / "cot_data" / "stage123.json").write_text(json.dumps(samples))
     return folder
 
 

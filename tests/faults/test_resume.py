@@ -113,20 +113,20 @@ def test_another_runs_checkpoints_are_set_aside_and_found_again(uninterrupted_ru
     for name in others:
         (output / name).mkdir()
         (output / name / "notes.txt").write_text("mine")
-    whole = {step: content(output / f"checkpoint-{step}") for step in steps_of(output)}
+    checkpoint_files = {step: content(output / f"checkpoint-{step}") for step in steps_of(output)}
     run = Tuning(words(small_data, tiny_llama, output, "--seed", 1, "--keep_checkpoints", 1, epochs=1),
                  tmp_path / "log")
     assert run.end() == 0, run.log.read_text()
-    (place,) = (output / checkpoints.SET_ASIDE_DIR).iterdir()
-    assert str(place) in run.log.read_text()
-    assert {checkpoints.step_of(folder): content(folder) for folder in place.iterdir()} == whole
+    (set_aside,) = (output / checkpoints.SET_ASIDE_DIR).iterdir()
+    assert str(set_aside) in run.log.read_text()
+    assert {checkpoints.step_of(folder): content(folder) for folder in set_aside.iterdir()} == checkpoint_files
     assert all((output / name / "notes.txt").exists() for name in others)
-    again = [max(whole)]  # and the number of checkpoints to keep makes no other run
+    again = [max(checkpoint_files)]  # and the number of checkpoints to keep makes no other run
     more = ["--keep_checkpoints", 9, "--overwrite", True]
     assert killed_until_done(small_data, tiny_llama, output, [], *more) == (0, again)
-    assert same(uninterrupted_run[0], output) and sorted(steps_of(output)) == sorted(whole)
+    assert same(uninterrupted_run[0], output) and sorted(steps_of(output)) == sorted(checkpoint_files)
     (kept,) = (output / checkpoints.SET_ASIDE_DIR).glob("*/checkpoint-*")
-    assert kept.parent != place
+    assert kept.parent != set_aside
 
 
 def test_one_run_at_a_time_tunes_into_a_folder(uninterrupted_run, small_data, tiny_llama, tmp_path):

@@ -108,9 +108,9 @@ def test_no_space_keeps_existing_files(home, record_property):
         files.write_atomically(home / "test.json", "old")
         refused("test.json", files.write_atomically, home / "test.json", "new" * 10_000)
         assert (home / "test.json").read_text() == "old"
-        made = [("user", "items", "text")] * 3000
+        triples = [("user", "items", "text")] * 3000
         pairs = (({"instruction": text, "input": text, "output": "Yes."}, [user, [items], [1], "1", 1, ""])
-                 for user, items, text in made)
+                 for user, items, text in triples)
         refused("test", split_files.write_pairs, home, "test", pairs)
     assert (home / "test.json").read_text() == "old" and sorted(p.name for p in home.iterdir()) == ["results",
                                                                                                  "test.json"]

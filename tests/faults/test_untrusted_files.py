@@ -54,9 +54,9 @@ def model_folder(tiny_llama, tmp_path):
 
 
 def attach(base: Path, folder: Path):
-    found = inspect_adapter(folder, resolve_base_model(str(base)))
+    inspected = inspect_adapter(folder, resolve_base_model(str(base)))
     model, _ = load_base_model(base, False, "float32", "cpu")
-    return attach_adapter(model, None, found)
+    return attach_adapter(model, None, inspected)
 
 
 @pytest.mark.parametrize("form", ["torch", "plain pickle", "old torch", "not tensors"])

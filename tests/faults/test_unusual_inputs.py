@@ -22,8 +22,8 @@ def test_encode_finds_the_answer_with_template_markers_in_titles(tiny_llama, mar
     ids = encoder.answer_token_ids
     plain = read_samples(BAD / "good.json", answers_only=True)
     for sample in plain:
-        for place in ('"A (1990)"', '"C (1992)"', '"D (1993)"'):
-            held = Sample(sample.instruction, sample.input.replace(place, f'"{marker}{place[1:]}'), sample.output)
+        for title in ('"A (1990)"', '"C (1992)"', '"D (1993)"'):
+            held = Sample(sample.instruction, sample.input.replace(title, f'"{marker}{title[1:]}'), sample.output)
             for cutoff in (512, 130):
                 encoded = encoder.encode_truncated(held, cutoff)
                 assert encoded.ids[encoded.answer_start] == (ids.yes if sample.label else ids.no)

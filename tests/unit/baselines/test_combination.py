@@ -51,18 +51,18 @@ def differences(text: str) -> dict[str, tuple[float, str]]:
 def test_noise_adds_nothing(films, capsys):
     score(films, 0, "noise")
     run(["baselines.combination", "--data", "rec_data/films"])
-    found = differences(capsys.readouterr().out)
+    printed = differences(capsys.readouterr().out)
     for test in ("AUC jackknife", "AUC DeLong", "UAUC jackknife", "GAUC jackknife"):
-        value, p = found[test]
+        value, p = printed[test]
         assert abs(value) < 0.02 and float(p) > 0.05
 
 
 def test_the_label_adds_a_lot(films, capsys):
     score(films, 0, "label")
     run(["baselines.combination", "--data", "rec_data/films", "--experiment", "added"])
-    found = differences(capsys.readouterr().out)
+    printed = differences(capsys.readouterr().out)
     for test in ("AUC jackknife", "AUC DeLong", "UAUC jackknife"):
-        assert found[test][0] > 0.1 and found[test][1] == "< 0.001"
+        assert printed[test][0] > 0.1 and printed[test][1] == "< 0.001"
     _, _, without, combined = records.read_runs(None)
     assert (without.system, combined.system) == (
         "item-mean + liked-ratio", "label + item-mean + liked-ratio")

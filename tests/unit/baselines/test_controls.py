@@ -8,9 +8,6 @@ from tlrec.data import preference_text, samples
 from tlrec.evaluation import metrics
 from tlrec.evaluation.evaluate import read_split
 
-ARGUMENTS = ["-m", "baselines.controls", "--train_data_path", "rec_data/movie/train.json", "--test_data_path",
-             "rec_data/movie/test.json"]
-
 
 @pytest.fixture(scope="module")
 def made():

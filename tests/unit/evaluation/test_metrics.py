@@ -14,7 +14,7 @@ from tlrec.evaluation.evaluate import print_figures
 from tlrec.evaluation.record_schema import Metrics
 
 
-def made(count=400, seed=0):
+def simulate(count=400, seed=0):
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, count)
     scores = np.round(generator.random(count) + 0.3 * labels, 1) / 1.3  # many ties
@@ -23,12 +23,12 @@ def made(count=400, seed=0):
 
 def test_auc_equals_scikit_learn_with_ties():
     for seed in range(5):
-        labels, scores, _ = made(seed=seed)
+        labels, scores, _ = simulate(seed=seed)
         assert metrics.auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
 def test_pair_wins_equal_scikit_learn_within_each_group():
-    labels, scores, users = made()
+    labels, scores, users = simulate()
     groups = users.astype(int)
     wins, pairs = metrics.pair_wins(labels, scores, groups)
     for group in range(12):
@@ -38,7 +38,7 @@ def test_pair_wins_equal_scikit_learn_within_each_group():
 
 
 def test_auc_left_out_equals_scikit_learn_without_each_user_or_row():
-    labels, scores, users = made(150)
+    labels, scores, users = simulate(150)
     for codes, given in ((users, users), (np.arange(150), None)):
         names = list(dict.fromkeys(codes))
         expected = [roc_auc_score(labels[codes != name], scores[codes != name]) for name in names]
@@ -96,9 +96,9 @@ def test_auc_interval_covers_the_truth_and_is_wider_over_users():
 def test_jackknife_of_a_mean_is_the_t_interval():
     values = np.random.default_rng(0).normal(0.6, 0.1, 16)
     for weights in (np.ones(16), np.full(16, 7.0)):
-        found = intervals.user_mean(values, weights)
+        estimate = intervals.user_mean(values, weights)
         low, high = stats.t.interval(0.95, 15, values.mean(), stats.sem(values))
-        assert found[:4] == pytest.approx((values.mean(), low, high, stats.ttest_1samp(values, 0).pvalue))
+        assert estimate[:4] == pytest.approx((values.mean(), low, high, stats.ttest_1samp(values, 0).pvalue))
     assert intervals.user_mean(np.array([]), np.array([])) is None
     assert intervals.jackknife(0.5, np.full(9, 0.5))[1:4] == (None, None, None)  # nothing varies
     assert intervals.clipped(intervals.Estimate(0.9, 0.7, 1.1, 0, 9)) == [0.7, 1]
@@ -128,7 +128,7 @@ def test_one_long_user_id_takes_little_memory():
 
 def test_stratified_auc_by_brute_force_over_all_pairs():
     for seed in range(4):
-        labels, scores, _ = made(150, seed)
+        labels, scores, _ = simulate(150, seed)
         counts = np.random.default_rng(seed).integers(0, 4, (150, 2))
         wins = [(scores[i] > scores[j]) + (scores[i] == scores[j]) / 2 for i in range(150) for j in range(150)
                 if labels[i] and not labels[j] and (counts[i] == counts[j]).all()]
@@ -150,14 +150,14 @@ def test_stratified_auc_of_the_two_counts_is_one_half_where_lengths_vary(score):
 
 
 def test_spearman_equals_scipy_with_ties():
-    _, first, second = made()
+    _, first, second = simulate()
     second = second.astype(int) + first
     assert metrics.spearman(first, second) == pytest.approx(spearmanr(first, second).statistic, abs=1e-12)
     assert metrics.spearman(first, np.ones(400)) is None
 
 
 def test_evaluate_scores_that_are_no_probabilities():
-    labels, scores, users = made()
+    labels, scores, users = simulate()
     counts = np.random.default_rng(1).integers(0, 8, (400, 2))
     figures = metrics.evaluate(labels, scores, users, counts)
     stretched = metrics.evaluate(labels, 30 * scores - 10, users, counts, probabilities=False)
@@ -184,7 +184,7 @@ def test_calibration_and_log_loss_by_hand():
 
 
 def test_auc_and_uauc_ignore_the_order_of_rows():
-    labels, scores, users = made()
+    labels, scores, users = simulate()
     order = np.random.default_rng(3).permutation(len(labels))
     assert metrics.auc(labels, scores) == metrics.auc(labels[order], scores[order])
     for mean, other in zip(metrics.user_means(labels, scores, users)[1:],

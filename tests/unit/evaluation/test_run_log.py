@@ -44,8 +44,8 @@ def test_append_record_refuses_nan():
 
 def test_read_records_keeps_a_record_without_newline(home):
     run_log.append_record({"value": 1})
-    whole = run_log.runs_file().read_bytes()
-    run_log.runs_file().write_bytes(whole[:-1])
+    content = run_log.runs_file().read_bytes()
+    run_log.runs_file().write_bytes(content[:-1])
     assert run_log.read_records()[0]["value"] == 1
     run_log.append_record({"value": 2})
     assert [record["value"] for record in run_log.read_records()] == [1, 2]

@@ -7,7 +7,7 @@ from scipy.stats import false_discovery_control, mannwhitneyu, norm, t
 from tlrec.evaluation import metrics, significance
 
 
-def made(count, seed, users=10):
+def simulate(count, seed, users=10):
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, count)
     first = np.round(generator.normal(size=count) + 0.8 * labels, 1)  # ties
@@ -30,13 +30,13 @@ def delong_of_1988(labels, first, second):
 
 def test_delong_equals_its_definition_over_all_pairs():
     for seed in range(5):
-        labels, first, second, _ = made(70, seed)
+        labels, first, second, _ = simulate(70, seed)
         value, variance = delong_of_1988(labels, first, second)
-        found = significance.delong_auc(labels, first, second)
-        assert found.value == pytest.approx(value, abs=1e-12)
-        assert found.value == pytest.approx(metrics.auc(labels, first) - metrics.auc(labels, second), abs=1e-12)
-        assert (found.high - found.low) / 2 == pytest.approx(norm.ppf(0.975) * np.sqrt(variance), abs=1e-6)
-        assert found.p == pytest.approx(2 * norm.sf(abs(value) / np.sqrt(variance)), abs=1e-9)
+        estimate = significance.delong_auc(labels, first, second)
+        assert estimate.value == pytest.approx(value, abs=1e-12)
+        assert estimate.value == pytest.approx(metrics.auc(labels, first) - metrics.auc(labels, second), abs=1e-12)
+        assert (estimate.high - estimate.low) / 2 == pytest.approx(norm.ppf(0.975) * np.sqrt(variance), abs=1e-6)
+        assert estimate.p == pytest.approx(2 * norm.sf(abs(value) / np.sqrt(variance)), abs=1e-9)
 
 
 def test_delong_equals_mlstatkit():
@@ -46,10 +46,10 @@ def test_delong_equals_mlstatkit():
     rows = np.arange(40)
     first = (7 * rows**2 + 3 * rows + 11 * labels) % 17 + 4.0 * labels
     second = (5 * rows**2 + 2 * rows) % 13 + 2.0 * labels
-    found = significance.delong_auc(labels, first, second)
-    assert found.value == pytest.approx(0.8671679197994988 - 0.6616541353383458, abs=1e-12)
-    assert found.p == pytest.approx(0.07135247876336816, abs=1e-9)
-    assert found.value / (found.high - found.value) == pytest.approx(1.8032275926030652 / 1.959964, abs=1e-9)
+    estimate = significance.delong_auc(labels, first, second)
+    assert estimate.value == pytest.approx(0.8671679197994988 - 0.6616541353383458, abs=1e-12)
+    assert estimate.p == pytest.approx(0.07135247876336816, abs=1e-9)
+    assert estimate.value / (estimate.high - estimate.value) == pytest.approx(1.8032275926030652 / 1.959964, abs=1e-9)
     for scores, low, high in ((first, 0.7450500575868172, 0.9892857820121804),
                               (second, 0.4853640145450498, 0.8379442561316419)):
         own = significance.delong_auc(labels, scores, np.zeros(40))  # against a constant: the AUC's own interval
@@ -61,38 +61,38 @@ def test_delong_equals_mlstatkit():
 def test_delong_by_hand():
     """Positives 3 and 1, negatives 2 and 0 against a constant: components 1, 1/2 and 1/2, 1 against 1/2 throughout."""
     labels, first = np.array([1, 1, 0, 0]), np.array([3.0, 1.0, 2.0, 0.0])
-    found = significance.delong_auc(labels, first, np.zeros(4))
-    assert found.value == 0.25  # AUC 3/4 against 1/2; variance 1/8 / 2 + 1/8 / 2 = 1/8
-    assert found.high - found.value == pytest.approx(1.959964 * np.sqrt(1 / 8))
+    estimate = significance.delong_auc(labels, first, np.zeros(4))
+    assert estimate.value == 0.25  # AUC 3/4 against 1/2; variance 1/8 / 2 + 1/8 / 2 = 1/8
+    assert estimate.high - estimate.value == pytest.approx(1.959964 * np.sqrt(1 / 8))
 
 
 def test_delong_of_uauc_is_the_mean_over_users():
-    labels, first, second, users = made(200, 3)
+    labels, first, second, users = simulate(200, 3)
     parts = [delong_of_1988(*(array[users == user] for array in (labels, first, second))) for user in set(users)]
-    found = significance.delong_uauc(labels, first, second, users)
-    assert found.value == pytest.approx(np.mean([value for value, _ in parts]), abs=1e-12) and found.units == 10
-    assert found.value == pytest.approx(
+    estimate = significance.delong_uauc(labels, first, second, users)
+    assert estimate.value == pytest.approx(np.mean([value for value, _ in parts]), abs=1e-12) and estimate.units == 10
+    assert estimate.value == pytest.approx(
         np.subtract(*(metrics.user_means(labels, scores, users)[1].value for scores in (first, second))), abs=1e-12)
     error = np.sqrt(np.sum([variance for _, variance in parts])) / 10
-    assert found.high - found.value == pytest.approx(1.959964 * error)
+    assert estimate.high - estimate.value == pytest.approx(1.959964 * error)
 
 
 def test_delong_of_uauc_counts_the_users_it_takes():
     """A user with a single disliked row has an AUC and no DeLong variance: value and users are without this one."""
-    labels, first, second, users = made(200, 3)
+    labels, first, second, users = simulate(200, 3)
     labels, first, second = np.append(labels, [1, 0]), np.append(first, [9, 0]), np.append(second, [0, 9])
     users = np.append(users, ["x", "x"])
-    found, mean = significance.delong_uauc(labels, first, second, users), significance.user_mean_difference(
+    estimate, mean = significance.delong_uauc(labels, first, second, users), significance.user_mean_difference(
         labels, first, second, users)
-    assert (found.units, mean.units) == (10, 11)
-    assert mean.value == pytest.approx((10 * found.value + 1) / 11)
+    assert (estimate.units, mean.units) == (10, 11)
+    assert mean.value == pytest.approx((10 * estimate.value + 1) / 11)
 
 
 def test_jackknife_and_delong_agree_on_independent_rows():
     """Of one level: 90% intervals would be 16% narrower, and a one-sided p half as large."""
     checked = 0
     for seed in range(12):
-        labels, first, second, _ = made(600, seed)
+        labels, first, second, _ = simulate(600, seed)
         rows, exact = significance.auc_difference(labels, first, second), significance.delong_auc(labels, first, second)
         assert rows.value == pytest.approx(exact.value, abs=1e-12) and rows.units == 600
         assert rows.high - rows.low == pytest.approx(exact.high - exact.low, rel=0.01)
@@ -105,15 +105,15 @@ def test_jackknife_and_delong_agree_on_independent_rows():
 
 
 def test_differences_of_means_are_paired_t_tests_over_users():
-    labels, first, second, users = made(200, 3)
+    labels, first, second, users = simulate(200, 3)
     of_first, of_second = (metrics.auc_by_user(labels, scores, users) for scores in (first, second))
     gaps = np.array([of_first[user] - of_second[user] for user in of_first])
-    found = significance.user_mean_difference(labels, first, second, users)
+    estimate = significance.user_mean_difference(labels, first, second, users)
     half = t.ppf(0.975, 9) * gaps.std(ddof=1) / np.sqrt(10)
-    assert found[:3] == pytest.approx((gaps.mean(), gaps.mean() - half, gaps.mean() + half)) and found.units == 10
+    assert estimate[:3] == pytest.approx((gaps.mean(), gaps.mean() - half, gaps.mean() + half)) and estimate.units == 10
     by_rows = significance.user_mean_difference(labels, first, second, users, by_rows=True)
     rows = np.array([(users == user).sum() for user in of_first])
-    assert by_rows.value == pytest.approx(np.average(gaps, weights=rows)) and by_rows.value != found.value
+    assert by_rows.value == pytest.approx(np.average(gaps, weights=rows)) and by_rows.value != estimate.value
 
 
 def test_holm_by_its_closed_form():
@@ -128,33 +128,34 @@ def test_holm_by_its_closed_form():
 
 
 def test_comparisons_of_one_class_are_none_and_of_equal_systems_zero():
-    labels, first, second, users = made(200, 0)
+    labels, first, second, users = simulate(200, 0)
     assert significance.delong_auc(np.ones(200, int), first, second) is None
     assert significance.auc_difference(np.ones(200, int), first, second) is None
     assert significance.user_mean_difference(np.ones(200, int), first, second, users) is None
     assert (
         significance.delong_uauc(np.array([1, 0, 0]), *np.ones((2, 3)), np.array(list("aaa"))) is None
     )  # one positive
-    for found in (significance.delong_auc(labels, first, first), significance.delong_uauc(labels, first, first, users),
-                  significance.auc_difference(labels, first, first, users),
-                  significance.user_mean_difference(labels, first, first, users)):
-        assert found[:4] == (0, 0, 0, 1)
+    for estimate in (significance.delong_auc(labels, first, first),
+                     significance.delong_uauc(labels, first, first, users),
+                     significance.auc_difference(labels, first, first, users),
+                     significance.user_mean_difference(labels, first, first, users)):
+        assert estimate[:4] == (0, 0, 0, 1)
 
 
 def test_tests_over_fewer_than_ten_users_give_no_p():
-    labels, first, second, _ = made(200, 0)
+    labels, first, second, _ = simulate(200, 0)
     for count in (1, 2, 9):
         users = (np.arange(200) // 2 % count).astype(str)
-        for found in (significance.auc_difference(labels, first, second, users),
-                      significance.user_mean_difference(labels, first, second, users),
-                      significance.delong_uauc(labels, first, second, users)):
-            assert found[1:] == (None, None, None, count) and np.isfinite(found.value)
+        for estimate in (significance.auc_difference(labels, first, second, users),
+                         significance.user_mean_difference(labels, first, second, users),
+                         significance.delong_uauc(labels, first, second, users)):
+            assert estimate[1:] == (None, None, None, count) and np.isfinite(estimate.value)
     perfect = significance.delong_auc(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0]))
     assert perfect[:4] == (1, None, None, None)  # no variance: not a p of 0 from four rows
 
 
 def test_swapping_systems_flips_the_sign():
-    labels, first, second, users = made(120, 1)
+    labels, first, second, users = simulate(120, 1)
     for function in (significance.auc_difference, significance.user_mean_difference, significance.delong_uauc):
         one, other = function(labels, first, second, users), function(labels, second, first, users)
         assert (one.value, one.low) == pytest.approx((-other.value, -other.high)) and one.p == other.p
@@ -175,14 +176,14 @@ def test_intervals_cover_the_truth_with_user_effects():
                          for _ in range(2))
         coins, noise = generator.integers(0, 2, 120), generator.normal(size=120)
         informed = coins + generator.normal(size=120)  # AUC: Phi(1 / sqrt 2)
-        for name, value, found in (
+        for name, value, estimate in (
             ("auc", 0, significance.auc_difference(labels, first, second, users)),
             ("uauc", 0, significance.user_mean_difference(labels, first, second, users)),
             ("gauc", 0, significance.user_mean_difference(labels, first, second, users, by_rows=True)),
             ("known", truth, significance.auc_difference(coins, informed, noise)),
             ("known, DeLong", truth, significance.delong_auc(coins, informed, noise)),
         ):
-            hits[name] += found.low <= value <= found.high
+            hits[name] += estimate.low <= value <= estimate.high
     assert all(180 <= count <= 199 for count in hits.values()), hits
 
 

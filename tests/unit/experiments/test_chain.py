@@ -93,17 +93,17 @@ def test_read_select_on_from_the_validation_data(home, valid, select_on):
 
 
 def test_chain_resumes_after_its_last_finished_stage(home):
-    whole = chain.Chain(BASE, "movie", "netflix", None, [home / "cot_data/stage123.json"])
+    full_chain = chain.Chain(BASE, "movie", "netflix", None, [home / "cot_data/stage123.json"])
     flags = ScriptFlags({}, SCRIPT_DEFAULTS)
-    assert chain_wrappers.resume_chain(whole, flags) == (whole.stages("target"), 0, flags)
-    cot, source = whole.stages("target")
+    assert chain_wrappers.resume_chain(full_chain, flags) == (full_chain.stages("target"), 0, flags)
+    cot, source = full_chain.stages("target")
     write_manifest(cot, val_data_path=None, select_by="none", seed=7)
     # the second stage takes the flags of the first, and is tuned without validation too
-    assert chain_wrappers.resume_chain(whole, flags) == (whole.stages("none"), 1, ScriptFlags(
+    assert chain_wrappers.resume_chain(full_chain, flags) == (full_chain.stages("none"), 1, ScriptFlags(
         {"seed": 7}, SCRIPT_DEFAULTS))
     source.adapter.mkdir(parents=True)
     (source.adapter / "adapter_config.json").write_text("{}")  # from elsewhere: taken as it is
-    assert chain_wrappers.resume_chain(whole, flags) == (whole.stages("target"), 2, flags)
+    assert chain_wrappers.resume_chain(full_chain, flags) == (full_chain.stages("target"), 2, flags)
 
 
 @pytest.fixture

@@ -59,8 +59,6 @@ def test_alpaca_adapter_is_fetched_for_llama_1_7b_alone(tmp_path, tiny_llama, mo
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     monkeypatch.delenv("ALPACA", raising=False)
     base = BaseModel(str(tiny_llama), "llama-7b")
-    refused("shell/alpaca.sh", inputs.find_alpaca_adapter, base, "movie")
-    assert inputs.find_alpaca_adapter(BaseModel(inputs.EMBEDDED, inputs.EMBEDDED), "movie") is None
     monkeypatch.setattr(inputs, "is_llama_1_7b", lambda folder: True)  # a folder of 13 GB cannot be made here
     adapter = inputs.find_alpaca_adapter(base, "movie")
     assert adapter == tmp_path / "instruction_model/llama-7b/movie/alpaca" and not adapter.exists()
@@ -73,8 +71,6 @@ def test_alpaca_adapter_is_fetched_for_llama_1_7b_alone(tmp_path, tiny_llama, mo
         name: f"my {name}" for name in ("adapter_config.json", "adapter_model.bin")}
     (own / "adapter_model.bin").unlink()
     inputs.prepare_alpaca(adapter)  # not asked for again
-    monkeypatch.setenv("ALPACA", "skip")
-    assert inputs.find_alpaca_adapter(base, "movie") is None
 
 
 def test_curriculum_is_one_file_a_question(small_data, tmp_path, monkeypatch):
@@ -83,9 +79,9 @@ def test_curriculum_is_one_file_a_question(small_data, tmp_path, monkeypatch):
     for name, value in {"TLREC_HOME": tmp_path, "TLREC_MIRROR": tmp_path / "none", "COT_SAMPLES": 8}.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv("COT", "curriculum")
-    made = inputs.prepare_cot("movielens")
-    assert [path.stem for path in made] == ["step1_rules", "step12_rules", "stage123_rules"]
-    first, second, third = (json.loads(path.read_text()) for path in made)
+    written = inputs.prepare_cot("movielens")
+    assert [path.stem for path in written] == ["step1_rules", "step12_rules", "stage123_rules"]
+    first, second, third = (json.loads(path.read_text()) for path in written)
     assert len(first) == len(second) == len(third) > 0
     assert f"Answer: {first[0]['output']}\n" in second[0]["input"] and second[0]["input"] in third[0]["input"]
     monkeypatch.setenv("COT", "skip")

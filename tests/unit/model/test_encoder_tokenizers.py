@@ -28,15 +28,15 @@ def check(encoder: Encoder, lead: str = "") -> None:
     ids = encoder.answer_token_ids
     assert ids.yes != ids.no
     for row in ROWS:
-        whole = encoder.encode(row)
+        encoded = encoder.encode(row)
         before, after = encoder._texts(row)
         plain = tokenizer(before + row.output + after, add_special_tokens=encoder.template != prompts.CHAT)["input_ids"]
-        assert whole.ids[: len(plain)] == plain and len(whole.ids) - len(plain) == (not after)
-        assert whole.ids[whole.answer_start] == (ids.yes if row.label else ids.no)
-        assert encoder.encode_prompt(row) == whole.ids[: whole.answer_start]
-        answer = tokenizer.decode(whole.ids[whole.answer_start :], skip_special_tokens=True)
+        assert encoded.ids[: len(plain)] == plain and len(encoded.ids) - len(plain) == (not after)
+        assert encoded.ids[encoded.answer_start] == (ids.yes if row.label else ids.no)
+        assert encoder.encode_prompt(row) == encoded.ids[: encoded.answer_start]
+        answer = tokenizer.decode(encoded.ids[encoded.answer_start :], skip_special_tokens=True)
         assert answer.strip() == row.output
-        asked = tokenizer.decode(whole.ids[: whole.answer_start], skip_special_tokens=True)
+        asked = tokenizer.decode(encoded.ids[: encoded.answer_start], skip_special_tokens=True)
         assert asked.rstrip().endswith(lead or "### Response:") and row.input in asked
 
 

@@ -41,9 +41,9 @@ def test_score_reads_the_answer_position_of_tuning(loaded):
     """The logits that scoring reads are those that predict the answer's first token in a tuning sample."""
     model, encoder = loaded
     (sample,) = rows(1)
-    whole = encoder.encode(sample)
+    encoded = encoder.encode(sample)
     with torch.no_grad():
-        logits = model(torch.tensor([whole.ids])).logits[0, whole.answer_start - 1]
+        logits = model(torch.tensor([encoded.ids])).logits[0, encoded.answer_start - 1]
     scores = scoring.score(model, encoder, [sample])
     assert scores.logit_yes[0] == pytest.approx(logits[encoder.answer_token_ids.yes].item(), abs=1e-4)
 
@@ -175,8 +175,8 @@ def test_score_refuses_one_prompt_out_of_memory(tiny_llama):
 def test_token_batches_hold_a_token_budget():
     lengths = [10, 100, 50, 30, 90, 20]
     order = sorted(range(6), key=lambda row: -lengths[row])
-    found = scoring.token_batches(order, lengths, 200)
-    assert found == [[1, 4], [2, 3, 5, 0]] and sorted(sum(found, [])) == list(range(6))
+    batches = scoring.token_batches(order, lengths, 200)
+    assert batches == [[1, 4], [2, 3, 5, 0]] and sorted(sum(batches, [])) == list(range(6))
     assert scoring.token_batches([0], [300], 200) == [[0]]
 
 

@@ -50,11 +50,11 @@ def check_position(encoder, tokenizer):
     """Titles here begin with "No"; the answer is still found right after the prompt."""
     ids = encoder.answer_token_ids
     for sample in rows():
-        whole = encoder.encode(sample)
-        assert whole.ids[: whole.answer_start] == encoder.encode_prompt(sample)
-        assert whole.ids[whole.answer_start] == (ids.yes if sample.label else ids.no)
-        assert whole.ids[-1] == tokenizer.eos_token_id
-        assert tokenizer.decode(whole.ids[whole.answer_start : -1]) == sample.output
+        encoded = encoder.encode(sample)
+        assert encoded.ids[: encoded.answer_start] == encoder.encode_prompt(sample)
+        assert encoded.ids[encoded.answer_start] == (ids.yes if sample.label else ids.no)
+        assert encoded.ids[-1] == tokenizer.eos_token_id
+        assert tokenizer.decode(encoded.ids[encoded.answer_start : -1]) == sample.output
 
 
 def test_answer_token_ids_refuse_multi_token_answers(tmp_path):

@@ -96,10 +96,10 @@ def test_label_loss_of_models_with_changed_logits(kind, config):
     """Neither the fused loss nor, with sliding windows, a prefix; the plain ways give the model's own loss."""
     torch.manual_seed(0)
     model = tuned(kind(config))
-    ways = LossOptions.of(model)
-    assert not ways.fused and ways.prefix == (kind is GraniteForCausalLM)
+    options = LossOptions.of(model)
+    assert not options.fused and options.prefix == (kind is GraniteForCausalLM)
     inputs, labels = batch()
-    ours = label_loss(model, model, inputs, labels, ways)
+    ours = label_loss(model, model, inputs, labels, options)
     assert ours.item() == pytest.approx(plainly(model, inputs, labels).item(), abs=1e-3)
 
 

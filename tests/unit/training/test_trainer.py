@@ -15,7 +15,7 @@ from tlrec.training.trainer import RecTrainer
 CONFIG = {"r": 4, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 
 
-def made(tiny_llama, tmp_path, train_on_inputs):
+def build(tiny_llama, tmp_path, train_on_inputs):
     model, tokenizer = load_base_model(tiny_llama, False, "float32", "cpu")
     encoder = Encoder(tokenizer)
     config = Config(base_model="", train_data_path="", output_dir="", train_on_inputs=train_on_inputs)
@@ -36,7 +36,7 @@ def made(tiny_llama, tmp_path, train_on_inputs):
 @pytest.mark.parametrize("train_on_inputs", [True, False])
 def test_compute_loss_equals_the_models_own_loss(tiny_llama, tmp_path, train_on_inputs):
     """transformers' loss over all positions, row by row without padding, weighted by the labels of each row."""
-    trainer, batch = made(tiny_llama, tmp_path, train_on_inputs)
+    trainer, batch = build(tiny_llama, tmp_path, train_on_inputs)
     loss = trainer.compute_loss(trainer.model, {name: tensor.clone() for name, tensor in batch.items()})
     loss.backward()
     gradients = {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
@@ -56,13 +56,13 @@ def test_compute_loss_equals_the_models_own_loss(tiny_llama, tmp_path, train_on_
 
 
 def test_answer_only_labels_hold_the_answer_only(tiny_llama, tmp_path):
-    trainer, batch = made(tiny_llama, tmp_path, train_on_inputs=False)
+    trainer, batch = build(tiny_llama, tmp_path, train_on_inputs=False)
     kept = [trainer.encoder.tokenizer.decode(row[row != IGNORE_INDEX]) for row in batch["labels"]]
     assert set(kept) <= {"Yes.<|im_end|>", "No.<|im_end|>"} and len(set(kept)) == 2
 
 
 def test_accumulated_micro_batches_weigh_labels_equally(tiny_llama, tmp_path):
-    trainer, batch = made(tiny_llama, tmp_path, train_on_inputs=True)
+    trainer, batch = build(tiny_llama, tmp_path, train_on_inputs=True)
     whole = trainer.compute_loss(trainer.model, {name: tensor.clone() for name, tensor in batch.items()})
     labels = (batch["labels"][:, 1:] != IGNORE_INDEX).sum()
     parts = sum(
@@ -85,7 +85,7 @@ def test_training_features_cut_the_answer_only_where_the_published_truncation_is
 
 
 def test_tuning_shows_steps_loss_and_validation_in_lines(tiny_llama, tmp_path, capsys):
-    trainer, _ = made(tiny_llama, tmp_path, train_on_inputs=False)
+    trainer, _ = build(tiny_llama, tmp_path, train_on_inputs=False)
     trainer.train()
     trainer.progress.on_log(trainer.args, trainer.state, trainer.control, {"eval_auc": 0.5})
     output = capsys.readouterr()
