@@ -90,10 +90,6 @@ def main(device: str = "cpu", base_model: PathText = "smollm2-135m", recorded: P
     sys.exit(1 if failed else 0)
 
 
-class Failed(Exception):
-    """A command failed; the message holds its last line."""
-
-
 class Bench:
     """A temporary home folder with the rows, in which the scripts run as processes, and the checks made so far."""
 
@@ -109,22 +105,22 @@ class Bench:
         start = time.time()
         try:
             passed, detail = work()
-        except (Failed, InputError, OSError, ValueError, KeyError) as error:
+        except (InputError, OSError, ValueError, KeyError) as error:
             passed, detail = False, str(error).replace("|", "/")
         self.checks.append(Check(name, "pass" if passed else "FAIL", detail, time.time() - start))
         return passed
 
     def run(self, *words) -> None:
-        """Run a script. Raises Failed."""
+        """Run a script. InputError with its last line where it fails."""
         environment = {**os.environ, "TLREC_HOME": str(self.home), "PYTHONPATH": str(paths.ROOT)}
         try:
             finished = subprocess.run([sys.executable, *map(str, words)], cwd=paths.ROOT, env=environment, text=True,
                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise Failed(f"still running after {TIMEOUT} s") from None
+            raise InputError(f"still running after {TIMEOUT} s") from None
         if finished.returncode:
             lines = finished.stdout.strip().splitlines() or ["no output"]
-            raise Failed(f"exit code {finished.returncode}: {lines[-1]}")
+            raise InputError(f"exit code {finished.returncode}: {lines[-1]}")
 
     def scores(self, base: Path, *words, launcher: Sequence = ()) -> tuple[np.ndarray, dict]:
         """P(Yes) of each row, shape (rows,), and the record of the evaluation."""
@@ -211,15 +207,16 @@ def check_two_processes(bench: Bench, base: Path) -> None:
 
 
 def recorded_scores(recorded: Path, base: Path) -> list[float] | None:
-    """The recorded scores; None for a model of another name. Raises Failed where there should be some."""
+    """The recorded scores; None for a model of another name. InputError where there should be some."""
     cure = "restore it, or make it on a CPU: `python -m benchmarks.check_gpu --record True`"
     if not recorded.is_file():
-        raise Failed(f"{recorded} not found; {cure}")
+        raise InputError(f"{recorded} not found; {cure}")
     reference = json.loads(recorded.read_text())
     if reference["fingerprint"] == base_model_fingerprint(base):
         return reference["p_yes"]
     if reference["base_model"] == model_name(base):
-        raise Failed(f"{recorded} belongs to other weights of {model_name(base)}; prepare the model again, or {cure}")
+        raise InputError(f"{recorded} belongs to other weights of {model_name(base)}; prepare the model again, or "
+                         f"{cure}")
     return None
 
 

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import command
+from conftest import command, refused
 from safetensors.torch import load_file, save_file
 from warm_python import warm_python
 
@@ -51,12 +51,11 @@ def test_check_gpu_fails_on_wrong_scores_and_a_missing_gpu(tiny_llama, small_dat
 
 def test_check_gpu_fails_on_missing_or_foreign_scores(tiny_llama, recorded, tmp_path):
     assert check_gpu.recorded_scores(recorded, tiny_llama) == json.loads(recorded.read_text())["p_yes"]
-    with pytest.raises(check_gpu.Failed, match="not found; restore it, or make it on a CPU: `python -m benchmarks"):
-        check_gpu.recorded_scores(tmp_path / "none.json", tiny_llama)
+    refused("not found; restore it, or make it on a CPU: `python -m benchmarks", check_gpu.recorded_scores,
+            tmp_path / "none.json", tiny_llama)
     other = json.loads(recorded.read_text()) | {"fingerprint": "another"}
     (tmp_path / "other.json").write_text(json.dumps(other))
-    with pytest.raises(check_gpu.Failed, match="other weights of tiny-llama"):
-        check_gpu.recorded_scores(tmp_path / "other.json", tiny_llama)
+    refused("other weights of tiny-llama", check_gpu.recorded_scores, tmp_path / "other.json", tiny_llama)
 
 
 def test_recorded_scores_belong_to_a_model_however_its_files_were_written(tiny_llama, tmp_path):
@@ -77,8 +76,7 @@ def test_recorded_scores_belong_to_a_model_however_its_files_were_written(tiny_l
     (older / "config.json").write_text(json.dumps(config))
     assert check_gpu.recorded_scores(tmp_path / "scores.json", older) == [0.5]
     save_file({name: tensor + 1 for name, tensor in shards[min(shards)].items()}, older / min(shards))
-    with pytest.raises(check_gpu.Failed, match="other weights of tiny-llama"):
-        check_gpu.recorded_scores(tmp_path / "scores.json", older)
+    refused("other weights of tiny-llama", check_gpu.recorded_scores, tmp_path / "scores.json", older)
 
 
 def test_committed_scores_have_the_fingerprint_of_the_embedded_model(embedded):
