@@ -52,8 +52,8 @@ def test_controls_give_the_published_figures(tmp_path):
     """docs/results.md: item-mean of 8,000 rows 67.15, plain sum 76.10."""
     words = [str(paths.home_dir() / word) if word.startswith("rec_data/") else word for word in ARGUMENTS]
     command(*words, "--methods", "item-mean,liked-ratio+item-mean", home=tmp_path)
-    found = {r["method"]: r["metrics"] for r in run_log.read_records(tmp_path / "results" / "runs.jsonl")}
-    assert found["item-mean"]["auc"] == pytest.approx(0.6715, abs=5e-5)
-    assert found["item-mean"]["stratified_auc"] == pytest.approx(0.639, abs=5e-4)
-    assert found["item-mean"]["stratified_pairs"] == 21_965
-    assert found["liked-ratio+item-mean"]["auc"] == pytest.approx(0.7610, abs=5e-5)
+    figures = {r["method"]: r["metrics"] for r in run_log.read_records(tmp_path / "results" / "runs.jsonl")}
+    assert figures["item-mean"]["auc"] == pytest.approx(0.6715, abs=5e-5)
+    assert figures["item-mean"]["stratified_auc"] == pytest.approx(0.639, abs=5e-4)
+    assert figures["item-mean"]["stratified_pairs"] == 21_965
+    assert figures["liked-ratio+item-mean"]["auc"] == pytest.approx(0.7610, abs=5e-5)

@@ -99,9 +99,9 @@ def test_generate_cot_data_writes_tuning_data_and_no_key(home):
         assert "openai._base_client" in text  # the client at its loudest
         assert "(a line that contains the API key)" in text  # the server's x-request-id
         assert server.keys == {f"Bearer {KEY}"}
-    made = json.loads((home / "cot_data/movielens/three_stages.json").read_text())
-    hits = [record["prompts"][2].removesuffix("\nAnswer:") for record in made if record["hit"]]
-    assert len(made) == 6 and hits
+    records = json.loads((home / "cot_data/movielens/three_stages.json").read_text())
+    hits = [record["prompts"][2].removesuffix("\nAnswer:") for record in records if record["hit"]]
+    assert len(records) == 6 and hits
     assert [row["input"] for row in json.loads((home / "cot_data/stage123.json").read_text())] == hits
     assert KEY not in text
     the_key_is_nowhere(home)

@@ -62,9 +62,9 @@ def test_eight_processes_some_killed_keep_every_record_once(home, record_propert
     assert all(json.loads(line) for line in run_log.runs_file().read_bytes().splitlines())
     assert len({record["run_id"] for record in records}) == len(records)
     for number in range(WORKERS):
-        found = [record["number"] for record in records if record["worker"] == number]
-        assert found == list(range(len(found))) and acknowledged[number] <= len(found) <= acknowledged[number] + 1
-        assert len(found) == EACH or workers[number].exitcode == -signal.SIGKILL
+        numbers = [record["number"] for record in records if record["worker"] == number]
+        assert numbers == list(range(len(numbers))) and acknowledged[number] <= len(numbers) <= acknowledged[number] + 1
+        assert len(numbers) == EACH or workers[number].exitcode == -signal.SIGKILL
     killed = sum(worker.exitcode == -signal.SIGKILL for worker in workers)
     torn = (home / "results" / "runs.jsonl.torn").read_bytes().splitlines()
     assert killed == 4 and 1 <= len(torn) <= killed

@@ -31,16 +31,16 @@ def test_encode_finds_the_answer_with_template_markers_in_titles(tiny_llama, mar
                     sample.output + encoder.tokenizer.eos_token)
                 special = [i for i in encoded.ids if i in encoder.tokenizer.all_special_ids]
                 assert special == [encoder.tokenizer.eos_token_id]  # none came out of the title
-            whole = encoder.encode(held)
-            assert whole.ids[: whole.answer_start] == encoder.encode_prompt(held)
+            full = encoder.encode(held)
+            assert full.ids[: full.answer_start] == encoder.encode_prompt(held)
 
 
 def test_evaluate_accepts_a_byte_order_mark_and_empty_histories(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
-    made, rows = make_rows(8, 0)
-    made[0] = preference_text.make_sample("movie", [], [], '"D (1993)"?', 1)
+    records, rows = make_rows(8, 0)
+    records[0] = preference_text.make_sample("movie", [], [], '"D (1993)"?', 1)
     rows[0] = split_files.id_row("u0", [], [], 4, 1, "9")
-    write_split(tmp_path, "test", made, rows)
+    write_split(tmp_path, "test", records, rows)
     for view in ("json", "csv"):
         path = tmp_path / f"test.{view}"
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())

@@ -72,14 +72,14 @@ def test_encode_truncated_keeps_the_answer_of_free_text(tokenizer, instruction, 
     encoder = Encoder(tokenizer)
     assume(preference_text.parse(text) is None)
     try:
-        whole = encoder.encode(Sample(instruction, "", answer))
+        full = encoder.encode(Sample(instruction, "", answer))
         encoded = encoder.encode_truncated(Sample(instruction, text, answer), cutoff)
     except InputError:
         return  # an instruction over the cut-off, or an answer that merges with the prompt's end
     kept = encoded.ids[encoded.answer_start :]
     assert len(encoded.ids) <= cutoff and kept
     assert (
-        kept == whole.ids[whole.answer_start :] or encoder.truncation_counts["samples whose answer lost its tail"] == 1
+        kept == full.ids[full.answer_start :] or encoder.truncation_counts["samples whose answer lost its tail"] == 1
     )
 
 
@@ -88,19 +88,19 @@ def test_encode_truncated_keeps_the_answer_of_free_text(tokenizer, instruction, 
 def test_evaluate_agrees_with_scikit_learn(rows):
     labels, scores, users = (np.array(column) for column in zip(*rows, strict=True))
     labels = labels.astype(int)
-    found = metrics.evaluate(labels, scores, users.astype(str))
+    figures = metrics.evaluate(labels, scores, users.astype(str))
     both = 0 < labels.sum() < len(labels)
-    assert (found["auc"] is not None) == both
+    assert (figures["auc"] is not None) == both
     if both:
-        assert found["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-        assert metrics.auc(labels, -scores) == pytest.approx(1 - found["auc"], abs=1e-12)
-    assert found["log_loss"] >= 0 and 0 <= found["accuracy"] <= 1 and 0 <= found["calibration_error"] <= 1
+        assert figures["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+        assert metrics.auc(labels, -scores) == pytest.approx(1 - figures["auc"], abs=1e-12)
+    assert figures["log_loss"] >= 0 and 0 <= figures["accuracy"] <= 1 and 0 <= figures["calibration_error"] <= 1
     inside = np.clip(scores, 0.01, 0.99)
     assert metrics.evaluate(labels, inside, None)["log_loss"] == pytest.approx(
         log_loss(labels, inside, labels=[0, 1]), abs=1e-9)
-    assert found["uauc"] is None or 0 <= found["uauc"] <= 1
+    assert figures["uauc"] is None or 0 <= figures["uauc"] <= 1
     order = np.random.default_rng(0).permutation(len(labels))
-    assert metrics.auc(labels[order], scores[order]) == found["auc"]
+    assert metrics.auc(labels[order], scores[order]) == figures["auc"]
 
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers(-2**60, 2**60) | st.text(st.characters(codec="utf-8"))

@@ -9,7 +9,7 @@ from tlrec.data import dataset_record, preference_text, split_files
 FOLDER = "rec_data/x"
 
 
-def made(count, liked=1):
+def make(count, liked=1):
     entries = ['"A (1990)"', '"B (1991)"']
     samples = [preference_text.make_sample("movie", entries, [1, 0], f'"T{n} (2000)"?', liked) for n in range(count)]
     rows = [split_files.id_row(f"u{n % 3}", [1, 2], [1, 0], 10 + n, liked, "0") for n in range(count)]
@@ -30,7 +30,7 @@ def folder(home):
 
 
 def test_write_dataset_records_counts_and_hashes(folder, capsys):
-    publish(*made(20), items=[("1", "A (1990)")])
+    publish(*make(20), items=[("1", "A (1990)")])
     record = json.loads((folder / "dataset.json").read_text())
     assert {name: record[name] for name in ("rows", "share_yes", "users", "items", "dropped", "rules", "made_by")} == {
         "rows": 20, "share_yes": 1.0, "users": 3, "items": 22, "dropped": {"broken": 2}, "rules": ["a rule"],
@@ -43,10 +43,10 @@ def test_write_dataset_records_counts_and_hashes(folder, capsys):
 
 
 def test_write_dataset_compares_with_the_published_file(folder, tmp_path, monkeypatch, capsys):
-    publish(*made(20))
+    publish(*make(20))
     known = {"blob": files.git_blob_id(folder / "train.json"), "bytes": (folder / "train.json").stat().st_size}
     catalogue = {f"{FOLDER}/train.json": known, f"{FOLDER}/test.json": {"blob": "0" * 40}}
-    publish(*made(20), catalogue)
+    publish(*make(20), catalogue)
     output = capsys.readouterr().out
     assert f"{folder}/train.json, .csv: 16 rows, byte-identical to the published file\n" in output
     assert "test.json, .csv: 2 rows, differs from the published file: git blob id " in output
@@ -54,8 +54,8 @@ def test_write_dataset_compares_with_the_published_file(folder, tmp_path, monkey
 
     mirror = tmp_path / "mirror"
     (mirror / FOLDER).mkdir(parents=True)
-    samples, rows = made(20)
-    other = [*samples[:7], *made(20, liked=0)[0][7:]]
+    samples, rows = make(20)
+    other = [*samples[:7], *make(20, liked=0)[0][7:]]
     write_split(mirror / FOLDER, "train", other[:16], None)
     monkeypatch.setenv("TLREC_MIRROR", str(mirror))
     publish(samples, rows, {f"{FOLDER}/train.json": {"blob": "1" * 40, "bytes": 5}})
@@ -64,15 +64,15 @@ def test_write_dataset_compares_with_the_published_file(folder, tmp_path, monkey
 
 
 def test_write_dataset_refuses_too_few_rows(folder):
-    refused("a.csv", publish, *made(1))
+    refused("a.csv", publish, *make(1))
     assert not folder.exists()
 
 
 def test_interrupted_write_dataset_leaves_no_record(folder):
-    publish(*made(20))
+    publish(*make(20))
 
     def breaks():
-        yield made(1)[0][0], made(1)[1][0]
+        yield make(1)[0][0], make(1)[1][0]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -82,7 +82,7 @@ def test_interrupted_write_dataset_leaves_no_record(folder):
 
 
 def test_write_dataset_refuses_a_sample_that_readers_refuse(folder):
-    samples, rows = made(20)
+    samples, rows = make(20)
     samples[3] = preference_text.make_sample("movie", ['"A"'], [1], '"' + "T" * 200_000 + '"?', 1)
     refused("train.json: record 3", publish, samples, rows)
     assert not list(folder.iterdir())

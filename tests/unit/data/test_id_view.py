@@ -30,8 +30,8 @@ def table(ratings, histories=None, users="aabb"):
 
 
 def test_user_ids_of_the_id_view(tmp_path):
-    made, rows = make_rows(6, 0)
-    write_split(tmp_path, "test", made, rows)
+    records, rows = make_rows(6, 0)
+    write_split(tmp_path, "test", records, rows)
     read = samples.read_samples(tmp_path / "test.json", answers_only=True)
     view = read_id_view(tmp_path / "test.json", read)
     assert list(view.table["user_id"]) == [f"u{n % 4}" for n in range(6)]
@@ -144,10 +144,10 @@ def test_likes_written_as_decimals_and_missing_histories_are_read(tmp_path):
 
 def test_own_samples_are_scored_with_figures_per_user(tmp_path, capsys, monkeypatch):
     """One record a line, answers without full stop, and ratings of 1 to 5 beside them."""
-    made, _ = make_rows(12, 0)
-    answers = [row["output"].lower().strip(".") for row in made]
+    records, _ = make_rows(12, 0)
+    answers = [row["output"].lower().strip(".") for row in records]
     (tmp_path / "own.jsonl").write_text("\n".join(
-        json.dumps(row | {"output": answer}) for row, answer in zip(made, answers, strict=True)))
+        json.dumps(row | {"output": answer}) for row, answer in zip(records, answers, strict=True)))
     rows = [f"u{number % 2},{5 if answer == 'yes' else 2}\n" for number, answer in enumerate(answers)]
     (tmp_path / "own.csv").write_text("user_id,rating\n" + "".join(rows))
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))

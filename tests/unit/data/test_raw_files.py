@@ -15,8 +15,8 @@ def test_raw_files_of_folder_and_archive_give_equal_bytes(tmp_path):
     archive = tmp_path / "all.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as members:
         members.write(tmp_path / "a.csv", "deep/er/a.csv")
-    for place, source in ((tmp_path, tmp_path / "a.csv"), (archive, archive)):
-        raw_files = RawFiles(place)
+    for origin, source in ((tmp_path, tmp_path / "a.csv"), (archive, archive)):
+        raw_files = RawFiles(origin)
         with raw_files.open("a.csv") as file:
             assert file.read() == b"x;y\n" * 1000
         assert raw_files.sources() == {source.name: {"sha256": sha256(source), "bytes": source.stat().st_size}}

@@ -54,17 +54,17 @@ def test_read_records_keeps_a_record_without_newline(home):
 
 def test_find_record_ignores_a_record_without_predictions(home):
     run_log.append_record({"request": {"a": 1}}, {"p_yes": [0.5]})
-    found = run_log.find_record({"a": 1})
-    assert found
-    (home / "results" / found["predictions"]).unlink()
+    latest = run_log.find_record({"a": 1})
+    assert latest
+    (home / "results" / latest["predictions"]).unlink()
     assert run_log.find_record({"a": 1}) is None
 
 
 def test_find_record_ignores_a_record_whose_predictions_were_edited(home):
     run_log.append_record({"request": {"a": 1}}, {"p_yes": [0.5]})
-    found = run_log.find_record({"a": 1})
-    path = home / "results" / found["predictions"]
-    assert found["predictions_sha256"] == files.sha256(path)
+    latest = run_log.find_record({"a": 1})
+    path = home / "results" / latest["predictions"]
+    assert latest["predictions_sha256"] == files.sha256(path)
     path.write_text(path.read_text().replace("0.5", "0.6"))
     assert run_log.find_record({"a": 1}) is None
 

@@ -106,8 +106,8 @@ def test_kaggles_form_gives_the_same_rows(home, tmp_path):
             csv.writer(file, lineterminator="\n").writerows([header.replace('"', "").split(";"), *rows])
     assert '"Tides, Maps &amp; ""Rivers"""' in (tmp_path / "kaggle/Books.csv").read_text(encoding="utf-8")
     book_crossing.main(str(tmp_path / "kaggle"))
-    found, other = result(home)
-    assert (found, list(found)) == (wanted, list(wanted)) and list(other["sources"]) == ["Ratings.csv", "Books.csv"]
+    built, other = result(home)
+    assert (built, list(built)) == (wanted, list(wanted)) and list(other["sources"]) == ["Ratings.csv", "Books.csv"]
     assert other["dropped"] == {reason.replace("BX-Book-Ratings", "Ratings").replace("BX-Books", "Books"): count
                                 for reason, count in record["dropped"].items()}
 

@@ -116,15 +116,15 @@ def test_each_command_of_the_page_builds_the_dataset(home, tmp_path, monkeypatch
     windows = [user_rows[end] for user in range(1, 8) for end in (10, 11, 12)
                for user_rows in [[row for row in ratings() if row[0] == user]]]
     windows.sort(key=lambda row: row[3])
-    found = [(int(row["user_id"].lstrip("A"), 16 if name == "goodreads" else 10), int(row["movie_id"].lstrip("B")))
+    pairs = [(int(row["user_id"].lstrip("A"), 16 if name == "goodreads" else 10), int(row["movie_id"].lstrip("B")))
              for row in rows]
-    assert found == [(user, item) for user, item, _, _ in windows]
+    assert pairs == [(user, item) for user, item, _, _ in windows]
     like_from = 5 if name == "ml-32m" else 4
     halves = {row[:2]: row[2] >= (like_from if user % 2 or name != "ml-10m" else 5) for row in windows
               for user in [row[0]]}
-    assert [int(row["rating"]) for row in rows] == [int(halves[pair]) for pair in found]
+    assert [int(row["rating"]) for row in rows] == [int(halves[pair]) for pair in pairs]
     sample = json.loads((home / f"rec_data/{name}/test.json").read_text())[-1]
-    title = ITEMS[found[-1][1]] + " (Ann)" * name.startswith("games")
+    title = ITEMS[pairs[-1][1]] + " (Ann)" * name.startswith("games")
     noun = {"ml": "movie", "goodreads": "book"}.get(name.partition("-")[0], "game")
     assert sample["input"].endswith(f'the target {noun} "{title}"?')
 

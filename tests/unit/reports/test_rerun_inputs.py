@@ -13,11 +13,11 @@ def test_changed_inputs_checks_each_file_of_an_adapter_tuned_on_several(tmp_path
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(name)
     digest = files.joint_sha256([files.sha256(tmp_path / name) for name in names])
-    made = record("x", 0, 64, [("movie+book", 128)], "llama-7b")
-    made["adapter"]["data"] = {"train": {"path": ",".join(names), "rows": 128, "sha256": digest}, "valid": None}
-    made["arguments"] = {"lora_weights": "adapter"}
-    made["request"] = {}
-    (run,) = parsed(made)
+    fields = record("x", 0, 64, [("movie+book", 128)], "llama-7b")
+    fields["adapter"]["data"] = {"train": {"path": ",".join(names), "rows": 128, "sha256": digest}, "valid": None}
+    fields["arguments"] = {"lora_weights": "adapter"}
+    fields["request"] = {}
+    (run,) = parsed(fields)
     assert rerun.changed_inputs(run) == []
     (tmp_path / "book/train.json").write_text("edited")
     assert rerun.changed_inputs(run) == [

@@ -61,12 +61,12 @@ def test_label_loss_and_gradients_equal_plain_logits(tiny_llama, monkeypatch, fu
     assert LossOptions.of(model) == LossOptions(fused=True, prefix=True)
     inputs, labels = batch()
     ours = label_loss(model, model, inputs, labels, LossOptions(fused, shared))
-    found = gradients(model, ours)
+    computed = gradients(model, ours)
     plain = plainly(model, inputs, labels)
     assert ours.item() == pytest.approx(plain.item(), abs=1e-3)  # a sum of over a hundred labels
     for name, gradient in gradients(model, plain).items():
         assert gradient.abs().max() > 0.01
-        torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(computed[name], gradient, atol=1e-4, rtol=1e-3)
 
 
 def test_linear_cross_entropy_gradient_scales_with_the_loss():
@@ -75,9 +75,9 @@ def test_linear_cross_entropy_gradient_scales_with_the_loss():
     hidden, weight, targets = torch.randn(9, 8, requires_grad=True), torch.randn(30, 8), torch.randint(0, 30, (9,))
     scale = torch.rand(9) * 1000
     (LinearCrossEntropy.apply(hidden, weight, targets) * scale).sum().backward()
-    found, hidden.grad = hidden.grad, None
+    computed, hidden.grad = hidden.grad, None
     (functional.cross_entropy(hidden @ weight.T, targets, reduction="none") * scale).sum().backward()
-    torch.testing.assert_close(found, hidden.grad, atol=1e-3, rtol=1e-4)  # values reach a thousand
+    torch.testing.assert_close(computed, hidden.grad, atol=1e-3, rtol=1e-4)  # values reach a thousand
 
 
 def test_label_loss_without_labels_is_zero(tiny_llama):

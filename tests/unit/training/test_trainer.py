@@ -63,12 +63,12 @@ def test_answer_only_labels_hold_the_answer_only(tiny_llama, tmp_path):
 
 def test_accumulated_micro_batches_weigh_labels_equally(tiny_llama, tmp_path):
     trainer, batch = build(tiny_llama, tmp_path, train_on_inputs=True)
-    whole = trainer.compute_loss(trainer.model, {name: tensor.clone() for name, tensor in batch.items()})
+    full_loss = trainer.compute_loss(trainer.model, {name: tensor.clone() for name, tensor in batch.items()})
     labels = (batch["labels"][:, 1:] != IGNORE_INDEX).sum()
     parts = sum(
         trainer.compute_loss(trainer.model, {n: t[cut].clone() for n, t in batch.items()}, num_items_in_batch=labels)
         for cut in (slice(0, 2), slice(2, 6)))
-    assert whole.item() == pytest.approx(parts.item(), abs=1e-5)
+    assert full_loss.item() == pytest.approx(parts.item(), abs=1e-5)
 
 
 def test_training_features_cut_the_answer_only_where_the_published_truncation_is_asked_for(tiny_llama):
