@@ -5,6 +5,7 @@ Rounds alternate between the processes, so that other load on the machine affect
 
 import itertools
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -106,8 +107,9 @@ class Worker:
         self.errors = tempfile.TemporaryFile("w+")
         self.call = call
         words = [sys.executable, "-c", f"from benchmarks import {call.split('.')[0]}; {call}"]
-        self.process = subprocess.Popen(words, cwd=paths.ROOT, text=True, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self.errors)
+        modules = os.pathsep.join([str(paths.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.process = subprocess.Popen(words, env=os.environ | {"PYTHONPATH": modules}, text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
         self.first = self._result()
 
     def run(self) -> dict:

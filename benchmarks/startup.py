@@ -54,7 +54,8 @@ def main(base_model: PathText = "smollm2-135m", data: PathText = "rec_data/movie
 
 def _seconds(words: list[str], environment: dict, code: int) -> float:
     start = time.perf_counter()
-    finished = subprocess.run([sys.executable, *words], cwd=paths.ROOT, env=environment, capture_output=True, text=True)
+    command = [sys.executable, paths.ROOT / words[0], *words[1:]]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True)
     seconds = time.perf_counter() - start
     assert finished.returncode == code, f"{Path(words[0]).name}: {finished.stdout[-500:]}{finished.stderr[-500:]}"
     return seconds

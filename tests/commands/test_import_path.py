@@ -10,6 +10,7 @@ import pytest
 from conftest import write_split
 from teacher_server import source
 
+from benchmarks import harness
 from tlrec import paths
 
 OTHERS = ["fire", "numpy", "torch", "transformers", "datasets", "pandas", "peft", "accelerate", "filelock", "pydantic",
@@ -107,3 +108,10 @@ def test_modules_and_scripts_still_run_in_the_root(home):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         assert subprocess.run([sys.executable, *words], cwd=paths.ROOT, stdout=subprocess.DEVNULL,
                               env={**environment, "TLREC_HOME": str(home)}).returncode == 0
+
+
+def test_a_benchmark_worker_runs_in_the_folder_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where --data rec_data/... is looked up, as under another TLREC_HOME
+    worker = harness.Worker("harness.send({'folder': harness.os.getcwd()})")
+    assert worker.first == {"folder": str(tmp_path)}
+    worker.close()
