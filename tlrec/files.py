@@ -183,7 +183,7 @@ def directory_lock(folder: Path) -> Iterator[None]:
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        if not _flock(handle, folder):
+        if not lock(handle, folder):
             print(f"{folder}: locked by another process that writes there; waiting", flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -194,24 +194,25 @@ def directory_lock(folder: Path) -> Iterator[None]:
 def check_file_locks(folder: Path) -> None:
     """InputError where the file system of `folder` has no locks: ask before the work whose result needs one."""
     with tempfile.TemporaryFile(dir=folder) as file:
-        _flock(file.fileno(), folder)
+        lock(file.fileno(), folder)
 
 
-def _flock(handle: int, folder: Path) -> bool:
-    """Lock an open file; False where another process has it. InputError where the file system has no locks."""
+def lock(handle: int, path: Path) -> bool:
+    """Lock an open file; False where another process has it. InputError, which names `path`, where the file system has
+    no locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        raise no_file_locks(folder, error) from None
+        raise no_file_locks(path, error) from None
     return True
 
 
-def no_file_locks(folder: Path, error: Exception) -> InputError:
-    """The refusal of a folder whose file system raised this error for a lock."""
+def no_file_locks(path: Path, error: Exception) -> InputError:
+    """The refusal of a file or folder whose file system raised this error for a lock."""
     reason = getattr(error, "strerror", None) or first_line(error)
-    return InputError(f"{folder}: this file system has no file locks (flock: {reason}); put TLREC_HOME and the output "
+    return InputError(f"{path}: this file system has no file locks (flock: {reason}); put TLREC_HOME and the output "
                       "folders on a local disk")
 
 

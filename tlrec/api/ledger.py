@@ -1,7 +1,6 @@
 """The replies of a server on disk: one line of JSON each, appended and synced when it arrives."""
 
 import asyncio
-import fcntl
 import os
 from pathlib import Path
 
@@ -51,7 +50,8 @@ class Ledger:
         paths.writable_directory(path.parent)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            self._lock()
+            if not files.lock(self._file, path):  # before anything is paid for
+                raise InputError(f"{path}: another run is writing its answers; wait for it, or stop it")
             content = files.read_bytes(path, "")
             complete = content.rfind(b"\n") + 1
             if complete < len(content):
@@ -82,16 +82,6 @@ class Ledger:
 
     def close(self) -> None:
         os.close(self._file)
-
-    def _lock(self) -> None:
-        """InputError where another process has the lock, or the file system has none: before anything is paid for."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{self.path}: another run is writing its answers; wait for it, or stop it") from None
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be locked ({error.strerror}); keep it on a file system with "
-                             "locks") from None
 
     def _remember(self, record: LedgerLine) -> None:
         if record.answer is not None:

@@ -81,4 +81,4 @@ def test_ledger_refuses_what_is_no_file_or_cannot_be_locked(tmp_path, monkeypatc
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr("fcntl.flock", no_locks)
-    assert "cannot be locked" in refused("a.jsonl", Ledger, tmp_path / "a.jsonl")
+    assert "no file locks" in refused("a.jsonl", Ledger, tmp_path / "a.jsonl")
