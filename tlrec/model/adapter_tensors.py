@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from tlrec.errors import InputError
 from tlrec.model.adapter_config import AdapterConfig
-from tlrec.model.weights import FLOATS, stored_tensors, weight_files
+from tlrec.model.weights import FLOATS, shape_text, stored_tensors
 
 T = TypeVar("T")
 Shape = tuple[int, ...]
@@ -33,8 +33,8 @@ def check_shapes(path: Path, shapes: dict[str, Shape], config: AdapterConfig, ba
 
     A layer that the files call by another name is checked when the adapter is attached.
     """
-    stored = {tensor.name.removesuffix(".weight"): tensor.shape for file in weight_files(base)
-              if file.suffix == ".safetensors" for tensor in stored_tensors(file) if tensor.dtype in FLOATS}
+    stored = {tensor.name.removesuffix(".weight"): tensor.shape for tensor in stored_tensors(base, pickles=False)
+              if tensor.dtype in FLOATS}
     numbered = {re.sub(r"\d+", "N", name) for name in stored}
     for name, shape in sorted(shapes.items()):
         lora = _LORA.fullmatch(name)
@@ -55,11 +55,7 @@ def misfit(path: Path, name: str, actual: Shape | None, expected: Shape | None) 
     """The refusal of a tensor that is missing (actual: None), unknown to the model (expected: None) or of another
     shape."""
     if actual and expected:
-        wrong = f"{name} is {_text(actual)}, the base model needs {_text(expected)}"
+        wrong = f"{name} is {shape_text(actual)}, the base model needs {shape_text(expected)}"
     else:
         wrong = f"holds {name}, which the base model has no layer for" if actual else f"lacks {name}"
     return InputError(f"{path}: {wrong}; the adapter is of another base model or of other LoRA settings")
-
-
-def _text(shape: Shape) -> str:
-    return "x".join(map(str, shape))

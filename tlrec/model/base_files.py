@@ -125,7 +125,7 @@ def check_model(folder: Path, config: dict) -> None:
     for file in files:
         if file.name not in {entry.name for entry in folder.iterdir() if entry.is_file()}:
             raise InputError(f"{folder}: an index of weights names {file.name!r}, which is missing; {_AGAIN}")
-    tensors = [tensor for file in files if file.suffix == ".safetensors" for tensor in stored_tensors(file)]
+    tensors = list(stored_tensors(folder, pickles=False))
     quantised = "quantization_config" in config
     held = sum(math.prod(tensor.shape) for tensor in tensors)
     if not tensors or quantised:

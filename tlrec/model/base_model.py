@@ -3,7 +3,6 @@
 import logging
 import os
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from tlrec.files import read_json
 from tlrec.model import hub
 from tlrec.model.base_files import check_layout, check_model, check_settings, check_types, is_buffer
 from tlrec.model.tokenizer import load_tokenizer
-from tlrec.model.weights import WEIGHT_PATTERNS, stored_dtype, stored_tensors, weight_files
+from tlrec.model.weights import WEIGHT_PATTERNS, shape_text, stored_dtype, stored_tensors, weight_files
 
 NO_LENGTH_LIMIT = 10**9
 INT8_KINDS = ("weight-only", "llm.int8")  # how 8-bit weights compute
@@ -126,7 +125,7 @@ def load_base_model(
         files = weight_files(base)
         in_safetensors = files[0].suffix == ".safetensors"
         if not in_safetensors:
-            check_types(base, (tensor for file in files for tensor in stored_tensors(file)))
+            check_types(base, stored_tensors(base))
         _check_names(base)
         tokenizer = load_tokenizer(base)
         config = AutoConfig.from_pretrained(base, **safe)
@@ -146,8 +145,8 @@ def load_base_model(
         raise InputError(f"{base}: cannot be loaded as a causal language model ({reason})") from None
     model, report = loaded
     for name, stored, expected in sorted(report["mismatched_keys"]):
-        raise InputError(f"{base}: {name} is {_shape(stored)} in its files, and config.json asks for "
-                         f"{_shape(expected)}; they do not belong together, fetch the model again")
+        raise InputError(f"{base}: {name} is {shape_text(stored)} in its files, and config.json asks for "
+                         f"{shape_text(expected)}; they do not belong together, fetch the model again")
     missing = sorted(report["missing_keys"])  # a tied lm_head is not among them
     if missing:
         raise InputError(f"{base}: its files lack {len(missing)} of the weights that config.json asks for, "
@@ -175,10 +174,6 @@ def load_base_model(
         raise InputError(f"{base}: the tokenizer has {tokens} tokens, the model "
                          f"{model.get_input_embeddings().num_embeddings}; they do not belong together")
     return model, tokenizer
-
-
-def _shape(sizes: Iterable[int]) -> str:
-    return "x".join(map(str, sizes))
 
 
 def _check_names(base: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from tlrec.errors import InputError, first_line
 from tlrec.files import read_json
 from tlrec.model.base_files import is_buffer
-from tlrec.model.weights import StoredTensor, stored_tensors, weight_files
+from tlrec.model.weights import StoredTensor, stored_tensors
 
 FULL_HASH_LIMIT = 2 << 30  # bytes of weights that are hashed in full
 SAMPLES, SAMPLE_BYTES = 16, 1 << 13  # of a tensor in a larger model: so many blocks of so many bytes, evenly spaced
@@ -151,7 +151,7 @@ def _optional(path: Path) -> dict[str, Any]:
 
 def _tensors(folder: Path) -> dict[str, list]:
     """[shape, type, hash of the values] by name; not of buffers, nor of an output layer that equals the embedding."""
-    tensors = [tensor for path in weight_files(folder) for tensor in stored_tensors(path) if not is_buffer(tensor.name)]
+    tensors = [tensor for tensor in stored_tensors(folder) if not is_buffer(tensor.name)]
     in_full = sum(tensor.nbytes for tensor in tensors) < FULL_HASH_LIMIT
     hashes = {tensor.name: [list(tensor.shape), tensor.dtype, _hash_values(tensor, in_full)] for tensor in tensors}
     others = [content for name, content in hashes.items() if name not in HEADS]

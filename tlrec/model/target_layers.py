@@ -11,7 +11,7 @@ from pathlib import Path
 from tlrec.errors import InputError
 from tlrec.files import read_json
 from tlrec.model.adapter_config import CONFIG_FILE, AdapterConfig
-from tlrec.model.weights import stored_tensors, weight_files
+from tlrec.model.weights import stored_tensors
 
 AUTO = "auto"
 NOT_TUNED = ("use_rslora", "use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "layers_to_transform",
@@ -100,8 +100,7 @@ def _as_flag(value: object) -> str:
 @functools.cache
 def _layer_names(base: Path) -> list[str]:
     """Names of the base model's layers that have a weight, as its files call them."""
-    names = (tensor.name for path in weight_files(base) for tensor in stored_tensors(path))
-    return [name.removesuffix(".weight") for name in names if name.endswith(".weight")]
+    return [tensor.name.removesuffix(".weight") for tensor in stored_tensors(base) if tensor.name.endswith(".weight")]
 
 
 def resolve_target_modules(base: Path, names: list[str]) -> list[str] | str:
@@ -124,11 +123,5 @@ def resolve_target_modules(base: Path, names: list[str]) -> list[str] | str:
 
 def _linear_layers(base: Path) -> list[str]:
     """Names of the layers in the model's blocks that have a weight matrix, from the safetensors headers."""
-    from safetensors import safe_open
-
-    names = set()
-    for path in base.glob("*.safetensors"):
-        with safe_open(path, framework="np") as file:
-            names |= {name.split(".")[-2] for name in file.keys()
-                      if re.search(r"\.\d+\..+\.weight$", name) and len(file.get_slice(name).get_shape()) == 2}
-    return sorted(names)
+    return sorted({tensor.name.split(".")[-2] for tensor in stored_tensors(base, pickles=False)
+                   if re.search(r"\.\d+\..+\.weight$", tensor.name) and len(tensor.shape) == 2})

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,15 +43,23 @@ def weight_files(folder: Path) -> list[Path]:
 def stored_dtype(folder: Path) -> str:
     """torch's name of the floating-point type in which most of a model's weights are stored."""
     sizes = dict.fromkeys(DTYPES, 0)
-    for tensor in (tensor for path in weight_files(folder) for tensor in stored_tensors(path)):
+    for tensor in stored_tensors(folder):
         for name in (name for name in sizes if DTYPES[name] == tensor.dtype):
             sizes[name] += tensor.nbytes
     return max(sizes, key=lambda name: sizes[name])
 
 
-def stored_tensors(path: Path) -> Iterator[StoredTensor]:
-    """The tensors of a weight file; of a safetensors file without importing torch."""
-    return _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+def stored_tensors(folder: Path, pickles: bool = True) -> Iterator[StoredTensor]:
+    """The tensors of a model's weight files. pickles: also those of pickles, which only torch can read."""
+    for path in weight_files(folder):
+        if path.suffix == ".safetensors":
+            yield from _safetensors(path)
+        elif pickles:
+            yield from _pickled(path)
+
+
+def shape_text(sizes: Iterable[int]) -> str:
+    return "x".join(map(str, sizes))
 
 
 def _safetensors(path: Path) -> Iterator[StoredTensor]:
