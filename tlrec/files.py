@@ -84,6 +84,13 @@ def read_json(path: Path, need: str, cure: str = "make or download it again") ->
     return parse_json(read_bytes(path, need), path, cure)
 
 
+def read_optional_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is no such file, or another value in it. InputError where it is not
+    valid JSON."""
+    content = read_json(path, "") if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
+
+
 @functools.cache
 def _type_adapter(model: type[Model]) -> TypeAdapter[Model]:
     return TypeAdapter(model)

@@ -154,4 +154,6 @@ def test_read_json_refuses_missing_invalid_and_special_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     refused("pipe", files.read_json, tmp_path / "pipe", "")
     path.write_text('{"a": [1]}')
-    assert files.read_json(path, "") == {"a": [1]}
+    assert files.read_json(path, "") == files.read_optional_json(path) == {"a": [1]}
+    path.write_text("[1]")
+    assert files.read_optional_json(path) == files.read_optional_json(tmp_path / "missing.json") == {}

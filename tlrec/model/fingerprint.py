@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tlrec.errors import InputError, first_line
-from tlrec.files import read_json
+from tlrec.files import read_json, read_optional_json
 from tlrec.model.base_files import is_buffer
+from tlrec.model.prompts import chat_template
 from tlrec.model.weights import StoredTensor, stored_tensors
 
 FULL_HASH_LIMIT = 2 << 30  # bytes of weights that are hashed in full
@@ -31,7 +32,6 @@ OFF_BY_NULL = ("sliding_window", "attn_logit_softcapping", "final_logit_softcapp
 TOKENIZER_DEFAULTS = {"ignore_merges": False, "byte_fallback": False, "fuse_unk": False, "use_regex": True,
                       "split": True, "continuing_subword_prefix": "", "end_of_word_suffix": ""}
 HEADS = ("lm_head.weight", "embed_out.weight")
-TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 
 
 def base_model_fingerprint(folder: Path) -> str:
@@ -85,10 +85,11 @@ def _config(folder: Path, tied: bool) -> dict[str, Any]:
 
 def _tokenizer(folder: Path) -> dict[str, Any]:
     """Vocabulary, merges and rules of the tokenizer, its special tokens and its chat template."""
-    settings = _optional(folder / "special_tokens_map.json") | _optional(folder / "tokenizer_config.json")
+    names = "special_tokens_map.json", "tokenizer_config.json", "tokenizer.json"
+    token_map, config, tokens = (read_optional_json(folder / name) for name in names)
+    settings = token_map | config
     special = {name: settings.get(name) for name in ("bos_token", "eos_token", "unk_token")}
     special = {name: token.get("content") if isinstance(token, dict) else token for name, token in special.items()}
-    tokens = _optional(folder / "tokenizer.json")
     files = [] if tokens else sorted(
         path for pattern in ("*.model", "vocab*", "merges*", "added_tokens.json") for path in folder.glob(pattern))
     added = _added_by_template(tokens.get("post_processor") or {})
@@ -105,7 +106,7 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
         "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
         "special": special,
         "adds": added,
-        "chat_template": _chat_template(folder),
+        "chat_template": chat_template(folder),
     }
 
 
@@ -132,21 +133,6 @@ def _added_by_template(processor: dict[str, Any]) -> list[list]:
     for inner in processor.get("processors", []):
         added = [one + other for one, other in zip(added, _added_by_template(inner), strict=True)]
     return added
-
-
-def _chat_template(folder: Path) -> object:
-    for path in (folder / name for name in TEMPLATE_FILES):
-        if path.is_file():
-            template = (path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".jinja" else
-                        _optional(path).get("chat_template"))
-            if template:
-                return template
-    return None
-
-
-def _optional(path: Path) -> dict[str, Any]:
-    content = read_json(path, "") if path.is_file() else {}
-    return content if isinstance(content, dict) else {}
 
 
 def _tensors(folder: Path) -> dict[str, list]:

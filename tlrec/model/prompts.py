@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError, first_line
+from tlrec.files import read_optional_json
 
 _WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
@@ -24,6 +25,7 @@ _WITHOUT_INPUT = (
 STRAY_TEXT = {"alpaca-published": "  # noqa: E501", "alpaca": ""}
 DEFAULT_TEMPLATE = "alpaca-published"
 CHAT = "chat"
+TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 # some chat templates insert the date; scores must not depend on it
 _FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
 _ANSWER = "Yes."
@@ -47,12 +49,20 @@ def chat_question(sample: Sample) -> str:
     return "\n\n".join(filter(None, [sample.instruction, sample.input]))
 
 
+def chat_template(folder: Path) -> object:
+    """The chat template in a model's folder, in any of the files that transformers reads; None where there is none."""
+    for path in (folder / name for name in TEMPLATE_FILES):
+        if path.is_file():
+            template = (path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".jinja" else
+                        read_optional_json(path).get("chat_template"))
+            if template:
+                return template
+    return None
+
+
 def check_chat_template(base: Path, template: str) -> None:
     """InputError for --prompt_template chat where the model's folder has no chat template."""
-    if template != CHAT or (base / "chat_template.jinja").is_file():
-        return
-    configs = [base / name for name in ("chat_template.json", "tokenizer_config.json") if (base / name).is_file()]
-    if not any('"chat_template": ' in path.read_text(encoding="utf-8", errors="replace") for path in configs):
+    if template == CHAT and not chat_template(base):
         raise InputError(f"{base}: the model has no chat template (chat_template.jinja, or chat_template in "
                          f"tokenizer_config.json); use --prompt_template {DEFAULT_TEMPLATE}")
 

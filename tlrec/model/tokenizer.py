@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tlrec.errors import InputError, first_line
-from tlrec.files import read_json
+from tlrec.files import read_optional_json
 from tlrec.model import prompts
 
 MODEL_FILE = "tokenizer.model"  # SentencePiece
@@ -60,8 +60,7 @@ def _load(base: Path):
         return AutoTokenizer.from_pretrained(base, **options, **_missing_special_tokens(base, None))
     pieces = _read_pieces(base / MODEL_FILE)
     options |= _missing_special_tokens(base, pieces)
-    config = read_json(base / "config.json", "") if (base / "config.json").is_file() else {}
-    if config.get("model_type", "llama") == "llama":
+    if read_optional_json(base / "config.json").get("model_type", "llama") == "llama":
         tokenizer = _load_llama(base, pieces, options)
     else:
         tokenizer = AutoTokenizer.from_pretrained(base, **options)
@@ -88,8 +87,8 @@ def _missing_special_tokens(base: Path, pieces) -> dict[str, str]:
     looks up without end; taken from the SentencePiece model, with a notice."""
     filled: dict[str, str] = {}
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        settings = read_json(base / name, "") if (base / name).is_file() else {}
-        empty = [token for token in SPECIAL_TOKENS if isinstance(settings, dict) and _content(settings, token) == ""]
+        settings = read_optional_json(base / name)
+        empty = [token for token in SPECIAL_TOKENS if _content(settings, token) == ""]
         if empty and pieces is None:
             raise InputError(f"{base / name}: {empty[0]} is empty; write the model's own tokens there (LLaMA: <s>, "
                              "</s> and <unk> as bos_token, eos_token and unk_token)")
@@ -116,9 +115,8 @@ def _load_llama(base: Path, pieces, options: dict[str, Any]):
     from transformers import LlamaTokenizer
     from transformers.tokenization_utils_base import generate_merges
 
-    path = base / "tokenizer_config.json"
-    settings = read_json(path, "") if path.is_file() else {}
-    add_bos = settings.get("add_bos_token", True)  # the default of the class that these folders were written for
+    # True is the default of the class that these folders were written for
+    add_bos = read_optional_json(base / "tokenizer_config.json").get("add_bos_token", True)
     tokenizer = LlamaTokenizer.from_pretrained(base, **{"add_bos_token": add_bos} | options)
     scores = {pieces.id_to_piece(number): pieces.get_score(number) for number in range(len(pieces))}
     vocabulary = {piece: number for number, piece in enumerate(scores)}
