@@ -51,10 +51,9 @@ class ModelConfig:
 
     def check(self) -> None:
         """InputError for a value that no data, model or device makes right."""
-        prompts.check_template(self.prompt_template)
         check_quantization(self.load_in_8bit, self.load_in_4bit)
         signature_flags.check_choices(self, {"dtype": ("auto", "bfloat16", "float16", "float32"),
-                                             "int8": INT8_KINDS})
+                                             "int8": INT8_KINDS, "prompt_template": prompts.TEMPLATES})
         signature_flags.check_bounds(self, {"scoring_batch_size": (1, 1e6)})
 
 

@@ -25,16 +25,12 @@ _WITHOUT_INPUT = (
 STRAY_TEXT = {"alpaca-published": "  # noqa: E501", "alpaca": ""}
 DEFAULT_TEMPLATE = "alpaca-published"
 CHAT = "chat"
+TEMPLATES = (*STRAY_TEXT, CHAT)
 TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 # some chat templates insert the date; scores must not depend on it
 _FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
 _ANSWER = "Yes."
 PROBE = Sample("Given the user's preference, answer.", 'User Preference: "Film (1990)"', _ANSWER)
-
-
-def check_template(name: str) -> None:
-    if name not in (*STRAY_TEXT, CHAT):
-        raise InputError(f"--prompt_template {name!r} is unknown; choose from {', '.join([*STRAY_TEXT, CHAT])}")
 
 
 def format_prompt(sample: Sample, template: str = DEFAULT_TEMPLATE) -> str:

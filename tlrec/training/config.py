@@ -17,6 +17,7 @@ CHOICES = {
     "truncate": ("input", "published"),
     "dtype": ("auto", "bfloat16", "float16", "float32"),
     "int8": INT8_KINDS,
+    "prompt_template": prompts.TEMPLATES,
     "report_to": TRACKERS,
 }
 BOUNDS = {  # least and most
@@ -121,7 +122,6 @@ class TuningConfig:
                 str(value).encode()
             except UnicodeEncodeError:
                 raise InputError(f"--{flag} {value!r}: not valid UTF-8, as the manifest is; rename it") from None
-        prompts.check_template(self.prompt_template)
         signature_flags.check_choices(self, CHOICES)
         signature_flags.check_bounds(self, BOUNDS)
         if self.max_steps == 0:

@@ -1,4 +1,3 @@
-from conftest import refused
 
 from tlrec.data.samples import Sample
 from tlrec.model import prompts
@@ -27,7 +26,3 @@ def test_clean_template_lacks_only_the_stray_text():
 
 def test_format_prompt_keeps_braces():
     assert "{0} {input}" in prompts.format_prompt(Sample("Do.", "{0} {input}", "Yes."))
-
-
-def test_check_template_refuses_an_unknown_name():
-    refused("vicuna", prompts.check_template, "vicuna")
