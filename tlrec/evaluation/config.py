@@ -3,7 +3,7 @@
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tlrec import paths, signature_flags
 from tlrec.errors import InputError
@@ -57,18 +57,25 @@ class ModelConfig:
         signature_flags.check_bounds(self, {"scoring_batch_size": (1, 1e6)})
 
 
+Config = TypeVar("Config", bound=ModelConfig)
+
+
 @dataclass(frozen=True)
-class ModelPlan:
+class ModelPlan(Generic[Config]):
     """A ModelConfig whose folders are found and checked."""
 
-    config: ModelConfig  # its dtype is not `auto`, its base model and adapter as records name them
+    config: Config  # its dtype is not `auto`, its base model and adapter as records name them
     base: Path
     adapter: Adapter | None
     device: str  # cuda or cpu
     fingerprint: str  # of the base model
 
+    def commands(self, command: str) -> list[str]:
+        """Those that make a result of this model again, its tunings first; `command`: the one that made it."""
+        return [*(self.adapter.commands if self.adapter else []), command]
 
-def resolve_model(config: ModelConfig) -> ModelPlan:
+
+def resolve_model(config: Config) -> ModelPlan[Config]:
     """The model of the flags; InputError for all that can be refused without loading it. Imports torch at its end."""
     base = resolve_base_model(config.base_model or "")
     check_saved_bits(base, config.load_in_8bit, config.load_in_4bit)
@@ -144,7 +151,4 @@ def resolve(config: EvaluationConfig) -> EvaluationPlan:
     if config.method != "llm":
         return EvaluationPlan(config, data, None)
     model = resolve_model(config)
-    named = model.config
-    config = replace(config, dtype=named.dtype, base_model=named.base_model, lora_weights=named.lora_weights,
-                     scoring_batch_size=named.scoring_batch_size)
-    return EvaluationPlan(config, data, model)
+    return EvaluationPlan(model.config, data, model)

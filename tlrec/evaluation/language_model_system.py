@@ -7,7 +7,7 @@ from tlrec.data import samples
 from tlrec.evaluation.config import EvaluationPlan, ModelPlan
 from tlrec.evaluation.evaluate import Scores, SplitData, System
 from tlrec.evaluation.record_schema import chain_name
-from tlrec.model.adapter import Adapter, attach_adapter
+from tlrec.model.adapter import attach_adapter
 from tlrec.model.base_model import INT8_KINDS, load_base_model
 from tlrec.model.fingerprint import check_unchanged
 from tlrec.model.hub import hub_commit, model_name
@@ -19,9 +19,9 @@ def planned_system(plan: EvaluationPlan, command: str) -> System:
     model, arguments = plan.model, plan.config.recorded()
     if model is None:
         return System("liked-ratio", "liked-ratio", {}, _liked_ratio, [command], arguments)
-    commands = [*(model.adapter.commands if model.adapter else []), command]
     return System(language_model_name(model), "llm", model_request(model),
-                  lambda data: _language_model_scores(model, data), commands, arguments, record_fields(model))
+                  lambda data: _language_model_scores(model, data), model.commands(command), arguments,
+                  record_fields(model))
 
 
 def language_model_name(model: ModelPlan) -> str:
@@ -87,19 +87,14 @@ def _language_model_scores(plan: ModelPlan, data: SplitData) -> Scores:
 
 
 def record_fields(model: ModelPlan) -> dict[str, Any]:
-    """What a record says of the model: base, and its adapter's chain, shots, seed, last tuning data and cost."""
-    commit = hub_commit(model.base)
-    return {"base_model": model_name(model.base), **({"base_model_commit": commit} if commit else {}),
-            **_adapter_fields(model.adapter)}
-
-
-def _adapter_fields(adapter: Adapter | None) -> dict[str, Any]:
-    """What a record says of the adapter: chain, shots, seed, where its last tuning data came from, and its cost."""
+    """What a record says of the model: base, and of its adapter chain, shots, seed, last tuning data and cost."""
+    commit, adapter = hub_commit(model.base), model.adapter
+    fields = {"base_model": model_name(model.base), **({"base_model_commit": commit} if commit else {})}
     if adapter is None:
-        return {}
-    fields = {"shots", "seed", "cuts", "steps", "data", "arguments", "stages"}
-    manifest = adapter.manifest.model_dump(include=fields) if adapter.manifest else {}
-    return {
+        return fields
+    names = {"shots", "seed", "cuts", "steps", "data", "arguments", "stages"}
+    manifest = adapter.manifest.model_dump(include=names) if adapter.manifest else {}
+    return fields | {
         "chain": adapter.chain,
         "rows_of_chain": adapter.rows_of_chain,
         "shots": manifest.pop("shots", None),

@@ -52,8 +52,7 @@ def ranking_systems(plan: RecommendationPlan, statistics: "pd.DataFrame", comman
 
     statistics_request = {"train_sha256": files.sha256(plan.catalogue.train_path)}
     systems = [System(language_model_name(plan.model), "ranking", model_request(plan.model) | request, by_model,
-                      [*(plan.model.adapter.commands if plan.model.adapter else []), command], plan.recorded(),
-                      record_fields(plan.model), measure=measure)]
+                      plan.model.commands(command), plan.recorded(), record_fields(plan.model), measure=measure)]
     systems += [System(name, "ranking", {"statistic": name, **statistics_request, **request}, of_statistic(name),
                        [command], plan.recorded(), measure=measure) for name in statistics.columns]
     return systems

@@ -77,7 +77,7 @@ class Catalogue:
 class RecommendationPlan:
     """A RecommendationConfig whose files are found and checked."""
 
-    config: RecommendationConfig
+    config: RecommendationConfig  # as ModelPlan's
     model: ModelPlan
     catalogue: Catalogue
     candidates: list[str]
@@ -96,10 +96,7 @@ class RecommendationPlan:
 
     def recorded(self) -> dict[str, Any]:
         """The flags as a record and its command write them."""
-        model = self.model.config
         return asdict(self.config) | {
-            "base_model": model.base_model, "lora_weights": model.lora_weights, "dtype": model.dtype,
-            "scoring_batch_size": model.scoring_batch_size,
             "test_data_path": self.config.test_data_path and os.path.abspath(self.config.test_data_path),
             **dict.fromkeys(("skip_recorded", *RANKING_FLAGS))}
 
@@ -121,7 +118,8 @@ def resolve(config: RecommendationConfig) -> RecommendationPlan:
                          "disliked; give more --candidates, or --keep_rated True")
     if config.output:
         paths.check_writable(Path(config.output).absolute().parent)
-    return RecommendationPlan(config, resolve_model(config), catalogue, candidates, profiles, test, rated)
+    model = resolve_model(config)
+    return RecommendationPlan(model.config, model, catalogue, candidates, profiles, test, rated)
 
 
 def _check_effects(config: RecommendationConfig) -> None:
