@@ -38,7 +38,7 @@ class CompleteMark(BaseModel):
 
     seconds: Annotated[float, Field(ge=0, lt=1e9, description="wall time of the run up to here")]
     files: dict[str, str] = Field(description="sha256 of every file, by its path in the checkpoint")
-    machine: MachineChoice | None = Field(None, description="of the run; a resumed one takes it")
+    machine: MachineChoice = Field(description="of the run; a resumed one takes it")
 
 
 @contextlib.contextmanager
@@ -81,7 +81,7 @@ def begin_checkpoint(folder: Path, fingerprint: str) -> None:
     write_atomically(folder / FINGERPRINT_FILE, fingerprint)
 
 
-def mark_complete(folder: Path, seconds: float, machine: MachineChoice | None = None) -> None:
+def mark_complete(folder: Path, seconds: float, machine: MachineChoice) -> None:
     """Declare a checkpoint complete, after its files have reached the disk."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != COMPLETE_FILE)
     for path in files:

@@ -47,8 +47,8 @@ class RecTrainer(transformers.Trainer):
     data_collator: Any
     sampler: RowSampler
 
-    def __init__(self, *, validation: list[Sample], encoder: Encoder, fingerprint: str = "", keep: int = 3,
-                 choice: MachineChoice | None = None, **arguments):
+    def __init__(self, *, validation: list[Sample], encoder: Encoder, fingerprint: str, keep: int,
+                 choice: MachineChoice, **arguments):
         super().__init__(**arguments)
         self.validation, self.encoder, self.choice = validation, encoder, choice
         self.fingerprint, self.keep = fingerprint, keep
@@ -114,7 +114,7 @@ class RecTrainer(transformers.Trainer):
         """Validation AUC or loss, whichever selects the checkpoint."""
         if self.args.metric_for_best_model == "auc":
             scores = scoring.score(self.model, self.encoder, self.validation, progress="validation",
-                                   tokens=self.choice.scoring_tokens if self.choice else None)
+                                   tokens=self.choice.scoring_tokens)
             labels = torch.tensor([sample.label for sample in self.validation]).numpy()
             figures: dict[str, Any] = {f"{metric_key_prefix}_auc": metrics.auc(labels, scores.p_yes)}
         else:

@@ -7,7 +7,11 @@ import pytest
 from conftest import refused
 
 from tlrec.errors import InputError
+from tlrec.model.adapter_manifest import MachineChoice
 from tlrec.training import checkpoints
+
+CHOICE = MachineChoice(micro_batch=2, gradient_checkpointing=False, liger_kernel=False, scoring_tokens=None)
+MACHINE = f'"machine": {CHOICE.model_dump_json()}'
 
 
 def checkpoint(folder, step, fingerprint):
@@ -16,7 +20,7 @@ def checkpoint(folder, step, fingerprint):
     checkpoints.begin_checkpoint(path, fingerprint)
     (path / checkpoints.TRAINER_STATE_FILE).write_text("{}")
     (path / "weights").write_text(fingerprint)
-    checkpoints.mark_complete(path, 1.25 * step)
+    checkpoints.mark_complete(path, 1.25 * step, CHOICE)
     return path
 
 
@@ -34,8 +38,9 @@ def test_latest_checkpoint_is_complete_and_of_this_run(tmp_path):
     assert checkpoints.latest_checkpoint(tmp_path, "a") == (six, 7.5)
 
 
-@pytest.mark.parametrize("mark", ["", "[]", '{"seconds": NaN, "files": {"trainer_state.json": "0"}}',
-                                  '{"seconds": -1, "files": {}}', '{"seconds": 1, "files": {}}', "[" * 100_000])
+@pytest.mark.parametrize("mark", ["", "[]", f'{{"seconds": NaN, "files": {{"trainer_state.json": "0"}}, {MACHINE}}}',
+                                  f'{{"seconds": -1, "files": {{}}, {MACHINE}}}', '{"seconds": 1, "files": {}}',
+                                  f'{{"seconds": 1, "files": {{}}, {MACHINE}}}', "[" * 100_000])
 def test_latest_checkpoint_removes_an_incomplete_one_of_this_run_only(tmp_path, mark):
     path = checkpoint(tmp_path, 3, "a")
     (path / checkpoints.COMPLETE_FILE).write_text(mark)

@@ -7,6 +7,7 @@ from peft import LoraConfig
 from rec_tuning import Config
 from tlrec.data.samples import Sample
 from tlrec.model.adapter import attach_adapter
+from tlrec.model.adapter_manifest import MachineChoice
 from tlrec.model.base_model import load_base_model
 from tlrec.model.tokenization import IGNORE_INDEX, Encoder
 from tlrec.training.build_trainer import training_features
@@ -28,7 +29,8 @@ def build(tiny_llama, tmp_path, train_on_inputs):
                                             max_steps=2, logging_steps=1, remove_unused_columns=False),
         train_dataset=features,
         data_collator=transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, padding=True),
-        validation=rows, encoder=encoder,
+        validation=rows, encoder=encoder, fingerprint="", keep=3,
+        choice=MachineChoice(micro_batch=8, gradient_checkpointing=False, liger_kernel=False, scoring_tokens=None),
     )
     return trainer, trainer.data_collator(features)
 
