@@ -76,12 +76,10 @@ def figure(name: str, evaluations: list[EvaluationRecord], domain: str) -> bytes
     """One of FIGURES as SVG; None where the record has nothing for it."""
     import matplotlib
 
-    from tlrec.reports import curves, figures
+    from tlrec.reports import figures
 
-    draw = {"auc_against_shots": curves.auc_against_shots, "auc_by_user": figures.auc_by_user,
-            "reliability": figures.reliability}[name]
     with matplotlib.rc_context(plot_style.STYLE):
-        drawn = draw(evaluations, domain) if evaluations else None
+        drawn = figures.FIGURES[name](evaluations, domain) if evaluations else None
         if drawn is None:
             return None
         svg = io.BytesIO()

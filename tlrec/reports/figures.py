@@ -21,9 +21,7 @@ def draw(evaluations: list[EvaluationRecord], folder: Path) -> tuple[list[Path],
     with matplotlib.rc_context(plot_style.STYLE):
         for domain in dict.fromkeys([*records.DOMAINS, *(record.test_domain for record in evaluations)]):
             inside = [record for record in evaluations if record.test_domain == domain]
-            figures = {"auc_against_shots": curves.auc_against_shots, "chain_stages": curves.chain_stages,
-                       "auc_by_user": auc_by_user, "reliability": reliability}
-            for name, function in figures.items():
+            for name, function in FIGURES.items():
                 figure = function(inside, domain) if inside else None
                 if name == "auc_by_user" and figure is not None:
                     notes += [f"{name}_{domain} leaves out {label}: a record of it has no AUC by user"
@@ -92,3 +90,7 @@ def _most_shots(evaluations: list[EvaluationRecord]) -> list[tuple[str, list[Eva
     runs = dict(cells_with_runs(evaluations))
     most = {cell.system: cell for cell in table1.ordered(runs)}  # which puts the most shots last
     return [(f"{name}, {cell.shots:,} rows" if cell.shots else name, runs[cell]) for name, cell in most.items()]
+
+
+FIGURES = {"auc_against_shots": curves.auc_against_shots, "chain_stages": curves.chain_stages,
+           "auc_by_user": auc_by_user, "reliability": reliability}

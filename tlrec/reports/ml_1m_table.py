@@ -14,14 +14,12 @@ def render(evaluations: list[EvaluationRecord], short: bool = False) -> str:
     """One row a system, AUCs x 100, means over seeds; intervals over users. short: the front page's rows alone."""
     rows = []
     for cell in table_cells.own_cells([record for record in evaluations if record.test_domain == DOMAIN]):
-        interval = None if cell.auc_low is None or cell.auc_high is None else (cell.auc_low, cell.auc_high)
         rows.append([cell.system, f"ours ({cell.seeds})" if cell.seeds > 1 else "ours",
-                     f"{cell.shots:,}" if cell.shots else "", *(_percent(value) for value in (cell.auc,)),
-                     format_interval(interval, 1, 100) if interval else "",
+                     f"{cell.shots:,}" if cell.shots else "", _percent(cell.auc),
+                     format_interval(cell.interval, 1, 100) if cell.interval else "",
                      *(_percent(value) for value in (cell.uauc, cell.warm_auc, cell.cold_auc))])
-    figures = published.figures()["collm_split_ml_1m"]
-    rows += [[name, "published", "", _percent(pair[0]), "", _percent(pair[1]), "", ""]
-             for name, pair in figures.items() if name != "source"]
+    rows += [[name, "published", "", _percent(auc), "", _percent(uauc), "", ""]
+             for name, (auc, uauc) in published.systems(published.figures()["collm_split_ml_1m"]).items()]
     if short:
         rows = [row[:6] for row in rows if row[0] in FRONT_PAGE and row[2] in (TRAIN_ROWS, "")]
     known = [*records.CONTROLS, *records.BASELINES]

@@ -16,20 +16,24 @@ def figures() -> dict[str, Any]:
     return json.loads((paths.ROOT / "results" / "reference" / "published_results.json").read_text(encoding="utf-8"))
 
 
+def systems(table: dict[str, Any]) -> dict[str, list[float]]:
+    """The figures of each system in a table whose other entries are its source and its columns."""
+    return {name: values for name, values in table.items() if name not in ("source", "columns")}
+
+
 def cells() -> list[Cell]:
     """TALLRec's Table 1, and each label of TLRec's notes as a system of its own."""
-    table, notes, found = figures()["tallrec_table_1"], figures()["tlrec_notes"], []
-    for name, values in table.items():
-        if name not in ("source", "columns"):
-            kind = "baselines" if name in BASELINES else "language models"
-            for column, auc in zip(table["columns"], values, strict=True):
-                domain, shots = column.split("/")
-                found.append(Cell(name, kind, "published", domain, int(shots), 5, auc=auc / 100))
-    found += [Cell(f"TLRec: {label}", "language models", "published", domain,
+    table, notes, result = figures()["tallrec_table_1"], figures()["tlrec_notes"], []
+    for name, values in systems(table).items():
+        kind = "baselines" if name in BASELINES else "language models"
+        for column, auc in zip(table["columns"], values, strict=True):
+            domain, shots = column.split("/")
+            result.append(Cell(name, kind, "published", domain, int(shots), 5, auc=auc / 100))
+    result += [Cell(f"TLRec: {label}", "language models", "published", domain,
                    0 if column == "zero-shot" else int(column), 1, auc=auc / 100)
               for domain in DOMAINS for label, values in notes[domain].items()
               for column, auc in zip(notes["columns"], values, strict=True) if auc is not None]
-    return found
+    return result
 
 
 def page() -> str:
@@ -43,8 +47,7 @@ def page() -> str:
         parts.append(f"{content[subject]['source']}:\n\n{text_tables.markdown([header, *lines])}")
 
     table, first, notes = (content[name] for name in ("tallrec_table_1", "tallrec_first_readme", "tlrec_notes"))
-    add("tallrec_table_1", ["system", *table["columns"]],
-        {name: values for name, values in table.items() if name not in ("source", "columns")})
+    add("tallrec_table_1", ["system", *table["columns"]], systems(table))
     add("tallrec_first_readme", ["system", *(f"{domain}/{shots}" for domain in DOMAINS for shots in first["shots"])],
         {name: values + first["book"][name] for name, values in first["movie"].items()})
     trained = first["cross-domain, 64 shots, trained on (column) tested on (row)"]
@@ -53,7 +56,5 @@ def page() -> str:
     add("tlrec_notes", ["label", *(f"{domain}/{column}" for domain in DOMAINS for column in notes["columns"])],
         {label: [*notes["movie"].get(label, [None] * 4), *notes["book"].get(label, [None] * 4)]
          for label in {**notes["movie"], **notes["book"]}})
-    collm = content["collm_split_ml_1m"]
-    add("collm_split_ml_1m", ["system", "AUC", "UAUC"],
-        {name: values for name, values in collm.items() if name != "source"}, 4)
+    add("collm_split_ml_1m", ["system", "AUC", "UAUC"], systems(content["collm_split_ml_1m"]), 4)
     return "\n\n".join(parts)

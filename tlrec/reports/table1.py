@@ -83,8 +83,7 @@ def details(cells: list[Cell]) -> tuple[list[list[str]], set[int]]:
     rows = [[
         cell.system, f"{cell.shots:,}", str(cell.seeds), f"{cell.n:,}",
         _percent(cell.auc) + (f" ± {_percent(cell.auc_sd)}" if cell.auc_sd is not None else ""),
-        format_interval(None if cell.auc_low is None or cell.auc_high is None else (cell.auc_low, cell.auc_high), 1,
-                        100) + "†" * ("bootstrap" in (cell.interval_rule or "")),
+        format_interval(cell.interval, 1, 100) + "†" * ("bootstrap" in (cell.interval_rule or "")),
         *(_percent(value) if value is not None else "" for value in (cell.uauc, cell.gauc, cell.stratified_auc)),
         "" if cell.spearman_liked_ratio is None else format_figure(cell.spearman_liked_ratio, 2).replace("-", "−"),
         beside.get((cell.published_name.partition(" [")[0], cell.shots), ""),

@@ -6,7 +6,7 @@ import re
 import statistics
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -54,36 +54,37 @@ class Cell:
         return ALIASES.get(self.system, self.system)
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        return None if self.auc_low is None or self.auc_high is None else (self.auc_low, self.auc_high)
+
+    @property
     def percent(self) -> float:
         """AUC x 100; NaN, which a figure leaves out, where it is undefined."""
         return math.nan if self.auc is None else 100 * self.auc
 
 
-class CellKey(NamedTuple):
-    system: str
-    group: str
-    domain: str
-    shots: int
-
-
-def runs_by_cell(evaluations: list[EvaluationRecord]) -> dict[CellKey, list[EvaluationRecord]]:
-    """The runs of each cell, sorted by seed.
+def cells_with_runs(evaluations: list[EvaluationRecord]) -> list[tuple[Cell, list[EvaluationRecord]]]:
+    """Averages over seeds: one cell for each system, domain and number of shots; and the runs behind it, by seed.
 
     Runs of one name that differ in more than the seed are systems of their own, whose names show what differs.
     """
-    by_name: dict[CellKey, dict[Hashable, list[EvaluationRecord]]] = {}
+    by_name: dict[tuple[str, str, str, int], dict[Hashable, list[EvaluationRecord]]] = {}
     for record in evaluations:
-        key = CellKey(records.system(record), records.group(record), record.test_domain, records.shots(record))
+        key = records.system(record), records.group(record), record.test_domain, records.shots(record)
         by_name.setdefault(key, {}).setdefault(records.hashable(records.cell_identity(record)), []).append(record)
-    cells = {}
-    for key, variants in by_name.items():
+    cells = []
+    for (name, group, domain, shots), variants in by_name.items():
         identities = [records.cell_identity(runs[0]) for runs in variants.values()]
         differing = [entry for entry in dict.fromkeys(itertools.chain(*identities))
                      if any(other.get(entry) != identities[0].get(entry) for other in identities)]
         for identity, runs in zip(identities, variants.values(), strict=True):
             described = ", ".join(f"{entry} {_brief(identity.get(entry))}" for entry in differing)
             runs.sort(key=lambda run: run.seed or 0)
-            cells[key._replace(system=key.system + (f" [{described}]" if described else ""))] = runs
+            cell = Cell(name + (f" [{described}]" if described else ""), group,
+                        ID_ROWS if records.on_id_rows(runs[0]) else "ours", domain, shots, seeds=len(runs),
+                        n=runs[0].metrics.n, warm_n=getattr(runs[0].metrics.warm, "n", None),
+                        **_means([run.metrics for run in runs]))
+            cells.append((cell, runs))
     return cells
 
 
@@ -91,14 +92,6 @@ def _brief(value: object) -> str:
     """A value of cell_identity() in a name; of a hash its first eight digits."""
     text = printable(str(value))
     return text[:8] if re.fullmatch("[0-9a-f]{64}.*", text) else text
-
-
-def cells_with_runs(evaluations: list[EvaluationRecord]) -> list[tuple[Cell, list[EvaluationRecord]]]:
-    """Averages over seeds: one cell for each system, domain and number of shots; and the runs behind it."""
-    return [(Cell(name, group, ID_ROWS if records.on_id_rows(runs[0]) else "ours", domain, shots, seeds=len(runs),
-                  n=runs[0].metrics.n, warm_n=getattr(runs[0].metrics.warm, "n", None),
-                  **_means([run.metrics for run in runs])), runs)
-            for (name, group, domain, shots), runs in runs_by_cell(evaluations).items()]
 
 
 def own_cells(evaluations: list[EvaluationRecord]) -> list[Cell]:
