@@ -21,7 +21,7 @@ from contextlib import contextmanager
 
 from tlrec import distributed
 from tlrec.errors import InputError, printable
-from tlrec.flag_syntax import check_flags, join_lists, read_flags, words_of_flags
+from tlrec.flag_syntax import check_flags, flag_values, join_lists, read_flags
 from tlrec.signature_flags import (
     call_arguments,
     description,
@@ -144,7 +144,8 @@ def _call(function: Callable, known: dict[str, inspect.Parameter], words: list[s
         [p.replace(kind=p.KEYWORD_ONLY) for p in known.values()])
     parsed = SetParseFns(**{flag: parser(flag, p.annotation) for flag, p in known.items()})(command)
     # a value may begin with a dash
-    fire.Fire(parsed, command=["=".join(pair) for _, pair in words_of_flags(arguments)])
+    fire.Fire(parsed, command=[
+        f"--{name}" if value is None else f"--{name}={value}" for name, value in flag_values(arguments)])
 
 
 def asks_for_help(words: list[str]) -> bool:

@@ -6,7 +6,7 @@ A flag is `--name value`, `--name=value`, or `--name` alone for True; `-` in a n
 import difflib
 import inspect
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tlrec.errors import InputError
 from tlrec.signature_flags import WORD_SEPARATOR, flags, is_list, is_words, value_type
@@ -15,12 +15,10 @@ from tlrec.signature_flags import WORD_SEPARATOR, flags, is_list, is_words, valu
 def check_flags(known: dict[str, inspect.Parameter], arguments: list[str]) -> None:
     """InputError for an unknown flag, a stray word, a flag without its value, or a missing required flag."""
     given = set()
-    for name, words in words_of_flags(arguments):
+    for name, value in flag_values(arguments):
         if name not in known:
             raise InputError(f"unknown flag --{name}{_nearest(name, known) or '; --help lists the flags'}")
-        if name in given:
-            raise InputError(f"--{name} is given twice")
-        if len(words) == 1 and "=" not in words[0] and value_type(known[name].annotation) is not bool:
+        if value is None and value_type(known[name].annotation) is not bool:
             raise InputError(f"--{name} needs a value")
         given.add(name)
     missing = [name for name, p in known.items() if p.default is inspect.Parameter.empty and name not in given]
@@ -30,12 +28,7 @@ def check_flags(known: dict[str, inspect.Parameter], arguments: list[str]) -> No
 
 def read_flags(arguments: list[str]) -> dict[str, str]:
     """The text of each flag by its name, `True` for a bare one; InputError for another word or a flag given twice."""
-    texts: dict[str, str] = {}
-    for name, words in words_of_flags(arguments):
-        if name in texts:
-            raise InputError(f"--{name} is given twice")
-        texts[name] = "=".join(words).partition("=")[2] if "=" in words[0] or len(words) > 1 else "True"
-    return texts
+    return {name: "True" if value is None else value for name, value in flag_values(arguments)}
 
 
 def split_flags(texts: dict[str, str], known: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
@@ -78,19 +71,27 @@ def join_lists(known: dict[str, inspect.Parameter], arguments: list[str]) -> lis
     return joined
 
 
-def words_of_flags(arguments: list[str]) -> Iterable[tuple[str, list[str]]]:
-    """(name, its words) for `--name value`, `--name=value` and bare `--name`; InputError for any other word."""
+def flag_values(arguments: list[str]) -> Iterator[tuple[str, str | None]]:
+    """(name, value) for `--name value` and `--name=value`, (name, None) for a bare `--name`.
+
+    InputError for another word, or a flag given twice.
+    """
+    names: set[str] = set()
     position = 0
     while position < len(arguments):
         word = arguments[position]
         if not word.startswith("--") or len(word) < 3:
             raise InputError(f"unexpected argument {word!r}: every argument is a --flag with its value")
-        words = [word]
-        if "=" not in word and position + 1 < len(arguments) and not arguments[position + 1].startswith("--"):
-            position += 1
-            words.append(arguments[position])
+        name, mark, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        if name in names:
+            raise InputError(f"--{name} is given twice")
+        names.add(name)
         position += 1
-        yield word[2:].split("=", 1)[0].replace("-", "_"), words
+        if not mark and position < len(arguments) and not arguments[position].startswith("--"):
+            mark, value = "=", arguments[position]
+            position += 1
+        yield name, value if mark else None
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
