@@ -24,24 +24,20 @@ def published_names() -> list[str]:
 
 def find_folder(role: str, name: str) -> Path:
     """The folder of a TARGET or SOURCE; it may be still to be made. InputError with the names that there are."""
-    folders = _folders(role)
-    if name not in folders:
-        raise InputError(f"{role} {name!r} is unknown; choose from: {' '.join(folders)}")
-    return folders[name]
+    known = folders(role)
+    if name not in known:
+        raise InputError(f"{role} {name!r} is unknown; choose from: {' '.join(known)}")
+    return known[name]
 
 
-def _folders(role: str) -> dict[str, Path]:
+def folders(role: str) -> dict[str, Path]:
     """By name: what can be made and what is prepared, in the role's own folder and then in the other's."""
     home = paths.home_dir()
-    folders: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for parent in PARENTS[role]:
-        made = [home / folder for folder in MAKERS if folder.startswith(f"{parent}/")]
+        makeable = [home / folder for folder in MAKERS if folder.startswith(f"{parent}/")]
         prepared = [path.parent for path in sorted((home / parent).glob("*/train.json"))
                     if all(path.with_name(f"{split}.json").is_file() for split in SPLITS)]
-        for folder in [*made, *prepared]:
-            folders.setdefault(folder.name, folder)
-    return folders
-
-
-def names(role: str) -> list[str]:
-    return list(_folders(role))
+        for folder in [*makeable, *prepared]:
+            by_name.setdefault(folder.name, folder)
+    return by_name

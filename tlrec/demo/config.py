@@ -1,7 +1,6 @@
 """The settings of demo.py: the model and its adapters, the catalogue, and the address that the page listens on."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tlrec import paths, signature_flags
 from tlrec.evaluation.config import ModelConfig
@@ -56,7 +55,3 @@ def _described(kind: str, names: list[str]) -> str:
     if kind == "few-shot" and mark and seed.isdecimal():
         return f"{'/'.join(names[:-1])}, {rows} rows, seed {seed}"
     return "/".join(names)
-
-
-def dataset_name(dataset: str) -> str:
-    return Path(dataset).name

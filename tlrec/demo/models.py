@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tlrec.demo.config import DemoConfig, dataset_name, find_adapters
+from tlrec.demo.config import DemoConfig, find_adapters
 from tlrec.errors import InputError
 from tlrec.evaluation.config import resolve_model
 from tlrec.evaluation.language_model_system import load_model
@@ -62,4 +62,4 @@ class Models:
 
     def _adapters(self) -> dict[str, str]:
         name = Path(self.base_name).name
-        return find_adapters(name, dataset_name(self.config.dataset), self.config.lora_weights)
+        return find_adapters(name, Path(self.config.dataset).name, self.config.lora_weights)

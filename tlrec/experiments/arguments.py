@@ -65,6 +65,6 @@ def source_domain(target: str) -> str:
     source = variable("SOURCE", DEFAULT_SOURCES.get(target, ""))
     if not source:
         raise InputError(f"SOURCE is not set, and TARGET {target} has no published source; choose from: "
-                         f"{' '.join(datasets.names('SOURCE'))}")
+                         f"{' '.join(datasets.folders('SOURCE'))}")
     datasets.find_folder("SOURCE", source)
     return source

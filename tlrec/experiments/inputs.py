@@ -157,7 +157,7 @@ def _check_cot_source(path: Path, source: str) -> None:
     """InputError where the samples were made of a dataset of the user's own, and the chain's source is another."""
     about = files.read_json(path.with_name(f"{path.stem}_about.json"), "")
     made_of = set(str(about.get("source")).split(", ")) if isinstance(about, dict) else set()
-    others = made_of & set(datasets.names("SOURCE")) - {source, *datasets.published_names()}
+    others = made_of & set(datasets.folders("SOURCE")) - {source, *datasets.published_names()}
     if others:
         raise InputError(f"{path}: made of {', '.join(sorted(others))}, not of {source}; move it and its _about.json "
                          "away, or set COT=skip, which leaves the stage out")

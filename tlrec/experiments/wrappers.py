@@ -39,7 +39,7 @@ def evaluate(gpu: str, model_type: str, *words: str) -> None:
     outputs = paths.home_dir() / "output_model"
     adapters = {path.parent: path.parent.relative_to(outputs) for path in sorted(outputs.rglob("tlrec.json"))
                 if fnmatch.fnmatchcase(str(path.relative_to(outputs)), f"{model_type}*")
-                and set("+".join(path.relative_to(outputs).parts[1:2]).split("+")) & set(datasets.names("TARGET"))}
+                and set("+".join(path.relative_to(outputs).parts[1:2]).split("+")) & set(datasets.folders("TARGET"))}
     if not adapters:
         raise InputError(f"{outputs}/{model_type}*: no tuned adapter there; tune one with shell/few_shot.sh")
     bases = {name: inputs.choose_base_model(name) for name in {path.parts[0] for path in adapters.values()}}
