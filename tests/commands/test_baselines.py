@@ -55,7 +55,7 @@ def test_grid_of_all_systems_writes_records_like_evaluate(home, tiny_bert):
         (name, shots, seed) for name in SYSTEMS for shots in (8, 24) for seed in (0, 3)}
     test = home / "rec_data/movie/test.json"
     rows = samples.read_samples(test, answers_only=True)
-    labels, counts = np.array([r.label for r in rows]), samples.title_counts(rows)
+    labels, counts = np.array([r.label for r in rows]), samples.title_counts(rows, test, range(len(rows)))
     users = read_id_view(test, rows).table["user_id"].to_numpy()
     for record in records:
         assert (record["experiment"], record["base_model"]) == ("grid", None)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -150,7 +150,7 @@ def print_notice(text: str) -> None:
     print(f"notice: {text}", flush=True)
 
 
-def shuffled_rows(count: int, seed: int, take: int | None = None) -> list[int]:
+def shuffled_rows(count: int, seed: int, take: int) -> list[int]:
     """Row numbers in the order of `datasets`' shuffle(seed).select(range(take)): the published few-shot subset.
 
     InputError for an invalid seed.
@@ -158,8 +158,7 @@ def shuffled_rows(count: int, seed: int, take: int | None = None) -> list[int]:
     check_seed(seed)
     from datasets import Dataset
 
-    shuffled = Dataset.from_dict({"row": range(count)}).shuffle(seed=seed)
-    return list(shuffled.select(range(take))["row"]) if take is not None else list(shuffled["row"])
+    return list(Dataset.from_dict({"row": range(count)}).shuffle(seed=seed).select(range(take))["row"])
 
 
 def check_seed(seed: int) -> None:
@@ -209,19 +208,16 @@ def check_sample_size(path: str | Path, count: int, shots: int) -> None:
         raise InputError(f"--sample {shots}: {path} has {count} rows; give at most that many, or -1 for all")
 
 
-def title_counts(
-    samples: list[Sample], path: str | Path = "", row_numbers: Sequence[int] | np.ndarray | None = None
-) -> np.ndarray:
+def title_counts(samples: list[Sample], path: str | Path, row_numbers: Iterable[int]) -> np.ndarray:
     """Number of liked and of disliked titles in each prompt, integers of shape (n, 2).
 
-    row_numbers: shape (n,), of the samples in their file (default: 0, 1, 2 ...). InputError names the first one whose
-    input has no preference lists (CoT and alpaca data).
+    row_numbers: n, of the samples in the file `path`. InputError names the first one whose input has no preference
+    lists (CoT and alpaca data).
     """
     counts = np.empty((len(samples), 2), dtype=np.int64)
-    for number, sample in enumerate(samples):
+    for number, (row, sample) in enumerate(zip(row_numbers, samples, strict=True)):
         history = preference_text.parse(sample.input)
         if history is None:
-            row = number if row_numbers is None else row_numbers[number]
             raise InputError(f"{path}: record {row} has no preference lists, which liked-ratio and recommend.py need; "
                              "docs/data.md shows their form; the other methods need none")
         counts[number] = len(history.liked), len(history.disliked)

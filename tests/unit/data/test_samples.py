@@ -126,12 +126,12 @@ def test_title_counts_and_liked_ratio():
         samples.Sample("i", preference_text.render(preference_text.History(liked, disliked, "movie", '"T"?')), "Yes.")
         for liked, disliked in ((['"A"', '"B, C"'], ['"D"']), ([], ['"A"']), ([], []))
     ]
-    counts = samples.title_counts(rows)
+    counts = samples.title_counts(rows, "test.json", range(3))
     assert counts.tolist() == [[2, 1], [0, 1], [0, 0]] and counts.dtype.kind == "i"
     np.testing.assert_allclose(samples.liked_ratio(counts), [2 / 3, 0, 0.5])
-    refused("test.json: record 1", samples.title_counts, [rows[0], samples.Sample("i", "text", "Yes.")], "test.json")
-    refused("docs/data.md shows their form", samples.title_counts, [samples.Sample("i", "text", "Yes.")])
-    refused("test.json: record 70", samples.title_counts, [samples.Sample("i", "text", "Yes.")], "test.json", [70])
+    mixed = [rows[0], samples.Sample("i", "text", "Yes.")]
+    assert "docs/data.md shows their form" in refused("test.json: record 70", samples.title_counts, mixed, "test.json",
+                                                      [4, 70])
 
 
 def test_stratified_subset_keeps_the_shares_of_answers():
