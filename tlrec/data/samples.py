@@ -112,17 +112,14 @@ def parse_sample(path: str | Path, number: int, record: object) -> Sample:
     """Validate one record. A missing input (none, null or NaN, as data frames write it) is an empty one."""
     where = f"{path}: record {number}"
     if isinstance(record, dict):
-        record = {"input": ""} | {name: value for name, value in record.items() if not _is_missing(value)}
+        record = {"input": ""} | {name: value for name, value in record.items()
+                                 if value is not None and value == value}  # NaN equals nothing
     sample = validate(Sample, record, where, "every record needs the strings instruction, input and output")
     if not sample.output.strip():
         raise InputError(f"{where}: output is empty")
     if not sample.instruction.strip() and not sample.input.strip():
         raise InputError(f"{where}: instruction and input are empty")
     return sample
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or isinstance(value, float) and value != value
 
 
 def _read_answers(path: str | Path, rows: list[Sample], required: bool) -> list[Sample]:

@@ -26,29 +26,23 @@ def command_lines(record: EvaluationRecord) -> list[str]:
 def changed_inputs(record: EvaluationRecord) -> list[str]:
     """What differs from the recorded run's inputs, one line each; empty where a rerun has what it needs."""
     request, arguments = record.request, record.arguments
-    changes = []
-
-    def check(what: str, name: str | None, recorded: str | None, current: Callable[[Path], Any]) -> None:
-        change = _change(what, name, recorded, current)
-        if change:
-            changes.append(change)
-
+    changes: list[str] = []
     data = Path(record.test_data.path)
     for split in ("test", "train", "valid"):
         name = arguments.get(f"{split}_data_path") or str(data.with_stem(split))
-        check(f"{split} data", name, request.get(f"{split}_sha256"), files.sha256)
+        changes += _change(f"{split} data", name, request.get(f"{split}_sha256"), files.sha256)
         view = Path(name).with_suffix(".csv")
         ids = f"{split}_ids_sha256"
-        check(f"ids of the {split} data", str(view), request.get(ids), files.sha256)
+        changes += _change(f"ids of the {split} data", str(view), request.get(ids), files.sha256)
         if ids in request and request[ids] is None and str(view) != name and (paths.home_dir() / view).exists():
             changes.append(f"ids of the {split} data {paths.home_dir() / view}: were not there")
     base = arguments.get("base_model")  # a name under base_model/, or a path
     base = str(paths.home_dir() / base) if base and (paths.home_dir() / base).is_dir() else base
-    check("base model", base, request.get("base_model"), lambda folder: _base_hash(folder, str(base)))
+    changes += _change("base model", base, request.get("base_model"), lambda folder: _base_hash(folder, str(base)))
     encoder = arguments.get("text_encoder")
     embedded = encoder and paths.home_dir() / "base_model" / encoder
-    check("text encoder", str(embedded if embedded and embedded.is_dir() else encoder), request.get("text_encoder"),
-          base_model_fingerprint)
+    changes += _change("text encoder", str(embedded if embedded and embedded.is_dir() else encoder),
+                       request.get("text_encoder"), base_model_fingerprint)
     changes += changed_adapter(record)
     folder, adapter = arguments.get("lora_weights"), record.adapter.model_dump() if record.adapter else {}
     seen: set[str] = set()
@@ -56,10 +50,11 @@ def changed_inputs(record: EvaluationRecord) -> list[str]:
         seen.add(folder)
         for split, part in (adapter.get("data") or {}).items():
             if part:
-                check(f"{split} data of the adapter", part["path"], part.get("sha256"), _data_hash)
+                changes += _change(f"{split} data of the adapter", part["path"], part.get("sha256"), _data_hash)
         start = (adapter.get("arguments") or {}).get("resume_from_checkpoint")
         if start:
-            check("starting adapter", start, _manifest(folder).get("request", {}).get("start"), _weights_hash)
+            recorded = _manifest(folder).get("request", {}).get("start")
+            changes += _change("starting adapter", start, recorded, _weights_hash)
         folder, adapter = start, _manifest(start) if start else {}
     return changes
 
@@ -70,25 +65,25 @@ def changed_adapter(record: EvaluationRecord) -> list[str]:
     checks = [("adapter", "adapter_sha256", _weights_hash),
               ("settings of the adapter", "adapter_settings_sha256",
                lambda path: read_adapter_config(path)[0].settings_hash())]
-    changes = [_change(what, folder, record.request.get(name), current) for what, name, current in checks]
-    return [change for change in changes if change][:1]
+    return [change for what, name, current in checks
+            for change in _change(what, folder, record.request.get(name), current)][:1]
 
 
-def _change(what: str, name: str | None, recorded: str | None, current: Callable[[Path], Any]) -> str | None:
-    """How a file or folder differs from the recorded one; None where it does not, or where none is recorded."""
+def _change(what: str, name: str | None, recorded: str | None, current: Callable[[Path], Any]) -> list[str]:
+    """How a file or folder differs from the recorded one, in one line; empty where it does not, or none is recorded."""
     if not name or not recorded:
-        return None
+        return []
     path = paths.home_dir() / name
     if not path.exists() and hub.is_hub_name(name):
         path = hub.cached_snapshot(name) or path  # nothing is downloaded to look
     try:
-        return None if current(path) == recorded else f"{what} {path}: differs from the recorded one"
+        return [] if current(path) == recorded else [f"{what} {path}: differs from the recorded one"]
     except FileNotFoundError:
-        return f"{what} {path}: no such file or folder"
+        return [f"{what} {path}: no such file or folder"]
     except OSError as error:
-        return f"{what} {path}: cannot be read ({error.strerror})"
+        return [f"{what} {path}: cannot be read ({error.strerror})"]
     except InputError as error:
-        return f"{what} {error}"  # which names the path
+        return [f"{what} {error}"]  # which names the path
 
 
 def _base_hash(folder: Path, name: str) -> str:

@@ -241,7 +241,8 @@ def test_a_report_looks_into_the_cache_alone(server, tiny_llama):
     from tlrec.reports import rerun
 
     name = f"{NAME}@{COMMIT}"
-    assert rerun._change("base model", name, "0", lambda folder: rerun._base_hash(folder, name)).endswith("or folder")
+    (change,) = rerun._change("base model", name, "0", lambda folder: rerun._base_hash(folder, name))
+    assert change.endswith("or folder")
     assert not server.seen
     fingerprint = base_model_fingerprint(resolve_base_model(NAME))
-    assert rerun._change("base model", name, fingerprint, lambda folder: rerun._base_hash(folder, name)) is None
+    assert rerun._change("base model", name, fingerprint, lambda folder: rerun._base_hash(folder, name)) == []
