@@ -103,9 +103,9 @@ def without_refused(parameters: dict[str, Any], status: int, details: Mapping[st
 
 def _named(names: Iterable[str], details: Mapping[str, str]) -> list[str]:
     """Which of these parameters an error names: first the one in its field, then in the order of its message."""
-    places = {name: re.search(rf"\b{name}\b", details["message"]) for name in names}
-    positions = {name: place.start() for name, place in places.items() if place}
-    if details["param"] in places:
+    matches = {name: re.search(rf"\b{name}\b", details["message"]) for name in names}
+    positions = {name: match.start() for name, match in matches.items() if match}
+    if details["param"] in matches:
         positions[details["param"]] = -1
     return sorted(positions, key=positions.__getitem__)
 

@@ -139,18 +139,18 @@ class RawFiles:
 
         InputError where a file was replaced or edited since.
         """
-        found: dict[str, dict] = {}
+        by_name: dict[str, dict] = {}
         for path, version in self._opened.items():
             if _version(path) != version:
                 raise InputError(f"{path}: changed while it was read; run the command again")
             entry = {"sha256": sha256(path), "bytes": path.stat().st_size}
             if path.parent in (self.source, self.source.parent):
-                found[path.name] = entry
+                by_name[path.name] = entry
                 continue
-            total = found.setdefault(f"{path.parent.name}/*", {"sha256": "", "bytes": 0})
+            total = by_name.setdefault(f"{path.parent.name}/*", {"sha256": "", "bytes": 0})
             total["sha256"] = hashlib.sha256((total["sha256"] + entry["sha256"]).encode()).hexdigest()
             total["bytes"] += entry["bytes"]
-        return found
+        return by_name
 
 
 @contextmanager

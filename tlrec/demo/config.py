@@ -39,14 +39,14 @@ class DemoConfig(ModelConfig):
 def find_adapters(base: str, dataset: str, given: str | None) -> dict[str, str]:
     """Adapters by the name that the page shows: those given, and those tuned for a base model and dataset of these
     names."""
-    found: dict[str, str] = {}
+    adapters: dict[str, str] = {}
     for kind, parent in (("zero-shot", "instruction_model"), ("few-shot", "output_model")):
         folder = paths.home_dir() / parent / base
         for path in sorted(path.parent.relative_to(folder) for path in folder.glob(f"*/**/{CONFIG_FILE}")):
             domain, *names = path.parts
             if dataset in domain.split("+") and not any(name.startswith(("checkpoint-", ".")) for name in names):
-                found[f"{kind}: {_described(kind, names or [domain])}"] = str(folder / path)
-    return found | {f"given: {path}": str(path) for path in (paths.data_files(given) if given else [])}
+                adapters[f"{kind}: {_described(kind, names or [domain])}"] = str(folder / path)
+    return adapters | {f"given: {path}": str(path) for path in (paths.data_files(given) if given else [])}
 
 
 def _described(kind: str, names: list[str]) -> str:

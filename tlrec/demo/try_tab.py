@@ -55,9 +55,9 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
             ranking_shown = gradio.HTML(elem_id="ranking")
 
     def search(text: str):
-        found = predictions.search(catalogue.titles, text)
-        return gradio.update(choices=found, value=found[0] if found else None, visible=bool(text.strip()),
-                             label="Found" if found else "Nothing found; titles of your own can be typed below")
+        titles = predictions.search(catalogue.titles, text)
+        return gradio.update(choices=titles, value=titles[0] if titles else None, visible=bool(text.strip()),
+                             label="Found" if titles else "Nothing found; titles of your own can be typed below")
 
     def open_page():
         """The models, of which one of each kind is chosen, and what to do first or what is wrong."""
@@ -115,8 +115,8 @@ def build(page, models: Models, catalogue: Catalogue, statistics: "pd.DataFrame"
                 columns["item-mean"] = predictions.ranked(means, titles, TOP)
         except InputError as error:
             return message(str(error), error=True)
-        rows = [[str(place), *(scored(*pair) for pair in row)]
-                for place, row in enumerate(zip(*columns.values(), strict=True), 1)]
+        rows = [[str(position), *(scored(*pair) for pair in row)]
+                for position, row in enumerate(zip(*columns.values(), strict=True), 1)]
         return problems + table([["rank", *columns], *rows], f"Best of {len(titles):,} titles, with their scores")
 
     def checked(names: list[str]) -> list[str]:

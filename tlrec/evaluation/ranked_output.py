@@ -39,8 +39,8 @@ def recommend(plan: RecommendationPlan, statistics: "pd.DataFrame") -> None:
     for profile in Progress(remaining, desc="users", unit="user", disable=not many):
         candidates = plan.candidates_of(profile)
         scores = scorer(profile.samples(plan.catalogue.example, candidates))
-        rows = [_row(profile.user, place, candidates[number], scores[number], statistics)
-                for place, number in enumerate(ranking.order(scores)[: config.top], 1)]
+        rows = [_row(profile.user, rank, candidates[number], scores[number], statistics)
+                for rank, number in enumerate(ranking.order(scores)[: config.top], 1)]
         if output:
             output.append(rows)
         if not many:
@@ -50,16 +50,16 @@ def recommend(plan: RecommendationPlan, statistics: "pd.DataFrame") -> None:
               f"{len(plan.candidates):,} candidates for {len(plan.profiles):,} users")
 
 
-def _row(user: str, place: int, title: str, p_yes: float, statistics: "pd.DataFrame") -> list[Any]:
+def _row(user: str, rank: int, title: str, p_yes: float, statistics: "pd.DataFrame") -> list[Any]:
     known = statistics.loc[title].to_dict()
-    return [user, place, title, round(float(p_yes), 6), int(known["popularity"]), f"{known['item-mean']:.4f}"]
+    return [user, rank, title, round(float(p_yes), 6), int(known["popularity"]), f"{known['item-mean']:.4f}"]
 
 
 def _print(rows: list[list[Any]]) -> None:
     width = max(len(printable(row[2])) for row in rows)
     print(f"rank  {'title':{width}}  P(Yes)  popularity  item-mean")
-    for _, place, title, p_yes, popularity, mean in rows:
-        print(f"{place:4}  {printable(title):{width}}  {p_yes:.4f}  {popularity:>10}  {mean:>9}")
+    for _, rank, title, p_yes, popularity, mean in rows:
+        print(f"{rank:4}  {printable(title):{width}}  {p_yes:.4f}  {popularity:>10}  {mean:>9}")
 
 
 class _Output:
@@ -76,7 +76,7 @@ class _Output:
             "users": hashlib.sha256(json.dumps([dataclasses.astuple(user) for user in plan.profiles]).encode()
                                     ).hexdigest()}
         self.finished: set[str] = set()
-        kept: list[list[str]] = []
+        finished_rows: list[list[str]] = []
         if self.path.exists() and not config.overwrite:
             recorded = files.read_json(settings_path, "not a file of this command; name another --output, or give "
                                                       "--overwrite True") if settings_path.exists() else None
@@ -92,11 +92,11 @@ class _Output:
             for row in rows:
                 if len(row) == len(COLUMNS):
                     by_user.setdefault(row[0], []).append(row)
-            kept = [row for user, rows in by_user.items() if len(rows) == sizes.get(user) for row in rows]
-            self.finished = {row[0] for row in kept}
+            finished_rows = [row for user, rows in by_user.items() if len(rows) == sizes.get(user) for row in rows]
+            self.finished = {row[0] for row in finished_rows}
         paths.writable_directory(self.path.absolute().parent)
         files.write_atomically(settings_path, json.dumps(settings, indent=2))
-        files.write_csv(self.path, [COLUMNS, *kept])  # without a user that a kill left unfinished
+        files.write_csv(self.path, [COLUMNS, *finished_rows])  # without a user that a kill left unfinished
 
     def append(self, rows: list[list[Any]]) -> None:
         with open(self.path, "a", newline="", encoding="utf-8") as file:

@@ -143,12 +143,12 @@ def _check_manifest(
                              f"differs); {cure}")
     settings = manifest.request.get("settings")
     settings, base_model = settings if isinstance(settings, dict) else {}, manifest.base_model
-    for name, told, expected in (
+    for name, recorded, expected in (
         ("lora_r", settings.get("lora_r"), [config.r]),
         ("lora_alpha", settings.get("lora_alpha"), [config.lora_alpha]),
         ("base_model", Path(config.made_for).name or None, [Path(base_model.name).name, base_model.commit])):
-        if told is not None and told not in expected:
-            raise InputError(f"{folder / MANIFEST_FILE}: {name} is not what {CONFIG_FILE} says ({told}, "
+        if recorded is not None and recorded not in expected:
+            raise InputError(f"{folder / MANIFEST_FILE}: {name} is not what {CONFIG_FILE} says ({recorded}, "
                              f"{expected[0]}); {cure}")
 
 
