@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from tlrec import files, paths
 from tlrec.errors import InputError
@@ -12,10 +12,8 @@ from tlrec.errors import InputError
 Parameters = dict[str, bool | int | float]  # of a request (temperature, max_tokens ...): those that the server supports
 
 
-class LedgerLine(BaseModel):
+class LedgerLine(BaseModel, strict=True, frozen=True):
     """One reply of a server."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
 
     request: str  # SHA-256 of settings, sample, step and prompt
     sample: int

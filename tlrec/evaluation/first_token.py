@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from tlrec.api.responses import RetryableError, has_thinking, is_cut_off, without_thinking
 
@@ -24,10 +24,8 @@ ROUNDING = 1e-7  # of a probability in float32
 _ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
 
-class Reply(BaseModel):
+class Reply(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
     """What is kept of a reply, as text in the ledger."""
-
-    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
     text: str  # without thinking
     refused: bool

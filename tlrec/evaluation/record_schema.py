@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from tlrec.errors import printable
 
@@ -19,8 +19,8 @@ Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # [low, h
 Bin = Annotated[list[Number], Field(min_length=3, max_length=3)]
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+class _Schema(BaseModel, strict=True, allow_inf_nan=False):
+    """A part of a record."""
 
 
 class SubsetMetrics(_Schema):

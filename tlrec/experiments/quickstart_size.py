@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from tlrec import files, paths
 from tlrec.errors import InputError
@@ -34,10 +34,8 @@ class Size:
 SIZES = (Size(128, 10), Size(192, 16), Size(320, 20), Size(512, 20), Size(8000, 40, 32))  # the last one takes a GPU
 
 
-class Speed(BaseModel):
+class Speed(BaseModel, strict=True, extra="forbid", frozen=True):
     """What was measured."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     seconds_per_tuned_row: float = Field(gt=0, lt=1e6)
     seconds_per_scored_row: float = Field(gt=0, lt=1e6)
@@ -49,10 +47,8 @@ class Speed(BaseModel):
                 f"({self.device}, {self.dtype})")
 
 
-class SizeRecord(BaseModel):
+class SizeRecord(BaseModel, strict=True, extra="forbid"):
     """results/quickstart_size.json: the size of the last run, which the next one takes."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     source_rows: int
     measured: Speed | None  # None: the size was given

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from tlrec.files import parse_json, read_bytes, validate
 
@@ -28,14 +28,12 @@ Rank = Annotated[int, Field(ge=1, le=4096)]
 Alpha = Annotated[int | float, Field(ge=1e-6, le=1e6)]
 
 
-class AdapterConfig(BaseModel):
+class AdapterConfig(BaseModel, strict=True, extra="allow", frozen=True, allow_inf_nan=False):
     """adapter_config.json of a LoRA adapter, as PEFT writes it.
 
     A setting that PEFT would act on and that is not a field here is refused: some of them import modules by name, or
     change the base model's weights. Empty settings and notes are read over.
     """
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True, allow_inf_nan=False)
 
     peft_type: Literal["LORA"]
     r: Rank = Field(description="rank of the low-rank matrices")

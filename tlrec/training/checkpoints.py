@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from tlrec import distributed, paths
 from tlrec.errors import InputError
@@ -31,10 +31,8 @@ UNKNOWN_RUN = "unknown"  # in earlier/: what carries no fingerprint
 LOCK_SECONDS = 0.2  # a lock file that its holder has just removed is opened anew in this time
 
 
-class CompleteMark(BaseModel):
+class CompleteMark(BaseModel, strict=True, frozen=True, allow_inf_nan=False):
     """complete.json in a checkpoint."""
-
-    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
     seconds: Annotated[float, Field(ge=0, lt=1e9, description="wall time of the run up to here")]
     files: dict[str, str] = Field(description="sha256 of every file, by its path in the checkpoint")
