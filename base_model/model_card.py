@@ -22,7 +22,7 @@ def render(adapter: Adapter, base_name: str, base_id: str | None, evaluations: l
     license_name: by the Hub's list, or other, that of the base model."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    name = printable(chain_name(base_name, adapter.chain, adapter.rows_of_chain))
+    name = printable(chain_name(base_name, zip(adapter.chain, adapter.rows_of_chain, strict=True)))
     own, beside = choose(evaluations, adapter.sha256, fingerprint)
     data = ModelCardData(
         base_model=base_id, license=license_name, license_name="base-model" if license_name == "other" else None,

@@ -27,7 +27,7 @@ def planned_system(plan: EvaluationPlan, command: str) -> System:
 def language_model_name(model: ModelPlan) -> str:
     """Its name in tables: base model and tuning stages."""
     base, adapter = model_name(model.base), model.adapter
-    return chain_name(base, adapter.chain, adapter.rows_of_chain) if adapter else f"{base}, untuned"
+    return chain_name(base, zip(adapter.chain, adapter.rows_of_chain, strict=True)) if adapter else f"{base}, untuned"
 
 
 def model_request(model: ModelPlan) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Other fields may stand beside these (versions of the machine, a baseline's training).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -128,9 +128,13 @@ class EvaluationRecord(_Schema):
             raise ValueError("rows_of_chain has another length than chain")
         return self
 
+    @property
+    def chain_with_rows(self) -> list[tuple[str, int | None]]:
+        """(name, rows) of the tuning stages, first to last; rows None where they are not known."""
+        return list(zip(self.chain, self.rows_of_chain or [None] * len(self.chain), strict=True))
 
-def chain_name(base_model: str, chain: Sequence[str], rows_of_chain: Sequence[int | None]) -> str:
-    """A tuned model's name in tables: `smollm2-135m + netflix (512 rows)`, with the rows where they are known."""
-    stages = [name if rows is None else f"{name} ({rows:,} rows)"
-              for name, rows in zip(chain, rows_of_chain, strict=True)]
-    return " + ".join([base_model, *stages])
+
+def chain_name(base_model: str, stages: Iterable[tuple[str, int | None]]) -> str:
+    """A tuned model's name in tables, from (name, rows) of its stages: `smollm2-135m + netflix (512 rows)`; rows None
+    where they are not known."""
+    return " + ".join([base_model, *(name if rows is None else f"{name} ({rows:,} rows)" for name, rows in stages)])

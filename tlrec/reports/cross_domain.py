@@ -23,8 +23,7 @@ def render(evaluations: list[EvaluationRecord], shots: int) -> str:
     for record in evaluations:
         if record.shots == shots and record.base_model and record.chain[-1] in TUNED_ON and record.metrics.auc:
             other_chain |= any(stage != "alpaca" for stage in record.chain[:-1])
-            counts = record.rows_of_chain or [None] * len(record.chain)
-            name = chain_name(record.base_model, record.chain[:-1], counts[:-1])
+            name = chain_name(record.base_model, record.chain_with_rows[:-1])
             aucs.setdefault((name, record.test_domain, record.chain[-1]), []).append(record.metrics.auc)
     if shots == PUBLISHED_SHOTS:
         (grid,) = (value for name, value in published.figures()["tallrec_first_readme"].items()

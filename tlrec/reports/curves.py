@@ -72,7 +72,7 @@ def chain_stages(evaluations: list[EvaluationRecord], domain: str) -> Figure | N
     theirs = published_stages(domain)
     figure, axes = plot_style.panels(len(longest), 2, 2.4)
     for axis, chain in zip(axes, longest, strict=True):
-        name = chain_name(chain[0][0], [stage for stage, _ in chain[1:]], [rows for _, rows in chain[1:]])
+        name = chain_name(chain[0][0], chain[1:])
         kinds = ["untuned", *(KINDS.get(stage, "+ source") for stage, _ in chain[1:])]
         steps = [*((kind, chain[:count], 0) for count, kind in enumerate(kinds, 1)),
                  *((f"+ {shots}", chain, shots) for shots in (16, 64, 256))]

@@ -134,16 +134,14 @@ def shots(record: EvaluationRecord) -> int:
 
 def stages(record: EvaluationRecord) -> list[tuple[str, int | None]]:
     """(name, rows) of a language model's tuning stages before the shots of the tested domain."""
-    rows = record.rows_of_chain or [None] * len(record.chain)
-    chain = list(zip(record.chain, rows, strict=True))
-    return chain[:-1] if _few_shot(record) else chain
+    return record.chain_with_rows[:-1] if _few_shot(record) else record.chain_with_rows
 
 
 def system(record: EvaluationRecord) -> str:
     """A run's system without its number of shots: `smollm2-135m + netflix (512 rows)`, `SASRec`."""
     if record.base_model is None:
         return record.system
-    return chain_name(record.base_model, [name for name, _ in stages(record)], [rows for _, rows in stages(record)])
+    return chain_name(record.base_model, stages(record))
 
 
 def _few_shot(record: EvaluationRecord) -> bool:
