@@ -155,9 +155,9 @@ def prepare_cot(source: str) -> list[Path]:
 
 def _check_cot_source(path: Path, source: str) -> None:
     """InputError where the samples were made of a dataset of the user's own, and the chain's source is another."""
-    about = files.read_json(path.with_name(f"{path.stem}_about.json"), "")
-    made_of = set(str(about.get("source")).split(", ")) if isinstance(about, dict) else set()
-    others = made_of & set(datasets.folders("SOURCE")) - {source, *datasets.published_names()}
+    about = files.read_optional_json(path.with_name(f"{path.stem}_about.json"))
+    own_data = set(datasets.folders("SOURCE")) - {source, *datasets.published_names()}
+    others = own_data.intersection(str(about.get("source")).split(", "))
     if others:
         raise InputError(f"{path}: made of {', '.join(sorted(others))}, not of {source}; move it and its _about.json "
                          "away, or set COT=skip, which leaves the stage out")

@@ -15,6 +15,7 @@ from tlrec.errors import InputError, first_line
 from tlrec.files import read_json, read_optional_json
 from tlrec.model.base_files import is_buffer
 from tlrec.model.prompts import chat_template
+from tlrec.model.tokenizer import SPECIAL_TOKENS, special_token
 from tlrec.model.weights import StoredTensor, stored_tensors
 
 FULL_HASH_LIMIT = 2 << 30  # bytes of weights that are hashed in full
@@ -88,8 +89,7 @@ def _tokenizer(folder: Path) -> dict[str, Any]:
     names = "special_tokens_map.json", "tokenizer_config.json", "tokenizer.json"
     token_map, config, tokens = (read_optional_json(folder / name) for name in names)
     settings = token_map | config
-    special = {name: settings.get(name) for name in ("bos_token", "eos_token", "unk_token")}
-    special = {name: token.get("content") if isinstance(token, dict) else token for name, token in special.items()}
+    special = {name: special_token(settings, name) for name in SPECIAL_TOKENS}
     files = [] if tokens else sorted(
         path for pattern in ("*.model", "vocab*", "merges*", "added_tokens.json") for path in folder.glob(pattern))
     added = _added_by_template(tokens.get("post_processor") or {})

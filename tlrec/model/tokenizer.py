@@ -88,7 +88,7 @@ def _missing_special_tokens(base: Path, pieces) -> dict[str, str]:
     filled: dict[str, str] = {}
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         settings = read_optional_json(base / name)
-        empty = [token for token in SPECIAL_TOKENS if _content(settings, token) == ""]
+        empty = [token for token in SPECIAL_TOKENS if special_token(settings, token) == ""]
         if empty and pieces is None:
             raise InputError(f"{base / name}: {empty[0]} is empty; write the model's own tokens there (LLaMA: <s>, "
                              "</s> and <unk> as bos_token, eos_token and unk_token)")
@@ -100,7 +100,7 @@ def _missing_special_tokens(base: Path, pieces) -> dict[str, str]:
     return filled
 
 
-def _content(settings: dict, token: str) -> Any:
+def special_token(settings: dict, token: str) -> Any:
     """The text of a special token, which the files give as it is or within an object (AddedToken)."""
     value = settings.get(token)
     return value.get("content") if isinstance(value, dict) else value
