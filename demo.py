@@ -8,7 +8,7 @@ from recommend import item_statistics
 from tlrec import cli
 from tlrec.demo import page, server
 from tlrec.demo.config import DemoConfig
-from tlrec.evaluation.recommendation import read_catalogue
+from tlrec.evaluation.recommend_config import read_catalogue
 
 
 def main(config: DemoConfig) -> None:

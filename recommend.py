@@ -13,9 +13,9 @@ import pandas as pd
 from baselines import rating_features
 from tlrec import cli, flag_syntax, paths
 from tlrec.data import samples
-from tlrec.evaluation import ranked_output, ranking_system, recommendation
+from tlrec.evaluation import ranking_system, recommend_config, recommend_output
 from tlrec.evaluation.evaluate import evaluate_system
-from tlrec.evaluation.recommendation import Catalogue, RecommendationConfig
+from tlrec.evaluation.recommend_config import Catalogue, RecommendationConfig
 
 
 def main(config: RecommendationConfig) -> None:
@@ -24,10 +24,10 @@ def main(config: RecommendationConfig) -> None:
     With --test_data_path, HR@10 and NDCG@10 of the test users' liked targets among --negatives other titles, for the
     model, item-mean and popularity: one record each in results/runs.jsonl.
     """
-    plan = recommendation.resolve(config)
+    plan = recommend_config.resolve(config)
     statistics = item_statistics(plan.catalogue, plan.titles())
     if plan.test is None:
-        ranked_output.recommend(plan, statistics)
+        recommend_output.recommend(plan, statistics)
         return
     command = flag_syntax.command_line("recommend.py", main, paths.relative_to_home(plan.recorded()))
     for system in ranking_system.ranking_systems(plan, statistics, command):
@@ -40,7 +40,7 @@ def item_statistics(catalogue: Catalogue, others: Sequence[str] = ()) -> pd.Data
     A title without training rows has popularity 0 and, as item-mean, the share of likes of all training rows.
     """
     rows = samples.read_samples(catalogue.train_path, answers_only=True)
-    items = np.array([recommendation.target_title(row) for row in rows], dtype=object)
+    items = np.array([recommend_config.target_title(row) for row in rows], dtype=object)
     labels = np.array([row.label for row in rows])
     titles = np.array(list(dict.fromkeys([*catalogue.titles, *items, *others])), dtype=object)
     columns = {"popularity": pd.Series(titles).map(pd.Series(items).value_counts()).fillna(0).to_numpy(dtype=float),

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from base_model import model_card, share
+from base_model import hub_upload, model_card
 from tlrec import cli, files, paths
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
@@ -20,7 +20,7 @@ from tlrec.model.adapter import Adapter, attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
 from tlrec.model.hub import hub_commit, model_name, pinned_name
-from tlrec.model.tokenizer import load_tokenizer
+from tlrec.model.load_tokenizer import load_tokenizer
 from tlrec.reports import records
 from tlrec.signature_flags import PathText
 
@@ -56,14 +56,14 @@ def main(base_model: PathText, lora_weights: PathText, output_dir: PathText, dty
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", license):
         raise InputError(f"--license {license!r}: not a licence's name on the Hub; give one such as mit, or other")
     if push_to is not None:
-        share.check_repository(push_to)
+        hub_upload.check_repository(push_to)
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     merged = not (adapter_only or card_only)
     if merged and "quantization_config" in config:
         raise InputError(f"{base}: its weights are quantised, so an adapter cannot be merged into them; give the model "
                          "in fp16, bf16 or fp32")
     adapter = inspect_adapter(lora_weights, base)
-    base_model_id = share.hub_name(base_model_id, base, adapter)
+    base_model_id = hub_upload.hub_name(base_model_id, base, adapter)
     if base_model_id is None and push_to is not None and adapter_only:
         raise InputError(f"--push_to: others cannot find the base model of this adapter, {model_name(base)}; give "
                          "--base_model_id owner/name")
@@ -86,12 +86,12 @@ def main(base_model: PathText, lora_weights: PathText, output_dir: PathText, dty
             tokenizer.save_pretrained(partial)
             (partial / "export.json").write_text(json.dumps(provenance, indent=2))
         elif adapter_only and not card_only:
-            share.copy_adapter(adapter, partial, base_model_id or base.name)
+            hub_upload.copy_adapter(adapter, partial, base_model_id or base.name)
         (partial / "README.md").write_text(card, encoding="utf-8")
     what = f", {wanted}" if merged else ", the card alone" if card_only else ", the adapter"
     print(f"{output}: {model_name(base)} + {' + '.join(adapter.chain)}{what}")
     if push_to is not None:
-        print(f"pushed to {share.push(output, push_to, private)}")
+        print(f"pushed to {hub_upload.push(output, push_to, private)}")
 
 
 def merge(base: Path, adapter: Adapter, dtype: str, fingerprint: str) -> tuple[Any, Any, dict]:
@@ -110,7 +110,7 @@ def merge(base: Path, adapter: Adapter, dtype: str, fingerprint: str) -> tuple[A
     return model, tokenizer, {
         "base_model": {"name": model_name(base), "fingerprint": fingerprint, "commit": hub_commit(base)},
         "adapter": {
-            "path": pinned_name(adapter.folder) or share.without_folders(str(adapter.folder.resolve())),
+            "path": pinned_name(adapter.folder) or hub_upload.without_folders(str(adapter.folder.resolve())),
             "sha256": adapter.sha256,
             "chain": adapter.chain,
             "rows_of_chain": adapter.rows_of_chain,

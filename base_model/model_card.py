@@ -11,7 +11,7 @@ from tlrec.evaluation.metrics import format_figure, format_interval
 from tlrec.evaluation.record_schema import EvaluationRecord, chain_name
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter
-from tlrec.reports import records, text_tables
+from tlrec.reports import records, table_formats
 
 SETTINGS = ("seed", "learning_rate", "num_epochs", "max_steps", "batch_size", "lora_r", "lora_alpha", "select_by")
 
@@ -116,7 +116,7 @@ def _tuning(adapter: Adapter, base_name: str, fingerprint: str) -> str:
     selected = f" Checkpoint of step {manifest.selected.step}, selected by {manifest.selected.by}." if (
         manifest.selected) else ""
     versions = ", ".join(f"{package} {version}" for package, version in manifest.versions.items() if version)
-    return (f"{text}{shots}{selected}\n\n{text_tables.markdown(rows)}\n\n"
+    return (f"{text}{shots}{selected}\n\n{table_formats.markdown(rows)}\n\n"
             f"Tuned in {manifest.seconds + manifest.seconds_before:,.0f} s with {versions}; commit {manifest.commit}.")
 
 
@@ -129,11 +129,11 @@ def _evaluation(own: list[EvaluationRecord], beside: list[EvaluationRecord]) -> 
         for record in [record for record in [*own, *beside] if _rows(record) == _rows(first)]:
             figures = record.metrics
             rows.append([f"{record.test_domain}, sha256 {record.test_data.sha256[:12]}",
-                         text_tables.Bold(record.system) if record in own else record.system, f"{figures.n:,}",
+                         table_formats.Bold(record.system) if record in own else record.system, f"{figures.n:,}",
                          "" if figures.users is None else f"{figures.users:,}", format_figure(figures.auc),
                          format_interval(figures.auc_interval), format_figure(figures.uauc),
                          format_interval(figures.uauc_interval), format_figure(figures.stratified_auc)])
-    return (f"{text_tables.markdown(rows)}\n\nIntervals: over users where they are known, else over rows. UAUC: mean "
+    return (f"{table_formats.markdown(rows)}\n\nIntervals: over users where they are known, else over rows. UAUC: mean "
             "over users. Stratified AUC: among rows with equal numbers of liked and of disliked titles, where counting "
             "them ranks nothing. liked-ratio is the share of liked titles in the prompt and needs no model.")
 

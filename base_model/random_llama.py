@@ -12,9 +12,9 @@ from pathlib import Path
 from tlrec import files, paths
 from tlrec.data import samples
 from tlrec.errors import InputError, first_line
-from tlrec.model.base_files import check_base_files
 from tlrec.model.base_model import resolve_base_model
-from tlrec.model.tokenizer import load_tokenizer
+from tlrec.model.base_model_checks import check_base_files
+from tlrec.model.load_tokenizer import load_tokenizer
 from tlrec.signature_flags import PathText
 
 NAME = "random-llama-7b"

@@ -33,7 +33,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation import metrics
 from tlrec.evaluation.evaluate import Scores, System, evaluate_system, read_split
 from tlrec.evaluation.metrics import format_figure
-from tlrec.reports import text_tables
+from tlrec.reports import table_formats
 from tlrec.signature_flags import PathText
 
 METHODS = ("item-mean", "popularity", "logistic", "liked-ratio+item-mean")
@@ -145,7 +145,8 @@ def report(folder: Path) -> str:
             mean = None if test.users is None else metrics.user_means(test.labels, scores, test.users)[1]
             row += [format_figure(metrics.auc(test.labels, scores)), format_figure(mean and mean.value)]
         rows.append(row)
-    return f"{text_tables.markdown(rows)}\nMeans of items and users are shrunk by {SHRINKAGE} rows towards that of all."
+    return (f"{table_formats.markdown(rows)}\n"
+            f"Means of items and users are shrunk by {SHRINKAGE} rows towards that of all.")
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from baselines.config import PUBLISHED_ITEMS
-from tlrec.data import preference_text, samples, split_files, windows
-from tlrec.data.id_view import MISSING
+from tlrec.data import preference_text, samples, sliding_windows, split_files
+from tlrec.data.id_csv import MISSING
 from tlrec.errors import InputError, first_line
 from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.files import read_bytes
 
-LENGTH = windows.HISTORY_LENGTH
+LENGTH = sliding_windows.HISTORY_LENGTH
 BOOK_IDS = "baseline/books"  # under the home folder
 BOOK_COLUMNS = {"user": "user_id", "history_item_id": "history_movie_id", "item_id": "movie_id"}  # theirs: ours
 Array = Any  # np.ndarray, or a torch.Tensor on a device

@@ -10,7 +10,7 @@ from torch.nn import functional
 from baselines.config import BaselineConfig, System
 from baselines.data import Batch
 from baselines.dros import propensities, robust_term
-from baselines.model import Recommender
+from baselines.sequence_model import Recommender
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics
 

@@ -30,7 +30,7 @@ from tlrec.model.adapter_manifest import MANIFEST_FILE
 from tlrec.model.base_model import resolve_base_model
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.model.hub import model_name
-from tlrec.reports.text_tables import markdown
+from tlrec.reports.table_formats import markdown
 from tlrec.signature_flags import PathText
 
 ROWS = 16  # the first of movie/test

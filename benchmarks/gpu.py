@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from base_model import random_llama
-from benchmarks import gpu_aims, harness, record, references
-from benchmarks.gpu_aims import DEFAULT, LLAMA, SCORE, SMOLLM2, TUNE
-from benchmarks.gpu_ways import Bench, Settings, Way
+from benchmarks import gpu_targets, record, reference_code
+from benchmarks.ceiling import product_speed
+from benchmarks.gpu_implementations import Bench, Settings, Way
+from benchmarks.gpu_targets import DEFAULT, LLAMA, SCORE, SMOLLM2, TUNE
 from tlrec import cli, devices
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
@@ -35,13 +36,13 @@ SIXTEEN, EIGHT, FOUR = {"load_in_8bit": False}, {"load_in_8bit": True}, {"load_i
 # references first: kernels that ours may install (Liger's) replace functions of transformers for the whole process
 WAYS = (
     Way(LLAMA, SCORE, PLAIN_LOOP),
-    Way(LLAMA, SCORE, references.PUBLISHED, rows=32),
-    Way(LLAMA, TUNE, references.PLAIN),
-    Way(LLAMA, TUNE, references.TRL),
-    Way(LLAMA, SCORE, f"{references.PUBLISHED}, 8-bit", in_8bit=True, rows=32),
-    Way(LLAMA, TUNE, references.PUBLISHED, in_8bit=True),
+    Way(LLAMA, SCORE, reference_code.PUBLISHED, rows=32),
+    Way(LLAMA, TUNE, reference_code.PLAIN),
+    Way(LLAMA, TUNE, reference_code.TRL),
+    Way(LLAMA, SCORE, f"{reference_code.PUBLISHED}, 8-bit", in_8bit=True, rows=32),
+    Way(LLAMA, TUNE, reference_code.PUBLISHED, in_8bit=True),
     Way(SMOLLM2, SCORE, PLAIN_LOOP),
-    Way(SMOLLM2, TUNE, references.PLAIN),
+    Way(SMOLLM2, TUNE, reference_code.PLAIN),
     Way(LLAMA, SCORE, DEFAULT, {}, rows=1000),
     Way(LLAMA, SCORE, "ours, 16-bit", SIXTEEN, rows=1000),
     Way(LLAMA, SCORE, "ours, 8-bit", EIGHT),
@@ -89,12 +90,12 @@ def main(settings: Settings, name: str = "gpu") -> None:
     size, rows = 8192 if settings.device == "cuda" else 512, []
     with tempfile.TemporaryDirectory(prefix="gpu-") as work:
         bench = Bench(settings, bases, Path(work))
-        ceilings = [harness.product_speed(dtype, settings.device, size)]
+        ceilings = [product_speed(dtype, settings.device, size)]
         for way in WAYS:
             rows.append(bench.measure(way))
             print(json.dumps({key: value for key, value in rows[-1].items() if key not in ("p_yes", "losses")}),
                   flush=True)
-        ceilings.append(harness.product_speed(dtype, settings.device, size))
+        ceilings.append(product_speed(dtype, settings.device, size))
     ceiling = max(ceilings) / 1e12
     rows = [row | ({"of_ceiling": row["tflops"] / ceiling} if "tflops" in row else {}) | _difference(row, rows)
             for row in rows]
@@ -107,8 +108,8 @@ def main(settings: Settings, name: str = "gpu") -> None:
             f"rows, {settings.steps} after the first; tokens a prompt: {', '.join(map(str, tokens.values()))}; ceiling "
             f"({dtype}, {size} x {size}): {ceiling:.4g} TFLOP/s; measured in {time.time() - start:.0f} s.")
     as_published = (settings.layers, settings.hidden_size, settings.device) == (32, 4096, "cuda")
-    aims = gpu_aims.evaluate(rows, ceiling) if as_published else []
-    record.write("speed", name, "gpu", COLUMNS, rows, note, gpu_aims.table(aims), **asdict(settings), **machine,
+    aims = gpu_targets.evaluate(rows, ceiling) if as_published else []
+    record.write("speed", name, "gpu", COLUMNS, rows, note, gpu_targets.table(aims), **asdict(settings), **machine,
                  ceiling_tflops=ceiling, prompt_tokens=tokens, aims=aims, seconds=round(time.time() - start, 1),
                  fingerprints={model: base_model_fingerprint(base) for model, base in bases.items()})
     if failed := [row["way"] for row in rows if row.get("failed")]:
@@ -117,7 +118,7 @@ def main(settings: Settings, name: str = "gpu") -> None:
 
 def _difference(row: dict, rows: list[dict]) -> dict:
     """The largest difference of P(Yes), or of a step's loss, to the plain way's, where both were measured."""
-    way, figure = (PLAIN_LOOP, "p_yes") if row["work"] == SCORE else (references.PLAIN, "losses")
+    way, figure = (PLAIN_LOOP, "p_yes") if row["work"] == SCORE else (reference_code.PLAIN, "losses")
     plain = next((other for other in rows if [other[name] for name in ("model", "work", "way")] ==
                   [row["model"], row["work"], way]), {})
     if row["way"] == way or "answer only" in row["way"] or not (figure in row and figure in plain):

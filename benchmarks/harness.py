@@ -60,27 +60,6 @@ def send(result: dict) -> None:
     print("@" + json.dumps(result), flush=True)
 
 
-def ceiling(dtype: str) -> None:
-    """Measure matrix products of 2,048 x 2,048 as one of the workers."""
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    serve(lambda: {"flops_a_second": product_speed(dtype, device, 2048)})
-
-
-def product_speed(dtype: str, device: str, size: int) -> float:
-    """FLOP/s of matrix products of size x size, measured for a second."""
-    import torch
-
-    first, second = (torch.randn(size, size, device=device).to(getattr(torch, dtype)) for _ in range(2))
-    torch.mm(first, second)[0, 0].item()
-    start, done = time.perf_counter(), 0
-    while (spent := time.perf_counter() - start) < 1:
-        torch.mm(first, second)[0, 0].item()  # waits for a GPU
-        done += 1
-    return 2 * size**3 * done / spent
-
-
 def checked_dtype(name: str, base: Path) -> str:
     """--dtype with `auto` resolved as the scripts do. InputError for an unknown one."""
     ModelConfig(dtype=name).check()
@@ -179,7 +158,7 @@ def take_turns(calls: dict[str, str], dtype: str, rounds: int) -> tuple[dict[str
     With 0 rounds the first one counts, in which FLOPs are counted too: half the time, and a little slower. Returns each
     call's summary(), with its GFLOP/s, their share of the ceiling and the seconds of every round; the ceiling, GFLOP/s.
     """
-    machine = Worker(f"harness.ceiling({dtype!r})")
+    machine = Worker(f"ceiling.worker({dtype!r})")
     workers = {name: Worker(call) for name, call in calls.items()}
     ceilings = [machine.run()] if not rounds else []  # its first round is slow
     results: dict[str, list[dict]] = {name: [] if rounds else [worker.first] for name, worker in workers.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tlrec import files, paths
 from tlrec.evaluation import run_log
-from tlrec.reports.text_tables import markdown
+from tlrec.reports.table_formats import markdown
 
 
 def table(columns: dict[str, str], rows: list[dict]) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from base_model import random_llama
 from tlrec import cli
-from tlrec.reports.text_tables import markdown
+from tlrec.reports.table_formats import markdown
 
 
 class Shape(NamedTuple):

@@ -14,7 +14,7 @@ import json
 
 import numpy as np
 
-from benchmarks import harness, record, references
+from benchmarks import harness, record, reference_code
 from tlrec import cli
 from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
@@ -41,7 +41,7 @@ def worker(implementation: str, base_model: str, lora_weights: str | None, data:
     from transformers.utils import logging
 
     from tlrec.model import scoring
-    from tlrec.model.tokenization import Encoder
+    from tlrec.model.encoder import Encoder
 
     class ResizedEncoder(Encoder):
         """Prompts of exactly `length` tokens: the middle repeated or cut, beginning and end kept."""
@@ -57,7 +57,7 @@ def worker(implementation: str, base_model: str, lora_weights: str | None, data:
     adapter = inspect_adapter(lora_weights, base) if lora_weights else None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, tokenizer = load_base_model(base, False, dtype, device) if implementation == "ours" else (
-        references.load(base, dtype, device))
+        reference_code.load(base, dtype, device))
     if adapter:
         model = attach_adapter(model, None, adapter)
     encoder = (ResizedEncoder if length else Encoder)(tokenizer)
@@ -79,7 +79,7 @@ def worker(implementation: str, base_model: str, lora_weights: str | None, data:
                 lambda picked: scoring.score(model, encoder, picked, batch).p_yes)
             return {"p_yes": scorer(picked).tolist(), "labels": labels}
         prompts = [encoder.encode_prompt(sample) for sample in picked]
-        scorer = references.p_yes_of_generate if implementation == "published" else references.p_yes_of_forward
+        scorer = reference_code.p_yes_of_generate if implementation == "published" else reference_code.p_yes_of_forward
         p_yes, new_tokens = scorer(model, prompts, encoder.answer_token_ids, batch)
         return {"p_yes": p_yes.tolist(), **({"new_tokens": new_tokens} if new_tokens else {})}
 

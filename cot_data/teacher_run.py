@@ -7,7 +7,7 @@ from cot_data.hits import hits
 from cot_data.prompts import CotExample
 from cot_data.schemas import STEPS
 from tlrec.api.client import Client
-from tlrec.api.run import Run
+from tlrec.api.concurrent_requests import Run
 
 
 class TeacherRun(Run):

@@ -13,7 +13,7 @@ import pyarrow.csv as pa_csv
 
 from rec_data import published
 from tlrec import cli
-from tlrec.data import dataset_record, preference_text, split_files, windows
+from tlrec.data import dataset_record, preference_text, sliding_windows, split_files
 from tlrec.data.raw_files import MISSING_VALUES, RawFiles
 from tlrec.errors import InputError
 from tlrec.signature_flags import PathText
@@ -107,13 +107,13 @@ def main(raw_dir: PathText) -> None:
     likes = (np.trunc(scores[keep]) > 4).astype(np.int8)
     title_of_item = np.zeros(len(item_names), dtype=np.int32)
     title_of_item[items[::-1]] = titles[::-1]  # an id keeps its first title: the last assignment wins
-    spans = windows.sliding_windows(users, times, last=windows.MAX_SPLIT_ROWS)
+    spans = sliding_windows.sliding_windows(users, times, last=sliding_windows.MAX_SPLIT_ROWS)
     used, positions = np.unique(spans, return_inverse=True)  # text is needed of these reviews alone
     entries = {}
     for code in dict.fromkeys(items[used].tolist()):
         title = title_names[title_of_item[code]]
         entries[item_names[code]] = preference_text.book_entry(title, books[title])
-    samples, rows = windows.samples_from_windows(
+    samples, rows = sliding_windows.samples_from_windows(
         positions.reshape(spans.shape), "book", [user_names[code] for code in users[used]],
         np.array([item_names[code] for code in items[used]], dtype=object), likes[used], times[used].astype(str),
         entries.__getitem__,

@@ -22,7 +22,7 @@ import numpy as np
 from instruction_data.netflix_ratings import read_ratings
 from rec_data import published
 from tlrec import cli
-from tlrec.data import dataset_record, windows
+from tlrec.data import dataset_record, sliding_windows
 from tlrec.data.raw_files import MISSING_VALUES, RawFiles
 from tlrec.errors import InputError
 from tlrec.signature_flags import PathText
@@ -91,10 +91,10 @@ def main(raw_dir: PathText, all_files: bool = False) -> None:
     unknown = np.setdiff1d(np.unique(ratings.movies), list(titles))
     if len(unknown):
         raise InputError(f"{titles_name}: no title for the rated movie {unknown[0]}; is it of the same data?")
-    spans = windows.sliding_windows(ratings.users, ratings.dates, last=windows.MAX_SPLIT_ROWS)
+    spans = sliding_windows.sliding_windows(ratings.users, ratings.dates, last=sliding_windows.MAX_SPLIT_ROWS)
     days = {span[-1]: f"{day // 10_000}-{day // 100 % 100:02}-{day % 100:02}"
             for span, day in zip(spans, ratings.dates[spans[:, -1]].tolist(), strict=True)}
-    samples, rows = windows.samples_from_windows(
+    samples, rows = sliding_windows.samples_from_windows(
         spans, "movie", ratings.users, ratings.movies, ratings.likes, days, lambda movie: f'"{titles[movie]}"'
     )
     splits = dataset_record.split_samples(samples, rows)

@@ -9,10 +9,10 @@ Raw files: the 5-core reviews and the metadata of the collection of 2018, one JS
 import numpy as np
 import pandas as pd
 
-from rec_data import rating_files, splitting
-from rec_data.rating_table import read_entries
+from rec_data import rating_formats, split_rules
+from rec_data.rating_columns import read_entries
 from tlrec import cli
-from tlrec.data import dataset_record, datasets, preference_text, windows
+from tlrec.data import dataset_record, datasets, preference_text, sliding_windows
 from tlrec.errors import InputError
 from tlrec.files import sha256
 from tlrec.signature_flags import PathText
@@ -37,8 +37,8 @@ def main(reviews: PathText, items: PathText) -> None:
         items: meta_Books.json or meta_Books.json.gz
     """
     roles = {"user": "reviewerID", "item": "asin", "rating": "overall", "timestamp": "unixReviewTime"}
-    table = rating_files.read(reviews, roles, list(roles), "book")
-    catalogue = rating_files.read(items, {"item": "asin", "title": "title"}, ["item", "title"], "book")
+    table = rating_formats.read(reviews, roles, list(roles), "book")
+    catalogue = rating_formats.read(items, {"item": "asin", "title": "title"}, ["item", "title"], "book")
     users, user_names = table.codes("user")
     rated, item_names = table.codes("item")
     ratings, times = table.numbers("rating", float, "a number"), table.times()
@@ -50,13 +50,14 @@ def main(reviews: PathText, items: PathText) -> None:
     later = december[np.argsort(times[order[december]], kind="stable")][len(december) // 2 :]
     parts = np.where(months < 12, 0, 1)
     parts[later] = 2
-    before, splits = windows.rated_before(users[order]), {}
+    before, splits = sliding_windows.rated_before(users[order]), {}
     names = [item_names[code] for code in np.unique(rated[order]).tolist()]
     entries = {name: titles.get(name, preference_text.entry(name)) for name in names}
     for number, split in enumerate(datasets.SPLITS):
-        spans = windows.padded_windows(order, before, np.flatnonzero(parts == number), windows.HISTORY_LENGTH)
-        splits[split] = splitting.make_split(spans, "book", users, user_names, rated, item_names,
-                                             (ratings == LIKE).astype(np.int8), table, entries)
+        spans = sliding_windows.padded_windows(
+            order, before, np.flatnonzero(parts == number), sliding_windows.HISTORY_LENGTH)
+        splits[split] = split_rules.make_split(spans, "book", users, user_names, rated, item_names,
+                                               (ratings == LIKE).astype(np.int8), table, entries)
     sources = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
                for path in (table.path, catalogue.path)}
     dataset_record.write_dataset(FOLDER, splits, "rec_data.amazon_book_2017", sources, RULES, {}, {}, entries.items())

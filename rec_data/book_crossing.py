@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from rec_data import published
 from tlrec import cli, paths
-from tlrec.data import dataset_record, preference_text, split_files, windows
+from tlrec.data import dataset_record, preference_text, sliding_windows, split_files
 from tlrec.data.raw_files import MISSING_VALUES, RawFiles, parse_ratings, read_csv
 from tlrec.errors import InputError
 from tlrec.signature_flags import PathText
@@ -95,7 +95,7 @@ def build(
             if count not in permutations:
                 shuffled = list(range(count))
                 random.Random(42).shuffle(shuffled)  # lists of the same length have the same permutation
-                permutations[count] = np.array([*shuffled[:-1][: windows.HISTORY_LENGTH], shuffled[-1]])
+                permutations[count] = np.array([*shuffled[:-1][: sliding_windows.HISTORY_LENGTH], shuffled[-1]])
             chosen = permutations[count]
             *history, target = entries[book_rows[end - count : end][chosen]].tolist()
             *likes_before, like = likes[end - count : end][chosen].tolist()
@@ -104,7 +104,7 @@ def build(
                 split_files.id_row(names[user], history, likes_before, target, like, ""),
             )
 
-    cut = windows.split_slices(len(selected)).items()
+    cut = sliding_windows.split_slices(len(selected)).items()
     return {name: dataset_record.Split(len(selected[part]), pairs(part)) for name, part in cut}, dropped
 
 

@@ -17,11 +17,11 @@ import numpy as np
 from tlrec import cli, paths
 from tlrec.data import preference_text
 from tlrec.data.datasets import SPLITS
-from tlrec.data.id_view import known_users, read_id_view
+from tlrec.data.id_csv import known_users, read_id_view
 from tlrec.data.samples import Sample, read_samples
 from tlrec.errors import InputError
 from tlrec.model import prompts
-from tlrec.reports.text_tables import markdown
+from tlrec.reports.table_formats import markdown
 from tlrec.signature_flags import PathText
 
 

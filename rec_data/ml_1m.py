@@ -21,7 +21,7 @@ import pandas as pd
 
 from rec_data import movielens, published
 from tlrec import cli, files, paths
-from tlrec.data import dataset_record, datasets, download, preference_text, windows
+from tlrec.data import dataset_record, datasets, download, preference_text, sliding_windows
 from tlrec.data.raw_files import RawFiles, read_csv
 from tlrec.errors import InputError
 from tlrec.signature_flags import PathText
@@ -115,11 +115,11 @@ def build(table: pd.DataFrame) -> dict[str, dataset_record.Split]:
     """The splits of rows as read_collm() and read_raw() give them."""
     users, items = table["user"].to_numpy(), table["item"].to_numpy()
     titles = dict(zip(items.tolist(), table["title"], strict=True))
-    before, splits = windows.rated_before(users), {}
+    before, splits = sliding_windows.rated_before(users), {}
     for name in datasets.SPLITS:
         targets = np.flatnonzero(table["split"] == name)
-        spans = windows.padded_windows(np.arange(len(table)), before, targets, windows.HISTORY_LENGTH)
-        samples, rows = windows.samples_from_windows(
+        spans = sliding_windows.padded_windows(np.arange(len(table)), before, targets, sliding_windows.HISTORY_LENGTH)
+        samples, rows = sliding_windows.samples_from_windows(
             spans, "movie", users.astype(str).tolist(), items, table["like"].to_numpy(),
             table["timestamp"].astype(str).tolist(), lambda item: preference_text.entry(titles[item]))
         splits[name] = dataset_record.Split(len(samples), zip(samples, rows, strict=True))

@@ -20,7 +20,7 @@ import pandas as pd
 
 from rec_data import published
 from tlrec import cli, files, paths
-from tlrec.data import dataset_record, download, split_files, windows
+from tlrec.data import dataset_record, download, sliding_windows, split_files
 from tlrec.data.raw_files import RawFiles, parse_ratings, read_csv
 from tlrec.errors import InputError
 from tlrec.files import sha256
@@ -34,7 +34,7 @@ RECBOLE = (
     "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
 )
 RAW_COLUMNS = ["user", "item", "rating", "timestamp"]
-SPLIT_ROWS = windows.MAX_SPLIT_ROWS
+SPLIT_ROWS = sliding_windows.MAX_SPLIT_ROWS
 RULES = [
     "like = rating > 3",
     "users in order of first appearance; a user's ratings sorted, stably, by timestamp as text",
@@ -106,12 +106,12 @@ def build(interactions: pd.DataFrame, titles: dict[str, str]) -> dict[str, tuple
         raise InputError(f"u.item: no title for the rated item {unknown[0]}; is it of the same data?")
     users, items = interactions["user"].to_numpy(), interactions["item"].to_numpy()
     timestamps = interactions["timestamp"].to_numpy()
-    spans = windows.sliding_windows(users, timestamps)
+    spans = sliding_windows.sliding_windows(users, timestamps)
     split, rest = spans[-SPLIT_ROWS:], spans[:-SPLIT_ROWS]
     of_split = pd.Series(users[rest[:, 0]]).isin(users[split[:, 0]]).to_numpy()  # faster than numpy's isin on text
     source = rest[~of_split][-SPLIT_ROWS:]
     return {
-        folder: windows.samples_from_windows(
+        folder: sliding_windows.samples_from_windows(
             chosen, "movie", users, items, likes, timestamps, lambda item: f'"{titles[item]}"'
         )
         for folder, chosen in {"rec_data/movie": split, "instruction_data/movielens": source}.items()
@@ -122,8 +122,8 @@ def reason_to_keep(folder: str) -> str:
     """Why a folder is not built: it is complete as its dataset.json lists it, or the user's own; else empty."""
     path = paths.home_dir() / folder
     record = dataset_record.read_dataset_record(path)
-    names = [f"{split}.json" for split in windows.split_slices(0)]
-    tables = [f"{split}.csv" for split in windows.split_slices(0)]
+    names = [f"{split}.json" for split in sliding_windows.split_slices(0)]
+    tables = [f"{split}.csv" for split in sliding_windows.split_slices(0)]
     if any((path / name).is_file() for name in tables) or record and record["made_by"] != "rec_data.published":
         names += tables  # a folder with some of them is incomplete
     if not all((path / name).is_file() for name in names):
@@ -137,7 +137,7 @@ def reason_to_keep(folder: str) -> str:
 
 def check_replaceable(folder: str, samples: list[dict]) -> None:
     """InputError where an incomplete folder has a split that would be replaced by other samples."""
-    for split, part in windows.split_slices(len(samples)).items():
+    for split, part in sliding_windows.split_slices(len(samples)).items():
         path = paths.home_dir() / folder / f"{split}.json"
         if path.exists() and files.read_json(path, "") != samples[part]:
             raise InputError(f"{path}: not the data of MovieLens-100K, in an incomplete folder; complete your own "

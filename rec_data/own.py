@@ -3,7 +3,7 @@
     python -m rec_data.own --ratings ratings.csv --items games.csv --name games --noun game
     python -m rec_data.own --preset ml-32m --raw_dir ml-32m
 
-Formats: CSV, TSV, JSON lines, Parquet, RecBole's .inter and .item, MovieLens' .dat (rec_data/rating_files.py). A
+Formats: CSV, TSV, JSON lines, Parquet, RecBole's .inter and .item, MovieLens' .dat (rec_data/rating_formats.py). A
 user's ratings are sorted by time; each with enough ratings before it is a row, whose history is the latest of these.
 The prompt is the published one with your noun in it.
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rec_data import dataset_report, rating_files, splitting
-from rec_data.presets import PRESETS
-from rec_data.rating_table import read_entries, read_likes
+from rec_data import dataset_report, rating_formats, split_rules
+from rec_data.public_presets import PRESETS
+from rec_data.rating_columns import read_entries, read_likes
 from tlrec import cli, paths
-from tlrec.data import dataset_record, datasets, preference_text, windows
+from tlrec.data import dataset_record, datasets, preference_text, sliding_windows
 from tlrec.errors import InputError
 from tlrec.files import sha256
 from tlrec.signature_flags import PathText
@@ -43,11 +43,11 @@ def main(
     brand: str | None = None,
     like_from: float | None = None,
     unrated: float | None = None,
-    history_length: int = windows.HISTORY_LENGTH,
+    history_length: int = sliding_windows.HISTORY_LENGTH,
     min_history: int | None = None,
     split: str | None = None,
     keep_cold: bool = True,
-    rows: int = windows.MAX_SPLIT_ROWS,
+    rows: int = sliding_windows.MAX_SPLIT_ROWS,
     tokenizer: PathText | None = None,
 ) -> None:
     """Build a dataset from ratings of your own, and report on it.
@@ -97,11 +97,11 @@ def main(
         raise InputError("--rating and --label: give one of them, as either says what is liked")
     answers = {"label": label} if label is not None else {"rating": rating, "label": label}
     roles = {"user": user, "item": item, **answers, "timestamp": timestamp}
-    if split not in splitting.METHODS:
+    if split not in split_rules.METHODS:
         roles["split"] = split
-    table = rating_files.read(ratings, roles, ["user", "item", "timestamp"], noun)
-    catalogue = rating_files.read(items or ratings, {"item": item, "title": title, "author": author, "brand": brand},
-                                  ["item", "title"], noun)
+    table = rating_formats.read(ratings, roles, ["user", "item", "timestamp"], noun)
+    catalogue = rating_formats.read(items or ratings, {"item": item, "title": title, "author": author, "brand": brand},
+                                    ["item", "title"], noun)
     users, user_names = table.codes("user")
     rated, item_names = table.codes("item")
     times = table.times()
@@ -121,14 +121,14 @@ def main(
                "rows without a rating": int((titled & (likes < 0)).sum()),
                "further ratings of an item by the same user": int(repeated.sum())}
     order = order[~repeated]
-    kind = split if split in splitting.METHODS else "column" if "split" in table.names else "time"
-    parts = None if kind != "column" else table.numbers("split", lambda text: splitting.NAMES[text.lower()],
-                                                        f"one of {', '.join(splitting.NAMES)}")
-    before = windows.rated_before(users[order])
-    targets = splitting.choose_targets(kind, order, before, users, times, parts, min_history, rows)
-    tied = splitting.tied_cuts(targets, times[order]) if kind == "time" else []
+    kind = split if split in split_rules.METHODS else "column" if "split" in table.names else "time"
+    parts = None if kind != "column" else table.numbers("split", lambda text: split_rules.NAMES[text.lower()],
+                                                        f"one of {', '.join(split_rules.NAMES)}")
+    before = sliding_windows.rated_before(users[order])
+    targets = split_rules.choose_targets(kind, order, before, users, times, parts, min_history, rows)
+    tied = split_rules.tied_cuts(targets, times[order]) if kind == "time" else []
     if not keep_cold:
-        cold = splitting.drop_cold(targets, users[order], rated[order])
+        cold = split_rules.drop_cold(targets, users[order], rated[order])
         dropped["rows of a user or an item that is in no row of train"] = cold
     empty = next((part for part, positions in targets.items() if not len(positions)), None)
     if empty:
@@ -143,11 +143,11 @@ def main(
         raise InputError(f"{table.path}: no rows for {empty}: {reason}")
     splits = {}
     for part, positions in targets.items():
-        spans = windows.padded_windows(order, before, positions, history_length)
-        splits[part] = splitting.make_split(spans, noun, users, user_names, rated, item_names, likes, table, entries)
+        spans = sliding_windows.padded_windows(order, before, positions, history_length)
+        splits[part] = split_rules.make_split(spans, noun, users, user_names, rated, item_names, likes, table, entries)
     rules = [like_rule, "a user's ratings sorted, stably, by time; the first rating of an item counts",
              f"histories of the last {history_length} ratings, at least {min_history}",
-             splitting.rule(kind, rows, table.names.get("split")),
+             split_rules.rule(kind, rows, table.names.get("split")),
              *tied, *([] if keep_cold else ["valid and test: only rows whose user and item are in a row of train"])]
     sources = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
                for path in dict.fromkeys((table.path, catalogue.path))}

@@ -12,7 +12,7 @@ from pathlib import Path
 from conftest import warm_python
 
 from tlrec import paths
-from tlrec.experiments import demo_packages
+from tlrec.experiments import install_demo
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -22,15 +22,15 @@ def missing_packages() -> str:
     """What the browser tests lack here and how it is installed; empty where they can run."""
     missing = [f"{name} (apt-get install chromium chromium-driver)" for name, path in
                (("chromium", CHROMIUM), ("chromium-driver", DRIVER)) if path is None]
-    if not demo_packages.folder().is_dir():
-        missing.append("gradio and selenium (python -m tlrec.experiments.demo_packages)")
+    if not install_demo.folder().is_dir():
+        missing.append("gradio and selenium (python -m tlrec.experiments.install_demo)")
     return f"missing: {', '.join(missing)}" if missing else ""
 
 
 @contextmanager
 def demo_server(log: Path, home: Path, *flags, **variables):
     """demo.py on a free port; gives its address."""
-    path = f"{paths.ROOT}{os.pathsep}{demo_packages.folder()}"
+    path = f"{paths.ROOT}{os.pathsep}{install_demo.folder()}"
     environment = {**os.environ, "TLREC_HOME": str(home), "PYTHONPATH": path, **variables}
     with open(log, "w") as output:
         server = subprocess.Popen([warm_python(), "demo.py", "--port", "0", *map(str, flags)], cwd=paths.ROOT,
@@ -55,8 +55,8 @@ class Page:
     """A window of the browser."""
 
     def __init__(self):
-        if str(demo_packages.folder()) not in sys.path:
-            sys.path.append(str(demo_packages.folder()))  # behind the environment's own packages
+        if str(install_demo.folder()) not in sys.path:
+            sys.path.append(str(install_demo.folder()))  # behind the environment's own packages
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
         from selenium.webdriver.common.keys import Keys

@@ -95,7 +95,7 @@ def write_layout(name: str, folder: Path) -> Path:
     if TOKENIZER_CONFIGS[name]:
         (folder / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIGS[name]))
     if name == "huggyllama":
-        from tlrec.model.tokenizer import load_tokenizer
+        from tlrec.model.load_tokenizer import load_tokenizer
 
         load_tokenizer(folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
     return folder

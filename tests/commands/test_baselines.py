@@ -10,7 +10,7 @@ from baselines import title_embeddings
 from baselines.config import SYSTEMS, BaselineConfig, system_names
 from tlrec import files
 from tlrec.data import samples
-from tlrec.data.id_view import read_id_view
+from tlrec.data.id_csv import read_id_view
 from tlrec.evaluation import metrics, run_log
 from tlrec.evaluation.record_schema import EvaluationRecord
 from tlrec.reports.rerun import changed_inputs

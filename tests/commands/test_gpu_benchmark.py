@@ -8,9 +8,9 @@ import torch
 from conftest import command
 from safetensors.torch import load_file
 
-from benchmarks import gpu, gpu_aims, references, roofline
-from benchmarks.gpu_aims import DEFAULT, LLAMA, SCORE, SMOLLM2, TUNE
-from benchmarks.gpu_ways import Bench, Settings, Way
+from benchmarks import gpu, gpu_targets, reference_code, roofline
+from benchmarks.gpu_implementations import Bench, Settings, Way
+from benchmarks.gpu_targets import DEFAULT, LLAMA, SCORE, SMOLLM2, TUNE
 
 TINY = {"layers": 2, "hidden_size": 64, "device": "cpu", "dtype": "float32", "batch_size": 8, "steps": 1,
         "lora_dropout": 0}
@@ -24,7 +24,7 @@ def test_gpu_benchmark_measures_every_way_on_a_cpu(tiny_llama, small_data, tmp_p
     rows = {(row["model"], row["work"], row["way"]): row for row in record["measurements"]}
     assert list(rows) == sorted(rows, key=lambda key: (key[0] != LLAMA, key[1] != SCORE)) and len(rows) == len(gpu.WAYS)
     for (_, work, name), row in rows.items():
-        if reason := references.left_out(name):
+        if reason := reference_code.left_out(name):
             assert row["note"] == reason and "pip install trl" in reason
             continue
         assert row["seconds_a_sample"] > 0 and row["tokens_per_second"] > 0 and row["of_ceiling"] > 0
@@ -49,7 +49,7 @@ def test_out_of_memory_and_failures_are_rows_and_the_next_way_is_measured(bench,
     for error, note in ((torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
                         (ValueError("no kernel\n..."), "failed: no kernel")):
         with monkeypatch.context() as patch:
-            patch.setattr(references, "p_yes_of_forward", lambda *_, error=error: (_ for _ in ()).throw(error))
+            patch.setattr(reference_code, "p_yes_of_forward", lambda *_, error=error: (_ for _ in ()).throw(error))
             row = bench.measure(way)
         assert row["note"] == note and row["failed"] is (note != "out of memory") and "seconds_a_sample" not in row
         assert bench.measure(way)["rows_per_second"] > 0
@@ -79,24 +79,24 @@ def test_aims_are_compared_with_what_was_measured():
         return {"model": model, "work": work, "way": way} | figures
 
     rows = [
-        row(LLAMA, TUNE, references.PLAIN, seconds_a_sample=0.02, peak_gib=30),
+        row(LLAMA, TUNE, reference_code.PLAIN, seconds_a_sample=0.02, peak_gib=30),
         row(LLAMA, TUNE, "ours, 16-bit", seconds_a_sample=0.0124, peak_gib=80),
         row(LLAMA, TUNE, "ours, 16-bit, micro-batch 16", seconds_a_sample=0.014, peak_gib=30.5),
         row(LLAMA, TUNE, DEFAULT, note="out of memory"),
         row(LLAMA, SCORE, DEFAULT, rows_per_second=120),
         row(SMOLLM2, SCORE, DEFAULT, rows_per_second=900),
     ]
-    outcomes = {(aim["way"], aim["aim"]): aim["outcome"] for aim in gpu_aims.evaluate(rows, 756)}
+    outcomes = {(aim["way"], aim["aim"]): aim["outcome"] for aim in gpu_targets.evaluate(rows, 756)}
     assert outcomes["ours, 16-bit", "at most 0.0125 s a sample"] == "reached"
     assert outcomes["ours, 16-bit", "1.6 times as fast as plain Trainer"] == "reached"
     assert outcomes["ours, 16-bit, micro-batch 16", "at most 30 GiB"] == "missed"
     assert outcomes[DEFAULT, "at most 0.03 s a sample"] == "not measured"
     assert outcomes[DEFAULT, "at least 220 rows/s"] == "missed"
-    halved = {(aim["way"], aim["aim"]): aim["outcome"] for aim in gpu_aims.evaluate(rows, 378)}
+    halved = {(aim["way"], aim["aim"]): aim["outcome"] for aim in gpu_targets.evaluate(rows, 378)}
     assert halved[DEFAULT, "at least 110 rows/s"] == "reached"  # in proportion to the card's matrix products
-    assert "| missed" in gpu_aims.table(gpu_aims.evaluate(rows, 756)) and not gpu_aims.table([])
+    assert "| missed" in gpu_targets.table(gpu_targets.evaluate(rows, 756)) and not gpu_targets.table([])
 
 
 def test_ways_and_aims_name_the_same_ways():
     named = {(way.model, way.work, way.name) for way in gpu.WAYS}
-    assert {(aim.model, aim.work, name) for aim in gpu_aims.AIMS for name in (aim.way, aim.than) if name} <= named
+    assert {(aim.model, aim.work, name) for aim in gpu_targets.AIMS for name in (aim.way, aim.than) if name} <= named

@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import refused
 
-from benchmarks import reliability
+from benchmarks import reliability_page
 from tlrec import paths
 
 TESTS = """
@@ -34,8 +34,9 @@ def test_every_promise_selects_a_collected_test():
                               text=True)
     nodes = [line for line in finished.stdout.splitlines() if "::" in line]
     assert finished.returncode == 0, finished.stdout[-2000:]
-    selectors = [selector for tests in reliability.PROMISES.values() for selector in tests]
-    assert [selector for selector in selectors if not any(reliability.selects(selector, node) for node in nodes)] == []
+    selectors = [selector for tests in reliability_page.PROMISES.values() for selector in tests]
+    assert [selector for selector in selectors
+            if not any(reliability_page.selects(selector, node) for node in nodes)] == []
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +54,12 @@ IT = "tests/test_it.py"
 
 
 def test_table_row_names_tests_and_counts_figures(report):
-    cases, seconds = reliability.read_report(report)
+    cases, seconds = reliability_page.read_report(report)
     assert seconds > 0
-    row = reliability.table_row("Counted", [f"{IT} -k counted"], cases)
+    row = reliability_page.table_row("Counted", [f"{IT} -k counted"], cases)
     assert row == f"| Counted | `{IT}`: `test_counted` | 2 files intact; 2 tests passed |"
-    assert "3 kills, 1,002 bad inputs; 1 test passed" in reliability.table_row("Killed", ["-k fig or nothing"], cases)
+    row = reliability_page.table_row("Killed", ["-k fig or nothing"], cases)
+    assert "3 kills, 1,002 bad inputs; 1 test passed" in row
 
 
 @pytest.mark.parametrize(("selectors", "named"), [
@@ -65,19 +67,19 @@ def test_table_row_names_tests_and_counts_figures(report):
     ([IT], "test_it.py::test_failed failed"), (["tests/test_it"], "no test ran for `tests/test_it`"),
 ])
 def test_promise_without_a_passed_test_or_with_a_failed_one_is_refused(report, selectors, named):
-    refused(named, reliability.table_row, "A promise", selectors, reliability.read_report(report)[0])
+    refused(named, reliability_page.table_row, "A promise", selectors, reliability_page.read_report(report)[0])
 
 
 def test_page_opens_with_its_answer(report, tmp_path, monkeypatch):
-    monkeypatch.setattr(reliability, "PROMISES", {"Counted": [f"{IT} -k counted"], "Killed": ["-k figure"]})
+    monkeypatch.setattr(reliability_page, "PROMISES", {"Counted": [f"{IT} -k counted"], "Killed": ["-k figure"]})
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     (tmp_path / "docs").mkdir()
-    reliability.main(reports=[str(report)], commit="abc")
+    reliability_page.main(reports=[str(report)], commit="abc")
     text = (tmp_path / "docs/reliability.md").read_text()
     opening = "**2 promises hold: 3 tests passed, with 3 kills, 1,002 bad inputs, 0 malicious files. They ran within "
     assert text.splitlines()[2].startswith(opening) and " cores, " in text and "commit abc." in text
     assert "Of the other tests of that run 1 failed." in text
-    refused("none.xml", reliability.main, reports=[str(tmp_path / "none.xml")])
-    monkeypatch.setitem(reliability.PROMISES, "New", ["-k not_there"])
-    refused("no test ran for `-k not_there`", reliability.main, reports=[str(report)])
+    refused("none.xml", reliability_page.main, reports=[str(tmp_path / "none.xml")])
+    monkeypatch.setitem(reliability_page.PROMISES, "New", ["-k not_there"])
+    refused("no test ran for `-k not_there`", reliability_page.main, reports=[str(report)])
     assert (tmp_path / "docs/reliability.md").read_text() == text

@@ -14,7 +14,7 @@ from tlrec.data import preference_text
 from tlrec.data.samples import Sample, read_samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics, run_log
-from tlrec.model.tokenization import Encoder
+from tlrec.model.encoder import Encoder
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True,
                     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from tlrec import files, paths
-from tlrec.data import preference_text, split_files, windows
+from tlrec.data import preference_text, sliding_windows, split_files
 from tlrec.data.samples import parse_sample, read_samples
 from tlrec.errors import InputError
 from tlrec.files import sha256
@@ -45,7 +45,7 @@ class Split:
 
 def split_samples(samples: list[dict[str, str]], rows: list[list]) -> dict[str, Split]:
     """train, valid and test, 8:1:1."""
-    parts = windows.split_slices(len(samples)).items()
+    parts = sliding_windows.split_slices(len(samples)).items()
     return {
         name: Split(len(samples[part]), zip(samples[part], rows[part], strict=True)) for name, part in parts
     }

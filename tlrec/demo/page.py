@@ -3,11 +3,11 @@
 from socket import socket
 from typing import TYPE_CHECKING
 
-from tlrec.demo import record_tab, try_tab
+from tlrec.demo import results_tab, try_tab
 from tlrec.demo.config import DemoConfig
-from tlrec.demo.models import Models
+from tlrec.demo.loaded_models import Models
 from tlrec.demo.server import import_gradio, serve
-from tlrec.evaluation.recommendation import Catalogue
+from tlrec.evaluation.recommend_config import Catalogue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,5 +51,5 @@ def build(config: DemoConfig, models: Models, catalogue: Catalogue, statistics: 
         with gradio.Tab("Try it"):
             try_tab.build(page, models, catalogue, statistics)
         with gradio.Tab("Results") as tab:
-            record_tab.build(tab, config.runs)
+            results_tab.build(tab, config.runs)
     return page.queue(default_concurrency_limit=1, api_open=False)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from tlrec.data import preference_text
 from tlrec.demo import predictions
 from tlrec.demo.html_text import Markup, change, message, meter, scored, table
-from tlrec.demo.models import Models
+from tlrec.demo.loaded_models import Models
 from tlrec.demo.server import import_gradio
 from tlrec.errors import InputError
 from tlrec.evaluation import ranking
-from tlrec.evaluation.recommendation import Catalogue
+from tlrec.evaluation.recommend_config import Catalogue
 
 if TYPE_CHECKING:
     import pandas as pd

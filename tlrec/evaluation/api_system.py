@@ -18,9 +18,9 @@ import numpy as np
 
 from tlrec import distributed, paths, signature_flags
 from tlrec.api.client import Client, RequestSettings
+from tlrec.api.concurrent_requests import Run
 from tlrec.api.ledger import Ledger, Parameters
 from tlrec.api.pricing import Pricing, estimated_tokens
-from tlrec.api.run import Run
 from tlrec.api.server import connect, key_and_address, server_name
 from tlrec.data import samples
 from tlrec.data.samples import Sample

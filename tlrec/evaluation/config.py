@@ -11,7 +11,6 @@ from tlrec.evaluation import result_json
 from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
-from tlrec.model.base_files import check_saved_bits
 from tlrec.model.base_model import (
     INT8_KINDS,
     check_quantization,
@@ -19,6 +18,7 @@ from tlrec.model.base_model import (
     resolve_dtype_name,
     select_device,
 )
+from tlrec.model.base_model_checks import check_saved_bits
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.model.hub import recorded_name
 from tlrec.signature_flags import PathText

@@ -17,7 +17,7 @@ import pandas as pd
 
 from tlrec import distributed, files, paths
 from tlrec.data import samples, split_files
-from tlrec.data.id_view import known_users, read_id_view
+from tlrec.data.id_csv import known_users, read_id_view
 from tlrec.errors import InputError, printable
 from tlrec.evaluation import metrics, run_log
 from tlrec.evaluation.intervals import MIN_USERS

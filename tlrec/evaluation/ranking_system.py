@@ -11,7 +11,7 @@ from tlrec.data import preference_text
 from tlrec.evaluation import ranking
 from tlrec.evaluation.evaluate import Scores, SplitData, System
 from tlrec.evaluation.language_model_system import language_model_name, load_model, model_request, record_fields
-from tlrec.evaluation.recommendation import RecommendationPlan, target_title
+from tlrec.evaluation.recommend_config import RecommendationPlan, target_title
 from tlrec.progress import Progress
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TextIO
 
 from tlrec import cli, paths
 from tlrec.experiments import launch
-from tlrec.experiments.chain_wrappers import alpaca, few_shot, instruct_7b, instruct_multi_7b, zero_shot
 from tlrec.experiments.generate_cot_data import generate_cot_data
 from tlrec.experiments.quickstart import quickstart
+from tlrec.experiments.shell_chains import alpaca, few_shot, instruct_7b, instruct_multi_7b, zero_shot
+from tlrec.experiments.shell_commands import baselines, check_gpu, demo, evaluate
 from tlrec.experiments.sweep import sweep
-from tlrec.experiments.wrappers import baselines, check_gpu, demo, evaluate
 
 COMMANDS: dict[str, Callable] = {
     "zero_shot": zero_shot, "few_shot": few_shot, "instruct_7B": instruct_7b,

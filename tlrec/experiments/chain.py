@@ -13,10 +13,10 @@ from tlrec import files, paths
 from tlrec.data.samples import read_json_records
 from tlrec.evaluation.config import EvaluationConfig
 from tlrec.evaluation.config import resolve as resolve_evaluation
-from tlrec.experiments import inputs
+from tlrec.experiments import required_inputs
 from tlrec.experiments.arguments import Flags, ScriptFlags
-from tlrec.experiments.inputs import BaseModel
 from tlrec.experiments.launch import heading, note, run
+from tlrec.experiments.required_inputs import BaseModel
 from tlrec.model.adapter_config import CONFIG_FILE
 from tlrec.model.adapter_manifest import read_manifest
 from tlrec.signature_flags import config_from_values
@@ -77,13 +77,15 @@ class Chain:
 
     def stages(self, select_on: str) -> list[Stage]:
         """Chain-of-thought tuning (where there is data for it), then instruction tuning on the source domain."""
-        valid = {"target": inputs.target_file(self.target, "valid"), "source": inputs.source_file(self.source, "valid")}
+        valid = {"target": required_inputs.target_file(self.target, "valid"),
+                 "source": required_inputs.source_file(self.source, "valid")}
         selection: Flags = {"select_by": "none"} if select_on == "none" else {"val_data_path": str(valid[select_on])}
         models = paths.home_dir() / "instruction_model" / self.base.name / self.target
         stages, start = [], self.alpaca
         curriculum = CURRICULUM if len(self.cot_data) > 1 else [{}]
         cot = [{**COT_DEFAULTS, **flags} for _, flags in zip(self.cot_data, curriculum, strict=False)]
-        for data, defaults in zip([*self.cot_data, inputs.source_file(self.source, "train")], [*cot, {}], strict=True):
+        source = required_inputs.source_file(self.source, "train")
+        for data, defaults in zip([*self.cot_data, source], [*cot, {}], strict=True):
             is_cot, name = data in self.cot_data, tuning_plan.stage_name(data)
             title = "chain-of-thought tuning" if is_cot else f"instruction tuning on {name}"
             adapter = models / (f"{start.name}_{name}" if start else name)
@@ -99,7 +101,7 @@ def few_shot_stages(
     """Rec-tuning from one adapter on a few rows of the target domain, or of each of movie+book. shots: numbers, or
     all."""
     folder = paths.home_dir() / "output_model" / base.name / target / (start.name if start else "untuned")
-    data, valid = (inputs.target_files(target, split) for split in ("train", "valid"))
+    data, valid = (required_inputs.target_files(target, split) for split in ("train", "valid"))
     return [Stage(f"rec-tuning, {count} shots, seed {seed}", "rec_tuning.py", data, start, folder / f"{seed}_{count}", {
         "sample": -1 if count == "all" else count, "seed": seed, "val_data_path": valid, **defaults})
         for count in shots]
@@ -134,7 +136,7 @@ def check_stages(stages: list[Stage], base: BaseModel, flags: ScriptFlags, pendi
 
 def check_scoring(base: BaseModel, target: str, flags: ScriptFlags) -> None:
     """InputError for all that evaluate.py would refuse, adapters apart."""
-    own = {"base_model": base.path, "test_data_path": inputs.target_file(target, "test")}
+    own = {"base_model": base.path, "test_data_path": required_inputs.target_file(target, "test")}
     resolve_evaluation(config_from_values(EvaluationConfig, {**flags.defaults, **own, **flags.given}))
 
 
@@ -156,7 +158,7 @@ def score(adapter: Path | None, base: BaseModel, target: str, flags: Flags) -> N
     """AUC of an adapter, or of the untuned base model, on the target's test rows; a recorded figure is reused."""
     heading(f"AUC of {adapter.name if adapter else base.name} on {target} (docs/reading-the-figures.md)")
     run("evaluate.py", **{"base_model": base.path, "lora_weights": adapter, "skip_recorded": True,
-                          "test_data_path": inputs.target_file(target, "test"), **flags})
+                          "test_data_path": required_inputs.target_file(target, "test"), **flags})
 
 
 def is_finished(adapter: Path) -> bool:
@@ -172,7 +174,7 @@ def read_select_on(arguments: Mapping[str, object], source: str) -> str:
     """The --select_on of an adapter; other validation rows count as a flag of the user."""
     if not arguments.get("val_data_path"):
         return "none"
-    return "source" if arguments["val_data_path"] == str(inputs.source_file(source, "valid")) else "target"
+    return "source" if arguments["val_data_path"] == str(required_inputs.source_file(source, "valid")) else "target"
 
 
 def given_flags(stage: Stage, defaults: Flags) -> Flags:

@@ -18,10 +18,10 @@ from pathlib import Path
 from tlrec import flag_syntax, paths
 from tlrec.data import datasets
 from tlrec.errors import InputError
-from tlrec.experiments import arguments, inputs, launch
+from tlrec.experiments import arguments, launch, required_inputs
 from tlrec.experiments.arguments import Flags
-from tlrec.experiments.inputs import BaseModel
 from tlrec.experiments.launch import variable
+from tlrec.experiments.required_inputs import BaseModel
 from tlrec.model.base_model import resolve_base_model
 
 TEACHERS = ("api", "local", "rules")
@@ -46,13 +46,13 @@ def generate_cot_data(*words: str) -> None:
     own = {"model": "-"} if serves else {}  # the base model's name
     flags = arguments.user_flags(flag_syntax.flag_words(texts), SCRIPTS, **own)
     asking, tuning = (flags[script].given for script in SCRIPTS)
-    base = inputs.choose_base_model(inputs.EMBEDDED) if serves else None
+    base = required_inputs.choose_base_model(required_inputs.EMBEDDED) if serves else None
     output = Path(paths.read_path(texts.get("output_dir", "")) or paths.home_dir() / "cot_data" / source)
     paths.check_writable(output)
     launch.begin(f"chain-of-thought data from {source}")
-    inputs.prepare_source(source)
+    required_inputs.prepare_source(source)
     if base:
-        inputs.prepare_base_model(base)
+        required_inputs.prepare_base_model(base)
         with serve(base) as address:
             ask({"model": base.name, **LOCAL_DEFAULTS, **asking}, {"OPENAI_BASE_URL": address})
     else:

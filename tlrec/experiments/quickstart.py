@@ -4,12 +4,12 @@ from pathlib import Path
 
 from tlrec import flag_syntax, paths
 from tlrec.errors import InputError
-from tlrec.experiments import chain, inputs, quickstart_size
+from tlrec.experiments import chain, quickstart_size, required_inputs
 from tlrec.experiments.arguments import Flags, variable
 from tlrec.experiments.chain import Stage
-from tlrec.experiments.inputs import BaseModel, source_file, target_file
 from tlrec.experiments.launch import begin, heading, note, run
 from tlrec.experiments.quickstart_size import FEW_SHOT_BATCH, SHOTS, TEST_ROWS, Size
+from tlrec.experiments.required_inputs import BaseModel, source_file, target_file
 
 COT_SAMPLES = 16
 SHORT: Flags = {"select_by": "none", "train_on_inputs": False, "seed": 0}
@@ -29,13 +29,13 @@ def quickstart(*words: str) -> None:
     if texts:
         raise InputError("quickstart.sh takes no flags but --source_rows; shell/zero_shot.sh and shell/few_shot.sh do")
     recorded = None if given else quickstart_size.read_record()
-    base = BaseModel(inputs.EMBEDDED, inputs.EMBEDDED)
+    base = BaseModel(required_inputs.EMBEDDED, required_inputs.EMBEDDED)
     source, test_data = source_file("movielens", "train"), target_file("movie", "test")
     begin("quickstart: a reduced run, not the published experiment", variable("GPU", "gpu"))
     note("it runs, each with the AUC after it: a control, the untuned model, and three stages of tuning")
-    inputs.prepare_base_model(base)
-    inputs.prepare_target("movie")
-    inputs.prepare_source("movielens")
+    required_inputs.prepare_base_model(base)
+    required_inputs.prepare_target("movie")
+    required_inputs.prepare_source("movielens")
     heading("sizes")
     if recorded:
         note(f"{quickstart_size.record_path()}: of an earlier run, so this one takes its size")
@@ -53,7 +53,7 @@ def quickstart(*words: str) -> None:
     chain.score(None, base, "movie", test)
     heading("chain-of-thought data by rules (docs/chain-of-thought.md)")
     cot_data = paths.home_dir() / "cot_data/quickstart/stage123_rules.json"
-    inputs.make_cot_by_rules("movielens", str(COT_SAMPLES), {cot_data: "3"})
+    required_inputs.make_cot_by_rules("movielens", str(COT_SAMPLES), {cot_data: "3"})
     chain.tune_and_score(reduced_stages(size, cot_data, base), base, "movie", SHORT, test)
     heading(f"quickstart, reduced sizes: {size.source_rows:,} source rows, {TEST_ROWS} test rows, "
             f"{size.few_shot_steps} few-shot steps")

@@ -17,9 +17,9 @@ from filelock import FileLock, Timeout
 from tlrec import paths
 from tlrec.data import datasets
 from tlrec.errors import InputError
-from tlrec.experiments import arguments, chain_wrappers, inputs, launch, wrappers
-from tlrec.experiments.inputs import BaseModel
+from tlrec.experiments import arguments, launch, required_inputs, shell_chains, shell_commands
 from tlrec.experiments.launch import begin, heading, note, variable
+from tlrec.experiments.required_inputs import BaseModel
 
 LANGUAGE_MODELS = ("tlrec", "tallrec")
 BASELINES = ("GRU4Rec", "Caser", "SASRec", "DROS", "GRU-BERT", "DROS-BERT")
@@ -54,9 +54,9 @@ def sweep(target: str, *words: str) -> None:
     folder = results_folder(target)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "preparation.lock"):
-        inputs.prepare_target(target)
+        required_inputs.prepare_target(target)
         if base:
-            inputs.prepare_base_model(base)
+            required_inputs.prepare_base_model(base)
             os.environ["BASE_MODEL"] = base.path
     cells = [Cell(system, count, seed) for seed in seeds for system in systems for count in shots]
     failed = run_cells(cells, devices, target)
@@ -72,13 +72,13 @@ def check_cells(systems: list[str], target: str) -> BaseModel | None:
     """InputError for flags and variables that a cell would refuse. Returns the base model, if a system uses one."""
     if "tlrec" in systems:
         arguments.source_domain(target)
-        chain_wrappers.read_zero_shot_flags(variable("CHAIN_FLAGS").split())
+        shell_chains.read_zero_shot_flags(variable("CHAIN_FLAGS").split())
     if set(systems) - set(LANGUAGE_MODELS):
-        wrappers.read_baseline_flags(variable("BASELINE_FLAGS").split())
+        shell_commands.read_baseline_flags(variable("BASELINE_FLAGS").split())
     if not set(systems) & set(LANGUAGE_MODELS):
         return None
-    chain_wrappers.read_few_shot_flags(variable("LLM_FLAGS").split())
-    return chain_wrappers.choose_start(target)[0]
+    shell_chains.read_few_shot_flags(variable("LLM_FLAGS").split())
+    return shell_chains.choose_start(target)[0]
 
 
 def run_cells(cells: list[Cell], devices: list[str], target: str) -> list[Cell]:
@@ -137,11 +137,11 @@ def run_cell(target: str, device: str, system: str, shots: str, seed: str) -> No
     try:
         with FileLock(folder / f"{Cell(system, shots, seed).name}.lock", timeout=0):
             if system == "tlrec":
-                chain_wrappers.few_shot(device, seed, target, *flags, chain_lock=FileLock(folder / "chain.lock"))
+                shell_chains.few_shot(device, seed, target, *flags, chain_lock=FileLock(folder / "chain.lock"))
             elif system == "tallrec":
-                chain_wrappers.instruct_7b(device, seed, *flags)
+                shell_chains.instruct_7b(device, seed, *flags)
             else:
-                wrappers.baselines(device, seed, target, "--system", system, *flags)
+                shell_commands.baselines(device, seed, target, "--system", system, *flags)
     except Timeout:
         sys.exit(LOCKED)
 

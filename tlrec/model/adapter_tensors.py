@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from tlrec.errors import InputError
 from tlrec.model.adapter_config import AdapterConfig
-from tlrec.model.weights import FLOATS, shape_text, stored_tensors
+from tlrec.model.weight_files import FLOATS, shape_text, stored_tensors
 
 T = TypeVar("T")
 Shape = tuple[int, ...]

@@ -10,9 +10,9 @@ from tlrec import devices, paths
 from tlrec.errors import InputError
 from tlrec.files import read_json
 from tlrec.model import hub
-from tlrec.model.base_files import check_layout, check_model, check_settings, check_types, is_buffer
-from tlrec.model.tokenizer import load_tokenizer
-from tlrec.model.weights import WEIGHT_PATTERNS, shape_text, stored_dtype, stored_tensors, weight_files
+from tlrec.model.base_model_checks import check_layout, check_model, check_settings, check_types, is_buffer
+from tlrec.model.load_tokenizer import load_tokenizer
+from tlrec.model.weight_files import WEIGHT_PATTERNS, shape_text, stored_dtype, stored_tensors, weight_files
 
 NO_LENGTH_LIMIT = 10**9
 INT8_KINDS = ("weight-only", "llm.int8")  # how 8-bit weights compute

@@ -13,10 +13,10 @@ from typing import Any
 
 from tlrec.errors import InputError, first_line
 from tlrec.files import read_json, read_optional_json
-from tlrec.model.base_files import is_buffer
+from tlrec.model.base_model_checks import is_buffer
+from tlrec.model.load_tokenizer import SPECIAL_TOKENS, special_token
 from tlrec.model.prompts import chat_template
-from tlrec.model.tokenizer import SPECIAL_TOKENS, special_token
-from tlrec.model.weights import StoredTensor, stored_tensors
+from tlrec.model.weight_files import StoredTensor, stored_tensors
 
 FULL_HASH_LIMIT = 2 << 30  # bytes of weights that are hashed in full
 SAMPLES, SAMPLE_BYTES = 16, 1 << 13  # of a tensor in a larger model: so many blocks of so many bytes, evenly spaced

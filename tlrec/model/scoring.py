@@ -10,9 +10,9 @@ from tlrec.data.samples import Sample
 from tlrec.errors import InputError, is_out_of_memory
 from tlrec.model import lm_head_hooks, prefix_cache
 from tlrec.model.base_model import max_positions
+from tlrec.model.encoder import AnswerTokenIds, Encoder
 from tlrec.model.memory_budget import ModelShape, scoring_tokens
 from tlrec.model.prefix_cache import PrefixCache
-from tlrec.model.tokenization import AnswerTokenIds, Encoder
 from tlrec.progress import Progress
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tlrec.errors import InputError
 from tlrec.files import read_json
 from tlrec.model.adapter_config import CONFIG_FILE, AdapterConfig
-from tlrec.model.weights import stored_tensors
+from tlrec.model.weight_files import stored_tensors
 
 AUTO = "auto"
 NOT_TUNED = ("use_rslora", "use_dora", "fan_in_fan_out", "rank_pattern", "alpha_pattern", "layers_to_transform",

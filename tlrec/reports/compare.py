@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tlrec.data.id_view import known_users
+from tlrec.data.id_csv import known_users
 from tlrec.errors import InputError, first_line
 from tlrec.evaluation import metrics, significance
 from tlrec.evaluation.intervals import MIN_USERS, Estimate
 from tlrec.evaluation.metrics import format_figure
 from tlrec.evaluation.record_schema import EvaluationRecord
 from tlrec.files import read_bytes
-from tlrec.reports import records, text_tables
+from tlrec.reports import records, table_formats
 
 SCORES = ("p_yes", "score")  # the column of a predictions file that holds the score
 
@@ -71,8 +71,8 @@ def compare(systems: list[EvaluationRecord], reference: EvaluationRecord) -> str
         rows.append([name, *row[1:], *[_p(adjusted[number])] * several, units])
     header = ["", "run", "system", "shots", "seed", "AUC", "UAUC", "GAUC"]
     table = [header, *(_figures(letter, runs[letter], labels, scores[letter], users) for letter in [*letters, "B"])]
-    return "\n\n".join([f"{len(labels):,} rows of {reference.test_data.path}", text_tables.markdown(table),
-                        text_tables.markdown(rows), _reading(users, several)])
+    return "\n\n".join([f"{len(labels):,} rows of {reference.test_data.path}", table_formats.markdown(table),
+                        table_formats.markdown(rows), _reading(users, several)])
 
 
 class _Test(NamedTuple):

@@ -4,7 +4,7 @@ import statistics
 
 from tlrec.evaluation.metrics import format_figure
 from tlrec.evaluation.record_schema import EvaluationRecord, chain_name
-from tlrec.reports import published, records, text_tables
+from tlrec.reports import published, records, table_formats
 
 TUNED_ON = (*records.DOMAINS, "+".join(records.DOMAINS))
 PUBLISHED = "TALLRec, LLaMA-7B (published)"
@@ -35,6 +35,6 @@ def render(evaluations: list[EvaluationRecord], shots: int) -> str:
         return format_figure(statistics.fmean(runs), 2, 100) + f" ({len(runs)})" * (len(runs) > 1) if runs else ""
 
     rows = [(name, domain) for name in dict.fromkeys(name for name, _, _ in aucs) for domain in records.DOMAINS]
-    return text_tables.markdown([["model", "tested on", *(f"tuned on {tuned}" for tuned in TUNED_ON)],
-                                 *([*row, *(cell(*row, tuned) for tuned in TUNED_ON)] for row in rows)]) + (
+    return table_formats.markdown([["model", "tested on", *(f"tuned on {tuned}" for tuned in TUNED_ON)],
+                                   *([*row, *(cell(*row, tuned) for tuned in TUNED_ON)] for row in rows)]) + (
         f"\n\n{STAGES_NOTE}" if other_chain else "")

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from tlrec import plot_style
 from tlrec.evaluation.record_schema import EvaluationRecord, chain_name
 from tlrec.plot_style import BAND, OURS, TALLREC, TLREC
-from tlrec.reports import published, records, table1, table_cells
-from tlrec.reports.table_cells import Cell
+from tlrec.reports import published, records, seed_means, table1
+from tlrec.reports.seed_means import Cell
 
 STAGES = ("untuned", "+ alpaca", "+ CoT", "+ source", "+ 16", "+ 64", "+ 256")
 KINDS = {"alpaca": "+ alpaca", "stage123": "+ CoT", "stage123_rules": "+ CoT"}  # any other stage is a source
@@ -21,7 +21,7 @@ Chain = tuple[tuple[str, int | None], ...]  # base model, then (name, rows) of i
 
 def auc_against_shots(evaluations: list[EvaluationRecord], domain: str) -> Figure | None:
     """One panel a system: ours with a band of one standard deviation over seeds, the published beside it."""
-    cells = [cell for cell in table_cells.own_cells(evaluations) if cell.auc is not None]
+    cells = [cell for cell in seed_means.own_cells(evaluations) if cell.auc is not None]
     theirs = [cell for cell in published.cells() if cell.domain == domain]
     own_names = {cell.published_name: cell.system for cell in reversed(cells)}
     panels: dict[str, dict[str, list[Cell]]] = {}  # by system and label
@@ -61,7 +61,7 @@ def chain_stages(evaluations: list[EvaluationRecord], domain: str) -> Figure | N
     models = [record for record in evaluations
               if records.group(record) == "language models" and record.method != "api"]
     cells: dict[Chain, dict[int, list[Cell]]] = {}  # by base model and stages, then by shots
-    for cell, runs in table_cells.cells_with_runs(models):
+    for cell, runs in seed_means.cells_with_runs(models):
         if cell.auc is not None:
             chain = (str(runs[0].base_model), None), *records.stages(runs[0])
             cells.setdefault(chain, {}).setdefault(cell.shots, []).append(cell)

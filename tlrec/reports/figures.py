@@ -12,7 +12,7 @@ from tlrec.evaluation.metrics import format_figure
 from tlrec.evaluation.record_schema import EvaluationRecord
 from tlrec.plot_style import BAND, GREY, INK, REFERENCE
 from tlrec.reports import curves, records, table1
-from tlrec.reports.table_cells import cells_with_runs
+from tlrec.reports.seed_means import cells_with_runs
 
 
 def draw(evaluations: list[EvaluationRecord], folder: Path) -> tuple[list[Path], list[str]]:

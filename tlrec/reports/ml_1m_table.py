@@ -2,7 +2,7 @@
 
 from tlrec.evaluation.metrics import format_figure, format_interval
 from tlrec.evaluation.record_schema import EvaluationRecord
-from tlrec.reports import published, records, table_cells, text_tables
+from tlrec.reports import published, records, seed_means, table_formats
 
 DOMAIN = "ml-1m"
 TRAIN_ROWS = "33,891"  # others are fitted on valid too
@@ -13,7 +13,7 @@ HEADER = ["system", "figures", "training rows", "AUC", "95% interval", "UAUC", "
 def render(evaluations: list[EvaluationRecord], short: bool = False) -> str:
     """One row a system, AUCs x 100, means over seeds; intervals over users. short: the front page's rows alone."""
     rows = []
-    for cell in table_cells.own_cells([record for record in evaluations if record.test_domain == DOMAIN]):
+    for cell in seed_means.own_cells([record for record in evaluations if record.test_domain == DOMAIN]):
         rows.append([cell.system, f"ours ({cell.seeds})" if cell.seeds > 1 else "ours",
                      f"{cell.shots:,}" if cell.shots else "", _percent(cell.auc),
                      format_interval(cell.interval, 1, 100) if cell.interval else "",
@@ -24,7 +24,7 @@ def render(evaluations: list[EvaluationRecord], short: bool = False) -> str:
         rows = [row[:6] for row in rows if row[0] in FRONT_PAGE and row[2] in (TRAIN_ROWS, "")]
     known = [*records.CONTROLS, *records.BASELINES]
     rows.sort(key=lambda row: (row[1] == "published", known.index(row[0]) if row[0] in known else len(known)))
-    return text_tables.markdown([HEADER[: len(rows[0])], *rows])
+    return table_formats.markdown([HEADER[: len(rows[0])], *rows])
 
 
 def _percent(value: float | None) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 
 from tlrec import paths
 from tlrec.evaluation.metrics import format_figure
-from tlrec.reports import text_tables
+from tlrec.reports import table_formats
 from tlrec.reports.records import BASELINES, DOMAINS
-from tlrec.reports.table_cells import Cell
+from tlrec.reports.seed_means import Cell
 
 LATEST = "TLRec: alpaca_step123_instrument (latest results)"  # the complete chain; every other label is beside it
 
@@ -44,7 +44,7 @@ def page() -> str:
     def add(subject: str, header: list[str], rows: dict[str, list], digits: int = 2) -> None:
         lines = [[label, *("" if value is None else format_figure(value, digits) for value in values)]
                  for label, values in rows.items()]
-        parts.append(f"{content[subject]['source']}:\n\n{text_tables.markdown([header, *lines])}")
+        parts.append(f"{content[subject]['source']}:\n\n{table_formats.markdown([header, *lines])}")
 
     table, first, notes = (content[name] for name in ("tallrec_table_1", "tallrec_first_readme", "tlrec_notes"))
     add("tallrec_table_1", ["system", *table["columns"]], systems(table))

@@ -1,8 +1,8 @@
 """The front page's table: one domain, one row a system, ours beside the published."""
 
 from tlrec.evaluation.metrics import format_figure
-from tlrec.reports import published, records, text_tables
-from tlrec.reports.table_cells import Cell
+from tlrec.reports import published, records, table_formats
+from tlrec.reports.seed_means import Cell
 
 CONTROLS = ("liked-ratio", "liked-ratio+item-mean")
 PUBLISHED = ("TALLRec", "TLRec: step123+instrument (results in the paper)", published.LATEST)  # of LLaMA-7B
@@ -32,7 +32,7 @@ def render(cells: list[Cell], target: str = "movie") -> str:
     rows = [header, *(row for row in rows if any(row[1:]))]
     few_seeds = any("†" in figure for row in rows for figure in row)
     note = " † of one seed, whereas the row's zero-shot figure is a mean." if few_seeds else ""
-    return f"{text_tables.markdown(rows)}\n\n{LEGEND.format(target=target)}{note}"
+    return f"{table_formats.markdown(rows)}\n\n{LEGEND.format(target=target)}{note}"
 
 
 def _figures(ours: dict[int, Cell], published: dict[int, Cell], columns: list[int]) -> list[str]:

@@ -18,9 +18,9 @@ from tlrec.reports import (
     readme_table,
     records,
     rerun,
+    seed_means,
     table1,
-    table_cells,
-    text_tables,
+    table_formats,
 )
 from tlrec.reports import published as published_figures
 from tlrec.signature_flags import PathText
@@ -71,11 +71,11 @@ def table(
         print(*(f"left out: {record.run_id}, {printable(change[0])}" for record, change in
                 zip(latest, changes, strict=True) if change), sep="\n", end="\n" * any(changes), file=sys.stderr)
         latest = [record for record, change in zip(latest, changes, strict=True) if not change]
-    rows = text_tables.evaluations(latest)
+    rows = table_formats.evaluations(latest)
     if ids:
         names = ["run", *(record.run_id for record in latest)]
         rows = [[*row, name] for row, name in zip(rows, names, strict=True)]
-    print(text_tables.markdown(rows))
+    print(table_formats.markdown(rows))
     if published:
         print(f"\nPublished, AUC x 100:\n\n{published_figures.page()}")
     if output:
@@ -89,7 +89,7 @@ def table_1(chosen: SplitRecords, output: PathText | None = None) -> None:
     Args:
         output: also write OUTPUT.md, OUTPUT.tex (booktabs) and OUTPUT.csv
     """
-    texts = table1.render([*table_cells.own_cells(chosen.read()), *published_figures.cells()])
+    texts = table1.render([*seed_means.own_cells(chosen.read()), *published_figures.cells()])
     print(texts["md"], end="")
     if output:
         for ending, text in texts.items():
@@ -127,7 +127,7 @@ def summary(target: str = "movie", runs: list[PathText] | None = None) -> None:
         known = ", ".join(sorted({record.test_domain for record in latest}))
         raise InputError(f"--target {target!r}: no evaluation on it; choose from {known}, or name a record with --runs")
     chosen, _ = records.on_full_split(of_target, "test")
-    print(readme_table.render([*table_cells.own_cells(chosen), *published_figures.cells()], target))
+    print(readme_table.render([*seed_means.own_cells(chosen), *published_figures.cells()], target))
 
 
 def cross_domain_grid(chosen: SplitRecords, shots: int = cross_domain.PUBLISHED_SHOTS) -> None:

@@ -7,9 +7,9 @@ from functools import partial
 
 from tlrec.evaluation.intervals import MIN_USERS
 from tlrec.evaluation.metrics import format_figure, format_interval
-from tlrec.reports import records, text_tables
-from tlrec.reports.table_cells import ID_ROWS, Cell
-from tlrec.reports.text_tables import Bold
+from tlrec.reports import records, table_formats
+from tlrec.reports.seed_means import ID_ROWS, Cell
+from tlrec.reports.table_formats import Bold
 
 HEADER = ["system", "figures"]
 DETAILS = ["system", "shots", "seeds", "n", "AUC", "95% interval", "UAUC", "GAUC", "stratified", "Spearman",
@@ -38,8 +38,8 @@ def render(cells: list[Cell]) -> dict[str, str]:
     markdown, latex = [], []
 
     def add(heading: str, caption: str, rows: list[list[str]], rules: set[int], note: str) -> None:
-        markdown.extend([heading, text_tables.markdown(rows), note])
-        latex.append(text_tables.latex(rows, f"{caption} {note}", rules))
+        markdown.extend([heading, table_formats.markdown(rows), note])
+        latex.append(table_formats.latex(rows, f"{caption} {note}", rules))
 
     for domain in domains:
         inside = [cell for cell in cells if cell.domain == domain]
@@ -52,7 +52,7 @@ def render(cells: list[Cell]) -> dict[str, str]:
     lines = [[round(value, 6) if isinstance(value, float) else value for value in astuple(cell)]
              for cell in ordered(cells)]
     return {"md": "\n\n".join(markdown) + "\n", "tex": "\n\n".join(latex) + "\n",
-            "csv": text_tables.comma_separated([[field.name for field in fields(Cell)], *lines])}
+            "csv": table_formats.comma_separated([[field.name for field in fields(Cell)], *lines])}
 
 
 def grid(cells: list[Cell]) -> tuple[list[list[str]], set[int]]:

@@ -7,8 +7,8 @@ from tlrec.data.samples import Sample
 from tlrec.errors import InputError
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base_model import load_base_model, max_positions
+from tlrec.model.encoder import IGNORE_INDEX, Encoder
 from tlrec.model.fingerprint import check_unchanged
-from tlrec.model.tokenization import IGNORE_INDEX, Encoder
 from tlrec.training.config import TuningConfig
 from tlrec.training.tuning_plan import TuningPlan
 
@@ -23,7 +23,7 @@ def build_trainer(plan: TuningPlan):
     import transformers
     from peft import LoraConfig, prepare_model_for_kbit_training
 
-    from tlrec.training.machine_choice import choose
+    from tlrec.training.micro_batch_choice import choose
     from tlrec.training.trainer import PADDING_ROW, RecTrainer
 
     transformers.set_seed(config.seed)

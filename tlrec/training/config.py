@@ -199,7 +199,7 @@ class DeviceSettings:
     dtype: str  # of the base model's weights: bfloat16, float16 or float32
     load_in_8bit: bool
     prepare_kbit: bool  # by PEFT: norms and embeddings in fp32; a weight-only 8-bit model is tuned as a 16-bit one
-    gradient_checkpointing: bool | None  # this and the next two: None is left to machine_choice.choose()
+    gradient_checkpointing: bool | None  # this and the next two: None is left to micro_batch_choice.choose()
     micro_batch_size: int | None  # the same for any number of processes
     use_liger_kernel: bool | None
     rows_per_step: int  # of one process

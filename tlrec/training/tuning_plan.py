@@ -16,8 +16,8 @@ from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.model.adapter import Adapter, inspect_adapter
 from tlrec.model.adapter_manifest import DataFile, TuningData
-from tlrec.model.base_files import check_saved_bits
 from tlrec.model.base_model import resolve_base_model, resolve_dtype_name, select_device
+from tlrec.model.base_model_checks import check_saved_bits
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.model.hub import model_name, recorded_name
 from tlrec.model.target_layers import check_same_lora, resolve_target_modules

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from baselines import combination, rating_features
 from tlrec.evaluation import metrics, run_log
 from tlrec.evaluation.evaluate import Scores, System, evaluate_system, read_split
-from tlrec.reports import records, rerun, table_cells
+from tlrec.reports import records, rerun, seed_means
 
 COUNTS = {"train": 300, "valid": 240, "test": 240}
 
@@ -115,7 +115,7 @@ def test_seeds_are_one_cell_and_recorded_ones_are_skipped(films, capsys):
     combination.main("rec_data/films")
     assert "left out: label" in capsys.readouterr().out
     combined = [record for record in records.read_runs(None) if record.method == combination.METHOD]
-    assert [(cell.system, cell.seeds) for cell in table_cells.own_cells(combined)] == [
+    assert [(cell.system, cell.seeds) for cell in seed_means.own_cells(combined)] == [
         ("item-mean + liked-ratio", 1), ("label + item-mean + liked-ratio", 2)]
     count = len(run_log.read_records())
     combination.main("rec_data/films", skip_recorded=True)

@@ -13,8 +13,8 @@ from baselines import data, dros, train
 from baselines.caser import Caser
 from baselines.config import SYSTEMS, BaselineConfig
 from baselines.gru4rec import GRU4Rec
-from baselines.model import Recommender
 from baselines.sasrec import SASRec
+from baselines.sequence_model import Recommender
 
 SIZE, ITEMS = 8, 40
 SMALL = BaselineConfig(embedding=SIZE, gru_hidden=SIZE, gru_layers=2, dropout=0.0, epochs=4, batch_size=16,

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tlrec.demo import html_text
-from tlrec.reports.text_tables import Bold
+from tlrec.reports.table_formats import Bold
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "$$x$$", "${alert(1)}", "{{constructor}}",
            "@children", "<script>alert(1)</script>", '" onmouseover="alert(1)', "a & b", "`${1}`"]

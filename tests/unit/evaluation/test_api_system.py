@@ -17,8 +17,8 @@ from tlrec.evaluation import first_token
 from tlrec.evaluation.api_system import ApiConfig, check_flags, check_unused, tied_pairs
 from tlrec.model import scoring
 from tlrec.model.base_model import load_base_model
-from tlrec.model.tokenization import Encoder
-from tlrec.reports import records, table_cells
+from tlrec.model.encoder import Encoder
+from tlrec.reports import records, seed_means
 
 TURNS = ("{% for turn in messages %}<{{ turn.role }}>\n{{ turn.content }}\n{% endfor %}"
          "{% if add_generation_prompt %}<assistant>\n{% endif %}")
@@ -85,7 +85,7 @@ def test_a_row_of_table_1(evaluate, small_data):
     assert turns[0]["content"] == f"{shown[0].instruction}\n\n{shown[0].input}"
     assert prompt.count("### Response:\n") == 2 and prompt.endswith("### Response:\n")
     evaluations, _ = records.on_full_split(records.read_runs(None), "test")
-    cells = {(cell.system.partition(" [")[0], cell.shots): cell for cell in table_cells.own_cells(evaluations)}
+    cells = {(cell.system.partition(" [")[0], cell.shots): cell for cell in seed_means.own_cells(evaluations)}
     assert {(system, shots): cell.seeds for (system, shots), cell in cells.items()} == {
         ("served (API)", 0): 1, ("served (API), in context", 1): 1, ("served (API), in context", 2): 2}
     assert {cell.group for cell in cells.values()} == {"language models"}

@@ -11,13 +11,13 @@ import recommend
 from tlrec import signature_flags
 from tlrec.data import preference_text
 from tlrec.data.preference_text import History
-from tlrec.evaluation import ranking, ranking_system, recommendation
+from tlrec.evaluation import ranking, ranking_system, recommend_config
 from tlrec.evaluation.ranking import Profile
-from tlrec.evaluation.recommendation import RecommendationConfig
+from tlrec.evaluation.recommend_config import RecommendationConfig
 from tlrec.flag_syntax import join_lists
 from tlrec.model import scoring
 from tlrec.model.base_model import load_base_model
-from tlrec.model.tokenization import Encoder
+from tlrec.model.encoder import Encoder
 
 EXAMPLE = History([], [], "movie", '"X"?')
 TITLES = [f"Film {number}, The ({1950 + number})" for number in range(60)]
@@ -99,8 +99,8 @@ def test_read_titles_of_csv_and_text(tmp_path):
     table.write_text('id,Title\n1,"Alien, The"\n2,Heat\n3,Heat\n')
     lines.write_text("Alien, The\n\nHeat\n")
     wrong.write_text("id,text\n1,Alien\n")
-    assert recommendation.read_titles(table) == recommendation.read_titles(lines) == ["Alien, The", "Heat"]
-    refused("wrong.csv: no column `title`", recommendation.read_titles, wrong)
+    assert recommend_config.read_titles(table) == recommend_config.read_titles(lines) == ["Alien, The", "Heat"]
+    refused("wrong.csv: no column `title`", recommend_config.read_titles, wrong)
 
 
 @pytest.mark.parametrize("flags, message", [
@@ -115,7 +115,7 @@ def test_read_titles_of_csv_and_text(tmp_path):
     ({"test_data_path": "t.json", "top": 3}, "leave --top out"),
 ])
 def test_resolve_refuses(flags, message):
-    refused(message, recommendation.resolve, RecommendationConfig(base_model="none", **flags))
+    refused(message, recommend_config.resolve, RecommendationConfig(base_model="none", **flags))
 
 
 def test_users_file_is_ranked_and_resumed(dataset, tiny_llama, tmp_path, capsys):
@@ -150,7 +150,7 @@ def test_rankings_of_a_test_set_are_recorded_with_hit_rate_and_ndcg(dataset, tin
 def test_books_keep_their_authors_and_outer_quotes_in_a_ranking():
     sample = preference_text.make_sample("book", ['"A, B" written by X'], [1], '""T" written by Z"?', 0)
     history = preference_text.parse(sample["input"])
-    titles = recommendation.plain_titles(history)
+    titles = recommend_config.plain_titles(history)
     assert titles == ["A, B written by X", "T written by Z"]
     assert ranking.samples_of(history, titles[1:])[0].input == sample["input"]
     assert Profile("1", titles[:1], []).samples(history, titles[1:])[0].input == sample["input"]
@@ -165,12 +165,12 @@ def test_books_keep_their_authors_and_outer_quotes_in_a_ranking():
 def test_users_that_cannot_be_ranked_are_refused_before_the_model_is_looked_for(dataset, tmp_path, records, message):
     path = tmp_path / "users.json"
     path.write_text(json.dumps(records))
-    refused(message, recommendation.resolve,
+    refused(message, recommend_config.resolve,
             RecommendationConfig(base_model="none", users=str(path), dataset=str(dataset)))
 
 
 def test_empty_title_of_a_flag_is_refused(dataset):
-    refused("--liked: an empty title", recommendation.resolve,
+    refused("--liked: an empty title", recommend_config.resolve,
             RecommendationConfig(base_model="none", liked=("",), dataset=str(dataset)))
 
 
@@ -184,7 +184,7 @@ def test_empty_title_of_a_flag_is_refused(dataset):
 ])
 def test_title_files_that_cannot_be_read_are_refused(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    assert name in refused(message, recommendation.read_titles, tmp_path / name)
+    assert name in refused(message, recommend_config.read_titles, tmp_path / name)
 
 
 @pytest.mark.parametrize("name, text", [
@@ -195,18 +195,18 @@ def test_title_files_that_cannot_be_read_are_refused(tmp_path, name, content, me
 ])
 def test_titles_of_every_form_are_split_at_newlines_only(tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8", newline="")
-    assert recommendation.read_titles(tmp_path / name) == ["Alien, The", "Heat\u2028\x85\x0b1"]
+    assert recommend_config.read_titles(tmp_path / name) == ["Alien, The", "Heat\u2028\x85\x0b1"]
 
 
 def test_test_set_is_ranked_in_the_catalogue_of_its_own_folder(dataset, tiny_llama, tmp_path):
     test = RecommendationConfig(base_model=str(tiny_llama), test_data_path=str(dataset / "test.json"), dtype="float32")
-    assert recommendation.resolve(test).catalogue.train_path == dataset / "train.json"
+    assert recommend_config.resolve(test).catalogue.train_path == dataset / "train.json"
     for noun, title in (("movie", "Other"), ("book", "No Film")):
         folder = tmp_path / noun
         folder.mkdir()
         rows = [preference_text.make_sample(noun, [f'"{title} 1"'], [1], f'"{title} {row}"?', 1) for row in range(20)]
         (folder / "train.json").write_text(json.dumps(rows))
-        refused(f"--dataset {folder}", recommendation.resolve,
+        refused(f"--dataset {folder}", recommend_config.resolve,
                 RecommendationConfig(**vars(test) | {"dataset": str(folder)}))
 
 
@@ -218,18 +218,18 @@ def test_unknown_title_has_popularity_0_and_the_training_share_of_likes(dataset,
     recommend.main(RecommendationConfig(base_model=str(tiny_llama), liked=("A",), candidates=str(new),
                                         dataset=str(dataset), dtype="float32"))
     assert capsys.readouterr().out.splitlines()[-1].split()[-2:] == ["0", f"{share:.4f}"]
-    plan = recommendation.resolve(RecommendationConfig(base_model=str(tiny_llama), candidates=str(new), negatives=1,
-                                                       test_data_path=str(dataset / "test.json"), dtype="float32"))
+    plan = recommend_config.resolve(RecommendationConfig(base_model=str(tiny_llama), candidates=str(new), negatives=1,
+                                                         test_data_path=str(dataset / "test.json"), dtype="float32"))
     statistics = recommend.item_statistics(plan.catalogue, plan.titles())
     assert statistics["item-mean"]["New Film"] == share
     ranks = next(system for system in ranking_system.ranking_systems(plan, statistics, "command")
                  if system.name == "item-mean").score(plan.test).columns["rank"]
-    means = statistics["item-mean"][[recommendation.target_title(row) for row in plan.test.rows]].to_numpy()
+    means = statistics["item-mean"][[recommend_config.target_title(row) for row in plan.test.rows]].to_numpy()
     assert ranks.tolist() == np.select([means > share, means == share], [1, 1.5], 2).tolist() and 2 in ranks
 
 
 def test_titles_of_the_user_are_left_out_of_the_ranking(dataset, tiny_llama, capsys):
-    own = recommendation.read_catalogue(str(dataset)).titles[:3]
+    own = recommend_config.read_catalogue(str(dataset)).titles[:3]
     config = RecommendationConfig(base_model=str(tiny_llama), liked=tuple(own[:2]), disliked=tuple(own[2:]), top=100,
                                   dataset=str(dataset), dtype="float32")
     recommend.main(config)
@@ -238,7 +238,7 @@ def test_titles_of_the_user_are_left_out_of_the_ranking(dataset, tiny_llama, cap
     recommend.main(RecommendationConfig(**vars(config) | {"keep_rated": True}))
     assert all(f"  {title}  " in capsys.readouterr().out for title in own[:1])
     refused("no candidate is left", recommend.main, RecommendationConfig(
-        **vars(config) | {"liked": tuple(recommendation.read_catalogue(str(dataset)).titles)}))
+        **vars(config) | {"liked": tuple(recommend_config.read_catalogue(str(dataset)).titles)}))
 
 
 def test_resume_checks_the_training_rows_and_ranks_a_cut_user_again(dataset, tiny_llama, tmp_path):

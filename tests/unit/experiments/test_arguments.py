@@ -7,7 +7,7 @@ import pytest
 from conftest import refused
 
 from tlrec import paths
-from tlrec.experiments import arguments, chain, chain_wrappers, inputs, launch
+from tlrec.experiments import arguments, chain, launch, required_inputs, shell_chains
 from tlrec.experiments.__main__ import COMMANDS, usage_error
 
 WRAPPERS = {path.stem for path in (paths.ROOT / "shell").glob("*.sh")} - {"setup", "test"}
@@ -46,11 +46,11 @@ def test_usage_error_for_a_wrong_number_of_arguments(name, words, error):
 
 
 def test_read_zero_shot_flags_splits_own_flags():
-    select_on, flags = chain_wrappers.read_zero_shot_flags(["--select_on", "none", "--sample=12", "--dtype", "float32"])
+    select_on, flags = shell_chains.read_zero_shot_flags(["--select_on", "none", "--sample=12", "--dtype", "float32"])
     assert select_on == "none" and flags["ins_tuning.py"].given == {"sample": "12", "dtype": "float32"}
     assert flags["evaluate.py"].given == {"dtype": "float32"} and flags["ins_tuning.py"].defaults["seed"] == 42
     for word in ("few", "0", "-2", "9" * 30):
-        refused("--sample", chain_wrappers.read_zero_shot_flags, ["--sample", word])
+        refused("--sample", shell_chains.read_zero_shot_flags, ["--sample", word])
 
 
 def test_user_flags_refuse_flags_set_by_the_wrapper():
@@ -92,7 +92,7 @@ def test_blank_variables_are_unset_ones(monkeypatch):
             monkeypatch.setenv(name, blank)
         assert arguments.shot_counts("16 all 16") == ["16", "all"]
         assert arguments.source_domain("book") == "amazon-book"
-        inputs.check_cot_variables()
+        required_inputs.check_cot_variables()
         assert launch.processes() == 1
 
 
@@ -106,33 +106,34 @@ def test_own_data_is_a_target_with_a_source_to_be_named(home, monkeypatch, capsy
                            ("netflix", "instruction_data/netflix")):
         monkeypatch.setenv("SOURCE", source)
         assert arguments.source_domain("games") == source
-        assert inputs.source_file(source, "train") == home / folder / "train.json"
+        assert required_inputs.source_file(source, "train") == home / folder / "train.json"
     refused("TARGET 'gmaes' is unknown; choose from: movie book", arguments.source_domain, "gmaes")
-    inputs.prepare_target("games")  # starts no command
+    required_inputs.prepare_target("games")  # starts no command
     assert capsys.readouterr().out.strip().endswith("rec_data/games: your own data")
 
 
 @pytest.mark.parametrize(("name", "value"), [("COT", "no"), ("COT_SAMPLES", "zz"), ("COT_SAMPLES", "0")])
 def test_variables_of_the_chain_refuse_other_words(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    refused(name, inputs.check_cot_variables)
+    refused(name, required_inputs.check_cot_variables)
 
 
 def test_alpaca_adapter_is_found_skipped_or_demanded(tmp_path, monkeypatch, tiny_llama):
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
-    base = inputs.BaseModel(str(tiny_llama), "llama-7b")
+    base = required_inputs.BaseModel(str(tiny_llama), "llama-7b")
     folder = tmp_path / "instruction_model/llama-7b/movie/alpaca"
-    refused("shell/alpaca.sh", inputs.find_alpaca_adapter, base, "movie")
-    assert inputs.find_alpaca_adapter(inputs.BaseModel("smollm2-135m", "smollm2-135m"), "movie") is None
+    refused("shell/alpaca.sh", required_inputs.find_alpaca_adapter, base, "movie")
+    embedded = required_inputs.BaseModel("smollm2-135m", "smollm2-135m")
+    assert required_inputs.find_alpaca_adapter(embedded, "movie") is None
     monkeypatch.setenv("ALPACA", "yes")
-    refused("ALPACA 'yes'", inputs.find_alpaca_adapter, base, "movie")
+    refused("ALPACA 'yes'", required_inputs.find_alpaca_adapter, base, "movie")
     monkeypatch.setenv("ALPACA", "skip")
-    assert inputs.find_alpaca_adapter(base, "movie") is None
+    assert required_inputs.find_alpaca_adapter(base, "movie") is None
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text("{}")
-    assert inputs.find_alpaca_adapter(base, "movie") is None
+    assert required_inputs.find_alpaca_adapter(base, "movie") is None
     monkeypatch.delenv("ALPACA")
-    assert inputs.find_alpaca_adapter(base, "movie") == folder
+    assert required_inputs.find_alpaca_adapter(base, "movie") == folder
 
 
 def test_base_model_is_named_after_its_folder(tiny_llama, monkeypatch, tmp_path):
@@ -140,12 +141,12 @@ def test_base_model_is_named_after_its_folder(tiny_llama, monkeypatch, tmp_path)
     monkeypatch.chdir(tiny_llama)
     for path in (".", f"../{tiny_llama.name}/", str(tiny_llama)):
         monkeypatch.setenv("BASE_MODEL", path)
-        assert inputs.choose_base_model() == (path.rstrip("/"), tiny_llama.name)
+        assert required_inputs.choose_base_model() == (path.rstrip("/"), tiny_llama.name)
     for path in ("nosuch", "-dash", ".."):
         monkeypatch.setenv("BASE_MODEL", path)
-        refused("BASE_MODEL", inputs.choose_base_model)
+        refused("BASE_MODEL", required_inputs.choose_base_model)
     monkeypatch.delenv("BASE_MODEL")
-    assert inputs.choose_base_model() == ("smollm2-135m", "smollm2-135m")
+    assert required_inputs.choose_base_model() == ("smollm2-135m", "smollm2-135m")
 
 
 @pytest.mark.parametrize(("words", "code", "text"), [

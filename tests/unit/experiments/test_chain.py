@@ -7,9 +7,9 @@ import pytest
 from conftest import manifest, refused
 
 from tlrec import files, paths
-from tlrec.experiments import chain, chain_wrappers, launch
+from tlrec.experiments import chain, launch, shell_chains
 from tlrec.experiments.arguments import ScriptFlags
-from tlrec.experiments.inputs import BaseModel
+from tlrec.experiments.required_inputs import BaseModel
 
 BASE = BaseModel("/models/llama-7b", "llama-7b")
 SCRIPT_DEFAULTS = {"sample": -1, "seed": 42, "cutoff_len": 512, "micro_batch_size": 0, "select_by": "auc",
@@ -95,15 +95,15 @@ def test_read_select_on_from_the_validation_data(home, valid, select_on):
 def test_chain_resumes_after_its_last_finished_stage(home):
     full_chain = chain.Chain(BASE, "movie", "netflix", None, [home / "cot_data/stage123.json"])
     flags = ScriptFlags({}, SCRIPT_DEFAULTS)
-    assert chain_wrappers.resume_chain(full_chain, flags) == (full_chain.stages("target"), 0, flags)
+    assert shell_chains.resume_chain(full_chain, flags) == (full_chain.stages("target"), 0, flags)
     cot, source = full_chain.stages("target")
     write_manifest(cot, val_data_path=None, select_by="none", seed=7)
     # the second stage takes the flags of the first, and is tuned without validation too
-    assert chain_wrappers.resume_chain(full_chain, flags) == (full_chain.stages("none"), 1, ScriptFlags(
+    assert shell_chains.resume_chain(full_chain, flags) == (full_chain.stages("none"), 1, ScriptFlags(
         {"seed": 7}, SCRIPT_DEFAULTS))
     source.adapter.mkdir(parents=True)
     (source.adapter / "adapter_config.json").write_text("{}")  # from elsewhere: taken as it is
-    assert chain_wrappers.resume_chain(full_chain, flags) == (full_chain.stages("target"), 2, flags)
+    assert shell_chains.resume_chain(full_chain, flags) == (full_chain.stages("target"), 2, flags)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base_model import auto_dtype, load_base_model, resolve_base_model, resolve_dtype_name
-from tlrec.model.weights import stored_dtype
+from tlrec.model.weight_files import stored_dtype
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 

@@ -8,8 +8,8 @@ from transformers import AutoTokenizer
 
 from tlrec.data.samples import Sample
 from tlrec.model import prompts
+from tlrec.model.encoder import Encoder
 from tlrec.model.scoring import score
-from tlrec.model.tokenization import Encoder
 
 LLAMA2_CHAT = (
     "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' + m.content + ' [/INST]' }}"

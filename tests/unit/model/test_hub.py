@@ -228,12 +228,12 @@ def test_refusals_of_an_adapter_on_the_hub_name_it_and_not_the_cache(server, tin
 
 
 def test_wrappers_take_a_name_and_keep_its_commit(server, monkeypatch):
-    from tlrec.experiments import inputs
+    from tlrec.experiments import required_inputs
 
     monkeypatch.setenv("BASE_MODEL", NAME)
-    base = inputs.choose_base_model()
+    base = required_inputs.choose_base_model()
     assert base == (f"{NAME}@{COMMIT}", "tiny-llama") and "model.safetensors" not in server.seen
-    inputs.prepare_base_model(base)
+    required_inputs.prepare_base_model(base)
     assert "model.safetensors" in server.seen
 
 

@@ -14,7 +14,7 @@ from tlrec.data import preference_text
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError
 from tlrec.model import prompts
-from tlrec.model.tokenization import EncodedSample, Encoder
+from tlrec.model.encoder import EncodedSample, Encoder
 
 
 def one_title_at_a_time(encoder: Encoder, sample: Sample, cutoff: int) -> tuple[EncodedSample, Counter] | str:

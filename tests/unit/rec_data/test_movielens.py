@@ -8,7 +8,7 @@ from conftest import refused, write_split
 
 from rec_data import movielens, published
 from tlrec import files
-from tlrec.data import dataset_record, download, windows
+from tlrec.data import dataset_record, download, sliding_windows
 from tlrec.data.raw_files import RawFiles
 
 
@@ -87,7 +87,7 @@ def test_movielens_builds_the_published_movie_files(home):
     for name, blob in {"train": "2bbe93bffecd30423606a6d8e78d22c9a6c5f64f",
                        "valid": "d26599315557a9587cd74d83c1c565670361d215",
                        "test": "ee8bb62c56a82d6f176b07d094cc39e8a13878bc"}.items():
-        part = windows.split_slices(len(samples))[name]
+        part = sliding_windows.split_slices(len(samples))[name]
         write_split(home, name, samples[part], rows[part])
         assert files.git_blob_id(home / f"{name}.json") == blob
         assert published.CATALOGUE[f"rec_data/movie/{name}.json"]["blob"] == blob

@@ -10,7 +10,7 @@ import re
 import pytest
 from conftest import refused, run
 
-from rec_data import own, presets
+from rec_data import own, public_presets
 from tlrec import paths
 from tlrec.data import datasets
 
@@ -131,8 +131,9 @@ def test_each_command_of_the_page_builds_the_dataset(home, tmp_path, monkeypatch
 
 def test_every_form_has_a_command_and_every_preset_a_row():
     assert len(COMMANDS) == len(FORMS)
-    assert all(f"`{name}`" in SECTION and f"`{preset.ratings}`" in SECTION for name, preset in presets.PRESETS.items())
-    assert all(name in own.main.__doc__ for name in presets.PRESETS)
+    assert all(f"`{name}`" in SECTION and f"`{preset.ratings}`" in SECTION
+               for name, preset in public_presets.PRESETS.items())
+    assert all(name in own.main.__doc__ for name in public_presets.PRESETS)
 
 
 @pytest.mark.parametrize(("flags", "message"), [

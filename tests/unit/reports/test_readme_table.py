@@ -1,11 +1,11 @@
-from tlrec.reports import published, readme_table, table_cells
+from tlrec.reports import published, readme_table, seed_means
 
 
 def test_front_page_render_shows_ours_beside_the_published(parsed_runs):
-    rows = front_page_rows(readme_table.render([*table_cells.own_cells(parsed_runs), *published.cells()]))
+    rows = front_page_rows(readme_table.render([*seed_means.own_cells(parsed_runs), *published.cells()]))
     assert rows[0] == ["system", "zero-shot", "16", "64", "256", "8,000", "UAUC"] and len(rows) <= 13
     by_system = {row[0]: row[1:] for row in rows}
-    cells = {(cell.system, cell.shots): cell for cell in table_cells.own_cells(parsed_runs) if cell.domain == "movie"}
+    cells = {(cell.system, cell.shots): cell for cell in seed_means.own_cells(parsed_runs) if cell.domain == "movie"}
     gru = cells["GRU4Rec", 16]
     assert by_system["GRU"][1] == f"{100 * gru.auc:.2f} (49.07)"
     assert by_system["GRU"][-1] == f"{100 * cells['GRU4Rec', 64].uauc:.2f}"

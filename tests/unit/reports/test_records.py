@@ -4,12 +4,12 @@ import pytest
 from conftest import refused
 from report_records import parsed, record, stage
 
-from tlrec.reports import figures, published, readme_table, records, table1, table_cells, text_tables
+from tlrec.reports import figures, published, readme_table, records, seed_means, table1, table_formats
 from tlrec.reports.report_commands import REFERENCE
 
 
 def test_cells_name_systems_by_chain_without_shots(parsed_runs):
-    names = {(cell.system, cell.shots): cell for cell in table_cells.own_cells(parsed_runs)
+    names = {(cell.system, cell.shots): cell for cell in seed_means.own_cells(parsed_runs)
              if cell.group == "language models"}
     chain = "smollm2-135m + netflix (512 rows)"
     assert set(names) == {("smollm2-135m", 0), (chain, 0), (chain, 16), ("smollm2-135m + book (64 rows)", 0)}
@@ -58,7 +58,7 @@ BASE = stage("netflix", 512, 0)
     (tuned("2", {"adapter_sha256": "d" * 64}, BASE), None),
 ], ids=["learning rate", "rank", "data", "base model", "template", "dtype", "another chain"])
 def test_runs_that_differ_in_more_than_the_seed_are_rows_of_their_own(other, name):
-    cells = table_cells.own_cells(parsed(tuned("1", BASE), other))
+    cells = seed_means.own_cells(parsed(tuned("1", BASE), other))
     assert [cell.seeds for cell in cells] == [1, 1]
     assert name is None or cells[1].system.endswith(name) and cells[0].system != cells[1].system
 
@@ -66,7 +66,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_rows_of_their_own(other, nam
 def test_runs_whose_stages_differ_in_seeds_alone_are_one_cell():
     runs = [tuned(str(seed), stage("netflix", 512, seed), stage("netflix", 512, last))
             for seed, last in ((0, 0), (1, 0), (2, 5))]
-    (cell,) = table_cells.own_cells(records.on_full_split(parsed(*runs), "test")[0])
+    (cell,) = seed_means.own_cells(records.on_full_split(parsed(*runs), "test")[0])
     assert cell.seeds == 3 and "[" not in cell.system
 
 
@@ -74,7 +74,7 @@ def test_adapters_of_unknown_making_are_not_seeds_of_one_system():
     runs = [tuned(str(number), BASE) for number in range(2)]
     for run in runs:
         run["adapter"]["stages"] = []
-    cells = table_cells.own_cells(parsed(*runs))
+    cells = seed_means.own_cells(parsed(*runs))
     assert [cell.system[-18:] for cell in cells] == ["[adapter_sha256 0]", "[adapter_sha256 1]"]
 
 
@@ -85,9 +85,9 @@ def test_reports_read_records_without_optional_figures(tmp_path):
     path.write_text("".join(json.dumps({name: value for name, value in run.items() if name != "commit"}) + "\n"
                             for run in bare))
     read, _ = records.on_full_split(records.read_runs([str(path)]), "test")
-    cells = [*table_cells.own_cells(read), *published.cells()]
+    cells = [*seed_means.own_cells(read), *published.cells()]
     assert "undefined" in table1.render(cells)["md"] and readme_table.render(cells)
-    assert "undefined" in text_tables.markdown(text_tables.evaluations(read))
+    assert "undefined" in table_formats.markdown(table_formats.evaluations(read))
     assert [records.short(run)["n"] for run in read] == [8, 8, 8]
     assert figures.draw(read, tmp_path)[0]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tlrec import paths
-from tlrec.experiments import demo_packages
+from tlrec.experiments import install_demo
 
 
 @pytest.fixture
@@ -12,20 +12,20 @@ def requirements(tmp_path, monkeypatch):
     path = tmp_path / "requirements-demo.txt"
     path.write_text(f"no-such-package==1.0 --hash=sha256:{'0' * 64}\n")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    monkeypatch.setattr(demo_packages, "REQUIREMENTS", path)
+    monkeypatch.setattr(install_demo, "REQUIREMENTS", path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     return path
 
 
 def test_a_failed_installation_leaves_no_folder(requirements):
     with pytest.raises(SystemExit) as error:
-        demo_packages.install()
-    assert error.value.code not in (0, None) and not demo_packages.folder().exists()
+        install_demo.install()
+    assert error.value.code not in (0, None) and not install_demo.folder().exists()
 
 
 def test_what_is_installed_is_kept_until_the_requirements_change(requirements):
-    demo_packages.folder().mkdir(parents=True)
-    assert demo_packages.install() == demo_packages.folder()
-    before = demo_packages.folder()
+    install_demo.folder().mkdir(parents=True)
+    assert install_demo.install() == install_demo.folder()
+    before = install_demo.folder()
     requirements.write_text("another==1.0\n")
-    assert demo_packages.folder() != before
+    assert install_demo.folder() != before

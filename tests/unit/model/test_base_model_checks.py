@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from tlrec import paths
 from tlrec.model.adapter import attach_adapter
-from tlrec.model.base_files import check_saved_bits
 from tlrec.model.base_model import load_base_model, resolve_base_model
+from tlrec.model.base_model_checks import check_saved_bits
 
 WEIGHT = "model.layers.0.self_attn.q_proj.weight"
 NO_MODEL_HAS = [

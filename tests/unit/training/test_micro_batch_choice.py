@@ -10,7 +10,7 @@ from conftest import refused
 import rec_tuning
 from tlrec.model import scoring
 from tlrec.model.adapter_manifest import MachineChoice
-from tlrec.training import checkpoints, machine_choice
+from tlrec.training import checkpoints, micro_batch_choice
 from tlrec.training.build_trainer import build_trainer
 from tlrec.training.tuning_plan import resolve
 
@@ -49,7 +49,7 @@ def test_choice_on_a_cpu_is_that_of_the_settings(plan):
 
 def test_micro_batch_is_halved_until_the_longest_rows_fit(plan, monkeypatch, capsys):
     sizes, lengths = [], []
-    loss = machine_choice.label_loss
+    loss = micro_batch_choice.label_loss
 
     def full(model, call, batch, labels, options):
         sizes.append(len(labels))
@@ -58,7 +58,7 @@ def test_micro_batch_is_halved_until_the_longest_rows_fit(plan, monkeypatch, cap
             raise torch.OutOfMemoryError("CUDA out of memory")
         return loss(model, call, batch, labels, options)
 
-    monkeypatch.setattr(machine_choice, "label_loss", full)
+    monkeypatch.setattr(micro_batch_choice, "label_loss", full)
     monkeypatch.setattr(scoring, "free_memory", lambda model: 1 << 34)
     trainer, _ = build_trainer(left_open(plan))
     rows = [len(row["input_ids"]) for row in trainer.train_dataset]
@@ -72,7 +72,7 @@ def test_micro_batch_is_halved_until_the_longest_rows_fit(plan, monkeypatch, cap
 def test_checkpointing_is_the_last_resort(plan, monkeypatch):
     tried = []
     monkeypatch.setattr(scoring, "free_memory", lambda model: 1 << 34)
-    monkeypatch.setattr(machine_choice, "_fits", lambda model, batch, dtype, checkpointing: (
+    monkeypatch.setattr(micro_batch_choice, "_fits", lambda model, batch, dtype, checkpointing: (
         tried.append((len(batch["labels"]), checkpointing)) or checkpointing))
     trainer, _ = build_trainer(left_open(plan))
     assert tried == [(16, False), (8, False), (4, False), (2, False), (1, False), (1, True)]
@@ -87,7 +87,7 @@ def test_flags_that_are_given_win(plan, monkeypatch, given, tried):
     """A pass that does not fit is left to the Trainer's message."""
     seen = []
     monkeypatch.setattr(scoring, "free_memory", lambda model: 1 << 34)
-    monkeypatch.setattr(machine_choice, "_fits", lambda model, batch, dtype, checkpointing: (
+    monkeypatch.setattr(micro_batch_choice, "_fits", lambda model, batch, dtype, checkpointing: (
         seen.append((len(batch["labels"]), checkpointing))))
     plan = left_open(plan)
     trainer, _ = build_trainer(dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, **given)))

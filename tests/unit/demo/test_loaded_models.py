@@ -7,7 +7,7 @@ import pytest
 from conftest import logits, refused
 
 from tlrec.demo.config import DemoConfig, find_adapters
-from tlrec.demo.models import UNTUNED, Models
+from tlrec.demo.loaded_models import UNTUNED, Models
 
 FEW_SHOT = "few-shot: movielens, 64 rows, seed 0"
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from rec_data.rating_table import Table
-from tlrec.data import datasets, windows
+from rec_data.rating_columns import Table
+from tlrec.data import datasets, sliding_windows
 from tlrec.data.dataset_record import Split
 
 METHODS = ("time", "user", "leave-last-out")
@@ -36,7 +36,7 @@ def choose_targets(
         if split == "time":
             eligible = eligible[np.argsort(times[order[eligible]], kind="stable")]
         chosen = eligible if rows == -1 else eligible[-rows:]
-        cuts = [part.stop for part in windows.split_slices(len(chosen)).values()][:2]
+        cuts = [part.stop for part in sliding_windows.split_slices(len(chosen)).values()][:2]
         if split == "user" and len(chosen):
             owners = users[order[chosen]]
             cuts = [int(np.argmax(owners == owners[cut])) for cut in cuts]
@@ -47,7 +47,7 @@ def choose_targets(
         parts[order[np.append(last[1:], False) & ~last]] = 1
         parts[order[last]] = 2
     targets = {}
-    shares = windows.split_slices(rows)
+    shares = sliding_windows.split_slices(rows)
     for code, (name, share) in enumerate(shares.items()):
         of_part = eligible[parts[order[eligible]] == code]
         if rows != -1 and len(of_part) > share.stop - share.start:
@@ -87,7 +87,7 @@ def make_split(
     """The rows of one split; text is made of the ratings in its windows alone."""
     used = np.unique(spans[spans >= 0])
     positions = np.where(spans < 0, -1, np.searchsorted(used, spans))
-    samples, rows = windows.samples_from_windows(
+    samples, rows = sliding_windows.samples_from_windows(
         positions, noun, [user_names[code] for code in users[used].tolist()],
         np.array([item_names[code] for code in items[used].tolist()], dtype=object), likes[used],
         table.columns["timestamp"].take(used).to_pylist(), entries.__getitem__)

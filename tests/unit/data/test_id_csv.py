@@ -8,7 +8,7 @@ from conftest import make_rows, refused, run, write_split
 from baselines import data as baselines_data
 from tlrec import files
 from tlrec.data import samples
-from tlrec.data.id_view import read_id_view
+from tlrec.data.id_csv import read_id_view
 from tlrec.evaluation.evaluate import read_split
 
 ANSWERS = ["Yes.", "No.", "Yes.", "No."]

@@ -15,7 +15,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation.config import ModelConfig, ModelPlan, resolve_model
 from tlrec.evaluation.evaluate import SplitData, read_split
 from tlrec.evaluation.ranking import Profile
-from tlrec.evaluation.recommendation_files import read_titles, read_users
+from tlrec.evaluation.recommend_input_files import read_titles, read_users
 from tlrec.signature_flags import PathText
 
 DEFAULT_DATASET = "movie"

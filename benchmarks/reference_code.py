@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from tlrec.errors import InputError
-from tlrec.model.tokenization import AnswerTokenIds
-from tlrec.model.tokenizer import load_tokenizer
+from tlrec.model.encoder import AnswerTokenIds
+from tlrec.model.load_tokenizer import load_tokenizer
 
 PUBLISHED, PLAIN, TRL = "published", "plain Trainer", "TRL SFTTrainer"
 TUNING = (PUBLISHED, PLAIN, TRL)

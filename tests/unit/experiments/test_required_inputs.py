@@ -7,9 +7,9 @@ import pytest
 from conftest import LLAMA_VOCABULARY, refused
 from sentencepiece_models import write_made_pieces, write_tokenizer_model
 
-from tlrec.experiments import inputs
-from tlrec.experiments.inputs import BaseModel
-from tlrec.model.base_files import is_llama_1_7b
+from tlrec.experiments import required_inputs
+from tlrec.experiments.required_inputs import BaseModel
+from tlrec.model.base_model_checks import is_llama_1_7b
 
 LLAMA_1 = {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32,
            "num_attention_heads": 32, "vocab_size": 32_000, "max_position_embeddings": 2048, "rms_norm_eps": 1e-06}
@@ -59,18 +59,18 @@ def test_alpaca_adapter_is_fetched_for_llama_1_7b_alone(tmp_path, tiny_llama, mo
     monkeypatch.setenv("TLREC_HOME", str(tmp_path))
     monkeypatch.delenv("ALPACA", raising=False)
     base = BaseModel(str(tiny_llama), "llama-7b")
-    monkeypatch.setattr(inputs, "is_llama_1_7b", lambda folder: True)  # a folder of 13 GB cannot be made here
-    adapter = inputs.find_alpaca_adapter(base, "movie")
+    monkeypatch.setattr(required_inputs, "is_llama_1_7b", lambda folder: True)  # a folder of 13 GB cannot be made here
+    adapter = required_inputs.find_alpaca_adapter(base, "movie")
     assert adapter == tmp_path / "instruction_model/llama-7b/movie/alpaca" and not adapter.exists()
     own = tmp_path / "alpaca-lora-7B"
     own.mkdir()
     for name in ("adapter_config.json", "adapter_model.bin"):
         (own / name).write_text(f"my {name}")
-    inputs.prepare_alpaca(adapter)  # what is there is kept, and copied to where the chain looks
+    required_inputs.prepare_alpaca(adapter)  # what is there is kept, and copied to where the chain looks
     assert {path.name: path.read_text() for path in adapter.iterdir()} == {
         name: f"my {name}" for name in ("adapter_config.json", "adapter_model.bin")}
     (own / "adapter_model.bin").unlink()
-    inputs.prepare_alpaca(adapter)  # not asked for again
+    required_inputs.prepare_alpaca(adapter)  # not asked for again
 
 
 def test_curriculum_is_one_file_a_question(small_data, tmp_path, monkeypatch):
@@ -79,17 +79,17 @@ def test_curriculum_is_one_file_a_question(small_data, tmp_path, monkeypatch):
     for name, value in {"TLREC_HOME": tmp_path, "TLREC_MIRROR": tmp_path / "none", "COT_SAMPLES": 8}.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv("COT", "curriculum")
-    written = inputs.prepare_cot("movielens")
+    written = required_inputs.prepare_cot("movielens")
     assert [path.stem for path in written] == ["step1_rules", "step12_rules", "stage123_rules"]
     first, second, third = (json.loads(path.read_text()) for path in written)
     assert len(first) == len(second) == len(third) > 0
     assert f"Answer: {first[0]['output']}\n" in second[0]["input"] and second[0]["input"] in third[0]["input"]
     monkeypatch.setenv("COT", "skip")
-    assert inputs.prepare_cot("movielens") == []
+    assert required_inputs.prepare_cot("movielens") == []
     for name in ("stage123.json", "stage123_about.json"):
         (tmp_path / "cot_data" / name).write_text("{}")
     monkeypatch.setenv("COT", "curriculum")
-    assert "--stages 1 --output_path" in refused("step1.json", inputs.prepare_cot, "movielens")
+    assert "--stages 1 --output_path" in refused("step1.json", required_inputs.prepare_cot, "movielens")
 
 
 @pytest.mark.parametrize(("made_of", "source", "refuses"), [
@@ -106,6 +106,7 @@ def test_cot_data_of_own_data_is_for_that_source_alone(tmp_path, monkeypatch, ma
     cot.write_text('[{"instruction": "a", "input": "b", "output": "c"}]')
     cot.with_name("stage123_about.json").write_text(json.dumps({"source": made_of}))
     if refuses:
-        assert "COT=skip" in refused("stage123.json: made of games, not of movielens", inputs.prepare_cot, source)
+        message = "stage123.json: made of games, not of movielens"
+        assert "COT=skip" in refused(message, required_inputs.prepare_cot, source)
     else:
-        assert inputs.prepare_cot(source) == [cot]
+        assert required_inputs.prepare_cot(source) == [cot]

@@ -9,8 +9,8 @@ from tlrec import paths, plot_style
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
 from tlrec.evaluation.record_schema import EvaluationRecord
-from tlrec.reports import published, records, table1, table_cells
-from tlrec.reports.table_cells import Cell
+from tlrec.reports import published, records, seed_means, table1
+from tlrec.reports.seed_means import Cell
 
 REFERENCE = paths.ROOT / "results" / "reference" / "movie" / "runs.jsonl"
 FIGURES = {"auc_against_shots": "AUC against training rows", "auc_by_user": "AUC by user",
@@ -28,11 +28,11 @@ class Record(NamedTuple):
 
     def systems(self, domain: str) -> list[str]:
         """Names of the systems tested on a domain, in the order of Table 1."""
-        cells = table1.ordered(table_cells.own_cells(self._on(domain)))
+        cells = table1.ordered(seed_means.own_cells(self._on(domain)))
         return list(dict.fromkeys(cell.system for cell in cells))
 
     def chosen(self, domain: str, systems: Sequence[str]) -> list[EvaluationRecord]:
-        return [run for cell, runs in table_cells.cells_with_runs(self._on(domain)) if cell.system in systems
+        return [run for cell, runs in seed_means.cells_with_runs(self._on(domain)) if cell.system in systems
                 for run in runs]
 
     def _on(self, domain: str) -> list[EvaluationRecord]:
@@ -64,7 +64,7 @@ def _count(notes: list[str]) -> str:
 
 def tables(evaluations: list[EvaluationRecord], domain: str, with_published: bool) -> dict[str, list[list[str]]]:
     """Table 1 and what stands behind our figures, by caption; header first. InputError where there is nothing."""
-    ours = table_cells.own_cells(evaluations)
+    ours = seed_means.own_cells(evaluations)
     theirs: list[Cell] = [cell for cell in published.cells() if cell.domain == domain] if with_published else []
     if not ours and not theirs:
         raise InputError("no system is chosen; choose one above")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tlrec import files, paths
 from tlrec.errors import InputError, printable
-from tlrec.evaluation import ranking, recommendation_files
+from tlrec.evaluation import ranking, recommend_input_files
 from tlrec.evaluation.language_model_system import language_model_name, load_model, model_request
-from tlrec.evaluation.recommendation import RecommendationPlan
+from tlrec.evaluation.recommend_config import RecommendationPlan
 from tlrec.progress import Progress
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class _Output:
                                  "another --output, or give --overwrite True")
             content = files.read_bytes(self.path, "name another --output")
             content = content[: content.rfind(b"\n") + 1]  # a kill may cut the last line
-            text = recommendation_files.utf8_text(self.path, content)
-            rows = recommendation_files.csv_rows(self.path, text, strict=False)[1:]
+            text = recommend_input_files.utf8_text(self.path, content)
+            rows = recommend_input_files.csv_rows(self.path, text, strict=False)[1:]
             sizes = {profile.user: min(config.top, len(plan.candidates_of(profile))) for profile in plan.profiles}
             by_user: dict[str, list[list[str]]] = {}
             for row in rows:

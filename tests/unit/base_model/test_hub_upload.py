@@ -10,7 +10,7 @@ from conftest import manifest, refused
 from huggingface_hub import ModelCard, constants
 from loopback_server import LoopbackServer, QuietHandler, running
 
-from base_model import export, model_card, share
+from base_model import export, hub_upload, model_card
 from tlrec import files, paths
 from tlrec.data.preference_text import History, render
 from tlrec.model.adapter import inspect_adapter
@@ -148,18 +148,19 @@ PRIVATE = "/srv/secret client/a, b"
 ])
 def test_a_path_outside_the_home_folder_keeps_its_last_name(home, text, shown):
     text = text.replace("{home}", str(home)) if isinstance(text, str) else text
-    assert share.without_folders({"a": [text]}) == {"a": [shown]}
+    assert hub_upload.without_folders({"a": [text]}) == {"a": [shown]}
 
 
 def test_a_command_keeps_the_last_names_of_its_paths(home):
     outside: set[str] = set()
     command = f"python rec_tuning.py --base_model '{PRIVATE}/tiny' --lora '[q,v]' --output_dir=/secret/out"
-    assert share.command_without_folders(command, outside) == (
+    assert hub_upload.command_without_folders(command, outside) == (
         "python rec_tuning.py --base_model tiny --lora '[q,v]' --output_dir=out")
     assert outside == {"tiny", "out"}
-    assert "secret" not in share.command_without_folders("python '/secret/x /secret/y", outside)  # no shell command
+    unquoted = "python '/secret/x /secret/y"  # no shell command
+    assert "secret" not in hub_upload.command_without_folders(unquoted, outside)
     command = "python rec_tuning.py --base_model smollm2-135m --lora '[q,v]'"
-    assert share.command_without_folders(command, outside) == command
+    assert hub_upload.command_without_folders(command, outside) == command
 
 
 def test_an_adapter_is_pushed_as_the_folder_that_is_written(tuned, tiny_llama, home, tmp_path, monkeypatch, capsys):
@@ -212,17 +213,18 @@ def test_a_card_alone_and_what_is_refused_before_anything_is_written(tuned, tiny
 def test_an_unexpected_reply_of_the_hub_is_one_line(tuned, tiny_llama, tmp_path, monkeypatch):
     with hub(monkeypatch) as server:
         server.created_url = "http://elsewhere.example/"
-        refused("someone/movie: the upload failed", share.push, tmp_path, "someone/movie", True)
+        refused("someone/movie: the upload failed", hub_upload.push, tmp_path, "someone/movie", True)
 
 
 def test_the_base_models_name_on_the_hub(tuned, adapter, tiny_llama):
     inspected = inspect_adapter(tuned, tiny_llama)
-    assert share.hub_name(None, tiny_llama, inspected) is None and share.hub_name("a/b", tiny_llama, inspected) == "a/b"
+    assert hub_upload.hub_name(None, tiny_llama, inspected) is None
+    assert hub_upload.hub_name("a/b", tiny_llama, inspected) == "a/b"
     fields = json.loads((tuned / "tlrec.json").read_text())
     fields["base_model"] |= {"name": "owner/tiny-llama", "commit": "0" * 40}
     (tuned / "tlrec.json").write_text(json.dumps(fields))
-    assert share.hub_name(None, tiny_llama, inspect_adapter(tuned, tiny_llama)) == "owner/tiny-llama"
+    assert hub_upload.hub_name(None, tiny_llama, inspect_adapter(tuned, tiny_llama)) == "owner/tiny-llama"
     (tuned / "tlrec.json").unlink()
     settings = json.loads((tuned / CONFIG_FILE).read_text())
     (tuned / CONFIG_FILE).write_text(json.dumps(settings | {"base_model_name_or_path": "other/tiny"}))
-    assert share.hub_name(None, tiny_llama, inspect_adapter(tuned, tiny_llama)) == "other/tiny"
+    assert hub_upload.hub_name(None, tiny_llama, inspect_adapter(tuned, tiny_llama)) == "other/tiny"

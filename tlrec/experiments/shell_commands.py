@@ -8,7 +8,7 @@ from pathlib import Path
 from tlrec import paths
 from tlrec.data import datasets
 from tlrec.errors import InputError
-from tlrec.experiments import arguments, chain, demo_packages, inputs
+from tlrec.experiments import arguments, chain, install_demo, required_inputs
 from tlrec.experiments.arguments import Flags
 from tlrec.experiments.launch import begin, heading, run, variable
 
@@ -21,7 +21,7 @@ def baselines(gpu: str, seed: str, target: str, *words: str) -> None:
     if target == "book" and flags.get("rows") != "llm":
         run("rec_data.published", "baseline/books")
     else:
-        inputs.prepare_target(target)
+        required_inputs.prepare_target(target)
     run("baselines.grid", **{"target": target, "seed": seed, "system": "all", "shots": ",".join(shots),
                              "skip_recorded": True, "experiment": "baselines", **flags})
 
@@ -42,7 +42,7 @@ def evaluate(gpu: str, model_type: str, *words: str) -> None:
                 and set("+".join(path.relative_to(outputs).parts[1:2]).split("+")) & set(datasets.folders("TARGET"))}
     if not adapters:
         raise InputError(f"{outputs}/{model_type}*: no tuned adapter there; tune one with shell/few_shot.sh")
-    bases = {name: inputs.choose_base_model(name) for name in {path.parts[0] for path in adapters.values()}}
+    bases = {name: required_inputs.choose_base_model(name) for name in {path.parts[0] for path in adapters.values()}}
     experiment = f"evaluate {model_type} on {target or 'its own domain'}"
     begin(f"evaluate: {model_type}", gpu)
     tests = [(adapter, path, domain) for adapter, path in adapters.items()
@@ -50,7 +50,7 @@ def evaluate(gpu: str, model_type: str, *words: str) -> None:
     for number, (adapter, path, domain) in enumerate(tests, 1):
         base = bases[path.parts[0]]
         heading(f"{number} of {len(tests)}: {path} on {domain}")
-        inputs.prepare_target(domain)
+        required_inputs.prepare_target(domain)
         if number == 1:
             chain.check_scoring(base, domain, flags)
         chain.score(adapter, base, domain, {"experiment": experiment, **flags.given})
@@ -61,26 +61,26 @@ def evaluate(gpu: str, model_type: str, *words: str) -> None:
 
 def check_gpu(gpu: str, *words: str) -> None:
     flags = arguments.user_flags(words, ["benchmarks.check_gpu"], ("device",))["benchmarks.check_gpu"].given
-    base = inputs.choose_base_model()
+    base = required_inputs.choose_base_model()
     begin("check of this installation", gpu)
     if "base_model" not in flags:
-        run("base_model.prepare", inputs.EMBEDDED)
-    if base.path != inputs.EMBEDDED:
-        inputs.prepare_base_model(base)
+        run("base_model.prepare", required_inputs.EMBEDDED)
+    if base.path != required_inputs.EMBEDDED:
+        required_inputs.prepare_base_model(base)
         flags = {"second_model": base.path, **flags}
-    inputs.prepare_target("movie")
+    required_inputs.prepare_target("movie")
     run("benchmarks.check_gpu", **{"device": gpu, **flags})
 
 
 def demo(*words: str) -> None:
     flags = arguments.user_flags(words, ["demo.py"], ("base_model",))["demo.py"].given
-    base, dataset = inputs.choose_base_model(), str(flags.get("dataset", "movie"))
+    base, dataset = required_inputs.choose_base_model(), str(flags.get("dataset", "movie"))
     if not Path(dataset).is_dir():
         datasets.find_folder("TARGET", dataset)
     begin("a page to try the recommender", variable("GPU", "0"))
-    packages = demo_packages.install()
-    inputs.prepare_base_model(base)
+    packages = install_demo.install()
+    required_inputs.prepare_base_model(base)
     if not Path(dataset).is_dir():
-        inputs.prepare_target(dataset)
+        required_inputs.prepare_target(dataset)
     python_path = os.pathsep.join(filter(None, (variable("PYTHONPATH"), str(packages))))
     run("demo.py", env={"PYTHONPATH": python_path}, base_model=base.path, **flags)

@@ -1,10 +1,10 @@
 """The tab with the record: Table 1, AUC against shots, AUC by user and reliability of the systems chosen."""
 
-from tlrec.demo import record
+from tlrec.demo import results_data
 from tlrec.demo.html_text import image, message, table
 from tlrec.demo.server import import_gradio
 from tlrec.errors import InputError
-from tlrec.reports.text_tables import Bold
+from tlrec.reports.table_formats import Bold
 
 
 def build(tab, runs: list[str] | None) -> None:
@@ -19,7 +19,7 @@ def build(tab, runs: list[str] | None) -> None:
     def choices(chosen: str | None):
         """The record's note, domains and systems; of the domain, or the first where the record does not have it."""
         try:
-            read = record.read(runs)
+            read = results_data.read(runs)
         except InputError as error:
             return message(str(error), error=True), gradio.skip(), gradio.skip()
         domains = read.domains()
@@ -33,11 +33,11 @@ def build(tab, runs: list[str] | None) -> None:
         try:
             if not chosen:
                 raise InputError("the record has no evaluation of a whole test split; evaluate something first")
-            evaluations = record.read(runs).chosen(chosen, names)
-            tables = record.tables(evaluations, chosen, beside)
+            evaluations = results_data.read(runs).chosen(chosen, names)
+            tables = results_data.tables(evaluations, chosen, beside)
         except InputError as error:
             return message(str(error), error=True), ""
-        pictures = {text: record.figure(name, evaluations, chosen) for name, text in record.FIGURES.items()}
+        pictures = {text: results_data.figure(name, evaluations, chosen) for name, text in results_data.FIGURES.items()}
         return ("".join(table(rows, caption, Bold) for caption, rows in tables.items()),
                 "".join(f"<h3>{text}</h3>{image(svg, f'{text}, {chosen}/test')}" for text, svg in pictures.items()
                         if svg))

@@ -1,6 +1,6 @@
 """The packages of requirements-demo.txt, in a folder of their own: the environment of requirements.lock stays as it is.
 
-    python -m tlrec.experiments.demo_packages
+    python -m tlrec.experiments.install_demo
 
 gradio needs an older pillow than requirements.lock has. demo.sh puts the folder before the environment's packages.
 """

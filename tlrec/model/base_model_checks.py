@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, create_model
 from tlrec.errors import InputError
 from tlrec.files import check_lfs_pointer, read_json, safetensors_names, validate
 from tlrec.model.hub import model_name, pinned_name
-from tlrec.model.weights import FLOATS, INDEX, PICKLE, SAFETENSORS, StoredTensor, stored_tensors, weight_files
+from tlrec.model.weight_files import FLOATS, INDEX, PICKLE, SAFETENSORS, StoredTensor, stored_tensors, weight_files
 
 _AGAIN = "fetch the model again"
 # saved by older versions of transformers, computed anew by the model itself
@@ -72,7 +72,7 @@ def is_llama_1_7b(folder: Path) -> bool:
     if positions != 2048 or any(config.get(name) != value for name, value in _LLAMA_1_7B.items()) or any(
             config.get(name) not in (None, value) for name, value in _LLAMA_1_7B_DEFAULTS.items()):
         return False
-    from tlrec.model.tokenizer import load_tokenizer
+    from tlrec.model.load_tokenizer import load_tokenizer
 
     return load_tokenizer(folder).convert_tokens_to_ids([*_LLAMA_1_ANSWERS]) == [*_LLAMA_1_ANSWERS.values()]
 

@@ -1,8 +1,8 @@
 """docs/reliability.md: each promise, the tests that prove it, and the figures that those tests report.
 
-    python -m benchmarks.reliability                     runs the tests of the promises
-    python -m benchmarks.reliability --long True         the long versions too: minutes more
-    bash shell/test.sh --junitxml report.xml; python -m benchmarks.reliability --reports report.xml
+    python -m benchmarks.reliability_page                     runs the tests of the promises
+    python -m benchmarks.reliability_page --long True         the long versions too: minutes more
+    bash shell/test.sh --junitxml report.xml; python -m benchmarks.reliability_page --reports report.xml
 
 To add a promise, add a line to PROMISES: its tests as arguments of pytest, `FILE`, `FILE -k NAME or NAME` or `-k NAME`.
 A test reports a figure with pytest's record_property("figure", "20 kills, ..."); record_property("count", "bad inputs
@@ -64,7 +64,7 @@ PROMISES = {
         "tests/unit/model/test_fingerprint.py"],
     "An adapter that was edited, replaced or belongs to another base is refused": [
         "tests/unit/model/test_adapter.py -k manifest_does_not_describe or replaced"],
-    "LLaMA's tokenizer.model gives the tokens of SentencePiece": ["tests/unit/model/test_tokenizer.py"],
+    "LLaMA's tokenizer.model gives the tokens of SentencePiece": ["tests/unit/model/test_load_tokenizer.py"],
     "A figure is reused or compared only with the data, ids and predictions that it was made of": [
         "tests/commands/test_id_views.py", "tests/unit/evaluation/test_run_log.py -k find_record",
         "tests/commands/test_compare.py -k edited_and_cut"],
@@ -145,7 +145,7 @@ def cases_of(promise: str, selectors: list[str], cases: dict[str, Case]) -> dict
     passed = {node: case for node, case in matching.items() if case.outcome == "passed"}
     for selector in selectors:
         if not any(selects(selector, node) for node in passed):
-            raise InputError(f"{promise!r}: no test ran for `{selector}`; correct it in benchmarks/reliability.py")
+            raise InputError(f"{promise!r}: no test ran for `{selector}`; correct it in benchmarks/reliability_page.py")
     return passed
 
 
@@ -201,7 +201,7 @@ def main(long: bool = False, reports: list[str] = [], commit: str = "") -> None:
         for report in reports or [f"{folder}/junit.xml"]:
             of_report, spent = read_report(Path(report))
             cases, seconds = cases | of_report, seconds + spent
-    command = "python -m benchmarks.reliability" + " --long True" * long
+    command = "python -m benchmarks.reliability_page" + " --long True" * long
     command += f" --reports {','.join(reports)}" * bool(reports)
     text = page(cases, seconds, f"Written by `{command}` of tests at commit {commit or run_log.git_commit()}.")
     path = paths.ROOT / "docs" / "reliability.md"

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tlrec.data import preference_text
-from tlrec.data.id_view import MISSING
+from tlrec.data.id_csv import MISSING
 from tlrec.errors import InputError
 
 LIKE_FROM = 4  # of five

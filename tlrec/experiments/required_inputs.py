@@ -11,8 +11,8 @@ from tlrec.errors import InputError
 from tlrec.experiments.arguments import check_choice, variable
 from tlrec.experiments.launch import note, outputs_of, run
 from tlrec.model.adapter_config import CONFIG_FILE
-from tlrec.model.base_files import is_llama_1_7b
 from tlrec.model.base_model import resolve_base_model
+from tlrec.model.base_model_checks import is_llama_1_7b
 from tlrec.model.hub import model_name, pinned_name
 
 EMBEDDED = "smollm2-135m"

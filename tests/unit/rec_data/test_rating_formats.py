@@ -1,4 +1,4 @@
-"""rec_data.rating_files and rating_table: ids, texts, likes and times of files of every form."""
+"""rec_data.rating_formats and rating_columns: ids, texts, likes and times of files of every form."""
 
 import json
 
@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from conftest import refused
 
-from rec_data import rating_files
-from rec_data.rating_table import read_entries, read_likes
+from rec_data import rating_formats
+from rec_data.rating_columns import read_entries, read_likes
 from tlrec.data import preference_text
 
 ROLES = dict.fromkeys(["user", "item", "rating"])
@@ -22,7 +22,7 @@ def read(tmp_path, monkeypatch):
         if isinstance(content, list):
             content = "".join(json.dumps(row) + "\n" for row in content)
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return rating_files.read(name, roles, list(needed), "game")
+        return rating_formats.read(name, roles, list(needed), "game")
     return write_and_read
 
 
@@ -40,10 +40,10 @@ def test_float_ids_are_refused_where_digits_are_lost(read, tmp_path):
         table = pd.DataFrame({"user": [1.0, 2.0, 3.0], "item": [4.0, 5.0, 6.0], "rating": [1, 2, 3]})
         table.loc[row - 1, name] = 2.0**53
         table.to_parquet("r.parquet")
-        refused(f"r.parquet: row {row}, column {name}: an id beyond 2**53", rating_files.read, "r.parquet", ROLES,
+        refused(f"r.parquet: row {row}, column {name}: an id beyond 2**53", rating_formats.read, "r.parquet", ROLES,
                 ["user"], "game")
     table.assign(item=[4.0, 5.0, 6.0]).to_parquet("r.parquet")
-    assert rating_files.read("r.parquet", ROLES, ["user"], "game").texts("item") == ["4", "5", "6"]
+    assert rating_formats.read("r.parquet", ROLES, ["user"], "game").texts("item") == ["4", "5", "6"]
     refused("row 2, column user: an id beyond", read, "r.jsonl", [{"user": 1.0, "item": 1}, {"user": 1e17, "item": 1}])
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from tlrec import flag_syntax, paths
 from tlrec.data import datasets
 from tlrec.errors import InputError
-from tlrec.experiments import arguments, chain, inputs
+from tlrec.experiments import arguments, chain, required_inputs
 from tlrec.experiments.arguments import Flags, ScriptFlags
 from tlrec.experiments.chain import Chain, Stage
-from tlrec.experiments.inputs import BaseModel
 from tlrec.experiments.launch import begin, note, run, run_apart, variable
+from tlrec.experiments.required_inputs import BaseModel
 from tlrec.model.adapter_manifest import MANIFEST_FILE, read_manifest
 from tlrec.training import tune
 
@@ -40,7 +40,7 @@ def zero_shot(gpu: str, target: str, source: str, *words: str) -> None:
 
 def read_zero_shot_flags(words: Sequence[str]) -> tuple[str, AllFlags]:
     """(--select_on, the other flags) of zero_shot.sh; checks its variables too."""
-    inputs.check_cot_variables()
+    required_inputs.check_cot_variables()
     texts = flag_syntax.read_flags(list(words))
     select_on, sample = texts.pop("select_on", "target"), texts.get("sample", "-1")
     arguments.check_choice("--select_on", select_on, chain.SELECT_ON)
@@ -53,30 +53,31 @@ def read_zero_shot_flags(words: Sequence[str]) -> tuple[str, AllFlags]:
 
 def choose_start(target: str) -> tuple[BaseModel, Path | None]:
     """The base model, and the alpaca adapter that a chain starts from."""
-    base = inputs.choose_base_model()
-    return base, inputs.find_alpaca_adapter(base, target.split("+")[0])
+    base = required_inputs.choose_base_model()
+    return base, required_inputs.find_alpaca_adapter(base, target.split("+")[0])
 
 
 def prepare_start(base: BaseModel, alpaca: Path | None, target: str) -> None:
-    inputs.prepare_base_model(base)
+    required_inputs.prepare_base_model(base)
     if alpaca:
-        inputs.prepare_alpaca(alpaca)
+        required_inputs.prepare_alpaca(alpaca)
     else:
         note(f"no alpaca adapter: the chain starts from {base.name} as it is")
     for domain in target.split("+"):
-        inputs.prepare_target(domain)
+        required_inputs.prepare_target(domain)
 
 
 def prepare_chain(base: BaseModel, target: str, source: str, alpaca: Path | None) -> Chain:
     """Make or fetch what is needed whether the chain is finished or not."""
     prepare_start(base, alpaca, target)
-    return Chain(base, target, source, alpaca, inputs.prepare_cot(source))
+    return Chain(base, target, source, alpaca, required_inputs.prepare_cot(source))
 
 
 def prepare_rows(plan: Chain, stages: list[Stage]) -> None:
     """The source domain's training rows, and its validation rows where they choose the checkpoint."""
-    valid = str(inputs.source_file(plan.source, "valid"))
-    inputs.prepare_source(plan.source, *(["valid"] if stages[-1].defaults.get("val_data_path") == valid else []))
+    valid = str(required_inputs.source_file(plan.source, "valid"))
+    selects = stages[-1].defaults.get("val_data_path") == valid
+    required_inputs.prepare_source(plan.source, *(["valid"] if selects else []))
 
 
 def few_shot(
@@ -137,7 +138,7 @@ def instruct_multi_7b(gpu: str, seed: str, *words: str) -> None:
     texts = flag_syntax.read_flags(list(words))
     select_on = texts.pop("select_on", "both")
     arguments.check_choice("--select_on", select_on, ("both", "first"))
-    valid = inputs.target_files("movie+book" if select_on == "both" else "movie", "valid")
+    valid = required_inputs.target_files("movie+book" if select_on == "both" else "movie", "valid")
     tallrec(gpu, seed, "movie+book", flag_syntax.flag_words(texts), {**chain.TALLREC_DEFAULTS, "val_data_path": valid})
 
 
@@ -157,14 +158,14 @@ def alpaca(gpu: str, target: str, *words: str) -> None:
     datasets.find_folder("TARGET", target)
     own = {**chain.PLACEHOLDERS, **chain.ALPACA_DEFAULTS}
     flags = arguments.user_flags(words, ["ins_tuning.py"], ("base_model", "output_dir"), **own)["ins_tuning.py"]
-    base = inputs.choose_base_model()
+    base = required_inputs.choose_base_model()
     data = paths.home_dir() / "instruction_data/alpaca/train.json"
     adapter = paths.home_dir() / "instruction_model" / base.name / target / "alpaca"
     stage = Stage("alpaca tuning", "ins_tuning.py", data, None, adapter, chain.ALPACA_DEFAULTS)
     if not (adapter / MANIFEST_FILE).exists() and str(flags.given.get("overwrite")).lower() not in ("true", "1"):
         tune.check_no_foreign_files(adapter)
     begin(f"alpaca tuning for {target}", gpu)
-    inputs.prepare_base_model(base)
+    required_inputs.prepare_base_model(base)
     if not flags.given.get("train_data_path") and not data.is_file():
         run("instruction_data.alpaca")
     run_apart(chain.check_stages, [stage], base, flags, set())
