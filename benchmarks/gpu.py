@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from base_model import random_llama
-from benchmarks import gpu_targets, record, reference_code
+from benchmarks import gpu_speed_aims, record, reference_code
 from benchmarks.ceiling import product_speed
 from benchmarks.gpu_implementations import Bench, Settings, Way
-from benchmarks.gpu_targets import DEFAULT, LLAMA, SCORE, SMOLLM2, TUNE
+from benchmarks.gpu_speed_aims import DEFAULT, LLAMA, SCORE, SMOLLM2, TUNE
 from tlrec import cli, devices
 from tlrec.errors import InputError
 from tlrec.evaluation import run_log
@@ -108,8 +108,8 @@ def main(settings: Settings, name: str = "gpu") -> None:
             f"rows, {settings.steps} after the first; tokens a prompt: {', '.join(map(str, tokens.values()))}; ceiling "
             f"({dtype}, {size} x {size}): {ceiling:.4g} TFLOP/s; measured in {time.time() - start:.0f} s.")
     as_published = (settings.layers, settings.hidden_size, settings.device) == (32, 4096, "cuda")
-    aims = gpu_targets.evaluate(rows, ceiling) if as_published else []
-    record.write("speed", name, "gpu", COLUMNS, rows, note, gpu_targets.table(aims), **asdict(settings), **machine,
+    aims = gpu_speed_aims.evaluate(rows, ceiling) if as_published else []
+    record.write("speed", name, "gpu", COLUMNS, rows, note, gpu_speed_aims.table(aims), **asdict(settings), **machine,
                  ceiling_tflops=ceiling, prompt_tokens=tokens, aims=aims, seconds=round(time.time() - start, 1),
                  fingerprints={model: base_model_fingerprint(base) for model, base in bases.items()})
     if failed := [row["way"] for row in rows if row.get("failed")]:

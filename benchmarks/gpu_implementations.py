@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import reference_code, roofline
-from benchmarks.gpu_targets import SCORE, SMOLLM2
+from benchmarks.gpu_speed_aims import SCORE, SMOLLM2
 from rec_tuning import Config
 from tlrec import files, paths
 from tlrec.data import samples

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tlrec.errors import InputError
-from tlrec.model.encoder import AnswerTokenIds
+from tlrec.model.answer_tokens import AnswerTokenIds
 from tlrec.model.load_tokenizer import load_tokenizer
 
 PUBLISHED, PLAIN, TRL = "published", "plain Trainer", "TRL SFTTrainer"

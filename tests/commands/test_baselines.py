@@ -13,7 +13,7 @@ from tlrec.data import samples
 from tlrec.data.id_csv import read_id_view
 from tlrec.evaluation import metrics, run_log
 from tlrec.evaluation.record_schema import EvaluationRecord
-from tlrec.reports.rerun import changed_inputs
+from tlrec.reports.reproduce_run import changed_inputs
 
 QUICK = ["--embedding", "8", "--gru_hidden", "8", "--gru_layers", "1", "--epochs", "5", "--learning_rate", "0.01"]
 

@@ -8,9 +8,9 @@ import torch
 from conftest import command
 from safetensors.torch import load_file
 
-from benchmarks import gpu, gpu_targets, reference_code, roofline
+from benchmarks import gpu, gpu_speed_aims, reference_code, roofline
 from benchmarks.gpu_implementations import Bench, Settings, Way
-from benchmarks.gpu_targets import DEFAULT, LLAMA, SCORE, SMOLLM2, TUNE
+from benchmarks.gpu_speed_aims import DEFAULT, LLAMA, SCORE, SMOLLM2, TUNE
 
 TINY = {"layers": 2, "hidden_size": 64, "device": "cpu", "dtype": "float32", "batch_size": 8, "steps": 1,
         "lora_dropout": 0}
@@ -86,17 +86,17 @@ def test_aims_are_compared_with_what_was_measured():
         row(LLAMA, SCORE, DEFAULT, rows_per_second=120),
         row(SMOLLM2, SCORE, DEFAULT, rows_per_second=900),
     ]
-    outcomes = {(aim["way"], aim["aim"]): aim["outcome"] for aim in gpu_targets.evaluate(rows, 756)}
+    outcomes = {(aim["way"], aim["aim"]): aim["outcome"] for aim in gpu_speed_aims.evaluate(rows, 756)}
     assert outcomes["ours, 16-bit", "at most 0.0125 s a sample"] == "reached"
     assert outcomes["ours, 16-bit", "1.6 times as fast as plain Trainer"] == "reached"
     assert outcomes["ours, 16-bit, micro-batch 16", "at most 30 GiB"] == "missed"
     assert outcomes[DEFAULT, "at most 0.03 s a sample"] == "not measured"
     assert outcomes[DEFAULT, "at least 220 rows/s"] == "missed"
-    halved = {(aim["way"], aim["aim"]): aim["outcome"] for aim in gpu_targets.evaluate(rows, 378)}
+    halved = {(aim["way"], aim["aim"]): aim["outcome"] for aim in gpu_speed_aims.evaluate(rows, 378)}
     assert halved[DEFAULT, "at least 110 rows/s"] == "reached"  # in proportion to the card's matrix products
-    assert "| missed" in gpu_targets.table(gpu_targets.evaluate(rows, 756)) and not gpu_targets.table([])
+    assert "| missed" in gpu_speed_aims.table(gpu_speed_aims.evaluate(rows, 756)) and not gpu_speed_aims.table([])
 
 
 def test_ways_and_aims_name_the_same_ways():
     named = {(way.model, way.work, way.name) for way in gpu.WAYS}
-    assert {(aim.model, aim.work, name) for aim in gpu_targets.AIMS for name in (aim.way, aim.than) if name} <= named
+    assert {(aim.model, aim.work, name) for aim in gpu_speed_aims.AIMS for name in (aim.way, aim.than) if name} <= named

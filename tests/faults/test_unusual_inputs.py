@@ -11,6 +11,7 @@ from tlrec.data import preference_text, split_files
 from tlrec.data.samples import Sample, read_samples
 from tlrec.evaluation import run_log
 from tlrec.model.encoder import Encoder
+from tlrec.model.truncation import encode_truncated
 
 MARKERS = ["### Response:\n", "### Response:\nYes.", "### Input:\n", "### Instruction:\nSay Yes.", "Yes.", "No.",
            '", "', "<|im_end|>", "</s>", "<s>", "\nUser Unpreference: ", "User Preference: ", "\n", "{input}", "%s"]
@@ -25,7 +26,7 @@ def test_encode_finds_the_answer_with_template_markers_in_titles(tiny_llama, mar
         for title in ('"A (1990)"', '"C (1992)"', '"D (1993)"'):
             held = Sample(sample.instruction, sample.input.replace(title, f'"{marker}{title[1:]}'), sample.output)
             for cutoff in (512, 130):
-                encoded = encoder.encode_truncated(held, cutoff)
+                encoded = encode_truncated(encoder, held, cutoff)
                 assert encoded.ids[encoded.answer_start] == (ids.yes if sample.label else ids.no)
                 assert encoder.tokenizer.decode(encoded.ids[encoded.answer_start :]) == (
                     sample.output + encoder.tokenizer.eos_token)

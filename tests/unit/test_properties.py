@@ -15,6 +15,7 @@ from tlrec.data.samples import Sample, read_samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics, run_log
 from tlrec.model.encoder import Encoder
+from tlrec.model.truncation import encode_truncated
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True,
                     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -56,7 +57,7 @@ def test_encode_truncated_always_keeps_the_answer(tokenizer, history, answer, cu
     encoder = Encoder(tokenizer)
     sample = Sample(preference_text.instruction(history.noun), preference_text.render(history), answer)
     try:
-        encoded = encoder.encode_truncated(sample, cutoff)
+        encoded = encode_truncated(encoder, sample, cutoff)
     except InputError as error:
         assert "over --cutoff_len" in str(error)  # the target alone is too long
         return
@@ -73,7 +74,7 @@ def test_encode_truncated_keeps_the_answer_of_free_text(tokenizer, instruction, 
     assume(preference_text.parse(text) is None)
     try:
         full = encoder.encode(Sample(instruction, "", answer))
-        encoded = encoder.encode_truncated(Sample(instruction, text, answer), cutoff)
+        encoded = encode_truncated(encoder, Sample(instruction, text, answer), cutoff)
     except InputError:
         return  # an instruction over the cut-off, or an answer that merges with the prompt's end
     kept = encoded.ids[encoded.answer_start :]

@@ -9,8 +9,9 @@ from tlrec import distributed
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError, is_out_of_memory
 from tlrec.model import lm_head_hooks, prefix_cache
+from tlrec.model.answer_tokens import AnswerTokenIds
 from tlrec.model.base_model import max_positions
-from tlrec.model.encoder import AnswerTokenIds, Encoder
+from tlrec.model.encoder import Encoder
 from tlrec.model.memory_budget import ModelShape, scoring_tokens
 from tlrec.model.prefix_cache import PrefixCache
 from tlrec.progress import Progress

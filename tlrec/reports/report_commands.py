@@ -17,7 +17,7 @@ from tlrec.reports import (
     ml_1m_table,
     readme_table,
     records,
-    rerun,
+    reproduce_run,
     seed_means,
     table1,
     table_formats,
@@ -67,7 +67,7 @@ def table(
     """
     latest = records.latest_per_request(records.read_runs(runs), experiment)
     if current:
-        changes = [rerun.changed_adapter(record) for record in latest]
+        changes = [reproduce_run.changed_adapter(record) for record in latest]
         print(*(f"left out: {record.run_id}, {printable(change[0])}" for record, change in
                 zip(latest, changes, strict=True) if change), sep="\n", end="\n" * any(changes), file=sys.stderr)
         latest = [record for record, change in zip(latest, changes, strict=True) if not change]
@@ -185,8 +185,8 @@ def rerun_commands(run: str, runs: list[PathText] | None = None) -> None:
         runs: one or more record files to read (default: results/runs.jsonl)
     """
     record = records.find(records.read_runs(runs), run)
-    print(*rerun.command_lines(record), sep="\n")
-    changed = rerun.changed_inputs(record)
+    print(*reproduce_run.command_lines(record), sep="\n")
+    changed = reproduce_run.changed_inputs(record)
     if changed:
         raise InputError("; ".join(changed))
     print("# data, base model and adapter are the recorded ones")

@@ -9,6 +9,7 @@ from tlrec.model.adapter import attach_adapter
 from tlrec.model.base_model import load_base_model, max_positions
 from tlrec.model.encoder import IGNORE_INDEX, Encoder
 from tlrec.model.fingerprint import check_unchanged
+from tlrec.model.truncation import encode_cut_right, encode_truncated
 from tlrec.training.config import TuningConfig
 from tlrec.training.tuning_plan import TuningPlan
 
@@ -106,8 +107,8 @@ def build_trainer(plan: TuningPlan):
 
 def training_features(encoder: Encoder, sample: Sample, config: TuningConfig, where: str) -> dict:
     """input_ids, attention_mask and labels of a sample, each a list with one number per token."""
-    encode = encoder.encode_truncated if config.truncate == "input" else encoder.encode_cut_right
-    encoded = encode(sample, config.cutoff_len, where)
+    encode = encode_truncated if config.truncate == "input" else encode_cut_right
+    encoded = encode(encoder, sample, config.cutoff_len, where)
     unlabelled = 1 if config.train_on_inputs else encoded.answer_start  # the first token has nothing before it
     if unlabelled >= len(encoded.ids):
         raise InputError(f"{where}: nothing of its answer is within --cutoff_len {config.cutoff_len}, and the loss is "

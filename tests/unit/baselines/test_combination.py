@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from baselines import combination, rating_features
 from tlrec.evaluation import metrics, run_log
 from tlrec.evaluation.evaluate import Scores, System, evaluate_system, read_split
-from tlrec.reports import records, rerun, seed_means
+from tlrec.reports import records, reproduce_run, seed_means
 
 COUNTS = {"train": 300, "valid": 240, "test": 240}
 
@@ -67,7 +67,8 @@ def test_the_label_adds_a_lot(films, capsys):
     assert (without.system, combined.system) == (
         "item-mean + liked-ratio", "label + item-mean + liked-ratio")
     assert [records.group(record) for record in (without, combined)] == ["controls"] * 2
-    assert rerun.changed_inputs(without) == [] and rerun.changed_inputs(combined)[0].startswith("adapter")
+    assert reproduce_run.changed_inputs(without) == []
+    assert reproduce_run.changed_inputs(combined)[0].startswith("adapter")
     assert combined.metrics.stratified_auc > 0.9 and combined.metrics.uauc_interval and combined.metrics.auc > 0.9
     assert combined.commands[-1] == "python -m baselines.combination --data rec_data/films --experiment added"
     coefficients = json.loads(run_log.runs_file().read_text().splitlines()[-1])["coefficients"]

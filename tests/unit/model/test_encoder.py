@@ -9,6 +9,7 @@ from tlrec.data import preference_text
 from tlrec.data.samples import Sample
 from tlrec.model import prompts
 from tlrec.model.encoder import Encoder
+from tlrec.model.truncation import encode_cut_right, encode_truncated
 
 needs_llama = pytest.mark.skipif(not LLAMA_VOCABULARY.exists(), reason="LLaMA's vocabulary is not beside the checkout")
 
@@ -72,7 +73,7 @@ def test_encode_truncated_drops_oldest_titles_of_the_longer_list(smollm2):
     encoder = Encoder(smollm2)
     sample = rows()[0]
     full = encoder.encode(sample)
-    fitted = encoder.encode_truncated(sample, len(full.ids) - 1)
+    fitted = encode_truncated(encoder, sample, len(full.ids) - 1)
     before = preference_text.parse(sample.input)
     longer = "liked" if len(before.liked) >= len(before.disliked) else "disliked"
     text = smollm2.decode(fitted.ids)
@@ -89,41 +90,41 @@ def test_encode_truncated_keeps_answer_and_target(smollm2):
         smallest = len(encoder.encode(Sample(sample.instruction, preference_text.render(
             preference_text.parse(sample.input)._replace(liked=[], disliked=[])), sample.output)).ids)
         cutoff = generator.randrange(smallest, len(encoder.encode(sample).ids) + 5)
-        fitted = encoder.encode_truncated(sample, cutoff)
+        fitted = encode_truncated(encoder, sample, cutoff)
         assert len(fitted.ids) <= cutoff
         assert smollm2.decode(fitted.ids[fitted.answer_start : -1]) == sample.output
         assert preference_text.parse(sample.input).target in smollm2.decode(fitted.ids)
-        refused("record 3", encoder.encode_truncated, sample, smallest - 1, "record 3")
+        refused("record 3", encode_truncated, encoder, sample, smallest - 1, "record 3")
 
 
 def test_encode_truncated_cuts_the_tail_of_free_text(smollm2):
     encoder = Encoder(smollm2)
     sample = Sample("Summarise.", "word " * 300, "A list of words.")
-    fitted = encoder.encode_truncated(sample, 128)
+    fitted = encode_truncated(encoder, sample, 128)
     assert 120 < len(fitted.ids) <= 128
     assert smollm2.decode(fitted.ids[fitted.answer_start : -1]) == sample.output
     assert encoder.truncation_counts == {"samples whose input lost its tail": 1}
-    long_answer = encoder.encode_truncated(Sample("Count.", "Up.", json.dumps(list(range(300)))), 128)
+    long_answer = encode_truncated(encoder, Sample("Count.", "Up.", json.dumps(list(range(300)))), 128)
     assert len(long_answer.ids) == 128
     assert encoder.truncation_counts["samples whose answer lost its tail"] == 1
 
 
 def test_encode_truncated_keeps_the_template_with_an_input_where_the_answer_is_long(smollm2):
     encoder = Encoder(smollm2)
-    fitted = encoder.encode_truncated(Sample("Summarise.", "word " * 300, "number " * 300), 128)
+    fitted = encode_truncated(encoder, Sample("Summarise.", "word " * 300, "number " * 300), 128)
     text = smollm2.decode(fitted.ids)
     assert "### Input:\n" + ("word " * 300)[:64] in text and "number number" in text and len(fitted.ids) == 128
     assert encoder.truncation_counts == {"samples whose input lost its tail": 1,
                                          "samples whose answer lost its tail": 1}
-    refused("record 5", encoder.encode_truncated, Sample("Go.", "word " * 300, "a " * 300), 40, "record 5")
+    refused("record 5", encode_truncated, encoder, Sample("Go.", "word " * 300, "a " * 300), 40, "record 5")
 
 
 def test_encode_cut_right_cuts_the_answer_first_as_published(smollm2):
     encoder, sample = Encoder(smollm2), Sample("Summarise.", "word " * 300, "A list of words.")
     full = encoder.encode(sample)
-    assert encoder.encode_cut_right(sample, len(full.ids)) == full and not encoder.truncation_counts
-    assert encoder.encode_cut_right(sample, len(full.ids) - 1).ids == full.ids[:-1]  # EOS alone is cut
-    cut = encoder.encode_cut_right(sample, 128)
+    assert encode_cut_right(encoder, sample, len(full.ids)) == full and not encoder.truncation_counts
+    assert encode_cut_right(encoder, sample, len(full.ids) - 1).ids == full.ids[:-1]  # EOS alone is cut
+    cut = encode_cut_right(encoder, sample, 128)
     assert cut.ids == full.ids[:128] and cut.answer_start == 128
     assert encoder.truncation_counts == {"samples that lost the tail of their answer": 1,
                                          "samples that lost their whole answer": 1}

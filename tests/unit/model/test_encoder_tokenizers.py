@@ -10,6 +10,7 @@ from tlrec.data.samples import Sample
 from tlrec.model import prompts
 from tlrec.model.encoder import Encoder
 from tlrec.model.scoring import score
+from tlrec.model.truncation import encode_truncated
 
 LLAMA2_CHAT = (
     "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' + m.content + ' [/INST]' }}"
@@ -98,7 +99,7 @@ def test_chat_template_with_a_space_before_the_answer():
 def test_encode_truncated_chat_prompt_keeps_its_answer():
     encoder = Encoder(KINDS["qwen"](), prompts.CHAT)
     full = encoder.encode(ROWS[0])
-    fitted = encoder.encode_truncated(ROWS[0], len(full.ids) - 1)
+    fitted = encode_truncated(encoder, ROWS[0], len(full.ids) - 1)
     assert len(fitted.ids) < len(full.ids) and fitted.ids[fitted.answer_start :] == full.ids[full.answer_start :]
     assert encoder.truncation_counts["samples that lost titles"] == 1
 
@@ -153,7 +154,7 @@ def test_a_tokenizer_that_fails_on_a_record_is_named_with_it():
     assert encoder.encode_prompt(ROWS[0])
     endless = Sample("i", f"{ROWS[0].input} {'x' * 80}", "Yes.")
     for call in (lambda: encoder.encode_prompt(endless, "data.json: record 3"),
-                 lambda: encoder.encode_truncated(endless, 512, "data.json: record 3"),
+                 lambda: encode_truncated(encoder, endless, 512, "data.json: record 3"),
                  lambda: score(None, encoder, [ROWS[0], endless], named=lambda row: f"data.json: record {3 * row}")):
         message = refused("data.json: record 3: ", call)
         assert "the tokenizer fails" in message

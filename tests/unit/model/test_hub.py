@@ -238,11 +238,11 @@ def test_wrappers_take_a_name_and_keep_its_commit(server, monkeypatch):
 
 
 def test_a_report_looks_into_the_cache_alone(server, tiny_llama):
-    from tlrec.reports import rerun
+    from tlrec.reports.reproduce_run import _base_hash, _change
 
     name = f"{NAME}@{COMMIT}"
-    (change,) = rerun._change("base model", name, "0", lambda folder: rerun._base_hash(folder, name))
+    (change,) = _change("base model", name, "0", lambda folder: _base_hash(folder, name))
     assert change.endswith("or folder")
     assert not server.seen
     fingerprint = base_model_fingerprint(resolve_base_model(NAME))
-    assert rerun._change("base model", name, fingerprint, lambda folder: rerun._base_hash(folder, name)) == []
+    assert _change("base model", name, fingerprint, lambda folder: _base_hash(folder, name)) == []

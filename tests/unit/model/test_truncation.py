@@ -15,6 +15,7 @@ from tlrec.data.samples import Sample
 from tlrec.errors import InputError
 from tlrec.model import prompts
 from tlrec.model.encoder import EncodedSample, Encoder
+from tlrec.model.truncation import encode_truncated
 
 
 def one_title_at_a_time(encoder: Encoder, sample: Sample, cutoff: int) -> tuple[EncodedSample, Counter] | str:
@@ -35,7 +36,7 @@ def one_title_at_a_time(encoder: Encoder, sample: Sample, cutoff: int) -> tuple[
 def truncated(encoder: Encoder, sample: Sample, cutoff: int) -> tuple[EncodedSample, Counter] | str:
     encoder.truncation_counts.clear()
     try:
-        return encoder.encode_truncated(sample, cutoff), Counter(encoder.truncation_counts)
+        return encode_truncated(encoder, sample, cutoff), Counter(encoder.truncation_counts)
     except InputError as error:
         return str(error)
 
@@ -73,7 +74,7 @@ def test_encode_truncated_of_1600_titles_takes_less_than_a_second(embedded, cuto
         preference_text.History(titles[:900], titles[900:], "movie", '"X (1999)"?')), "Yes.")
     encoder = Encoder(AutoTokenizer.from_pretrained(embedded))
     start = time.process_time()
-    encoded = encoder.encode_truncated(sample, cutoff)
+    encoded = encode_truncated(encoder, sample, cutoff)
     assert time.process_time() - start < 1 and cutoff - 20 < len(encoded.ids) <= cutoff
 
 

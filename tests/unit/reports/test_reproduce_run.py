@@ -3,7 +3,7 @@
 from report_records import parsed, record
 
 from tlrec import files
-from tlrec.reports import rerun
+from tlrec.reports import reproduce_run
 
 
 def test_changed_inputs_checks_each_file_of_an_adapter_tuned_on_several(tmp_path, monkeypatch):
@@ -18,7 +18,7 @@ def test_changed_inputs_checks_each_file_of_an_adapter_tuned_on_several(tmp_path
     fields["arguments"] = {"lora_weights": "adapter"}
     fields["request"] = {}
     (run,) = parsed(fields)
-    assert rerun.changed_inputs(run) == []
+    assert reproduce_run.changed_inputs(run) == []
     (tmp_path / "book/train.json").write_text("edited")
-    assert rerun.changed_inputs(run) == [
+    assert reproduce_run.changed_inputs(run) == [
         f"train data of the adapter {tmp_path / ','.join(names)}: differs from the recorded one"]
