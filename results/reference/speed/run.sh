@@ -30,8 +30,8 @@ candidates() {                                                                  
 }
 training() { run -m benchmarks.training --name training; }                                           # 8
 training_losses() {                                                                                  # 8
-    run -m benchmarks.training --lora_dropout 0 --learning_rate 1e-3 --warmup_steps 1 --steps 4 --auc_rows 100 \
-        --name training_losses
+    run -m benchmarks.training --dtype float32 --lora_dropout 0 --learning_rate 1e-3 --warmup_steps 1 --steps 4 \
+        --auc_rows 100 --name training_losses
 }
 startup() { run -m benchmarks.startup; }                                                             # 2
 eval_samples() { tuned; run -m benchmarks.eval_samples --tuned "$TUNED" --rows 400; }                # 8
