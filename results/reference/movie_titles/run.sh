@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# The commands behind results/reference/movie_8000/runs.jsonl: SmolLM2-135M tuned on all 8,000 rows of movie, hours a seed
-# on two CPU cores, minutes on a GPU.
+# The commands behind results/reference/movie_titles/runs.jsonl: does SmolLM2-135M, tuned on rows of movie, read titles?
+# All 8,000 rows take hours a seed on two CPU cores, minutes on a GPU.
 #
-#     bash results/reference/movie_8000/run.sh                 all, then combination
-#     bash results/reference/movie_8000/run.sh all             all 8,000 rows, tested on valid and test
-#     bash results/reference/movie_8000/run.sh neutral         2,048 rows with their titles, and with numbers for titles
-#     bash results/reference/movie_8000/run.sh combination     does it add anything to item-mean and liked-ratio?
+#     bash results/reference/movie_titles/run.sh                 all, then combination
+#     bash results/reference/movie_titles/run.sh all             ROWS rows, tested on valid and test
+#     bash results/reference/movie_titles/run.sh neutral         2,048 rows with their titles, and with numbers for titles
+#     bash results/reference/movie_titles/run.sh combination     does it add anything to item-mean and liked-ratio?
 #
+# ROWS    of movie's 8,000, drawn with the seed (default: 8000)
 # EPOCHS  passes over the rows in one schedule (default: 3)
 # SEEDS   default: "0 1 2"; one is tuned and tested before the next
 # A stopped run goes on from its last checkpoint, at most 50 steps back; what is recorded is skipped.
@@ -26,7 +27,7 @@ tuned() { # tuned DATASET ROWS SEED: tune on rows of rec_data/DATASET, then scor
             --experiment reference --skip_recorded True
     done
 }
-all() { for seed in ${SEEDS:-0 1 2}; do tuned movie 8000 "$seed"; done; }
+all() { for seed in ${SEEDS:-0 1 2}; do tuned movie "${ROWS:-8000}" "$seed"; done; }
 neutral() {
     run -m rec_data.neutral_titles --data rec_data/movie
     for seed in ${SEEDS:-0 1 2}; do
