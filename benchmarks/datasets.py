@@ -39,7 +39,7 @@ def worker(implementation: str, kind: str, raw_dir: str, out: str, files: int) -
     module, folder = MODULES[kind]
     os.environ["TLREC_HOME"] = out
     ours = importlib.import_module(module).main
-    reference = getattr(importlib.import_module("benchmarks.rowwise_reference"), kind)
+    reference = getattr(importlib.import_module("benchmarks.rowwise_datasets"), kind)
 
     def work() -> str:
         if implementation == "ours":

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from base_model import random_llama
-from benchmarks import gpu_speed_aims, record, reference_code
+from benchmarks import compared_implementations, gpu_speed_aims, record
 from benchmarks.ceiling import product_speed
 from benchmarks.gpu_implementations import Bench, Settings, Way
 from benchmarks.gpu_speed_aims import DEFAULT, LLAMA, SCORE, SMOLLM2, TUNE
@@ -36,13 +36,13 @@ SIXTEEN, EIGHT, FOUR = {"load_in_8bit": False}, {"load_in_8bit": True}, {"load_i
 # references first: kernels that ours may install (Liger's) replace functions of transformers for the whole process
 WAYS = (
     Way(LLAMA, SCORE, PLAIN_LOOP),
-    Way(LLAMA, SCORE, reference_code.PUBLISHED, rows=32),
-    Way(LLAMA, TUNE, reference_code.PLAIN),
-    Way(LLAMA, TUNE, reference_code.TRL),
-    Way(LLAMA, SCORE, f"{reference_code.PUBLISHED}, 8-bit", in_8bit=True, rows=32),
-    Way(LLAMA, TUNE, reference_code.PUBLISHED, in_8bit=True),
+    Way(LLAMA, SCORE, compared_implementations.PUBLISHED, rows=32),
+    Way(LLAMA, TUNE, compared_implementations.PLAIN),
+    Way(LLAMA, TUNE, compared_implementations.TRL),
+    Way(LLAMA, SCORE, f"{compared_implementations.PUBLISHED}, 8-bit", in_8bit=True, rows=32),
+    Way(LLAMA, TUNE, compared_implementations.PUBLISHED, in_8bit=True),
     Way(SMOLLM2, SCORE, PLAIN_LOOP),
-    Way(SMOLLM2, TUNE, reference_code.PLAIN),
+    Way(SMOLLM2, TUNE, compared_implementations.PLAIN),
     Way(LLAMA, SCORE, DEFAULT, {}, rows=1000),
     Way(LLAMA, SCORE, "ours, 16-bit", SIXTEEN, rows=1000),
     Way(LLAMA, SCORE, "ours, 8-bit", EIGHT),
@@ -118,7 +118,7 @@ def main(settings: Settings, name: str = "gpu") -> None:
 
 def _difference(row: dict, rows: list[dict]) -> dict:
     """The largest difference of P(Yes), or of a step's loss, to the plain way's, where both were measured."""
-    way, figure = (PLAIN_LOOP, "p_yes") if row["work"] == SCORE else (reference_code.PLAIN, "losses")
+    way, figure = (PLAIN_LOOP, "p_yes") if row["work"] == SCORE else (compared_implementations.PLAIN, "losses")
     plain = next((other for other in rows if [other[name] for name in ("model", "work", "way")] ==
                   [row["model"], row["work"], way]), {})
     if row["way"] == way or "answer only" in row["way"] or not (figure in row and figure in plain):

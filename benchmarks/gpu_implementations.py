@@ -1,4 +1,4 @@
-"""Measure one way of scoring or tuning: ours by the functions of the scripts, or one of reference_code.py."""
+"""Measure one way of scoring or tuning: ours by the functions of the scripts, or one of compared_implementations.py."""
 
 import functools
 import gc
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import reference_code, roofline
+from benchmarks import compared_implementations, roofline
 from benchmarks.gpu_speed_aims import SCORE, SMOLLM2
 from rec_tuning import Config
 from tlrec import files, paths
@@ -86,7 +86,7 @@ class Bench:
         """The row of a way in the table; one that cannot be measured says why."""
         row = {"model": way.model, "work": way.work, "way": way.name}
         missing = way.model not in self.bases and f"left out: no model {self.settings.small_model}; prepare it first"
-        if reason := missing or reference_code.left_out(way.name):
+        if reason := missing or compared_implementations.left_out(way.name):
             return row | {"note": reason}
         self.free_memory(way)
         try:
@@ -102,12 +102,13 @@ class Bench:
 
     def score(self, way: Way) -> dict:
         start, prompts = time.perf_counter(), self.prompts(way.model)[: way.rows]
-        generates = way.flags is None and way.name.startswith(reference_code.PUBLISHED)
+        generates = way.flags is None and way.name.startswith(compared_implementations.PUBLISHED)
         if way.flags is None:
             (model, _), answers = self.reference(way), self.encoder(way.model).answer_token_ids
-            scorer = reference_code.p_yes_of_generate if generates else reference_code.p_yes_of_forward
+            scorer = (compared_implementations.p_yes_of_generate if generates
+                      else compared_implementations.p_yes_of_forward)
             batch = PUBLISHED_BATCH if generates else PLAIN_BATCH
-            key, note = f"{way}", f"{reference_code.NEW_TOKENS} tokens generated" if generates else f"batch {batch}"
+            key, note = f"{way}", f"{compared_implementations.NEW_TOKENS} tokens generated" if generates else f"batch {batch}"
 
             def run(rows: int) -> np.ndarray:  # with its tokenisation, as ours
                 encoded = [self.encoder(way.model).encode_prompt(row) for row in self.rows[:rows]]
@@ -158,8 +159,8 @@ class Bench:
         order = list(RowSampler(len(features), settings.seed, size, lengths))
         if way.flags is None:
             model, tokenizer = self.reference(way)
-            micro_batch = min(PUBLISHED_BATCH if way.name == reference_code.PUBLISHED else PLAIN_BATCH, size)
-            trainer = reference_code.build_trainer(
+            micro_batch = min(PUBLISHED_BATCH if way.name == compared_implementations.PUBLISHED else PLAIN_BATCH, size)
+            trainer = compared_implementations.build_trainer(
                 way.name, model, tokenizer, [features[row] for row in order], micro_batch=micro_batch, batch_size=size,
                 max_steps=steps, dtype=plan.settings.dtype, lora_dropout=settings.lora_dropout, seed=settings.seed)
             precision = "8-bit" if way.in_8bit else plan.settings.dtype
@@ -170,7 +171,7 @@ class Bench:
         clock = StepClock(self.now)
         trainer.add_callback(clock)
         trainer.train()
-        if way.name == reference_code.PLAIN and way.flags is None:
+        if way.name == compared_implementations.PLAIN and way.flags is None:
             self.loaded = (self.loaded[0], (trainer.model.unload(), tokenizer))
         else:  # TRL and the 8-bit preparation change a model for good
             self.loaded = ("", None)
@@ -193,7 +194,7 @@ class Bench:
         """(model, tokenizer), kept for the next way of the same model and precision."""
         if self.loaded[1] is None:
             dtype = resolve_dtype_name(self.settings.dtype, self.settings.device, self.bases[way.model])
-            loaded = reference_code.load(self.bases[way.model], dtype, self.settings.device, way.in_8bit)
+            loaded = compared_implementations.load(self.bases[way.model], dtype, self.settings.device, way.in_8bit)
             self.loaded = (_reference_key(way), loaded)
         return self.loaded[1]
 

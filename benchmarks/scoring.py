@@ -14,7 +14,7 @@ import json
 
 import numpy as np
 
-from benchmarks import harness, record, reference_code
+from benchmarks import compared_implementations, harness, record
 from tlrec import cli
 from tlrec.data import preference_text, samples
 from tlrec.errors import InputError
@@ -57,7 +57,7 @@ def worker(implementation: str, base_model: str, lora_weights: str | None, data:
     adapter = inspect_adapter(lora_weights, base) if lora_weights else None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, tokenizer = load_base_model(base, False, dtype, device) if implementation == "ours" else (
-        reference_code.load(base, dtype, device))
+        compared_implementations.load(base, dtype, device))
     if adapter:
         model = attach_adapter(model, None, adapter)
     encoder = (ResizedEncoder if length else Encoder)(tokenizer)
@@ -79,7 +79,8 @@ def worker(implementation: str, base_model: str, lora_weights: str | None, data:
                 lambda picked: scoring.score(model, encoder, picked, batch).p_yes)
             return {"p_yes": scorer(picked).tolist(), "labels": labels}
         prompts = [encoder.encode_prompt(sample) for sample in picked]
-        scorer = reference_code.p_yes_of_generate if implementation == "published" else reference_code.p_yes_of_forward
+        scorer = (compared_implementations.p_yes_of_generate if implementation == "published"
+                  else compared_implementations.p_yes_of_forward)
         p_yes, new_tokens = scorer(model, prompts, encoder.answer_token_ids, batch)
         return {"p_yes": p_yes.tolist(), **({"new_tokens": new_tokens} if new_tokens else {})}
 

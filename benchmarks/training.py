@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from benchmarks import harness, record, reference_code
-from benchmarks.reference_code import PLAIN, PUBLISHED, TRL
+from benchmarks import compared_implementations, harness, record
+from benchmarks.compared_implementations import PLAIN, PUBLISHED, TRL
 from tlrec import cli
 from tlrec.data import samples
 from tlrec.errors import InputError
@@ -104,10 +104,10 @@ def worker(implementation: str, settings: Settings) -> None:
         trainer.args.logging_steps = 1
         encoder = trainer.encoder
     else:
-        model, tokenizer = reference_code.load(plan.base, plan.settings.dtype, plan.settings.device)
+        model, tokenizer = compared_implementations.load(plan.base, plan.settings.dtype, plan.settings.device)
         encoder = Encoder(tokenizer)
         features = [training_features(encoder, sample, plan.config, "a row") for sample in plan.train]
-        trainer = reference_code.build_trainer(
+        trainer = compared_implementations.build_trainer(
             implementation, model, tokenizer, [features[row] for row in RowSampler(rows, SEED, settings.micro_batch)],
             micro_batch=settings.micro_batch, batch_size=settings.micro_batch, max_steps=steps,
             dtype=plan.settings.dtype, lora_dropout=settings.lora_dropout, learning_rate=settings.learning_rate,
@@ -134,7 +134,7 @@ def main(settings: Settings, ways: list[str] = list(WAYS), name: str = "training
     cli.check_at_least(0, auc_rows=settings.auc_rows)
     settings = replace(settings, dtype=harness.checked_dtype(settings.dtype, resolve_base_model(settings.base_model)))
     samples.read_samples(settings.data, answers_only=True)
-    missing = {WAYS[way]: reason for way in ways if (reason := reference_code.left_out(WAYS[way]))}
+    missing = {WAYS[way]: reason for way in ways if (reason := compared_implementations.left_out(WAYS[way]))}
     calls = {way: f"training.worker({way!r}, training.{settings!r})" for way in (WAYS[name] for name in ways)
              if way not in missing}
     results, ceiling = harness.take_turns(calls, settings.dtype, settings.steps)

@@ -9,8 +9,8 @@ Raw files: the 5-core reviews and the metadata of the collection of 2018, one JS
 import numpy as np
 import pandas as pd
 
-from rec_data import rating_formats, split_rules
-from rec_data.rating_columns import read_entries
+from rec_data import own_splits, rating_formats
+from rec_data.column_values import read_entries
 from tlrec import cli
 from tlrec.data import dataset_record, datasets, preference_text, sliding_windows
 from tlrec.errors import InputError
@@ -56,8 +56,8 @@ def main(reviews: PathText, items: PathText) -> None:
     for number, split in enumerate(datasets.SPLITS):
         spans = sliding_windows.padded_windows(
             order, before, np.flatnonzero(parts == number), sliding_windows.HISTORY_LENGTH)
-        splits[split] = split_rules.make_split(spans, "book", users, user_names, rated, item_names,
-                                               (ratings == LIKE).astype(np.int8), table, entries)
+        splits[split] = own_splits.make_split(spans, "book", users, user_names, rated, item_names,
+                                              (ratings == LIKE).astype(np.int8), table, entries)
     sources = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
                for path in (table.path, catalogue.path)}
     dataset_record.write_dataset(FOLDER, splits, "rec_data.amazon_book_2017", sources, RULES, {}, {}, entries.items())

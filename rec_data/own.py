@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rec_data import dataset_report, rating_formats, split_rules
+from rec_data import dataset_report, own_splits, rating_formats
+from rec_data.column_values import read_entries, read_likes
 from rec_data.public_presets import PRESETS
-from rec_data.rating_columns import read_entries, read_likes
 from tlrec import cli, paths
 from tlrec.data import dataset_record, datasets, preference_text, sliding_windows
 from tlrec.errors import InputError
@@ -97,7 +97,7 @@ def main(
         raise InputError("--rating and --label: give one of them, as either says what is liked")
     answers = {"label": label} if label is not None else {"rating": rating, "label": label}
     roles = {"user": user, "item": item, **answers, "timestamp": timestamp}
-    if split not in split_rules.METHODS:
+    if split not in own_splits.METHODS:
         roles["split"] = split
     table = rating_formats.read(ratings, roles, ["user", "item", "timestamp"], noun)
     catalogue = rating_formats.read(items or ratings, {"item": item, "title": title, "author": author, "brand": brand},
@@ -121,14 +121,14 @@ def main(
                "rows without a rating": int((titled & (likes < 0)).sum()),
                "further ratings of an item by the same user": int(repeated.sum())}
     order = order[~repeated]
-    kind = split if split in split_rules.METHODS else "column" if "split" in table.names else "time"
-    parts = None if kind != "column" else table.numbers("split", lambda text: split_rules.NAMES[text.lower()],
-                                                        f"one of {', '.join(split_rules.NAMES)}")
+    kind = split if split in own_splits.METHODS else "column" if "split" in table.names else "time"
+    parts = None if kind != "column" else table.numbers("split", lambda text: own_splits.NAMES[text.lower()],
+                                                        f"one of {', '.join(own_splits.NAMES)}")
     before = sliding_windows.rated_before(users[order])
-    targets = split_rules.choose_targets(kind, order, before, users, times, parts, min_history, rows)
-    tied = split_rules.tied_cuts(targets, times[order]) if kind == "time" else []
+    targets = own_splits.choose_targets(kind, order, before, users, times, parts, min_history, rows)
+    tied = own_splits.tied_cuts(targets, times[order]) if kind == "time" else []
     if not keep_cold:
-        cold = split_rules.drop_cold(targets, users[order], rated[order])
+        cold = own_splits.drop_cold(targets, users[order], rated[order])
         dropped["rows of a user or an item that is in no row of train"] = cold
     empty = next((part for part, positions in targets.items() if not len(positions)), None)
     if empty:
@@ -144,10 +144,10 @@ def main(
     splits = {}
     for part, positions in targets.items():
         spans = sliding_windows.padded_windows(order, before, positions, history_length)
-        splits[part] = split_rules.make_split(spans, noun, users, user_names, rated, item_names, likes, table, entries)
+        splits[part] = own_splits.make_split(spans, noun, users, user_names, rated, item_names, likes, table, entries)
     rules = [like_rule, "a user's ratings sorted, stably, by time; the first rating of an item counts",
              f"histories of the last {history_length} ratings, at least {min_history}",
-             split_rules.rule(kind, rows, table.names.get("split")),
+             own_splits.rule(kind, rows, table.names.get("split")),
              *tied, *([] if keep_cold else ["valid and test: only rows whose user and item are in a row of train"])]
     sources = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
                for path in dict.fromkeys((table.path, catalogue.path))}

@@ -22,8 +22,8 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pa_parquet
 
 from rec_data.column_names import recognise
+from rec_data.column_values import CATEGORY, Table
 from rec_data.malformed_rows import check_json_rows, check_quotes, open_bytes
-from rec_data.rating_columns import CATEGORY, Table
 from tlrec.data.split_files import check_id_lengths
 from tlrec.errors import InputError
 

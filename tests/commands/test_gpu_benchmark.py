@@ -8,7 +8,7 @@ import torch
 from conftest import command
 from safetensors.torch import load_file
 
-from benchmarks import gpu, gpu_speed_aims, reference_code, roofline
+from benchmarks import compared_implementations, gpu, gpu_speed_aims, roofline
 from benchmarks.gpu_implementations import Bench, Settings, Way
 from benchmarks.gpu_speed_aims import DEFAULT, LLAMA, SCORE, SMOLLM2, TUNE
 
@@ -24,7 +24,7 @@ def test_gpu_benchmark_measures_every_way_on_a_cpu(tiny_llama, small_data, tmp_p
     rows = {(row["model"], row["work"], row["way"]): row for row in record["measurements"]}
     assert list(rows) == sorted(rows, key=lambda key: (key[0] != LLAMA, key[1] != SCORE)) and len(rows) == len(gpu.WAYS)
     for (_, work, name), row in rows.items():
-        if reason := reference_code.left_out(name):
+        if reason := compared_implementations.left_out(name):
             assert row["note"] == reason and "pip install trl" in reason
             continue
         assert row["seconds_a_sample"] > 0 and row["tokens_per_second"] > 0 and row["of_ceiling"] > 0
@@ -49,7 +49,8 @@ def test_out_of_memory_and_failures_are_rows_and_the_next_way_is_measured(bench,
     for error, note in ((torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
                         (ValueError("no kernel\n..."), "failed: no kernel")):
         with monkeypatch.context() as patch:
-            patch.setattr(reference_code, "p_yes_of_forward", lambda *_, error=error: (_ for _ in ()).throw(error))
+            patch.setattr(compared_implementations, "p_yes_of_forward",
+                          lambda *_, error=error: (_ for _ in ()).throw(error))
             row = bench.measure(way)
         assert row["note"] == note and row["failed"] is (note != "out of memory") and "seconds_a_sample" not in row
         assert bench.measure(way)["rows_per_second"] > 0
@@ -79,7 +80,7 @@ def test_aims_are_compared_with_what_was_measured():
         return {"model": model, "work": work, "way": way} | figures
 
     rows = [
-        row(LLAMA, TUNE, reference_code.PLAIN, seconds_a_sample=0.02, peak_gib=30),
+        row(LLAMA, TUNE, compared_implementations.PLAIN, seconds_a_sample=0.02, peak_gib=30),
         row(LLAMA, TUNE, "ours, 16-bit", seconds_a_sample=0.0124, peak_gib=80),
         row(LLAMA, TUNE, "ours, 16-bit, micro-batch 16", seconds_a_sample=0.014, peak_gib=30.5),
         row(LLAMA, TUNE, DEFAULT, note="out of memory"),

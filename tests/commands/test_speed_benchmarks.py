@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import command
 
-from benchmarks import reference_code, training
+from benchmarks import compared_implementations, training
 
 pytestmark = pytest.mark.long
 
@@ -64,9 +64,9 @@ def test_training_benchmark_implementations_agree(tiny_llama, small_data, tmp_pa
                       small_data / "rec_data/movie/train.json", "--steps", 2, "--micro_batch", 4, "--dtype", "float32",
                       "--lora_dropout", 0)
     rows = {row["implementation"]: row for row in record["measurements"]}
-    for way in rows.keys() - {reference_code.PLAIN, training.ANSWER}:
+    for way in rows.keys() - {compared_implementations.PLAIN, training.ANSWER}:
         assert rows[way]["max_difference"] < 1e-4
     assert rows[training.ANSWER]["losses"] != rows[training.ALL_TOKENS]["losses"]
-    reason = reference_code.left_out(reference_code.TRL)
+    reason = compared_implementations.left_out(compared_implementations.TRL)
     text = (tmp_path / "results/reference/speed/training.md").read_text()
-    assert (reference_code.TRL in rows) is (reason is None) and (reason or "") in text
+    assert (compared_implementations.TRL in rows) is (reason is None) and (reason or "") in text

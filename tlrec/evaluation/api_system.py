@@ -25,10 +25,10 @@ from tlrec.api.server import connect, key_and_address, server_name
 from tlrec.data import samples
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError
-from tlrec.evaluation import first_token
+from tlrec.evaluation import yes_no_logprobs
 from tlrec.evaluation.config import EvaluationPlan
 from tlrec.evaluation.evaluate import Scores, SplitData, System
-from tlrec.evaluation.first_token import Reply
+from tlrec.evaluation.yes_no_logprobs import Reply
 from tlrec.model import prompts
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class ScoringClient(Client):
         return self._text + prompt
 
     def parse(self, body: bytes) -> tuple[str, dict]:
-        return first_token.parse_reply(body)
+        return yes_no_logprobs.parse_reply(body)
 
 
 class ScoringRun(Run):
@@ -228,10 +228,10 @@ def _scores(run: ScoringRun, data: SplitData, pricing: Pricing) -> Scores:
             run.budget_exceeded) else f"row {missing[0]}: {run.failed.get(missing[0], 'not asked')}"
         raise InputError(f"{ledger.path}: {len(missing):,} of {len(run.samples):,} rows have no reply ({reason}); "
                          "start again to ask for them once more")
-    scores = [first_token.score(run.answers[row.sample]) if row.sample in run.answers else first_token.REFUSED
+    scores = [yes_no_logprobs.score(run.answers[row.sample]) if row.sample in run.answers else yes_no_logprobs.REFUSED
               for row in run.samples]
     p_yes = np.array([score.p_yes for score in scores])
-    counts, tied = first_token.count_kinds(scores), tied_pairs(data.labels, p_yes)
+    counts, tied = yes_no_logprobs.count_kinds(scores), tied_pairs(data.labels, p_yes)
     print("replies: " + ", ".join(f"{count:,} {kind}" for kind, count in counts.items()))
     print(f"pairs of a liked and a disliked row with equal scores, which count a half: {tied:.1%}")
     return Scores({"p_yes": p_yes}, {"api": {

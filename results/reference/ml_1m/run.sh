@@ -42,7 +42,7 @@ combination() {
     for seed in ${SEEDS:-0 1 2}; do
         scored_on valid --base_model $BASE --lora_weights "$(adapter "$seed")" --test_rows "$rows"
     done
-    run -m baselines.combination --data rec_data/ml-1m --valid_rows "$rows" --experiment reference --skip_recorded True
+    run -m baselines.llm_plus_controls --data rec_data/ml-1m --valid_rows "$rows" --experiment reference --skip_recorded True
 }
 baselines() {
     local epoch=132 # steps: validated once an epoch, where the default of every 5 steps would take hours

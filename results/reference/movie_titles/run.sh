@@ -37,7 +37,7 @@ neutral() {
 }
 combination() {
     for data in movie movie-neutral; do
-        [ ! -e "$TLREC_HOME/output_model/$BASE/$data" ] || run -m baselines.combination --data "rec_data/$data" \
+        [ ! -e "$TLREC_HOME/output_model/$BASE/$data" ] || run -m baselines.llm_plus_controls --data "rec_data/$data" \
             --experiment reference --skip_recorded True
     done
 }

@@ -13,7 +13,7 @@ from teacher_server import KEY, completion, teacher
 from tlrec.api.pricing import Pricing
 from tlrec.api.responses import RetryableError
 from tlrec.data.samples import read_samples, shuffled_rows
-from tlrec.evaluation import first_token
+from tlrec.evaluation import yes_no_logprobs
 from tlrec.evaluation.api_system import ApiConfig, check_flags, check_unused, tied_pairs
 from tlrec.model import scoring
 from tlrec.model.base_model import load_base_model
@@ -168,8 +168,8 @@ def chat(tokens: dict[str, float] | None, text: str = "Yes", **choice) -> bytes:
      "by log-probabilities"),
 ])
 def test_first_token(body, p_yes, kinds):
-    stored, _ = first_token.parse_reply(body)
-    score = first_token.score(first_token.Reply.model_validate_json(stored))
+    stored, _ = yes_no_logprobs.parse_reply(body)
+    score = yes_no_logprobs.score(yes_no_logprobs.Reply.model_validate_json(stored))
     assert score.p_yes == pytest.approx(p_yes, abs=1e-12) and ", ".join(score.kinds) == kinds
 
 
@@ -178,7 +178,7 @@ def test_first_token(body, p_yes, kinds):
                                   chat(None, " \n"), chat(None, "<think>He likes it</think>")])
 def test_a_reply_of_another_form_or_without_an_answer_is_asked_for_again(body):
     with pytest.raises(RetryableError):
-        first_token.parse_reply(body)
+        yes_no_logprobs.parse_reply(body)
 
 
 def test_flags_of_an_api_are_refused_where_they_mean_nothing(evaluate, home, small_data, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""rec_data.rating_formats and rating_columns: ids, texts, likes and times of files of every form."""
+"""rec_data.rating_formats, column_names and column_values: ids, texts, likes and times of files of every form."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from conftest import refused
 
 from rec_data import rating_formats
-from rec_data.rating_columns import read_entries, read_likes
+from rec_data.column_values import read_entries, read_likes
 from tlrec.data import preference_text
 
 ROLES = dict.fromkeys(["user", "item", "rating"])

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from rec_data.rating_columns import Table
+from rec_data.column_values import Table
 from tlrec.data import datasets, sliding_windows
 from tlrec.data.dataset_record import Split
 

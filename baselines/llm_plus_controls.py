@@ -1,6 +1,6 @@
 """Does a language model add anything to what ratings tell? Logistic regressions with and without its logit.
 
-    python -m baselines.combination --data rec_data/movie
+    python -m baselines.llm_plus_controls --data rec_data/movie
 
 Fitted on valid and scored on test, from standardised features: item-mean (from the rows of train) and liked-ratio; and
 these with the logit of the language model's p(Yes), from its recorded runs on valid.json and test.json. Every language
@@ -50,7 +50,7 @@ def main(
     rows = dict(zip(splits, read_rows(*splits.values()), strict=True))
     hashes = split_hashes([("train", splits["train"]), ("valid", valid)]) | {"valid_rows": len(valid.labels)}
     arguments = {"data": data, "valid_rows": None if valid_rows == -1 else valid_rows, "experiment": experiment}
-    command = flag_syntax.command_line("-m baselines.combination", main, arguments)
+    command = flag_syntax.command_line("-m baselines.llm_plus_controls", main, arguments)
     shared = {"shots": len(rows["train"].labels), "train_domain": folder.resolve().name}
 
     def recorded(name: str, pair: tuple[EvaluationRecord, EvaluationRecord] | None) -> EvaluationRecord:

@@ -7,7 +7,7 @@ import pytest
 from conftest import make_rows, refused, run, write_split
 from sklearn.linear_model import LogisticRegression
 
-from baselines import combination, rating_features
+from baselines import llm_plus_controls, rating_features
 from tlrec.evaluation import metrics, run_log
 from tlrec.evaluation.evaluate import Scores, System, evaluate_system, read_split
 from tlrec.reports import records, reproduce_run, seed_means
@@ -50,7 +50,7 @@ def differences(text: str) -> dict[str, tuple[float, str]]:
 
 def test_noise_adds_nothing(films, capsys):
     score(films, 0, "noise")
-    run(["baselines.combination", "--data", "rec_data/films"])
+    run(["baselines.llm_plus_controls", "--data", "rec_data/films"])
     printed = differences(capsys.readouterr().out)
     for test in ("AUC jackknife", "AUC DeLong", "UAUC jackknife", "GAUC jackknife"):
         value, p = printed[test]
@@ -59,7 +59,7 @@ def test_noise_adds_nothing(films, capsys):
 
 def test_the_label_adds_a_lot(films, capsys):
     score(films, 0, "label")
-    run(["baselines.combination", "--data", "rec_data/films", "--experiment", "added"])
+    run(["baselines.llm_plus_controls", "--data", "rec_data/films", "--experiment", "added"])
     printed = differences(capsys.readouterr().out)
     for test in ("AUC jackknife", "AUC DeLong", "UAUC jackknife"):
         assert printed[test][0] > 0.1 and printed[test][1] == "< 0.001"
@@ -70,14 +70,14 @@ def test_the_label_adds_a_lot(films, capsys):
     assert reproduce_run.changed_inputs(without) == []
     assert reproduce_run.changed_inputs(combined)[0].startswith("adapter")
     assert combined.metrics.stratified_auc > 0.9 and combined.metrics.uauc_interval and combined.metrics.auc > 0.9
-    assert combined.commands[-1] == "python -m baselines.combination --data rec_data/films --experiment added"
+    assert combined.commands[-1] == "python -m baselines.llm_plus_controls --data rec_data/films --experiment added"
     coefficients = json.loads(run_log.runs_file().read_text().splitlines()[-1])["coefficients"]
     assert max(coefficients, key=coefficients.get) == "logit"
 
 
 def test_the_regression_is_fitted_on_valid_alone(films):
     score(films, 3, "noise")
-    combination.main("rec_data/films")
+    llm_plus_controls.main("rec_data/films")
     train, valid, test = rating_features.read_rows(*(read_split(films / f"{name}.json") for name in COUNTS))
     generator = np.random.default_rng(3)
     logits = [generator.normal(size=COUNTS[split]) for split in ("valid", "test")]
@@ -93,7 +93,7 @@ def test_the_regression_is_fitted_on_valid_alone(films):
 def test_both_regressions_are_fitted_on_the_drawn_rows_of_valid(films, capsys):
     score(films, 3, "noise", valid_rows=100)
     score(films, 4, "noise")
-    combination.main("rec_data/films", valid_rows=100)
+    llm_plus_controls.main("rec_data/films", valid_rows=100)
     assert capsys.readouterr().out.count("left out") == 1  # seed 4, on all rows of valid
     assert records.read_runs(None)[-1].commands[-1].endswith("--data rec_data/films --valid_rows 100")
     drawn = read_split(films / "valid.json", 100)
@@ -106,33 +106,33 @@ def test_both_regressions_are_fitted_on_the_drawn_rows_of_valid(films, capsys):
     expected = model.predict_proba((columns[1] - scale[0]) / scale[1])[:, 1]
     without = next(record for record in records.read_runs(None) if record.system == "item-mean + liked-ratio")
     assert without.metrics.auc == pytest.approx(metrics.auc(test.labels, expected), abs=1e-12)
-    refused("on 99 rows of valid.json", combination.main, "rec_data/films", 99)
+    refused("on 99 rows of valid.json", llm_plus_controls.main, "rec_data/films", 99)
 
 
 def test_seeds_are_one_cell_and_recorded_ones_are_skipped(films, capsys):
     for seed in (0, 1):
         score(films, seed, "label")
     score(films, 2, "label", ["test"])
-    combination.main("rec_data/films")
+    llm_plus_controls.main("rec_data/films")
     assert "left out: label" in capsys.readouterr().out
-    combined = [record for record in records.read_runs(None) if record.method == combination.METHOD]
+    combined = [record for record in records.read_runs(None) if record.method == llm_plus_controls.METHOD]
     assert [(cell.system, cell.seeds) for cell in seed_means.own_cells(combined)] == [
         ("item-mean + liked-ratio", 1), ("label + item-mean + liked-ratio", 2)]
     count = len(run_log.read_records())
-    combination.main("rec_data/films", skip_recorded=True)
+    llm_plus_controls.main("rec_data/films", skip_recorded=True)
     assert len(run_log.read_records()) == count
     name = next(record.run_id for record in records.read_runs(None) if record.method == "llm" and record.seed == 1
                 and record.test_data.path.endswith("test.json"))
-    combination.main("rec_data/films", test_runs=[name])
+    llm_plus_controls.main("rec_data/films", test_runs=[name])
     assert [record["seed"] for record in run_log.read_records()[count:]] == [None, 1]
 
 
 def test_what_cannot_be_combined_is_refused(films):
-    refused("evaluate something first", combination.main, "rec_data/films")
+    refused("evaluate something first", llm_plus_controls.main, "rec_data/films")
     score(films, 0, "noise", ["test"])
-    refused("no language model is recorded on all rows", combination.main, "rec_data/films")
+    refused("no language model is recorded on all rows", llm_plus_controls.main, "rec_data/films")
     score(films, 0, "noise", ["valid"])
     name = records.read_runs(None)[-1].predictions
     path = run_log.runs_file().parent / name
     path.write_text(path.read_text().replace("0.5", "0.6", 1))
-    refused("differs from the predictions", combination.main, "rec_data/films")
+    refused("differs from the predictions", llm_plus_controls.main, "rec_data/films")
