@@ -108,7 +108,8 @@ class Bench:
             scorer = (compared_implementations.p_yes_of_generate if generates
                       else compared_implementations.p_yes_of_forward)
             batch = PUBLISHED_BATCH if generates else PLAIN_BATCH
-            key, note = f"{way}", f"{compared_implementations.NEW_TOKENS} tokens generated" if generates else f"batch {batch}"
+            generated = f"{compared_implementations.NEW_TOKENS} tokens generated"
+            key, note = f"{way}", generated if generates else f"batch {batch}"
 
             def run(rows: int) -> np.ndarray:  # with its tokenisation, as ours
                 encoded = [self.encoder(way.model).encode_prompt(row) for row in self.rows[:rows]]
