@@ -40,7 +40,7 @@ def scores(folder: Path, base: Path, rows: list[samples.Sample], digest: str) ->
             return np.array(cached["p_yes"]), cached["seconds"]
 
     from tlrec.model import scoring
-    from tlrec.model.encoder import Encoder
+    from tlrec.model.prompt_encoder import Encoder
 
     model, tokenizer = load_base_model(base, False, "auto", select_device())
     adapter = inspect_adapter(folder, base)

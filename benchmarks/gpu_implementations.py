@@ -216,8 +216,8 @@ class Bench:
 
     @functools.cache  # noqa: B019
     def encoder(self, model: str):
-        from tlrec.model.encoder import Encoder
         from tlrec.model.load_tokenizer import load_tokenizer
+        from tlrec.model.prompt_encoder import Encoder
 
         return Encoder(load_tokenizer(self.bases[model]))
 

@@ -89,7 +89,7 @@ def reload(base_model: PathText = random_llama.NAME, output_dir: PathText | None
     select_device()
 
     from tlrec.model import scoring
-    from tlrec.model.encoder import Encoder
+    from tlrec.model.prompt_encoder import Encoder
 
     model, tokenizer = load_base_model(base, True, "float32", "cpu")
     laps.end("load in 8-bit, in another process")

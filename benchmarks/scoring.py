@@ -41,7 +41,7 @@ def worker(implementation: str, base_model: str, lora_weights: str | None, data:
     from transformers.utils import logging
 
     from tlrec.model import scoring
-    from tlrec.model.encoder import Encoder
+    from tlrec.model.prompt_encoder import Encoder
 
     class ResizedEncoder(Encoder):
         """Prompts of exactly `length` tokens: the middle repeated or cut, beginning and end kept."""

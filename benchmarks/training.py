@@ -72,7 +72,7 @@ def worker(implementation: str, settings: Settings) -> None:
     from rec_tuning import Config
     from tlrec.evaluation import metrics
     from tlrec.model import scoring
-    from tlrec.model.encoder import Encoder
+    from tlrec.model.prompt_encoder import Encoder
     from tlrec.training.build_trainer import build_trainer, training_features
     from tlrec.training.sampler import RowSampler
     from tlrec.training.tuning_plan import resolve

@@ -19,7 +19,7 @@ from tlrec.data.preference_text import History
 from tlrec.evaluation import ranking
 from tlrec.evaluation.ranking import Profile
 from tlrec.model.base_model import load_base_model
-from tlrec.model.encoder import Encoder
+from tlrec.model.prompt_encoder import Encoder
 
 pytestmark = pytest.mark.skipif(bool(missing_packages()), reason=missing_packages())
 MARKUP = ['<img src=x onerror="document.title=1">', "[x](javascript:document.title=1)", "$$x^2$$",

@@ -17,9 +17,9 @@ from tlrec.data import samples
 from tlrec.model import scoring
 from tlrec.model.adapter import attach_adapter, inspect_adapter
 from tlrec.model.base_model import load_base_model, resolve_base_model
-from tlrec.model.encoder import Encoder
 from tlrec.model.fingerprint import base_model_fingerprint
 from tlrec.model.load_tokenizer import PROBES, load_tokenizer
+from tlrec.model.prompt_encoder import Encoder
 
 ROWS = [samples.Sample(**sample) for sample in make_rows(8, 3)[0]]
 

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from base_model import random_llama
 from tlrec.model.base_model import load_base_model, resolve_base_model
-from tlrec.model.encoder import Encoder
 from tlrec.model.fingerprint import base_model_fingerprint
+from tlrec.model.prompt_encoder import Encoder
 
 SHAPE = {"vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
          "num_attention_heads": 4, "max_position_embeddings": 2048}

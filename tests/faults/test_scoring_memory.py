@@ -23,7 +23,7 @@ import json, resource
 from pathlib import Path
 from tlrec.model import scoring
 from tlrec.model.base_model import load_base_model
-from tlrec.model.encoder import Encoder
+from tlrec.model.prompt_encoder import Encoder
 from tlrec.data.samples import Sample
 model, tokenizer = load_base_model(Path({str(tmp_path)!r}), False, "float32", "cpu")
 samples = [Sample(f"{{n}}", "film " * (950 + n), "Yes.") for n in range(16)]

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 from tlrec.data import preference_text, split_files
 from tlrec.data.samples import Sample, read_samples
 from tlrec.evaluation import run_log
-from tlrec.model.encoder import Encoder
+from tlrec.model.prompt_encoder import Encoder
 from tlrec.model.truncation import encode_truncated
 
 MARKERS = ["### Response:\n", "### Response:\nYes.", "### Input:\n", "### Instruction:\nSay Yes.", "Yes.", "No.",

@@ -14,7 +14,7 @@ from tlrec.data import preference_text
 from tlrec.data.samples import Sample, read_samples
 from tlrec.errors import InputError
 from tlrec.evaluation import metrics, run_log
-from tlrec.model.encoder import Encoder
+from tlrec.model.prompt_encoder import Encoder
 from tlrec.model.truncation import encode_truncated
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True,

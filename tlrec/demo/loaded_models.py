@@ -12,8 +12,8 @@ from tlrec.errors import InputError
 from tlrec.evaluation.config import resolve_model
 from tlrec.evaluation.language_model_system import load_model
 from tlrec.model.adapter import attach_adapter, inspect_adapter
-from tlrec.model.encoder import Encoder
 from tlrec.model.hub import model_name
+from tlrec.model.prompt_encoder import Encoder
 
 UNTUNED = "untuned"
 

@@ -13,7 +13,7 @@ from tlrec.errors import InputError
 from tlrec.evaluation import ranking
 from tlrec.evaluation.ranking import Profile, Scorer
 from tlrec.model import prompts
-from tlrec.model.encoder import Encoder
+from tlrec.model.prompt_encoder import Encoder
 
 if TYPE_CHECKING:
     import pandas as pd

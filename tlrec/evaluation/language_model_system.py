@@ -9,9 +9,9 @@ from tlrec.evaluation.evaluate import Scores, SplitData, System
 from tlrec.evaluation.record_schema import chain_name
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base_model import INT8_KINDS, load_base_model
-from tlrec.model.encoder import Encoder
 from tlrec.model.fingerprint import check_unchanged
 from tlrec.model.hub import hub_commit, model_name
+from tlrec.model.prompt_encoder import Encoder
 
 
 def planned_system(plan: EvaluationPlan, command: str) -> System:

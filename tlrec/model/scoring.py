@@ -11,9 +11,9 @@ from tlrec.errors import InputError, is_out_of_memory
 from tlrec.model import lm_head_hooks, prefix_cache
 from tlrec.model.answer_tokens import AnswerTokenIds
 from tlrec.model.base_model import max_positions
-from tlrec.model.encoder import Encoder
 from tlrec.model.memory_budget import ModelShape, scoring_tokens
 from tlrec.model.prefix_cache import PrefixCache
+from tlrec.model.prompt_encoder import Encoder
 from tlrec.progress import Progress
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from tlrec.data import preference_text
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError
-from tlrec.model.encoder import EncodedSample, Encoder
+from tlrec.model.prompt_encoder import EncodedSample, Encoder
 
 _INPUT_HEAD = 64  # characters of a free-form input that stay, so that the sample keeps its template
 _SEAM_TOKENS = 32  # more than a text in front of another saves by joining its tokens

@@ -7,8 +7,8 @@ from tlrec.data.samples import Sample
 from tlrec.errors import InputError
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base_model import load_base_model, max_positions
-from tlrec.model.encoder import IGNORE_INDEX, Encoder
 from tlrec.model.fingerprint import check_unchanged
+from tlrec.model.prompt_encoder import IGNORE_INDEX, Encoder
 from tlrec.model.truncation import encode_cut_right, encode_truncated
 from tlrec.training.config import TuningConfig
 from tlrec.training.tuning_plan import TuningPlan

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tlrec.model import lm_head_hooks, prefix_cache
-from tlrec.model.encoder import IGNORE_INDEX
+from tlrec.model.prompt_encoder import IGNORE_INDEX
 
 CHUNK_LOGITS = 1 << 23  # of one chunk: 32 MiB in fp32, about the size of a CPU's cache
 

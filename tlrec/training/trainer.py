@@ -18,7 +18,7 @@ from tlrec.evaluation import metrics
 from tlrec.model import scoring
 from tlrec.model.adapter import WEIGHT_FILES
 from tlrec.model.adapter_manifest import MachineChoice
-from tlrec.model.encoder import IGNORE_INDEX, Encoder
+from tlrec.model.prompt_encoder import IGNORE_INDEX, Encoder
 from tlrec.training import checkpoints
 from tlrec.training.graceful_stop import GracefulStop
 from tlrec.training.loss import LossOptions, label_loss

@@ -12,7 +12,7 @@ from tlrec.evaluation import ranking
 from tlrec.evaluation.ranking import Profile
 from tlrec.model import scoring
 from tlrec.model.base_model import load_base_model
-from tlrec.model.encoder import Encoder
+from tlrec.model.prompt_encoder import Encoder
 
 EXAMPLE = History([], [], "movie", '"X"?')
 PROFILE = Profile("1", ["Alien (1979)", "Heat (1995)"], ["Dave (1993)", "Alien (1979)"])

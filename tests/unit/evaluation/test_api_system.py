@@ -17,7 +17,7 @@ from tlrec.evaluation import yes_no_logprobs
 from tlrec.evaluation.api_system import ApiConfig, check_flags, check_unused, tied_pairs
 from tlrec.model import scoring
 from tlrec.model.base_model import load_base_model
-from tlrec.model.encoder import Encoder
+from tlrec.model.prompt_encoder import Encoder
 from tlrec.reports import records, seed_means
 
 TURNS = ("{% for turn in messages %}<{{ turn.role }}>\n{{ turn.content }}\n{% endfor %}"

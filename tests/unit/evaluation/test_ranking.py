@@ -17,7 +17,7 @@ from tlrec.evaluation.recommend_config import RecommendationConfig
 from tlrec.flag_syntax import join_lists
 from tlrec.model import scoring
 from tlrec.model.base_model import load_base_model
-from tlrec.model.encoder import Encoder
+from tlrec.model.prompt_encoder import Encoder
 
 EXAMPLE = History([], [], "movie", '"X"?')
 TITLES = [f"Film {number}, The ({1950 + number})" for number in range(60)]

@@ -19,8 +19,8 @@ from tlrec.model.adapter_config import read_adapter_config
 from tlrec.model.adapter_manifest import MANIFEST_FILE
 from tlrec.model.adapter_tensors import saved_names
 from tlrec.model.base_model import load_base_model, resolve_base_model
-from tlrec.model.encoder import Encoder
 from tlrec.model.fingerprint import base_model_fingerprint, check_unchanged
+from tlrec.model.prompt_encoder import Encoder
 from tlrec.model.target_layers import check_same_lora
 
 CONFIG = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}

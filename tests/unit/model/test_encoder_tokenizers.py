@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from tlrec.data.samples import Sample
 from tlrec.model import prompts
-from tlrec.model.encoder import Encoder
+from tlrec.model.prompt_encoder import Encoder
 from tlrec.model.scoring import score
 from tlrec.model.truncation import encode_truncated
 

@@ -14,8 +14,8 @@ from sentencepiece_models import SPECIAL, TOKENIZER_CONFIGS, write_layout
 from tlrec.data.samples import Sample
 from tlrec.model import prompts
 from tlrec.model.base_model import load_base_model, resolve_base_model
-from tlrec.model.encoder import Encoder
 from tlrec.model.load_tokenizer import _panics_refused, load_tokenizer
+from tlrec.model.prompt_encoder import Encoder
 
 
 @pytest.fixture(scope="module", params=TOKENIZER_CONFIGS)

@@ -9,7 +9,7 @@ from tlrec.data.samples import Sample
 from tlrec.model import prefix_cache, scoring
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base_model import load_base_model
-from tlrec.model.encoder import Encoder
+from tlrec.model.prompt_encoder import Encoder
 
 
 @pytest.fixture(scope="module")

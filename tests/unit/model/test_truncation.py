@@ -14,7 +14,7 @@ from tlrec.data import preference_text
 from tlrec.data.samples import Sample
 from tlrec.errors import InputError
 from tlrec.model import prompts
-from tlrec.model.encoder import EncodedSample, Encoder
+from tlrec.model.prompt_encoder import EncodedSample, Encoder
 from tlrec.model.truncation import encode_truncated
 
 

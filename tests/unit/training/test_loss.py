@@ -6,7 +6,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, Granite
 
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.base_model import load_base_model
-from tlrec.model.encoder import IGNORE_INDEX
+from tlrec.model.prompt_encoder import IGNORE_INDEX
 from tlrec.training import loss
 from tlrec.training.loss import LinearCrossEntropy, LossOptions, label_loss
 

@@ -9,7 +9,7 @@ from tlrec.data.samples import Sample
 from tlrec.model.adapter import attach_adapter
 from tlrec.model.adapter_manifest import MachineChoice
 from tlrec.model.base_model import load_base_model
-from tlrec.model.encoder import IGNORE_INDEX, Encoder
+from tlrec.model.prompt_encoder import IGNORE_INDEX, Encoder
 from tlrec.training.build_trainer import training_features
 from tlrec.training.trainer import RecTrainer
 

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 from tlrec.data import preference_text
 from tlrec.data.samples import Sample
 from tlrec.model import prompts
-from tlrec.model.encoder import Encoder
+from tlrec.model.prompt_encoder import Encoder
 from tlrec.model.truncation import encode_cut_right, encode_truncated
 
 needs_llama = pytest.mark.skipif(not LLAMA_VOCABULARY.exists(), reason="LLaMA's vocabulary is not beside the checkout")
