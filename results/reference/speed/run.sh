@@ -18,7 +18,9 @@ tuned() { # 15 minutes where its checkpoints are not there yet
 }
 scoring() { run -m benchmarks.scoring --name scoring; }                                              # 10
 scoring_tuned() { tuned; run -m benchmarks.scoring --lora_weights "$TUNED" --name scoring_tuned; }   # 5
-scoring_growth() { run -m benchmarks.scoring --dtype float32 --growth 64,256,1000 --ways ours --rounds 0 --name scoring_growth; }  # 7
+scoring_growth() {                                                                                   # 7
+    run -m benchmarks.scoring --dtype float32 --growth 64,256,1000 --ways ours --rounds 0 --name scoring_growth
+}
 scoring_lengths() {                                                                                  # 2
     run -m benchmarks.scoring --lengths 128,256,512,1024 --rows 8 --ways ours --rounds 0 --name scoring_lengths
 }
