@@ -41,19 +41,28 @@ def main(
         skip_recorded: leave out what is recorded already
     """
     folder = paths.home_dir() / data
-    splits = {name: read_split(folder / f"{name}.json", valid_rows if name == "valid" else -1, needs_titles=True)
-              for name in datasets.SPLITS}
+    splits = {name: read_split(folder / f"{name}.json", needs_titles=True) for name in datasets.SPLITS}
+    if valid_rows != -1:
+        cli.check_at_least(1, valid_rows=valid_rows)
+        if valid_rows > len(splits["valid"].labels):
+            raise InputError(f"--valid_rows {valid_rows}: {splits['valid'].path} has {len(splits['valid'].labels)} "
+                             "rows; give at most as many, or -1")
+        splits["valid"] = read_split(splits["valid"].path, valid_rows, needs_titles=True)
     valid, test = splits["valid"], splits["test"]
     if len(set(valid.labels)) < 2:
-        raise InputError(f"{valid.path}: holds one answer only, too little for a regression")
+        raise InputError(f"{valid.path}: its {len(valid.labels)} rows have one answer only, and a regression needs "
+                         "both; give more --valid_rows, or make the split again")
     pairs = find_pairs(records.read_runs(runs), test_runs, valid, test)
+    logits = [[logit(record, split) for record, split in zip(pair, (valid, test), strict=True)] for pair in pairs]
     rows = dict(zip(splits, read_rows(*splits.values()), strict=True))
     hashes = split_hashes([("train", splits["train"]), ("valid", valid)]) | {"valid_rows": len(valid.labels)}
     arguments = {"data": data, "valid_rows": None if valid_rows == -1 else valid_rows, "experiment": experiment}
     command = flag_syntax.command_line("-m baselines.llm_plus_controls", main, arguments)
     shared = {"shots": len(rows["train"].labels), "train_domain": folder.resolve().name}
 
-    def recorded(name: str, pair: tuple[EvaluationRecord, EvaluationRecord] | None) -> EvaluationRecord:
+    def recorded(
+        names: list[str], pair: tuple[EvaluationRecord, EvaluationRecord] | None, logits: list[np.ndarray],
+    ) -> EvaluationRecord:
         request, fields, commands = {**hashes, "features": list(RATINGS)}, dict(shared), [command]
         if pair:
             of_valid, of_test = pair
@@ -61,15 +70,15 @@ def main(
             fields |= {"seed": of_test.seed, "tuning_seconds": of_test.tuning_seconds,
                        "adapter": of_test.adapter and of_test.adapter.model_dump()}
             commands = [*of_valid.commands, *of_test.commands[-1:], command]
-        logits = [logit(record, split) for record, split in zip(pair, (valid, test), strict=True)] if pair else []
-        system = System(name, METHOD, request, lambda _: fit(rows, logits), commands, arguments, fields)
+        system = System(f"regression on {' + '.join(names)}", METHOD, request, lambda _: fit(rows, logits), commands,
+                        arguments, fields)
         record = evaluate_system(system, test, experiment, skip_recorded)
         assert record is not None  # one process
         return records.find(records.read_runs(None), record["run_id"])
 
-    without = recorded(" + ".join(RATINGS), None)
-    for pair in pairs:
-        combined = recorded(" + ".join([pair[1].system, *RATINGS]), pair)
+    without = recorded([*RATINGS], None, [])
+    for pair, of_pair in zip(pairs, logits, strict=True):
+        combined = recorded([pair[1].system, *RATINGS], pair, of_pair)
         print(f"\n{compare.compare([combined], without)}\n", flush=True)
 
 
@@ -82,11 +91,16 @@ def find_pairs(
          and (record.test_data.sha256, record.test_data.sampled_with_seed) == (split.sha256, split.seed)
          and record.metrics.n == len(split.labels)} for split in (valid, test))
     chosen = on_test if test_runs is None else {
-        _key(record): record for record in (records.find(list(on_test.values()), name) for name in test_runs)}
+        _key(record): record for record in (records.find(evaluations, name) for name in test_runs)}
+    for record in chosen.values():
+        if record.method != "llm" or record.test_data.sha256 != test.sha256 or record.metrics.n != len(test.labels):
+            raise InputError(f"--test_runs: {record.run_id} ({record.system}) is no language model's run on all rows "
+                             f"of {test.path}; choose one of {', '.join(run.run_id for run in on_test.values())}")
     pairs = [(on_valid[key], record) for key, record in chosen.items() if key in on_valid]
     for key, record in chosen.items():
         if key not in on_valid:
-            print(f"left out: {record.system} ({record.run_id}), not evaluated on {valid.path}")
+            print(f"left out: {record.system} ({record.run_id}), not evaluated with the same settings on {valid.path}"
+                  + ("" if valid.seed is None else f" --test_rows {len(valid.labels)}"))
     if not pairs:
         rows = f"{'all' if valid.seed is None else len(valid.labels)} rows of {valid.path.name}"
         raise InputError(f"{test.path}: no language model is recorded on all rows of it and on {rows}; "

@@ -28,11 +28,12 @@ def recognise(
     """The column of each role that the file has. nested: columns of lists and objects, taken where nothing else can be.
     """
     plain = {re.sub(r"[\W_]", "", name.lower().partition(":")[0]): name for name in reversed(names)}
+    plain.pop("", None)  # of `#` or `%`
     columns = {}
     for role, given in roles.items():
         of_noun = {"item": [f"{noun}id", noun], "title": [f"{noun}title", f"{noun}name"]}.get(role, [])
         aliases = [re.sub(r"[\W_]", "", alias.lower()) for alias in [*of_noun, *ALIASES[role]]]
-        named = given if given in names else plain.get(next((alias for alias in aliases if alias in plain), ""))
+        named = given if given in names else next((plain[alias] for alias in aliases if alias in plain), None)
         if given and given not in names:
             raise InputError(f"{path}: no column {given!r} for --{role} among {', '.join(names)[:120]}")
         if named and (named not in nested or given or role in needed):  # Goodreads' authors are ids in a list
@@ -43,4 +44,7 @@ def recognise(
         elif role in needed:
             raise InputError(f"{path}: no column is known as {role} among {', '.join(names)[:120]}; name it with "
                              f"--{role}")
+    if columns.get("user", columns) == columns.get("item"):
+        raise InputError(f"{path}: column {columns['user']!r} is user and item at once; name two with --user and "
+                         "--item")
     return columns

@@ -35,6 +35,8 @@ class Cell:
     auc_high: float | None = None
     interval_rule: str | None = None  # of the intervals
     uauc: float | None = None
+    uauc_low: float | None = None  # as of AUC
+    uauc_high: float | None = None
     gauc: float | None = None
     stratified_auc: float | None = None
     spearman_liked_ratio: float | None = None
@@ -56,6 +58,10 @@ class Cell:
     @property
     def interval(self) -> tuple[float, float] | None:
         return None if self.auc_low is None or self.auc_high is None else (self.auc_low, self.auc_high)
+
+    @property
+    def uauc_interval(self) -> tuple[float, float] | None:
+        return None if self.uauc_low is None or self.uauc_high is None else (self.uauc_low, self.uauc_high)
 
     @property
     def percent(self) -> float:
@@ -106,7 +112,8 @@ def _means(runs: list[Metrics]) -> dict[str, Any]:
         "auc", "uauc", "gauc", "stratified_auc", "spearman_liked_ratio")}
     values |= {f"{name}_{figure}": [getattr(getattr(run, name), figure, None) for run in runs]
                for name in ("warm", "cold") for figure in ("auc", "uauc")}
-    values |= {"auc_low": [low for low, _ in intervals], "auc_high": [high for _, high in intervals]}
+    for name, bounds in (("auc", intervals), ("uauc", [run.uauc_interval or (None, None) for run in runs])):
+        values |= {f"{name}_low": [low for low, _ in bounds], f"{name}_high": [high for _, high in bounds]}
     defined = {name: [value for value in column if value is not None] for name, column in values.items()}
     means = {name: statistics.fmean(column) if column else None for name, column in defined.items()}
     rules = sorted({run.interval_rule for run in runs if run.interval_rule})

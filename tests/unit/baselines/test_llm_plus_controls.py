@@ -65,7 +65,7 @@ def test_the_label_adds_a_lot(films, capsys):
         assert printed[test][0] > 0.1 and printed[test][1] == "< 0.001"
     _, _, without, combined = records.read_runs(None)
     assert (without.system, combined.system) == (
-        "item-mean + liked-ratio", "label + item-mean + liked-ratio")
+        "regression on item-mean + liked-ratio", "regression on label + item-mean + liked-ratio")
     assert [records.group(record) for record in (without, combined)] == ["controls"] * 2
     assert reproduce_run.changed_inputs(without) == []
     assert reproduce_run.changed_inputs(combined)[0].startswith("adapter")
@@ -104,7 +104,8 @@ def test_both_regressions_are_fitted_on_the_drawn_rows_of_valid(films, capsys):
     scale = columns[0].mean(axis=0), columns[0].std(axis=0)
     model = LogisticRegression().fit((columns[0] - scale[0]) / scale[1], drawn.labels)
     expected = model.predict_proba((columns[1] - scale[0]) / scale[1])[:, 1]
-    without = next(record for record in records.read_runs(None) if record.system == "item-mean + liked-ratio")
+    without = next(record for record in records.read_runs(None)
+                   if record.system == "regression on item-mean + liked-ratio")
     assert without.metrics.auc == pytest.approx(metrics.auc(test.labels, expected), abs=1e-12)
     refused("on 99 rows of valid.json", llm_plus_controls.main, "rec_data/films", 99)
 
@@ -117,7 +118,7 @@ def test_seeds_are_one_cell_and_recorded_ones_are_skipped(films, capsys):
     assert "left out: label" in capsys.readouterr().out
     combined = [record for record in records.read_runs(None) if record.method == llm_plus_controls.METHOD]
     assert [(cell.system, cell.seeds) for cell in seed_means.own_cells(combined)] == [
-        ("item-mean + liked-ratio", 1), ("label + item-mean + liked-ratio", 2)]
+        ("regression on item-mean + liked-ratio", 1), ("regression on label + item-mean + liked-ratio", 2)]
     count = len(run_log.read_records())
     llm_plus_controls.main("rec_data/films", skip_recorded=True)
     assert len(run_log.read_records()) == count
@@ -135,4 +136,11 @@ def test_what_cannot_be_combined_is_refused(films):
     name = records.read_runs(None)[-1].predictions
     path = run_log.runs_file().parent / name
     path.write_text(path.read_text().replace("0.5", "0.6", 1))
+    count = len(run_log.read_records())
     refused("differs from the predictions", llm_plus_controls.main, "rec_data/films")
+    assert len(run_log.read_records()) == count  # before anything is recorded
+    on_valid = next(record.run_id for record in records.read_runs(None)
+                    if record.test_data.path.endswith("valid.json"))
+    refused("no language model's run on all rows of", llm_plus_controls.main, "rec_data/films", test_runs=[on_valid])
+    for rows, message in ((0, "valid_rows"), (-2, "valid_rows"), (241, "valid_rows 241: "), (1, "one answer only")):
+        refused(message, llm_plus_controls.main, "rec_data/films", rows)

@@ -210,6 +210,7 @@ HEAD = b"user,item,rating,timestamp\n"
     ("r.csv", HEAD + b"u,g1,5,1\nu\xff,g2,4,3\n", "row 3, column user: not UTF-8"),
     ("r.csv", HEAD, "holds no rows"), ("r.csv", b"", "empty"),
     ("r.csv", b"who,item,rating,timestamp\nu,g1,5,1\n", "no column is known as user among who, item"),
+    ("r.csv", b"#,who,item,rating,timestamp\n1,u,g1,5,1\n", "no column is known as user among #, who"),
     ("r.csv", b"user,item,label,timestamp\nu,g1,1,1\nu,g2,5,1\n", "row 3, column label: '5'"),
     ("r.csv", b"user,item,label,timestamp,split\nu,g1,1,1,trian\nu,g2,0,2,test\n", "row 2, column split: 'trian'"),
     ("r.csv", b"user,item,timestamp\nu,g1,1\n", "--rating or --label"),
