@@ -41,13 +41,8 @@ def main(
         skip_recorded: leave out what is recorded already
     """
     folder = paths.home_dir() / data
-    splits = {name: read_split(folder / f"{name}.json", needs_titles=True) for name in datasets.SPLITS}
-    if valid_rows != -1:
-        cli.check_at_least(1, valid_rows=valid_rows)
-        if valid_rows > len(splits["valid"].labels):
-            raise InputError(f"--valid_rows {valid_rows}: {splits['valid'].path} has {len(splits['valid'].labels)} "
-                             "rows; give at most as many, or -1")
-        splits["valid"] = read_split(splits["valid"].path, valid_rows, needs_titles=True)
+    splits = {name: read_split(folder / f"{name}.json", valid_rows if name == "valid" else -1, True, "valid_rows")
+              for name in datasets.SPLITS}
     valid, test = splits["valid"], splits["test"]
     if len(set(valid.labels)) < 2:
         raise InputError(f"{valid.path}: its {len(valid.labels)} rows have one answer only, and a regression needs "

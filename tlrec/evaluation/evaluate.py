@@ -80,10 +80,12 @@ class System:
         return printable(name)
 
 
-def read_split(path: str | Path, test_rows: int = -1, needs_titles: bool = False) -> SplitData:
+def read_split(
+    path: str | Path, test_rows: int = -1, needs_titles: bool = False, flag: str = "test_rows",
+) -> SplitData:
     """Read the JSON of a split and the CSV beside it. InputError where the file or `test_rows` cannot be used.
 
-    test_rows: take so many, drawn with a fixed seed; -1 is all.
+    test_rows: take so many, drawn with a fixed seed; -1 is all. flag: the flag that gave them, for the error.
     needs_titles: refuse prompts without lists of titles, which a language model can score.
     """
     path = Path(path)
@@ -91,7 +93,7 @@ def read_split(path: str | Path, test_rows: int = -1, needs_titles: bool = False
     rows = file.rows
     view = read_id_view(path, rows)
     if test_rows != -1 and not 0 < test_rows <= len(rows):
-        raise InputError(f"--test_rows {test_rows}: {path} has {len(rows)} rows; give 1 to {len(rows)}, or -1")
+        raise InputError(f"--{flag} {test_rows}: {path} has {len(rows)} rows; give 1 to {len(rows)}, or -1")
     row_numbers, seed = np.arange(len(rows)), None
     if test_rows not in (-1, len(rows)):
         row_numbers = np.sort(np.random.default_rng(SAMPLE_SEED).permutation(len(rows))[:test_rows])

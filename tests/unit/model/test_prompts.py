@@ -1,4 +1,3 @@
-
 from tlrec.data.samples import Sample
 from tlrec.model import prompts
 
