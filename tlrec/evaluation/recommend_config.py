@@ -77,13 +77,17 @@ class Catalogue:
 class RecommendationPlan:
     """A RecommendationConfig whose files are found and checked."""
 
-    config: RecommendationConfig  # as ModelPlan's
-    model: ModelPlan
+    model: ModelPlan[RecommendationConfig]
     catalogue: Catalogue
     candidates: list[str]
     profiles: list[Profile]
     test: SplitData | None  # its rows with the answer Yes: each has one relevant title, the target
     rated: dict[str, set[str]]  # titles that each user of the test set has rated in it
+
+    @property
+    def config(self) -> RecommendationConfig:
+        """As ModelPlan's."""
+        return self.model.config
 
     def candidates_of(self, profile: Profile) -> list[str]:
         """The titles to rank for a user: without those that the user has rated, unless --keep_rated."""
@@ -118,8 +122,7 @@ def resolve(config: RecommendationConfig) -> RecommendationPlan:
                          "disliked; give more --candidates, or --keep_rated True")
     if config.output:
         paths.check_writable(Path(config.output).absolute().parent)
-    model = resolve_model(config)
-    return RecommendationPlan(model.config, model, catalogue, candidates, profiles, test, rated)
+    return RecommendationPlan(resolve_model(config), catalogue, candidates, profiles, test, rated)
 
 
 def _check_effects(config: RecommendationConfig) -> None:
