@@ -76,6 +76,11 @@ def test_out_of_memory_names_the_setting_and_the_run_resumes(uninterrupted_run, 
     assert stop.value.code == 2 and last.startswith("error: out of memory (CUDA out of memory.")
     assert "lower --micro_batch_size (now 4), or give --gradient_checkpointing True" in last
     assert steps_of(output) == [3]
+    with pytest.raises(SystemExit):
+        smallest = ["1" if word == 4 else str(word) for word in words(small_data, tiny_llama, tmp_path / "one")]
+        run(["ins_tuning", *smallest, "--gradient_checkpointing", "True"])
+    assert "); give --load_in_4bit True, or a shorter --cutoff_len: that tunes" in capsys.readouterr().err
+    monkeypatch.undo()
     assert killed_until_done(small_data, tiny_llama, output, []) == (0, [3]) and same(uninterrupted_run[0], output)
 
 

@@ -72,10 +72,13 @@ class RecTrainer(transformers.Trainer):
                 return super().train(str(resume_from_checkpoint) if resume_from_checkpoint else None)
             except (RuntimeError, MemoryError) as error:
                 if is_out_of_memory(error):
-                    raise InputError(f"out of memory ({first_line(error)}); lower "
-                                     f"--micro_batch_size (now {self.args.train_batch_size}), or give "
-                                     "--gradient_checkpointing True: both tune from step 0 again; with more free "
-                                     "memory the same command resumes from the last checkpoint") from None
+                    rows, checkpointing = self.args.train_batch_size, self.choice.gradient_checkpointing
+                    cures = [f"lower --micro_batch_size (now {rows})"] * (rows > 1)
+                    cures += ["give --gradient_checkpointing True"] * (not checkpointing)
+                    raise InputError(f"out of memory ({first_line(error)}); "
+                                     f"{', or '.join(cures) or 'give --load_in_4bit True, or a shorter --cutoff_len'}: "
+                                     "that tunes from step 0 again; with more free memory the same command resumes "
+                                     "from the last checkpoint") from None
                 if distributed.world_size() == 1:
                     raise
                 raise InputError(f"this process lost the others ({first_line(error)}); see their messages, "

@@ -18,6 +18,10 @@ tuned() { # 15 minutes where its checkpoints are not there yet
 }
 scoring() { run -m benchmarks.scoring --name scoring; }                                              # 10
 scoring_tuned() { tuned; run -m benchmarks.scoring --lora_weights "$TUNED" --name scoring_tuned; }   # 5
+scoring_fp32() { # P(Yes) and AUC of all three, equal but for rounding                               # 3
+    tuned
+    run -m benchmarks.scoring --dtype float32 --lora_weights "$TUNED" --rounds 0 --name scoring_fp32
+}
 scoring_growth() {                                                                                   # 7
     run -m benchmarks.scoring --dtype float32 --growth 64,256,1000 --ways ours --rounds 0 --name scoring_growth
 }
@@ -50,8 +54,8 @@ micro_batch() { # the same tuning with two micro-batches; AUC in results/runs.js
 }
 gpu() { run -m benchmarks.gpu; }                                                                     # 4, on an H200
 
-TABLES=(scoring scoring_tuned scoring_growth scoring_lengths scoring_batches candidates training training_losses startup
-    eval_samples micro_batch)
+TABLES=(scoring scoring_tuned scoring_fp32 scoring_growth scoring_lengths scoring_batches candidates training
+    training_losses startup eval_samples micro_batch)
 [ $# -gt 0 ] || set -- "${TABLES[@]}"
 for table in "$@"; do
     [[ " ${TABLES[*]} gpu " = *" $table "* ]] || die "no table $table; choose from ${TABLES[*]} gpu"
