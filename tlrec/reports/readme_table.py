@@ -25,9 +25,11 @@ def render(cells: list[Cell], target: str = "movie") -> str:
             for name in (stem, *sorted(name for name in ours if name.startswith(f"{stem} [")))]
     rows += [[name, *_figures({}, theirs.get(name, {}), columns)] for name in PUBLISHED]
     models = {name: at for name, at in ours.items() if any(cell.group == "language models" for cell in at.values())}
-    if models:  # the chain that was measured at the most shot counts, then with the most seeds
-        model = max(models, key=lambda name: (len(models[name]), sum(cell.seeds for cell in models[name].values())))
-        rows.append([f"ours: {model}", *_figures(models[model], {}, columns)])
+    if models:  # the chain that was measured at the most shot counts, then with the most seeds; and any tuned on all rows
+        chain = max(models, key=lambda name: (len(models[name]), sum(cell.seeds for cell in models[name].values())))
+        all_rows = {columns[-1]} - {*SHOTS}
+        on_all_rows = [name for name in models if name != chain and all_rows & {*models[name]}]
+        rows += [[f"ours: {name}", *_figures(models[name], {}, columns)] for name in (chain, *on_all_rows)]
     header = ["system", *(f"{shots:,}" if shots else "zero-shot" for shots in columns), "UAUC"]
     rows = [header, *(row for row in rows if any(row[1:]))]
     few_seeds = any("†" in figure for row in rows for figure in row)

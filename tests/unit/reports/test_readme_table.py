@@ -1,3 +1,5 @@
+from report_records import parsed, record
+
 from tlrec.reports import published, readme_table, seed_means
 
 
@@ -12,6 +14,16 @@ def test_front_page_render_shows_ours_beside_the_published(parsed_runs):
     assert by_system["GRU"][3] == "(52.89)" and by_system["TALLRec"][:3] == ["", "(67.24)", "(67.48)"]
     model = by_system["ours: smollm2-135m + netflix (512 rows)"]
     assert model[1].endswith("†") and not model[0].endswith("†")  # two seeds zero-shot, one at 16 shots
+
+
+def test_a_language_model_tuned_on_all_rows_has_a_row_beside_the_chain(parsed_runs):
+    on_all_rows = parsed(record("x", 0, 8000, [("movie", 8000)], "smollm2-135m"))
+    on_some = parsed(record("x", 0, 2048, [("movie", 2048)], "other-1b"))
+    rows = front_page_rows(readme_table.render(seed_means.own_cells([*parsed_runs, *on_all_rows, *on_some])))
+    chain, alone = rows[-2:]
+    assert chain[0] == "ours: smollm2-135m + netflix (512 rows)" and chain[5] == "" != chain[1]
+    assert alone[0] == "ours: smollm2-135m" and alone[2:5] == ["", "", ""]
+    assert alone[5] == f"{100 * on_all_rows[0].metrics.auc:.2f}"
 
 
 def front_page_rows(text):
