@@ -25,7 +25,7 @@ def render(cells: list[Cell], target: str = "movie") -> str:
             for name in (stem, *sorted(name for name in ours if name.startswith(f"{stem} [")))]
     rows += [[name, *_figures({}, theirs.get(name, {}), columns)] for name in PUBLISHED]
     models = {name: at for name, at in ours.items() if any(cell.group == "language models" for cell in at.values())}
-    if models:  # the chain that was measured at the most shot counts, then with the most seeds; and any tuned on all rows
+    if models:  # the chain with the most shot counts, then the most seeds; and those tuned on all rows
         chain = max(models, key=lambda name: (len(models[name]), sum(cell.seeds for cell in models[name].values())))
         all_rows = {columns[-1]} - {*SHOTS}
         on_all_rows = [name for name in models if name != chain and all_rows & {*models[name]}]
