@@ -4,6 +4,7 @@ It is written last, so a folder with a dataset.json is complete.
 """
 
 import json
+import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -63,6 +64,8 @@ def write_dataset(
 ) -> None:
     """Write a dataset under the home folder with its dataset.json, and print how each file compares to the published.
 
+    The files of an earlier one are replaced once all are written, so a run that is stopped leaves them as they were.
+
     sources: raw files with their sha256 and bytes. dropped: rows by reason. published: catalogue of the authors' files.
     items: (id, text) of every item, for item_mapping.csv. Raises InputError, before anything is written, where a split
     is empty or the folder is not writable.
@@ -73,12 +76,20 @@ def write_dataset(
             raise InputError(f"{', '.join(sources)}: {total} samples for {folder}, none of them for {name}; check that "
                              "the raw data are complete")
     directory = paths.writable_directory(paths.home_dir() / folder)
-    (directory / DATASET_FILE).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=directory, ignore_cleanup_errors=True) as unfinished:
+        written = Path(unfinished)
+        if items is not None:
+            files.write_csv(written / "item_mapping.csv", [("movie_id", "movie_name"), *items])
+        for name, split in splits.items():
+            split_files.write_pairs(written, name, _checked(directory / f"{name}.json", split))
+        (directory / DATASET_FILE).unlink(missing_ok=True)
+        for name in (*(f"{name}.{view}" for name in splits for view in ("csv", "json")), "item_mapping.csv"):
+            if (written / name).exists():
+                (written / name).replace(directory / name)
+            elif name != "item_mapping.csv":
+                (directory / name).unlink(missing_ok=True)
     comparison = {}
-    if items is not None:
-        files.write_csv(directory / "item_mapping.csv", [("movie_id", "movie_name"), *items])
     for name, split in splits.items():
-        split_files.write_pairs(directory, name, _checked(directory / f"{name}.json", split))
         comparison[name] = compare_to_published(f"{folder}/{name}.json", directory / f"{name}.json", published)
         summary = ", ".join(filter(None, [f"{split.rows:,} rows", comparison[name]]))
         print(f"{directory / name}.json{', .csv' if split.ids else ''}: {summary}", flush=True)
@@ -174,6 +185,7 @@ def read_dataset_record(directory: Path) -> dict | None:
 def check_replaceable(directory: Path, made_by: str, flag: str) -> None:
     """InputError where the folder holds files that another maker made."""
     record = read_dataset_record(directory)
-    if directory.exists() and any(directory.iterdir()) and (not record or record["made_by"] != made_by):
+    held = directory.exists() and any(not path.name.startswith(".") for path in directory.iterdir())
+    if held and (not record or record["made_by"] != made_by):
         raise InputError(f"{directory}: holds files that {made_by} did not make ({DATASET_FILE} says so); give another "
                          f"{flag}, or move the folder away")
