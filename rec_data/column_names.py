@@ -20,7 +20,9 @@ ALIASES = {  # by role: column names without case, punctuation and RecBole's `:t
     "brand": ["brand", "developer", "artist", "store", "manufacturer"],
 }
 
-
+CURES = {"split": "; or give time, user or leave-last-out",
+         "item": "; --items_id names that of a file of items, where it has another name",
+         "timestamp": "; where no times are known, add a column of numbers in the order of the ratings"}
 def recognise(
     path: Path, roles: dict[str, str | None], needed: list[str], noun: str, names: list[str],
     nested: Container[str] = (),
@@ -29,13 +31,16 @@ def recognise(
     """
     plain = {re.sub(r"[\W_]", "", name.lower().partition(":")[0]): name for name in reversed(names)}
     plain.pop("", None)  # of `#` or `%`
+    if any(re.sub(r"[\W_]", "", alias) in plain for alias in ALIASES["user"]) or roles.get("user") in names:
+        plain.pop("id", None)  # of the row, or of the user
     columns = {}
     for role, given in roles.items():
         of_noun = {"item": [f"{noun}id", noun], "title": [f"{noun}title", f"{noun}name"]}.get(role, [])
         aliases = [re.sub(r"[\W_]", "", alias.lower()) for alias in [*of_noun, *ALIASES[role]]]
         named = given if given in names else next((plain[alias] for alias in aliases if alias in plain), None)
         if given and given not in names:
-            raise InputError(f"{path}: no column {given!r} for --{role} among {', '.join(names)[:120]}")
+            raise InputError(f"{path}: no column {given!r} for --{role} among {', '.join(names)[:120]}"
+                             f"{CURES.get(role, '')}")
         if named and (named not in nested or given or role in needed):  # Goodreads' authors are ids in a list
             if names.count(named) > 1:
                 raise InputError(f"{path}: {names.count(named)} columns are named {named!r}; rename or remove all but "
@@ -43,7 +48,7 @@ def recognise(
             columns[role] = named
         elif role in needed:
             raise InputError(f"{path}: no column is known as {role} among {', '.join(names)[:120]}; name it with "
-                             f"--{role}")
+                             f"--{role}; row 1 must hold the columns' names{CURES.get(role, '')}")
     if columns.get("user", columns) == columns.get("item"):
         raise InputError(f"{path}: column {columns['user']!r} is user and item at once; name two with --user and "
                          "--item")

@@ -97,6 +97,10 @@ class Table(NamedTuple):
     def _check_unit(self, times: np.ndarray) -> None:
         """InputError names the first time in another unit than most: milliseconds among seconds since 1970."""
         largest = np.nanmax(times, initial=0)
+        none = np.flatnonzero(times == 0)
+        if len(none) and np.median(times) > EPOCH:
+            print(f"{self.where('timestamp', none[0])}: 0 among times since 1970; {len(none):,} such rows count as the "
+                  "earliest", flush=True)
         if largest < 1000 * EPOCH or np.nanmin(times) > largest / 100:
             return
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -156,21 +160,27 @@ def read_likes(table: Table, like_from: float | None, unrated: float | None) -> 
         span = f"from {rated.min():g} to {highest:g}" if len(rated) else "no ratings"
         raise InputError(f"{table.path}: {'all' if likes.max() > 0 else 'no'} ratings in column "
                          f"{table.names['rating']} are likes, with like = rating >= {like_from:g} of {span}; give a "
-                         "--like_from between two of the ratings")
-    return likes.astype(np.int8), f"like = rating >= {like_from:g}{none}"
+                         "--like_from between two of the ratings, or --label where 1 stands for liked")
+    label = table.names.get("label")
+    unused = f"; column {label} is not used, --label {label} takes it" if label else ""
+    return likes.astype(np.int8), f"like = {table.names['rating']} >= {like_from:g}{none}{unused}"
 
 
 def read_entries(catalogue: Table, noun: str) -> dict[str, str]:
-    """The text of each item with a title, the first of an id; with the author or brand where they are known.
+    """The text of each item with a title, its first; with the author or brand where they are known.
 
-    Double quotes of a title become '' where preference_text.parse() would read the entry together with the next one.
+    Double quotes of a title become '' where preference_text.parse() would not read the entry as one. What is rewritten
+    or not used is printed. InputError where most items have several titles.
     """
     codes, names = catalogue.codes("item")
-    first = np.sort(np.unique(codes, return_index=True)[1])
+    title_codes = catalogue.columns["title"].combine_chunks().indices.fill_null(-1).to_numpy()
+    titled = np.flatnonzero(title_codes >= 0)
+    first = titled[np.unique(codes[titled], return_index=True)[1]]  # in the order of their codes
     columns = {role: catalogue.texts(role) for role in ("title", "author", "brand") if role in catalogue.names}
     by_author = noun == "book" or any(columns.get("author", ()))
-    entries, changed = {}, []
-    for row in first.tolist():
+    entries: dict[str, str] = {}
+    changed = []
+    for row in np.sort(first).tolist():
         title, author, brand = (" ".join(columns[role][row].split()) if role in columns else ""
                                 for role in ("title", "author", "brand"))
         if len(title) + len(author) + len(brand) > MAX_TITLE:
@@ -178,10 +188,19 @@ def read_entries(catalogue: Table, noun: str) -> dict[str, str]:
                              f"of title, author and brand; an item has at most {MAX_TITLE:,}")
         if title:
             title = f"{title} ({brand})" if brand else title
-            if not preference_text.is_separable(title, author, by_author):
+            if not preference_text.is_separable(title, author, noun, by_author):
                 changed.append(row)
                 title, author = title.replace('"', "''"), author.replace('"', "''")
             entries[names[codes[row]]] = preference_text.entry(title, author)
+    others = titled[title_codes[titled] != title_codes[first][np.searchsorted(codes[first], codes[titled])]]
+    if len(others):
+        several = len(np.unique(codes[others]))
+        found = f"{several:,} items have more than one {catalogue.names['title']}"
+        if 2 * several > len(first):
+            raise InputError(f"{catalogue.where('title', others[0])}: another one than before for item "
+                             f"{names[codes[others[0]]]!r}; {found}: name the column of the items' titles with --title")
+        print(f"{catalogue.path}: {found}; the first counts; row {others[0] + catalogue.first_row} has another",
+              flush=True)
     if changed:
         print(f"{catalogue.path}: double quotes of {len(changed):,} titles are written as '', so that an entry ends "
               f"where its own quotes do; the first is row {changed[0] + catalogue.first_row}", flush=True)

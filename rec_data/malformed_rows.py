@@ -11,6 +11,7 @@ from typing import IO, cast
 from tlrec.errors import InputError
 
 _BLOCK_BYTES = 1 << 24
+_ALWAYS_CHECKED = 1 << 26  # bytes: about a second
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -20,7 +21,8 @@ def open_bytes(path: Path) -> IO[bytes]:
 def check_quotes(path: Path, delimiter: str, rows: int) -> None:
     """InputError names the row with a quotation mark that is not closed, which makes the rows after it one value.
 
-    The slow check is only made where the file has more lines than rows, or its last line opens a quotation.
+    Of a file above 64 MiB the slow check is only made where it has more lines than rows, or its last line opens a
+    quotation.
     """
     lines, quoted, end = 0, False, b""
     with open_bytes(path) as stream:
@@ -29,7 +31,8 @@ def check_quotes(path: Path, delimiter: str, rows: int) -> None:
             end = (end + block)[-_BLOCK_BYTES:]
     lines += not end.endswith((b"\n", b"\r"))
     last = end.rstrip()[max(end.rstrip().rfind(b"\n"), 0) :]
-    if not quoted or lines <= rows + 1 and last.count(b'"') % 2 == 0:
+    large = path.stat().st_size > _ALWAYS_CHECKED
+    if not quoted or large and lines <= rows + 1 and last.count(b'"') % 2 == 0:
         return
     row = 1
     with io.TextIOWrapper(cast(IO[bytes], open_bytes(path)), "utf-8-sig", errors="replace", newline="") as text:

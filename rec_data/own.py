@@ -35,6 +35,7 @@ def main(
     raw_dir: PathText | None = None,
     user: str | None = None,
     item: str | None = None,
+    items_id: str | None = None,
     rating: str | None = None,
     label: str | None = None,
     timestamp: str | None = None,
@@ -64,6 +65,7 @@ def main(
         raw_dir: folder with the preset's files, as downloaded
         user: column of the user's id
         item: column of the item's id, in both files
+        items_id: column of the item's id in the file of items, where it has another name than in that of ratings
         rating: column of the rating
         label: column of an answer (1 or 0, true or false), instead of a rating
         timestamp: column of the time: numbers or ISO dates
@@ -93,6 +95,8 @@ def main(
         raise InputError("--ratings, --name and --noun are needed, or --preset and --raw_dir")
     min_history = history_length if min_history is None else min_history
     check_arguments(name, noun, history_length, min_history, split, keep_cold, rows)
+    if tokenizer is not None:
+        dataset_report.length_counter(tokenizer)  # refused before anything is written
     if label is not None and rating is not None:
         raise InputError("--rating and --label: give one of them, as either says what is liked")
     answers = {"label": label} if label is not None else {"rating": rating, "label": label}
@@ -100,15 +104,17 @@ def main(
     if split not in own_splits.METHODS:
         roles["split"] = split
     table = rating_formats.read(ratings, roles, ["user", "item", "timestamp"], noun)
-    catalogue = rating_formats.read(items or ratings, {"item": item, "title": title, "author": author, "brand": brand},
-                                    ["item", "title"], noun)
+    of_items = {"item": items_id or item, "title": title, "author": author, "brand": brand}
+    catalogue = rating_formats.read(items or ratings, of_items, ["item", "title"], noun)
     users, user_names = table.codes("user")
     rated, item_names = table.codes("item")
     times = table.times()
     likes, like_rule = read_likes(table, like_from, unrated)
     entries = read_entries(catalogue, noun)
     print(f"{len(users):,} ratings of {len(user_names):,} users and {len(item_names):,} items; {len(entries):,} items "
-          "with a title", flush=True)
+          f"with a title; {like_rule}", flush=True)
+    if len(item_names) == len(users):
+        print(f"every item is rated once; is {table.names['item']} the item's id? --item names another column")
     titled = np.array([item_name in entries for item_name in item_names])[rated]
     if not titled.any():
         raise InputError(f"{catalogue.path}: no title for any rated item, as {item_names[0]!r} of {table.path}; do "
@@ -123,10 +129,15 @@ def main(
     order = order[~repeated]
     kind = split if split in own_splits.METHODS else "column" if "split" in table.names else "time"
     parts = None if kind != "column" else table.numbers("split", lambda text: own_splits.NAMES[text.lower()],
-                                                        f"one of {', '.join(own_splits.NAMES)}")
+                                                        f"one of {', '.join(own_splits.NAMES)}; or give --split time")
     before = sliding_windows.rated_before(users[order])
     targets = own_splits.choose_targets(kind, order, before, users, times, parts, min_history, rows)
-    tied = own_splits.tied_cuts(targets, times[order]) if kind == "time" else []
+    dropped[f"ratings with fewer than {min_history} before them by the same user"] = int((before < min_history).sum())
+    whole = f"the last {rows:,}" if kind in ("time", "user") else f"8:1:1 of {rows:,}, the last of each split"
+    dropped[f"windows beyond {whole}; --rows -1 keeps all"] = int((before >= min_history).sum()) - sum(
+        map(len, targets.values()))
+    notes = own_splits.tied_cuts(targets, times[order]) if kind == "time" else own_splits.leaks(
+        targets, before, history_length)
     if not keep_cold:
         cold = own_splits.drop_cold(targets, users[order], rated[order])
         dropped["rows of a user or an item that is in no row of train"] = cold
@@ -135,6 +146,9 @@ def main(
         longest, total = before.max(initial=0), sum(map(len, targets.values()))
         if parts is not None and not (parts == datasets.SPLITS.index(empty)).any():
             reason = f"column {table.names['split']} has no {empty}; name it in some rows, or give another --split"
+        elif kind == "leave-last-out" and longest < min_history + 2:
+            reason = (f"the longest user has {longest + 1} ratings, and leave-last-out needs {min_history + 3} of one; "
+                      "give a lower --min_history, or another --split")
         elif longest < min_history:
             reason = f"the longest history has {longest} ratings, a row needs {min_history}; give a lower --min_history"
         else:
@@ -148,13 +162,13 @@ def main(
     rules = [like_rule, "a user's ratings sorted, stably, by time; the first rating of an item counts",
              f"histories of the last {history_length} ratings, at least {min_history}",
              own_splits.rule(kind, rows, table.names.get("split")),
-             *tied, *([] if keep_cold else ["valid and test: only rows whose user and item are in a row of train"])]
+             *notes, *([] if keep_cold else ["valid and test: only rows whose user and item are in a row of train"])]
     sources = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size}
                for path in dict.fromkeys((table.path, catalogue.path))}
     folder = f"rec_data/{name}"
     dataset_record.write_dataset(folder, splits, "rec_data.own", sources, rules, dropped, {}, entries.items())
     embedded = paths.home_dir() / "base_model" / "smollm2-135m"
-    print("\n".join(tied), end="\n" * bool(tied))
+    print("\n".join(notes), end="\n" * bool(notes))
     dataset_report.main(folder, tokenizer=tokenizer or (str(embedded) if embedded.is_dir() else None))
     from baselines import controls
 
@@ -165,7 +179,8 @@ def check_arguments(
     name: str, noun: str, history_length: int, min_history: int, split: str | None, keep_cold: bool, rows: int
 ) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name, re.ASCII):
-        raise InputError(f"--name {name!r}: give letters, digits, dots, dashes and underscores, at most 64")
+        raise InputError(f"--name {name!r}: give letters, digits, dots, dashes and underscores, a letter or digit "
+                         "first, at most 64")
     if name in (*datasets.published_names(), *OTHER_NAMES):
         raise InputError(f"--name {name} is a published dataset's; give your data a name of its own")
     dataset_record.check_replaceable(paths.home_dir() / "rec_data" / name, "rec_data.own", "--name")

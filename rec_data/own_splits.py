@@ -70,6 +70,23 @@ def tied_cuts(targets: dict[str, np.ndarray], times: np.ndarray) -> list[str]:
     return lines
 
 
+def leaks(targets: dict[str, np.ndarray], before: np.ndarray, history_length: int) -> list[str]:
+    """A line for each split whose histories hold targets of a later one, with their answers. before: as rated_before()
+    gives it, of the ratings that the targets are positions of."""
+    lines = []
+    for number, name in enumerate(datasets.SPLITS[:-1], 1):
+        later = np.zeros(len(before), dtype=np.int64)
+        later[np.concatenate([targets[split] for split in datasets.SPLITS[number:]])] = 1
+        sums = np.append(0, later.cumsum())  # of all positions before each
+        positions = targets[name]
+        held = sums[positions] > sums[positions - np.minimum(before[positions], history_length)]
+        if held.any():
+            lines.append(f"leakage: {held.sum():,} of {len(held):,} rows of {name} have a target of "
+                         f"{' or '.join(datasets.SPLITS[number:])} in their history, with its answer; a split by time "
+                         "has none")
+    return lines
+
+
 def drop_cold(targets: dict[str, np.ndarray], users: np.ndarray, items: np.ndarray) -> int:
     """Keep the warm targets of valid and test; returns how many were dropped. users, items: in the targets' order."""
     train, dropped = targets["train"], 0

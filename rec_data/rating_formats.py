@@ -57,7 +57,9 @@ def read(path: str, roles: dict[str, str | None], needed: list[str], noun: str) 
         if isinstance(error, OSError) and error.errno:
             raise InputError(f"{file}: cannot be read ({error.strerror})") from None
         reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{file}: not valid {kind} ({reason}); mend that row, or save it again as UTF-8") from None
+        whole = kind == "Parquet" or file.suffix == ".gz" and isinstance(error, OSError | EOFError)
+        cure = "download or write it again" if whole else "mend that row, or save it again as UTF-8"
+        raise InputError(f"{file}: not valid {kind} ({reason}); {cure}") from None
     if not len(next(iter(table.columns.values()))):
         raise InputError(f"{file}: holds no rows")
     for role in {"user", "item"} & set(table.columns):
@@ -69,8 +71,8 @@ def read(path: str, roles: dict[str, str | None], needed: list[str], noun: str) 
 
 def _read_csv(path: Path, head: bytes, choose: Choose) -> Table:
     first = head.decode("utf-8-sig", errors="replace").splitlines()[:1]
-    if not first:
-        raise InputError(f"{path}: empty")
+    if not first or not first[0].strip():
+        raise InputError(f"{path}: {'row 1 is blank' if head.strip() else 'empty'}; row 1 holds the columns' names")
     source: Path | pa.Buffer = path
     header = not path.name.removesuffix(".gz").endswith(".dat")
     if header:

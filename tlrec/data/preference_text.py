@@ -101,10 +101,12 @@ def book_parts(entry: str) -> tuple[str, str]:
     return title, author
 
 
-def is_separable(title: str, author: str, by_author: bool) -> bool:
-    """Whether parse() ends the item's entry before the next one. by_author: items of the data may name authors."""
+def is_separable(title: str, author: str, noun: str, by_author: bool) -> bool:
+    """Whether parse() reads the item's entry as one, before the next one. by_author: items of the data may name
+    authors; but for books, each row's target decides whether parse() looks for them."""
     text = entry(title, author)
-    return _WRITTEN_BY not in title and (not by_author or _entries(f'{text}, "', True)[-1] == '"')
+    rules = {True} if noun == "book" else {False, by_author}
+    return _WRITTEN_BY not in title and all(_entries(f'{text}, "', rule) == [text, '"'] for rule in rules)
 
 
 def without_quotes(entry: str) -> str:
