@@ -39,7 +39,7 @@ def test_compare_prints_the_difference_of_two_runs(measured):
     of_mean = records.find(records.read_runs([str(home / "results" / "runs.jsonl")]), mean).metrics
     assert rows[1][6:] == [f"{of_mean.uauc:.4f}", f"{of_mean.gauc:.4f}"]
     assert [row[:2] for row in rows[4:]] == [["AUC", "jackknife"], ["AUC", "DeLong"], ["UAUC", "jackknife"],
-                                             ["UAUC", "DeLong"], ["GAUC", "jackknife"]]
+                                             ["UAUC", "DeLong"], ["GAUC", "jackknife"], ["stratified AUC", "jackknife"]]
     assert {row[2] for row in rows[4:6]} == {f"{aucs[0] - aucs[1]:+.4f}"} and rows[5][-1] == "16 rows"
     assert text == command("report.py", "compare", "--run_a", mean, "--run_b", ratio, home=home)
 
@@ -129,5 +129,5 @@ def test_compare_gives_no_interval_over_fewer_than_ten_users(measured):
     home, (ratio, mean, *_) = measured
     text = command("report.py", "compare", mean, ratio, home=home)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
-    assert [row[3:] for row in rows if row[1] == "jackknife"] == 3 * [
+    assert [row[3:] for row in rows if row[1] == "jackknife"] == 4 * [
         ["none from fewer than 10 users", "", "4 users"]]

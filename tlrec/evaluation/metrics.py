@@ -111,6 +111,32 @@ def auc_left_out(labels: np.ndarray, scores: np.ndarray, users: np.ndarray | Non
         return (of_likes.sum() - of_user + inside) / ((liked.sum() - likes) * ((~liked).sum() - dislikes))
 
 
+def stratified_auc_left_out(
+    labels: np.ndarray, scores: np.ndarray, counts: np.ndarray, users: np.ndarray
+) -> np.ndarray:
+    """stratified_auc() without each user's rows in turn, shape (users,); NaN where no pair is left.
+
+    As in auc_left_out(): all wins, less those of the user's rows, plus those between two rows of the user.
+    """
+    strata = np.unique(counts, axis=0, return_inverse=True)[1].reshape(-1)
+    ranks = np.unique(scores, return_inverse=True)[1].reshape(-1)
+    width, codes, liked = ranks.max() + 1, pd.factorize(users)[0], labels.astype(bool)
+    keys = strata * width + ranks  # a score below all those of the next stratum
+    likes, dislikes = np.sort(keys[liked]), np.sort(keys[~liked])
+    ends = strata * width, (strata + 1) * width
+    others = np.where(liked, *(np.searchsorted(rows, ends[1]) - np.searchsorted(rows, ends[0])
+                               for rows in (dislikes, likes)))
+    below, above = (np.searchsorted(rows, keys) + np.searchsorted(rows, keys, "right") for rows in (dislikes, likes))
+    wins = np.where(liked, below / 2 - np.searchsorted(dislikes, ends[0]), np.searchsorted(likes, ends[1]) - above / 2)
+    groups = codes * (strata.max() + 1) + strata
+    inside_wins, inside_pairs = pair_wins(labels, scores, groups)
+    of_group = np.arange(len(inside_wins)) // (strata.max() + 1)
+    left_wins, left_pairs = (total[liked].sum() - np.bincount(codes, total) + np.bincount(of_group, inside)
+                             for total, inside in ((wins, inside_wins), (others, inside_pairs)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return left_wins / left_pairs
+
+
 def row_wins(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each liked row the disliked rows that it beats, shape (likes,), and for each disliked row the liked rows that
     beat it, shape (dislikes,); ties count a half."""

@@ -1,4 +1,4 @@
-"""Is one system better than another on the same rows? The paired difference of AUC, UAUC and GAUC, twice over.
+"""Is one system better than another on the same rows? The paired difference of AUC, UAUC, GAUC and stratified AUC.
 
 - The jackknife over users (rows, where users are unknown): what to expect of other users.
 - DeLong's test (DeLong, DeLong & Clarke-Pearson, Biometrics 1988) by its structural components: what to expect of other
@@ -39,6 +39,23 @@ def user_mean_difference(
     of_first, of_second = (metrics.auc_by_user(labels, scores, users) for scores in (first, second))
     gaps = np.array([of_first[user] - of_second[user] for user in of_first])
     return intervals.user_mean(gaps, metrics.rows_of(of_first, users) if by_rows else np.ones(len(gaps)))
+
+
+def stratified_auc_difference(
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, counts: np.ndarray, users: np.ndarray
+) -> Estimate | None:
+    """First minus second in stratified AUC, with its jackknife over users; None where no two rows of different labels
+    have equal counts.
+
+    counts: liked and disliked titles in each prompt, shape (n, 2).
+    """
+    of_first, of_second = (metrics.stratified_auc(labels, scores, counts)[0] for scores in (first, second))
+    if of_first is None or of_second is None:
+        return None
+    if intervals.too_few(users):
+        return Estimate(of_first - of_second, None, None, None, len(set(users)))
+    left_out = (metrics.stratified_auc_left_out(labels, scores, counts, users) for scores in (first, second))
+    return intervals.jackknife(of_first - of_second, next(left_out) - next(left_out))
 
 
 def delong_auc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Estimate | None:

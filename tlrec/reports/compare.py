@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tlrec import paths
+from tlrec.data import samples
 from tlrec.data.id_csv import known_users
 from tlrec.errors import InputError, first_line
 from tlrec.evaluation import metrics, significance
@@ -51,13 +53,14 @@ def compare(systems: list[EvaluationRecord], reference: EvaluationRecord) -> str
     """Each system minus the reference as text. InputError where they were not measured on the same rows of one file."""
     other = predictions(reference)
     labels, users = other["label"].to_numpy(), known_users(other if "user_id" in other else None)
+    counts = _title_counts(reference, other["row"].to_numpy())
     scores = {"B": other["score"].to_numpy()}
     runs = {"B": reference}
     for number, record in enumerate(systems, 1):
         letter = f"A{number}" if len(systems) > 1 else "A"
         runs[letter], scores[letter] = record, _paired_scores(record, reference, other)
     letters = [letter for letter in runs if letter != "B"]
-    tests = [test for letter in letters for test in _tests(labels, scores[letter], scores["B"], users, letter)]
+    tests = [test for letter in letters for test in _tests(labels, scores[letter], scores["B"], users, counts, letter)]
     p_values = [test.estimate and test.estimate.p for test in tests]
     adjusted: dict[int, float | None] = {}
     for kind in dict.fromkeys((test.figure, test.name) for test in tests):  # each kind over the systems
@@ -100,8 +103,21 @@ def _paired_scores(first: EvaluationRecord, second: EvaluationRecord, other: pd.
     return one["score"].to_numpy()
 
 
+def _title_counts(record: EvaluationRecord, row_numbers: np.ndarray) -> np.ndarray | None:
+    """Liked and disliked titles of the record's test rows, shape (n, 2); None where the test file has none, or is not
+    the one that it was made on."""
+    path = paths.home_dir() / record.test_data.path
+    try:
+        file = samples.read_sample_file(path, answers_only=True)
+        rows = [file.rows[number] for number in row_numbers]
+        return samples.title_counts(rows, path, row_numbers) if file.sha256 == record.test_data.sha256 else None
+    except (InputError, IndexError):
+        return None
+
+
 def _tests(
-    labels: np.ndarray, first: np.ndarray, second: np.ndarray, users: np.ndarray | None, letter: str
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, users: np.ndarray | None, counts: np.ndarray | None,
+    letter: str,
 ) -> list[_Test]:
     scores = labels, first, second
     tests = [_Test(letter, "AUC", "jackknife", significance.auc_difference(*scores, users),
@@ -112,6 +128,9 @@ def _tests(
         tests += [_Test(letter, "UAUC", "jackknife", mean(*scores, users), "users"),
                   _Test(letter, "UAUC", "DeLong", significance.delong_uauc(*scores, users), "users"),
                   _Test(letter, "GAUC", "jackknife", mean(*scores, users, by_rows=True), "users")]
+    if users is not None and counts is not None:
+        tests.append(_Test(letter, "stratified AUC", "jackknife",
+                           significance.stratified_auc_difference(*scores, counts, users), "users"))
     return tests
 
 

@@ -48,6 +48,18 @@ def test_auc_left_out_equals_scikit_learn_without_each_user_or_row():
     assert metrics.auc_interval(one_like, np.array([3.0, 1.0, 2.0])) is None
 
 
+def test_stratified_auc_left_out_equals_the_figure_without_each_user():
+    labels, scores, users = simulate(150)
+    scores = scores.round(1)  # with ties
+    counts = np.random.default_rng(3).integers(0, 3, (150, 2))
+    expected = [metrics.stratified_auc(labels[users != name], scores[users != name], counts[users != name])[0]
+                for name in dict.fromkeys(users)]
+    left_out = metrics.stratified_auc_left_out(labels, scores, counts, users)
+    assert left_out == pytest.approx(expected, abs=1e-12) and len(set(left_out)) > 3
+    pair = np.array([1, 0])
+    assert np.isnan(metrics.stratified_auc_left_out(pair, pair, np.zeros((2, 2)), np.array(["a", "b"]))).all()
+
+
 def test_auc_and_uauc_of_one_class_are_none():
     figures = metrics.evaluate(np.ones(5, int), np.linspace(0.1, 0.9, 5), np.array(list("aabbc")))
     assert [figures[name] for name in ("auc", "auc_interval_rows", "auc_interval_users", "uauc")] == [None] * 4
