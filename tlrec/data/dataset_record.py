@@ -1,9 +1,10 @@
 """dataset.json: contents, raw files and rules of a data folder, and how it compares to the published files.
 
-It is written last, so a folder with a dataset.json is complete.
+It is put in place last, so a folder with a dataset.json is complete.
 """
 
 import json
+import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tlrec.errors import InputError
 from tlrec.files import sha256
 
 DATASET_FILE = "dataset.json"
+UNFINISHED = ".unfinished-"  # begins the names of folders of files that are being written
 Pairs = Iterable[tuple[dict[str, str], list | None]]  # (sample, id row)
 
 
@@ -64,7 +66,7 @@ def write_dataset(
 ) -> None:
     """Write a dataset under the home folder with its dataset.json, and print how each file compares to the published.
 
-    The files of an earlier one are replaced once all are written, so a run that is stopped leaves them as they were.
+    The files of an earlier one are replaced together, once all are written.
 
     sources: raw files with their sha256 and bytes. dropped: rows by reason. published: catalogue of the authors' files.
     items: (id, text) of every item, for item_mapping.csv. Raises InputError, before anything is written, where a split
@@ -76,24 +78,26 @@ def write_dataset(
             raise InputError(f"{', '.join(sources)}: {total} samples for {folder}, none of them for {name}; check that "
                              "the raw data are complete")
     directory = paths.writable_directory(paths.home_dir() / folder)
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=directory, ignore_cleanup_errors=True) as unfinished:
-        written = Path(unfinished)
-        if items is not None:
-            files.write_csv(written / "item_mapping.csv", [("movie_id", "movie_name"), *items])
-        for name, split in splits.items():
-            split_files.write_pairs(written, name, _checked(directory / f"{name}.json", split))
-        (directory / DATASET_FILE).unlink(missing_ok=True)
-        for name in (*(f"{name}.{view}" for name in splits for view in ("csv", "json")), "item_mapping.csv"):
-            if (written / name).exists():
-                (written / name).replace(directory / name)
-            elif name != "item_mapping.csv":
-                (directory / name).unlink(missing_ok=True)
-    comparison = {}
+    with files.exit_on_sigterm(), files.directory_lock(directory):
+        for leftover in directory.glob(f"{UNFINISHED}*"):  # of a killed process, as the lock is held
+            shutil.rmtree(leftover, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=directory, ignore_cleanup_errors=True) as unfinished:
+            written, comparison = Path(unfinished), {}
+            if items is not None:
+                files.write_csv(written / "item_mapping.csv", [("movie_id", "movie_name"), *items])
+            for name, split in splits.items():
+                split_files.write_pairs(written, name, _checked(directory / f"{name}.json", split))
+                comparison[name] = compare_to_published(f"{folder}/{name}.json", written / f"{name}.json", published)
+            write_dataset_record(folder, splits, made_by, sources, rules, dropped, comparison, written)
+            views = [f"{name}.{view}" for name in splits for view in ("csv", "json")]
+            for file in (directory / name for name in (*views, "item_mapping.csv", DATASET_FILE)):
+                if (written / file.name).exists():
+                    (written / file.name).replace(file)
+                elif file.name in views:
+                    file.unlink(missing_ok=True)
     for name, split in splits.items():
-        comparison[name] = compare_to_published(f"{folder}/{name}.json", directory / f"{name}.json", published)
         summary = ", ".join(filter(None, [f"{split.rows:,} rows", comparison[name]]))
         print(f"{directory / name}.json{', .csv' if split.ids else ''}: {summary}", flush=True)
-    write_dataset_record(folder, splits, made_by, sources, rules, dropped, comparison)
     for reason, count in dropped.items():
         if count:
             print(f"left out: {count:,} {reason}")
@@ -132,9 +136,10 @@ def write_dataset_record(
     rules: list[str],
     dropped: dict[str, int],
     comparison: dict[str, str],
+    written: Path | None = None,
 ) -> None:
-    """Write dataset.json of splits that have been iterated over, and whose files are written."""
-    directory = paths.home_dir() / folder
+    """Write dataset.json of splits that have been iterated over, and whose files are in `written` (default: folder)."""
+    directory = written or paths.home_dir() / folder
     content = {
         "dataset": folder,
         "made_by": made_by,
@@ -185,7 +190,7 @@ def read_dataset_record(directory: Path) -> dict | None:
 def check_replaceable(directory: Path, made_by: str, flag: str) -> None:
     """InputError where the folder holds files that another maker made."""
     record = read_dataset_record(directory)
-    held = directory.exists() and any(not path.name.startswith(".") for path in directory.iterdir())
+    held = directory.exists() and any(not path.name.startswith(UNFINISHED) for path in directory.iterdir())
     if held and (not record or record["made_by"] != made_by):
         raise InputError(f"{directory}: holds files that {made_by} did not make ({DATASET_FILE} says so); give another "
                          f"{flag}, or move the folder away")

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from conftest import refused, write_split
@@ -79,6 +80,31 @@ def test_interrupted_write_dataset_leaves_the_old_one(folder):
     with pytest.raises(KeyboardInterrupt):
         dataset_record.write_dataset(FOLDER, {"train": dataset_record.Split(2, breaks())}, "x", {}, [], {}, {})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_killed_write_dataset_can_be_repeated(folder):
+    """A kill between two renames, of which the files of a killed process are left as well."""
+    publish(*make(20))
+    with pytest.MonkeyPatch.context() as patched:
+        renamed = []
+
+        def replace(path, target):
+            renamed.append(target)
+            if len(renamed) > 9:  # all partial files of this write, then one of the dataset's
+                raise KeyboardInterrupt
+            return os.replace(path, target)
+
+        patched.setattr(type(folder), "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            publish(*make(40))
+    assert {path.name for path in renamed} > {"train.csv", "train.json"}
+    (folder / ".unfinished-killed").mkdir()
+    dataset_record.check_replaceable(folder, "rec_data.x", "--name")
+    publish(*make(40))
+    record = dataset_record.read_dataset_record(folder)
+    assert all(split["json"]["git_blob"] == files.git_blob_id(folder / f"{name}.json")
+               for name, split in record["splits"].items())
+    assert not list(folder.glob(".unfinished*"))
 
 
 def test_write_dataset_refuses_a_sample_that_readers_refuse(folder):
