@@ -21,7 +21,7 @@ ALIASES = {  # by role: column names without case, punctuation and RecBole's `:t
 }
 
 CURES = {"split": "; or give time, user or leave-last-out",
-         "item": "; --items_id names that of a file of items, where it has another name",
+         "item": "; of a file of items, --items_id names another",
          "timestamp": "; where no times are known, add a column of numbers in the order of the ratings"}
 def recognise(
     path: Path, roles: dict[str, str | None], needed: list[str], noun: str, names: list[str],
@@ -31,7 +31,7 @@ def recognise(
     """
     plain = {re.sub(r"[\W_]", "", name.lower().partition(":")[0]): name for name in reversed(names)}
     plain.pop("", None)  # of `#` or `%`
-    if any(re.sub(r"[\W_]", "", alias) in plain for alias in ALIASES["user"]) or roles.get("user") in names:
+    if "user" in roles:
         plain.pop("id", None)  # of the row, or of the user
     columns = {}
     for role, given in roles.items():

@@ -173,7 +173,9 @@ def read_entries(catalogue: Table, noun: str) -> dict[str, str]:
     or not used is printed. InputError where most items have several titles.
     """
     codes, names = catalogue.codes("item")
-    title_codes = catalogue.columns["title"].combine_chunks().indices.fill_null(-1).to_numpy()
+    titles = catalogue.columns["title"].combine_chunks()
+    spellings = pd.factorize(np.array([" ".join(text.split()).casefold() for text in titles.dictionary.to_pylist()]))[0]
+    title_codes = np.append(spellings, -1)[titles.indices.fill_null(-1).to_numpy()]  # one of all spellings
     titled = np.flatnonzero(title_codes >= 0)
     first = titled[np.unique(codes[titled], return_index=True)[1]]  # in the order of their codes
     columns = {role: catalogue.texts(role) for role in ("title", "author", "brand") if role in catalogue.names}

@@ -104,7 +104,8 @@ def main(
     if split not in own_splits.METHODS:
         roles["split"] = split
     table = rating_formats.read(ratings, roles, ["user", "item", "timestamp"], noun)
-    of_items = {"item": items_id or item, "title": title, "author": author, "brand": brand}
+    same_id = item if items else table.names["item"]
+    of_items = {"item": items_id or same_id, "title": title, "author": author, "brand": brand}
     catalogue = rating_formats.read(items or ratings, of_items, ["item", "title"], noun)
     users, user_names = table.codes("user")
     rated, item_names = table.codes("item")

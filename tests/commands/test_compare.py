@@ -63,6 +63,14 @@ def test_rows_with_blank_user_ids_have_no_users_in_record_and_compare(measured, 
     assert "Users are unknown" in text and text.count("no users") == 4 and text.count("16 rows |") == 2
 
 
+def test_compare_says_why_there_is_no_stratified_auc(measured, tmp_path):
+    home, (ratio, mean, *_) = measured
+    shutil.copytree(home, tmp_path / "home")
+    (tmp_path / "home/rec_data/movie/test.json").unlink()
+    text = command("report.py", "compare", mean, ratio, home=tmp_path / "home")
+    assert "No stratified AUC: the test file of these runs is gone or changed" in text and "| stratified" not in text
+
+
 def test_compare_adjusts_p_over_several_systems(measured, monkeypatch):
     home, (ratio, mean, *_) = measured
     monkeypatch.setattr(intervals, "MIN_USERS", 2)

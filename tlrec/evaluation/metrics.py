@@ -128,9 +128,9 @@ def stratified_auc_left_out(
                                for rows in (dislikes, likes)))
     below, above = (np.searchsorted(rows, keys) + np.searchsorted(rows, keys, "right") for rows in (dislikes, likes))
     wins = np.where(liked, below / 2 - np.searchsorted(dislikes, ends[0]), np.searchsorted(likes, ends[1]) - above / 2)
-    groups = codes * (strata.max() + 1) + strata
-    inside_wins, inside_pairs = pair_wins(labels, scores, groups)
-    of_group = np.arange(len(inside_wins)) // (strata.max() + 1)
+    numbers, groups = np.unique(codes * (strata.max() + 1) + strata, return_inverse=True)
+    inside_wins, inside_pairs = pair_wins(labels, scores, groups.reshape(-1))
+    of_group = numbers // (strata.max() + 1)  # its user
     left_wins, left_pairs = (total[liked].sum() - np.bincount(codes, total) + np.bincount(of_group, inside)
                              for total, inside in ((wins, inside_wins), (others, inside_pairs)))
     with np.errstate(invalid="ignore", divide="ignore"):

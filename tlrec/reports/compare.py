@@ -53,7 +53,9 @@ def compare(systems: list[EvaluationRecord], reference: EvaluationRecord) -> str
     """Each system minus the reference as text. InputError where they were not measured on the same rows of one file."""
     other = predictions(reference)
     labels, users = other["label"].to_numpy(), known_users(other if "user_id" in other else None)
-    counts = _title_counts(reference, other["row"].to_numpy())
+    rows_of_test = other["row"].to_numpy()
+    counts = next((found for record in (reference, *systems)
+                   if (found := _title_counts(record, rows_of_test)) is not None), None)
     scores = {"B": other["score"].to_numpy()}
     runs = {"B": reference}
     for number, record in enumerate(systems, 1):
@@ -75,7 +77,7 @@ def compare(systems: list[EvaluationRecord], reference: EvaluationRecord) -> str
     header = ["", "run", "system", "shots", "seed", "AUC", "UAUC", "GAUC"]
     table = [header, *(_figures(letter, runs[letter], labels, scores[letter], users) for letter in [*letters, "B"])]
     return "\n\n".join([f"{len(labels):,} rows of {reference.test_data.path}", table_formats.markdown(table),
-                        table_formats.markdown(rows), _reading(users, several)])
+                        table_formats.markdown(rows), _reading(users, counts is not None, several)])
 
 
 class _Test(NamedTuple):
@@ -161,8 +163,11 @@ def _p(p: float | None) -> str:
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _reading(users: np.ndarray | None, several: bool) -> str:
+def _reading(users: np.ndarray | None, with_counts: bool, several: bool) -> str:
     text = ("Users are unknown: rows are taken as independent, and there is no UAUC." if users is None else
             "The jackknife leaves out whole users: what to expect of other users. DeLong's test takes the users as\n"
             "given: what to expect of other rows of theirs. For UAUC it needs two rows of each answer from a user.")
+    if users is not None and not with_counts:
+        text += ("\nNo stratified AUC: the test file of these runs is gone or changed, or its prompts have no lists of "
+                 "titles.")
     return text + "\np, Holm: adjusted over the systems A1, A2 ... of each figure and test." * several

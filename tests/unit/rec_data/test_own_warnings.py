@@ -76,6 +76,8 @@ def test_a_title_that_would_read_as_two_is_rewritten(build, home, noun, title):
 
 
 def test_further_titles_of_an_item_are_counted_and_most_are_refused(build):
+    spaced = [(item, title.replace(" ", "  ").upper()) for item, title in TITLES.items()]
+    assert "more than one title" not in build(titles=[*TITLES.items(), *spaced])
     titles = [*TITLES.items(), ("i3", "Other"), ("i4", None), ("i3", "Third")]
     assert "items.csv: 1 items have more than one title; the first counts; row 10 has another" in build(titles=titles)
     names = RATINGS.assign(name=[f"Name of {user}" for user in RATINGS["user"]])
@@ -101,6 +103,13 @@ def test_the_item_may_have_another_name_in_the_file_of_items(build):
     with pytest.raises(InputError, match="items.csv: no column 'sku' for --item .*--items_id"):
         build(renamed, item="sku")
     assert "items.csv: item = item, title = title" in build(renamed, item="sku", items_id="item")
+
+
+def test_id_is_the_item_in_a_file_of_items(build, tmp_path):
+    build()
+    pd.DataFrame([(item, title, "seller") for item, title in TITLES.items()], columns=["id", "title", "user"]).to_csv(
+        tmp_path / "with_users.csv", index=False)
+    assert "with_users.csv: item = id, title = title" in build(items="with_users.csv")
 
 
 def test_a_label_beside_ratings_and_a_time_of_zero_are_named(build):
