@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The commands behind results/reference/movie_titles/runs.jsonl: does SmolLM2-135M, tuned on rows of movie, read titles?
-# All 8,000 rows take hours a seed on two CPU cores, minutes on a GPU.
+# All 8,000 rows take more than an hour an epoch on two CPU cores.
 #
 #     bash results/reference/movie_titles/run.sh                 all, then combination
 #     bash results/reference/movie_titles/run.sh all             ROWS rows, tested on valid and test
 #     bash results/reference/movie_titles/run.sh hidden          after all: its test with numbers for titles
-#     bash results/reference/movie_titles/run.sh neutral         2,048 rows with their titles, and with numbers for titles
+#     bash results/reference/movie_titles/run.sh controls        liked-ratio and item-mean, to compare it with
+#     bash results/reference/movie_titles/run.sh neutral         2,048 rows with titles, and with numbers for titles
 #     bash results/reference/movie_titles/run.sh combination     does it add anything to item-mean and liked-ratio?
 #
 # ROWS    of movie's 8,000, drawn with the seed (default: 8000)
@@ -37,6 +38,11 @@ all() { for seed in ${SEEDS:-0 1 2}; do tuned movie "${ROWS:-8000}" "$seed"; don
 hidden() {
     run -m rec_data.neutral_titles --data rec_data/movie
     for seed in ${SEEDS:-0 1 2}; do scored "$(adapter movie "${ROWS:-8000}" "$seed")" movie-neutral/test; done
+}
+controls() {
+    run -m baselines.controls --train_data_path "$TLREC_HOME/rec_data/movie/train.json" \
+        --test_data_path "$TLREC_HOME/rec_data/movie/test.json" --methods item-mean --experiment controls
+    run evaluate.py --method liked-ratio --test_data_path "$TLREC_HOME/rec_data/movie/test.json" --experiment controls
 }
 neutral() {
     run -m rec_data.neutral_titles --data rec_data/movie
