@@ -5,6 +5,7 @@ from tlrec.reports import published, records, table_formats
 from tlrec.reports.seed_means import Cell
 
 CONTROLS = ("liked-ratio", "liked-ratio+item-mean")
+BOTH_CONTROLS = "liked-ratio (with rows: +item-mean)"  # the sum without any row is liked-ratio
 PUBLISHED = ("TALLRec", "TLRec: step123+instrument (results in the paper)", published.LATEST)  # of LLaMA-7B
 SHOTS = (0, 16, 64, 256)
 LEGEND = ("AUC x 100 on all of {target}/test: ours, mean over seeds, and in parentheses the published. TALLRec and "
@@ -19,9 +20,11 @@ def render(cells: list[Cell], target: str = "movie") -> str:
     for cell in cells:
         side, name = (theirs, cell.system) if cell.published else (ours, cell.published_name)
         side.setdefault(name, {})[cell.shots] = cell
+    if all(name in ours for name in CONTROLS):
+        ours[BOTH_CONTROLS] = ours.pop(CONTROLS[0]) | ours.pop(CONTROLS[1])
     columns = sorted({*SHOTS, max((cell.shots for cell in cells), default=0)})
     rows = [[name, *_figures(ours.get(name, {}), theirs.get(name, {}), columns)]
-            for stem in (*CONTROLS, *records.BASELINES)
+            for stem in (BOTH_CONTROLS, *CONTROLS, *records.BASELINES)
             for name in (stem, *sorted(name for name in ours if name.startswith(f"{stem} [")))]
     rows += [[name, *_figures({}, theirs.get(name, {}), columns)] for name in PUBLISHED]
     models = {name: at for name, at in ours.items() if any(cell.group == "language models" for cell in at.values())}

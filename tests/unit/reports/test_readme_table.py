@@ -26,5 +26,14 @@ def test_a_language_model_tuned_on_all_rows_has_a_row_beside_the_chain(parsed_ru
     assert alone[5] == f"{100 * on_all_rows[0].metrics.auc:.2f}"
 
 
+def test_both_controls_share_a_row(parsed_runs):
+    both = parsed(record("liked-ratio+item-mean", 0, 16))
+    rows = front_page_rows(readme_table.render(seed_means.own_cells([*parsed_runs, *both])))
+    ratio = next(run for run in parsed_runs if run.method == "liked-ratio")
+    assert [row for row in rows if row[0].startswith("liked-ratio")] == [rows[1]]
+    assert rows[1][1:3] == [f"{100 * run.metrics.auc:.2f}" for run in (ratio, *both)]
+    assert rows[1][-1] == f"{100 * both[0].metrics.uauc:.2f}"
+
+
 def front_page_rows(text):
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
